@@ -303,7 +303,8 @@ class WritesBatch(msgspec.Struct, frozen=True, gc=False):
     and the status `if_status`: no other writer recorded tasks or changed the status since the thread was read. The
     batch is applied whole or not at all. `error` is the error text for the thread's row, together with a status. A
     cancelled thread stays cancelled unless the status is "running", or `if_status` is "cancelled". `request`, `base`
-    and `run` are as in `CommitUnit`. `wakes_run`: an unfinished run of the thread that waits becomes ready.
+    and `run` are as in `CommitUnit`. `wakes_run`: an unfinished run of the thread that waits becomes ready. `taken` has
+    the numbers of the messages that the batch takes from the thread's inbox.
     """
 
     thread: str
@@ -319,6 +320,7 @@ class WritesBatch(msgspec.Struct, frozen=True, gc=False):
     base: StoredThread | None = None
     run: RunUpdate | None = None
     wakes_run: bool = False
+    taken: tuple[int, ...] = ()
 
 
 class Saved(msgspec.Struct, frozen=True, gc=False, eq=False):

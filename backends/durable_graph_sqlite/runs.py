@@ -1,8 +1,9 @@
 """`SqliteSaver.runs`: the runs in the saver's file, and the leases of the workers that execute them."""
 
+import json
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,11 +19,14 @@ from durable_graph.run_records import (
     Accepted,
     Claim,
     Heartbeat,
+    Message,
+    NewMessage,
     NewRun,
     NewWorker,
     QueueStats,
     RunRow,
     RunState,
+    Sent,
     Settlement,
     Swept,
 )
@@ -97,7 +101,17 @@ class SqliteRuns:
         )
         return state
 
+    async def send(self, message: NewMessage) -> Sent:
+        """See `RunStore.send`."""
+        sent: Sent = await self._write(message.thread, lambda: run_transactions.send(message, self._clock()))
+        return sent
+
     # Reading
+
+    async def inbox(self, thread: str, topics: Collection[str]) -> list[Message]:
+        """See `RunStore.inbox`."""
+        sought = {"thread_key": key_of(thread), "topics": json.dumps(sorted(topics))}
+        return [Message(*each) for each in await self._read(lambda db: rows(db, "find_inbox", sought))]
 
     async def find_run(self, thread: str | int, seq: int) -> RunRow | None:
         """See `RunStore.find_run`."""

@@ -43,6 +43,8 @@ def answers_by_id(
             if id_ not in ids:
                 raise UnknownInterruptError(thread, id_, open_ids=ids)
         return dict(resume)
+    # An answer without an id is a person's: it ends no sleep, and is no message.
+    ids = [ask.interrupt.id for ask in open_ if ask.interrupt.is_question]
     if len(ids) == 1:
         return {ids[0]: resume}
     if ids:
@@ -70,8 +72,7 @@ def chosen_answers(
 ) -> dict[str, Any]:
     """The answers of `Command(resume=resume)` to interrupts of these tasks, by id. Raises as `answers_by_id`."""
     outcomes = [outcome for task in plan if (outcome := recorded.get(task.key)) is not None]
-    # Only the clock ends a sleep.
-    open_ = [ask for outcome in outcomes for ask in open_interrupts(outcome) if not ask.interrupt.is_sleep]
+    open_ = [ask for outcome in outcomes for ask in open_interrupts(outcome)]
     given = {each.id: each.value for outcome in outcomes for each in answers_of(outcome)}
     return answers_by_id(thread, resume, open_, given)
 

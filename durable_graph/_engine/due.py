@@ -62,5 +62,16 @@ def timed_out(recorded: Recorded, now: datetime) -> dict[str, Any]:
     return {ask.interrupt.id: ask.interrupt.default for ask in asks if not ask.interrupt.is_sleep and _is_due(ask, now)}
 
 
+def awaited(outcomes: Iterable[Outcome]) -> list[PendingInterrupt]:
+    """The open interrupts of these tasks that wait for messages."""
+    asks = (ask for outcome in outcomes for ask in open_interrupts(outcome))
+    return [ask for ask in asks if ask.interrupt.topic is not None]
+
+
+def topics_of(outcomes: Iterable[Outcome]) -> frozenset[str]:
+    """The topics of the messages that these tasks wait for."""
+    return frozenset(ask.interrupt.topic or "" for ask in awaited(outcomes))
+
+
 def _is_due(ask: PendingInterrupt, now: datetime) -> bool:
     return ask.interrupt.due is not None and ask.interrupt.due <= now

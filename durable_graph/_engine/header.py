@@ -78,13 +78,15 @@ class RecordedRoute(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class RecordedAsk(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """An interrupt as stored. `due` is in microseconds since 1970 (0: never), `default` its default answer."""
+    """An interrupt as stored. `due` is in microseconds since 1970 (0: never), `default` its default answer,
+    `topic` the topic of the message that it waits for."""
 
     id: str
     value: bytes
     key: str | None = None
     due: int = 0
     default: bytes | None = None
+    topic: str | None = None
 
 
 class RecordedAnswer(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -313,9 +315,9 @@ def _routed(routes: tuple[Route, ...]) -> tuple[RecordedRoute, ...]:
 
 def _asked(asks: tuple[PendingInterrupt, ...]) -> tuple[RecordedAsk, ...]:
     return tuple(
-        RecordedAsk(ask.interrupt.id, ask.data, ask.interrupt.key, microseconds_of(ask.interrupt.due), ask.default)
+        RecordedAsk(each.id, ask.data, each.key, microseconds_of(each.due), ask.default, each.topic)
         for ask in asks
-        if ask.data is not None
+        if ask.data is not None and (each := ask.interrupt)
     )
 
 
@@ -335,7 +337,7 @@ def _ask(topology: Topology, ask: RecordedAsk) -> PendingInterrupt:
     decode = topology.argument.decode
     default = UNSET if ask.default is None else decode(ask.default)
     return PendingInterrupt(
-        Interrupt(decode(ask.value), ask.id, ask.key, _moment(ask.due), default), ask.value, ask.default
+        Interrupt(decode(ask.value), ask.id, ask.key, _moment(ask.due), default, ask.topic), ask.value, ask.default
     )
 
 

@@ -1,6 +1,6 @@
 """The protocol of a store of runs: a second power of a saver, which `isinstance(saver, KeepsRuns)` finds."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol, runtime_checkable
 
@@ -8,11 +8,14 @@ from durable_graph.run_records import (
     Accepted,
     Claim,
     Heartbeat,
+    Message,
+    NewMessage,
     NewRun,
     NewWorker,
     QueueStats,
     RunRow,
     RunState,
+    Sent,
     Settlement,
     Swept,
 )
@@ -107,6 +110,17 @@ class RunStore(Protocol):
     async def retry_run(self, thread: str, seq: int) -> RunState | None:
         """Make a failed, cancelled or quarantined run READY, if it is the last of its thread. Returns the state
         afterwards, None for an unknown run."""
+        ...
+
+    async def send(self, message: NewMessage) -> Sent:
+        """Record a message for the unfinished run of a thread, once for each key of a topic, and wake the run.
+
+        It stays in the inbox until a run takes it: in the save that records what became of it (`WritesBatch.taken`).
+        """
+        ...
+
+    async def inbox(self, thread: str, topics: Collection[str]) -> list[Message]:
+        """The messages of these topics that no run has taken yet, in the order of their arrival."""
         ...
 
     async def queue_stats(self) -> list[QueueStats]:

@@ -13,7 +13,8 @@ from durable_graph._runtime.entry.options import (
     call_config,
     read_thread_place,
 )
-from durable_graph._runtime.request.identifiers import read_key
+from durable_graph._runtime.request.identifiers import read_key, read_topic
+from durable_graph._runtime.task.writes import encode_anything
 from durable_graph.app.compiled import CompiledGraph
 from durable_graph.checkpointing import Checkpointer, open_checkpointer
 from durable_graph.checkpointing.columns import key_of
@@ -27,13 +28,16 @@ from durable_graph.errors import (
     MissingPowerError,
     RunFailedError,
     ThreadBusyError,
+    ThreadCancelledError,
+    ThreadFinishedError,
     UnknownNameError,
     UnknownRunError,
+    UnknownThreadError,
     WrongGraphError,
 )
 from durable_graph.graph import Command
 from durable_graph.graph.durations import Duration, microseconds
-from durable_graph.run_records import NewRun, QueueStats, RunRow, RunState
+from durable_graph.run_records import NewMessage, NewRun, QueueStats, RunRow, RunState, Sent
 from durable_graph.runs.claimed_request import (
     StartOptions,
     check_start,
@@ -274,6 +278,32 @@ class App:
         answered = await self.graph(row.graph).answer_claimed(thread, command)
         self._changes.is_ready()
         return answered
+
+    async def signal(self, thread_id: ThreadId, topic: str, value: Any, *, key: str | None = None) -> bool:
+        """Send a message to the thread's unfinished run: recorded when this returns, whatever the run does meanwhile.
+
+        `await receive(topic)` in a node returns it, in the order of arrival; until then it stays in the inbox. With a
+        `key` a message of the topic is sent once: a repetition does nothing and returns False. The key stays known as
+        long as the thread.
+
+        Raises `UnknownThreadError`, `ThreadFinishedError`, `ThreadCancelledError` for a thread without an unfinished
+        run, `InvalidOptionError` for a topic or a key that is no text of 1 to 255 bytes, and `UnstorableValueError`.
+        """
+        thread = read_thread_place(None, thread_id, None).thread_id
+        row = await self._runs.find_unfinished(thread)
+        topology = next(iter(self._graphs.values())).topology if row is None else self.graph(row.graph).topology
+        data = encode_anything(topology, value, "the value of a signal", self._saver.max_value_bytes) or b""
+        name = os.urandom(16).hex() if key is None else read_key(key)
+        sent = await self._runs.send(NewMessage(thread, read_topic(topic), name, data))
+        match sent:
+            case Sent.NO_THREAD:
+                raise UnknownThreadError(thread)
+            case Sent.NO_RUN:
+                raise ThreadFinishedError(thread)
+            case Sent.CANCELLED:
+                raise ThreadCancelledError(thread)
+        self._changes.is_ready()
+        return sent is Sent.NEW
 
     def graph(self, name: str) -> Graph:
         """The graph of this name, bound to the store: for state and history. Raises `UnknownNameError`."""

@@ -12,7 +12,6 @@ from typing import Any, Self
 
 import msgspec
 
-from durable_graph._engine.header import microseconds_of
 from durable_graph._runtime.request.owned_run import OwnedRun
 from durable_graph.app.compiled import CompiledGraph
 from durable_graph.checkpointing import Checkpointer
@@ -63,7 +62,7 @@ class Execution:
     def __init__(self, claim: Claim, control: LeasedControl) -> None:
         self.claim = claim
         self.control = control
-        self.owned = OwnedRun(claim.seq, has_input=claim.first_checkpoint == 0, inbox=claim.inbox, claimed_at=claim.now)
+        self.owned = OwnedRun(claim.seq, claim.first_checkpoint == 0, claim.inbox, claim.inbox, claimed_at=claim.now)
         self.task: asyncio.Task[None] | None = None
         self.deadline: float | None = None
         if claim.deadline != NEVER:
@@ -314,8 +313,8 @@ class Worker:
             return self._settlement(execution, RunState.READY, delay=pause_after(claim.attempt + 3))
         except Exception as error:
             return self._settlement(execution, RunState.FAILED, error=_text_of(error, deadline))
-        due = min((microseconds_of(each.due) for each in ended.interrupts if each.due is not None), default=NEVER)
-        return self._settlement(execution, RunState.WAITING if ended.is_stopped else RunState.DONE, due=due)
+        state = RunState.WAITING if ended.is_stopped else RunState.DONE
+        return self._settlement(execution, state, due=execution.owned.due)
 
     def _context_of(self, graph: str) -> Any:
         make = self._contexts.get(graph)

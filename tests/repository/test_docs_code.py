@@ -23,6 +23,11 @@ SAID: Final = {
         "['Write about tea.', 'Tea is a drink.', 'Yes.']",
     ],
     "docs/how-resume-works.md": [],
+    "docs/signals.md": [
+        "False",
+        "True",
+        "{'approved': True, 'parcel': 'X1'}",
+    ],
     "docs/storage.md": [
         "1 threads can be read",
         "{'topic': 'coffee', 'text': 'all about coffee'}",

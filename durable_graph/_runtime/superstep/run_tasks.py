@@ -12,7 +12,7 @@ from typing import NoReturn
 import anyio.lowlevel
 import msgspec
 
-from durable_graph._engine.due import next_due
+from durable_graph._engine.due import next_due, topics_of
 from durable_graph._engine.state import State
 from durable_graph._engine.task import Done, Failed, Handling, Outcome, Task, is_waiting
 from durable_graph._runtime.commit.requests import StatusChange, failure
@@ -29,7 +29,6 @@ from durable_graph._runtime.task.run_context import GraphRun, Key, StopRequest, 
 from durable_graph.errors import StateMutatedError, StepTimeoutError
 from durable_graph.errors.shown import add_note, shown
 from durable_graph.graph import START
-from durable_graph.run_records import NEVER
 
 _LARGEST_BATCH = 512
 """How many outcomes of one superstep are recorded together: the first of thousands are to be durable soon."""
@@ -157,7 +156,8 @@ class Superstep(msgspec.Struct):
         rest = self._unsaved()
         owned = self.run.shared.owned
         if owned is not None and self.run.parent is None:
-            owned.due = next_due(self.so_far().values()) or NEVER
+            so_far = self.so_far().values()
+            owned.suspends(next_due(so_far), topics_of(so_far))
         if self.run.is_outermost:
             found = await self.run.store.interrupt(self.state.plan, self.so_far(), rest, self.publication_of)
             if found is not None:

@@ -8,6 +8,7 @@ import msgspec
 from durable_graph._engine.digesting import digest_of
 from durable_graph._engine.questions import interrupt_id, question_of
 from durable_graph._runtime.request.control_flow import GraphInterrupt
+from durable_graph._runtime.request.identifiers import read_topic
 from durable_graph._runtime.task.lengths import copy_of
 from durable_graph._runtime.task.run_context import TaskContext, context_of
 from durable_graph.errors import InvalidOptionError, MissingCheckpointerError, ReplayMismatchError
@@ -42,7 +43,8 @@ def interrupt(value: Any, *, key: str | None = None, timeout: Duration | None = 
         InvalidOptionError: the key is no text of 1 to 255 bytes, or the timeout is no duration.
     """
     context = context_of("interrupt()")
-    _check_key(key)
+    if key is not None:
+        _check_text("key", key)
     wait = None if timeout is None else microseconds("timeout", timeout)
     question = question_of(key, digest_of(context.run.topology.argument.encode, value).digest)
     return _answer_to(context, "interrupt()", question, Interrupt(value, "", key, default=default), wait)
@@ -61,6 +63,26 @@ async def sleep(duration: Duration) -> None:
     context = context_of("sleep()")
     wait = microseconds("duration", duration)
     _answer_to(context, "sleep()", _SLEEP, Interrupt(None, "", None), wait)
+
+
+async def receive(topic: str, *, timeout: Duration | None = None, default: Any = None) -> Any:  # noqa: ASYNC109  # of days
+    """The next message of this topic that `app.signal` sent to the thread, once there is one.
+
+    Call it in an async node, task or nested graph; a node may receive several messages, each in the order of arrival.
+    A message that arrives before anybody waits for it stays in the thread's inbox. It is taken in the same transaction
+    that records it for the node, so it reaches one call once, over crashes and restarts. Until it arrives, the run is
+    suspended, as by `interrupt`: the node runs again from its start when it goes on. With a `timeout`, in seconds or as
+    a `timedelta`, the call returns `default` once that time has passed.
+
+    Raises `OutsideOfRunError`, `MissingCheckpointerError`, and `InvalidOptionError` for a topic that is no text of 1 to
+    255 bytes, or an impossible timeout.
+    """
+    context = context_of("receive()")
+    read_topic(topic)
+    wait = None if timeout is None else microseconds("timeout", timeout)
+    return _answer_to(
+        context, "receive()", f"receive:{topic}", Interrupt(None, "", None, default=default, topic=topic), wait
+    )
 
 
 def _answer_to(context: TaskContext, what: str, question: str, asked: Interrupt, wait: int | None) -> Any:
@@ -94,13 +116,10 @@ def _due(context: TaskContext, id_: str, wait: int) -> datetime:
     return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=context.run.shared.now() + wait)
 
 
-def _check_key(key: str | None) -> None:
-    if key is None:
-        return
+def _check_text(option: str, given: str) -> None:
     try:
-        size = len(key.encode()) if isinstance(key, str) else 0
+        size = len(given.encode()) if isinstance(given, str) else 0
     except UnicodeEncodeError:
         size = 0
     if not 0 < size <= _MAX_KEY_BYTES:
-        option = "key"
-        raise InvalidOptionError(option, key, allowed=f"1 to {_MAX_KEY_BYTES} bytes of text")
+        raise InvalidOptionError(option, given, allowed=f"1 to {_MAX_KEY_BYTES} bytes of text")
