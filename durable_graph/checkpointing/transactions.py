@@ -212,7 +212,9 @@ def _prepared_save(batch: WritesBatch) -> PreparedWrite | None:
 def _changes_of_run(request: CommitUnit | WritesBatch) -> list[Query]:
     """The statements for the run that the write changes, and for the run that it wakes."""
     changes = [] if request.run is None else changes_of(request.thread, request.run, request.at)
-    return [*changes, wake(request.thread)] if isinstance(request, WritesBatch) and request.wakes_run else changes
+    if isinstance(request, WritesBatch) and request.wakes_run:
+        changes.append(wake(request.thread, request.at))
+    return changes
 
 
 def _all_new(records: Iterable[TaskRecord]) -> list[rules.Replacement]:
