@@ -148,8 +148,9 @@ class SqliteRuns:
 
     async def register(self, worker: NewWorker) -> None:
         """See `RunStore.register`."""
-        lease = {**self._lease(worker.ttl), "worker": worker.id, "name": worker.name}
-        await self._change(lambda db: rows(db, "add_worker", lease))
+        given = {"worker": worker.id, "name": worker.name}
+        # The time is read on the connection's thread, because the machine's boot id is read from a file.
+        await self._change(lambda db: rows(db, "add_worker", {**self._lease(worker.ttl), **given}))
 
     async def heartbeat(self, worker: int, ttl: int) -> Heartbeat | None:
         """See `RunStore.heartbeat`."""
