@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from durable_graph.checkpointing import run_transactions
-from durable_graph.checkpointing.columns import key_of
+from durable_graph.checkpointing.columns import Columns, key_of
 from durable_graph.checkpointing.rules import check_limit, drawn_incarnation
 from durable_graph.checkpointing.run_changes import run_from
 from durable_graph.checkpointing.run_sweep import freed
@@ -173,8 +173,9 @@ class SqliteRuns:
 
     async def register(self, worker: NewWorker) -> None:
         """See `RunStore.register`."""
-        lease = {**self._lease(worker.ttl), "worker": worker.id, "name": worker.name}
-        await self._change(lambda db: rows(db, "add_worker", lease))
+        given = {"worker": worker.id, "name": worker.name}
+        # The time is read on the connection's thread, because the machine's boot id is read from a file.
+        await self._change(lambda db: rows(db, "add_worker", {**self._lease(worker.ttl), **given}))
 
     async def heartbeat(self, worker: int, ttl: int) -> Heartbeat | None:
         """See `RunStore.heartbeat`."""
@@ -195,26 +196,23 @@ class SqliteRuns:
             return []
         now = self._now()
         claims: list[Claim] = []
-        for priority in _PRIORITIES:
-            for queue in queues:
-                sought = {"queue": queue, "priority": priority, "now": now, "most": most - len(claims)}
-                for key, seq in rows(db, "find_due_runs", sought) if len(claims) < most else ():
-                    epoch = drawn_incarnation()
-                    ((version,),) = rows(db, "fence_thread", {"thread_key": key, "epoch": epoch})
-                    taken = {"thread_key": key, "seq": seq, "worker": worker, "version": version}
-                    (columns,) = rows(db, "claim_run", taken)
-                    claims.append(Claim(*(*columns, epoch, version, now)))
+        for key, seq, _ in _due_runs(db, queues, most, now):
+            epoch = drawn_incarnation()
+            ((version,),) = rows(db, "fence_thread", {"thread_key": key, "epoch": epoch})
+            (columns,) = rows(db, "claim_run", {"thread_key": key, "seq": seq, "worker": worker, "version": version})
+            claims.append(Claim(*(*columns, epoch, version, now)))
         return claims
 
     async def release(self, worker: int) -> int:
         """See `RunStore.release`."""
-        return await self._change(lambda db: len(rows(db, "release_runs", {"worker": worker})))
+        held = {"worker": worker, "now": self._now()}
+        return await self._change(lambda db: len(rows(db, "release_runs", held)))
 
     async def unregister(self, worker: int) -> None:
         """See `RunStore.unregister`."""
 
         def remove(db: sqlite3.Connection) -> None:
-            rows(db, "release_runs", {"worker": worker})
+            rows(db, "release_runs", {"worker": worker, "now": self._now()})
             rows(db, "remove_worker", {"worker": worker})
 
         await self._change(remove)
@@ -286,3 +284,20 @@ class SqliteRuns:
         connection = await self._opened()
         with told_in_ours(str(self._path), None):
             return await connection.write(function)
+
+
+def _due_runs(db: sqlite3.Connection, queues: Sequence[str], most: int, now: int) -> list[Columns]:
+    """The key, number and time of up to `most` due runs, by priority and time."""
+    found: list[Columns] = []
+    for priority in _PRIORITIES:
+        wanted = most - len(found)
+        if wanted <= 0:
+            break
+        of_priority: list[Columns] = []
+        for queue in dict.fromkeys(queues):
+            sought = {"queue": queue, "priority": priority, "now": now, "most": wanted}
+            of_priority += rows(db, "find_due_runs", sought)
+        # The rows are sorted within each queue. Without this, the runs of the first queue would precede all others.
+        of_priority.sort(key=lambda columns: columns[2])
+        found += of_priority[:wanted]
+    return found

@@ -30,7 +30,9 @@ class RunStore(Protocol):
     """
 
     skew: int
-    """Microseconds that are added to the clock by which runs are due, but not to that of leases. Tests move it."""
+    """Microseconds that are added to the clock by which runs are due. Tests move it."""
+    lease_skew: int
+    """Microseconds that are added to the clock of leases. Tests move it."""
 
     async def accept(self, run: NewRun) -> Accepted:
         """Record a run: durable when this returns, and once for each key. A thread that does not exist gets a row of

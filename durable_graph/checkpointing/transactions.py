@@ -214,7 +214,7 @@ def _changes_of_run(request: CommitUnit | WritesBatch) -> list[Query]:
     changes = [] if request.run is None else changes_of(request.thread, request.run, request.at)
     if isinstance(request, WritesBatch):
         changes += [take(request.thread, seq, request.at) for seq in request.taken]
-        changes += [wake(request.thread)] if request.wakes_run else []
+        changes += [wake(request.thread, request.at)] if request.wakes_run else []
     return changes
 
 

@@ -99,7 +99,8 @@ class Worker:
         self._graphs, self._contexts = dict(graphs), contexts
         self._saver, self._runs, self._changes = saver, runs, changes
         self._concurrency, self._ttl, self._grace, self._max_crashes = concurrency, float(lease), grace, max_crashes
-        self._executions: dict[tuple[str, int], Execution] = {}
+        # By thread, run and claim: a run may be claimed again before the task of the claim before has ended.
+        self._executions: dict[tuple[str, int, int], Execution] = {}
         self._nudge = asyncio.Event()
         self._is_draining = False
         self._lease: Lease | None = None
@@ -176,9 +177,10 @@ class Worker:
             self._begin(self._start_again())
             return
         for thread, seq, request in beat.requests:
-            execution = self._executions.get((thread, seq))
-            if execution is not None and request == RequestOfRun.CANCEL:
-                self._begin(self._cancel(execution))
+            for execution in list(self._executions.values()):
+                claim = execution.claim
+                if (claim.thread, claim.seq) == (thread, seq) and request == RequestOfRun.CANCEL:
+                    self._begin(self._cancel(execution))
 
     async def _start_again(self) -> None:
         """The lease has ended while the process lived: others may have claimed its runs, so it gives them all up."""
@@ -236,7 +238,7 @@ class Worker:
         claims = await self._runs.claim(lease.worker, list(self._graphs), free)
         for claim in claims:
             execution = Execution(claim, LeasedControl(lease))
-            key = claim.thread, claim.seq
+            key = claim.thread, claim.seq, claim.attempt
             self._executions[key] = execution
             execution.task = asyncio.get_running_loop().create_task(self._execute(execution, lease))
             execution.task.add_done_callback(partial(self._is_over, key))
@@ -248,9 +250,10 @@ class Worker:
         due = await self._runs.next_due(list(self._graphs))
         return longest if due is None else min(longest, max(due / 1_000_000, 0.001))
 
-    def _is_over(self, key: tuple[str, int], _: "asyncio.Task[None]") -> None:
+    def _is_over(self, key: tuple[str, int, int], _: "asyncio.Task[None]") -> None:
+        thread, seq, _attempt = key
         self._executions.pop(key, None)
-        self._changes.has_changed(*key)
+        self._changes.has_changed(thread, seq)
         self._nudge.set()
 
     async def _sweep_all(self) -> None:

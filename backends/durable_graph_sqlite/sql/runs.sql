@@ -36,7 +36,7 @@ VALUES (:thread_key, :seq, :state, :priority, :due, :deadline, 0, 0, 0, 0, 0,
 -- A run that waits becomes ready at once if a message arrived since its execution read the inbox.
 UPDATE runs
    SET state = CASE WHEN :state = 2 AND inbox > :inbox THEN 0 ELSE :state END,
-       due = CASE WHEN :state = 2 AND inbox > :inbox THEN 0 WHEN :state IN (0, 2) THEN min(:due, deadline) ELSE due END,
+       due = CASE WHEN :state = 2 AND inbox > :inbox THEN :at WHEN :state IN (0, 2) THEN min(:due, deadline) ELSE due END,
        checkpoint = CASE WHEN :checkpoint > 0 THEN :checkpoint ELSE checkpoint END,
        first_checkpoint = CASE WHEN :first_checkpoint > 0 THEN :first_checkpoint ELSE first_checkpoint END,
        input = CASE WHEN :first_checkpoint > 0 THEN x'' ELSE input END,
@@ -55,7 +55,7 @@ UPDATE runs SET state = 0
 -- name: wake_run
 -- An answer or a message arrived: the unfinished run of the thread that waits becomes ready, and one that is about to
 -- wait sees the counter.
-UPDATE runs SET inbox = inbox + 1, due = CASE WHEN state = 2 THEN 0 ELSE due END,
+UPDATE runs SET inbox = inbox + 1, due = CASE WHEN state = 2 THEN :at ELSE due END,
                 state = CASE WHEN state = 2 THEN 0 ELSE state END
  WHERE thread_key = :thread_key AND state IN (0, 1, 2);
 
@@ -78,7 +78,8 @@ SELECT seq, topic, value FROM messages
 UPDATE runs SET request = :request WHERE thread_key = :thread_key AND seq = :seq AND state = 1;
 
 -- name: retry_run
-UPDATE runs SET state = 0, due = :now, crashes = 0, ended_at = 0, error = NULL, request = 0, deadline = 1 << 62
+-- A run that an earlier one precedes is blocked again.
+UPDATE runs SET state = :state, due = :now, crashes = 0, ended_at = 0, error = NULL, request = 0, deadline = 1 << 62
  WHERE thread_key = :thread_key AND seq = :seq;
 
 -- name: list_runs
@@ -95,7 +96,7 @@ SELECT 1 FROM workers WHERE id = :worker AND lease_until > :now AND boot_id = :b
 
 -- name: find_due_runs
 -- Of one queue and priority. Those of a thread whose earlier run has not ended are left out.
-SELECT r.thread_key, r.seq FROM runs r INDEXED BY runs_due
+SELECT r.thread_key, r.seq, r.due FROM runs r INDEXED BY runs_due
  WHERE r.queue = :queue AND r.priority = :priority AND r.due <= :now AND r.state IN (0, 2)
    AND NOT EXISTS (SELECT 1 FROM runs e WHERE e.thread_key = r.thread_key AND e.seq < r.seq AND e.state < 4)
  ORDER BY r.due LIMIT :most;
@@ -125,7 +126,7 @@ UPDATE workers SET lease_until = :until
 SELECT thread_id, seq, request FROM runs WHERE worker = :worker AND state = 1 AND request > 0;
 
 -- name: release_runs
-UPDATE runs SET state = 0, worker = 0, due = 0 WHERE worker = :worker AND state = 1 RETURNING seq;
+UPDATE runs SET state = 0, worker = 0, due = :now WHERE worker = :worker AND state = 1 RETURNING seq;
 
 -- name: remove_worker
 DELETE FROM workers WHERE id = :worker;

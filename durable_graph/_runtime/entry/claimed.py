@@ -29,7 +29,8 @@ async def execute_claimed(
     """
     thread_id = request.thread_id or ""
     call = StoredCall(plan, saver, request, thread_id, sink, cache)
-    async with only_run(saver, thread_id, "reject"):
+    # A run may be claimed again just before the execution that suspended it has left its thread.
+    async with only_run(saver, thread_id, "wait"):
         opened = await call.opened()
         if opened.thread.epoch != epoch:
             at = opened.thread
