@@ -73,7 +73,7 @@ class GroupCommit:
             writes: dict[int, tuple[WriteRequest, PreparedWrite]] = {}
             for request in group:
                 write = _prepared(request)
-                if write is None or write.key in writes:
+                if write is None or write.key in writes or write.runs:
                     self._begin_alone(request)
                 else:
                     writes[write.key] = request, write
