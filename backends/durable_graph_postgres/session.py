@@ -20,8 +20,8 @@ LONGEST_SILENCE = "30s"
 server rolls the transaction back, and the process repeats it if it ever continues."""
 
 BEGIN = "BEGIN; SET TRANSACTION ISOLATION LEVEL READ COMMITTED"
-"""Begins a transaction that writes. Once it has locked a row, its next statement sees what was committed before, whatever
-the database's default is."""
+"""Begins a transaction that writes. The statement after one that waited for a lock sees what was committed meanwhile,
+whatever the database's default is."""
 
 Connection = Any
 """An `asyncpg.Connection`, or a pool's proxy of one."""

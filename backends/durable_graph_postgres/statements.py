@@ -13,8 +13,13 @@ _HERE = files("durable_graph_postgres")
 _NAME = re.compile(r"^-- (name|part): (\w+)$", re.MULTILINE)
 _TOPICS = ("read", "write", "copy", "remove", "transfer", "runs")
 _PART = re.compile(r"\{(?!schema\})(\w+)\}")
+
+WITH_RUNS: Mapping[str, str] = {name: f"{name}_with_runs" for name in ("apply", "apply_plain", "apply_one_value")}
+"""The statements that make prepared writes, each with the name of the form that changes runs as well."""
+
 # Two colons are a cast.
 _PARAMETER = re.compile(r"(?<!:):([a-z_]+)")
+_NUMBER = re.compile(r"\$(\d+)")
 
 
 def quoted(name: str) -> str:
@@ -28,9 +33,14 @@ def _texts() -> dict[str, str]:
     for topic in _TOPICS:
         _, *pieces = _NAME.split((_HERE / "sql" / f"{topic}.sql").read_text("utf-8"))
         for kind, name, body in zip(pieces[::3], pieces[1::3], pieces[2::3], strict=True):
-            found[kind][name] = body.strip()
-    parts = found["part"]
-    return {name: _PART.sub(lambda part: parts[part[1]], body) for name, body in found["name"].items()}
+            found[kind][name] = body.strip("\n")
+    names, parts = found["name"], found["part"]
+    for name in WITH_RUNS:
+        names[WITH_RUNS[name]] = names[name]
+        names[name] = names[name].replace("{and_runs_are_known}", "").replace("{with_runs}", "")
+    while any(_PART.search(body) for body in names.values()):
+        names = {name: _PART.sub(lambda part: parts[part[1]], body) for name, body in names.items()}
+    return names
 
 
 def statements_for(schema: str) -> Mapping[str, str]:
@@ -43,7 +53,9 @@ def _parameters(body: str) -> tuple[str, ...]:
 
 
 def _numbered(body: str) -> str:
-    numbers = {name: number for number, name in enumerate(_parameters(body), 1)}
+    # Those that have numbers in the file come first.
+    first = max((int(number) for number in _NUMBER.findall(body)), default=0) + 1
+    numbers = {name: number for number, name in enumerate(_parameters(body), first)}
     return _PARAMETER.sub(lambda found: f"${numbers[found[1]]}", body)
 
 

@@ -25,6 +25,37 @@ state = CASE WHEN c.state = 1 THEN r.state WHEN c.state = 2 AND r.inbox > c.inbo
 -- part: run_as_woken
 inbox = inbox + 1, due = CASE WHEN state = 2 THEN 0 ELSE due END, state = CASE WHEN state = 2 THEN 0 ELSE state END
 
+-- part: and_runs_are_known
+ AND t.run_seq = (SELECT s.run_seq FROM {schema}.threads s WHERE s.thread_key = t.thread_key)
+
+-- part: with_runs
+,
+  -- The end of a statement that makes prepared writes and changes runs of these threads. The subquery above reads the
+  -- thread's row as it was before this statement waited for its lock. A run that was accepted meanwhile would be unknown
+  -- to `next_runs`, and would stay blocked for ever: then the write is not made here. No run is changed twice.
+  changes AS MATERIALIZED (
+    SELECT x.* FROM unnest(:run_threads::bigint[], :run_seqs::bigint[], :states::smallint[], :dues::bigint[],
+                           :inboxes::bigint[], :checkpoints::bigint[], :first_checkpoints::bigint[],
+                           :ends::bigint[], :errors::text[])
+        AS x (thread_key, seq, state, due, inbox, checkpoint, first_checkpoint, ended_at, error)
+      JOIN done USING (thread_key)),
+  changed_runs AS (
+    UPDATE {schema}.runs r
+       SET {run_as_changed}
+      FROM changes c WHERE r.thread_key = c.thread_key AND r.seq = c.seq),
+  next_runs AS MATERIALIZED (
+    SELECT n.thread_key, n.seq FROM changes c CROSS JOIN LATERAL (
+      SELECT thread_key, seq, state FROM {schema}.runs
+       WHERE thread_key = c.thread_key AND seq <> c.seq AND state < 4 ORDER BY seq LIMIT 1 FOR NO KEY UPDATE) n
+     WHERE c.state >= 4 AND n.state = 3),
+  unblocked_runs AS (
+    UPDATE {schema}.runs r SET state = 0 FROM next_runs n WHERE r.thread_key = n.thread_key AND r.seq = n.seq),
+  woken_runs AS (
+    UPDATE {schema}.runs SET {run_as_woken}
+     WHERE thread_key = ANY (ARRAY (SELECT thread_key FROM unnest(:woken_threads::bigint[]) AS w (thread_key)
+                                      JOIN done USING (thread_key)))
+       AND state IN (0, 1, 2))
+
 -- name: store_time
 SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint;
 
