@@ -46,7 +46,9 @@ def load(thread: str, ns: str, no: int | None, max_value_bytes: int) -> Steps[St
             check_branches(row, branches, stored.sums.branches)
             if arms[_VANISHED]:
                 raise missing_newest(thread, ns)
-        return StoredCheckpoint(row, None)
+        # A thread whose first run was accepted has a row, which its first commit replaces.
+        has_begun = row.head or row.status == "deleted"
+        return StoredCheckpoint(row, None, base=None if has_begun else stored)
     checkpoint = checkpoint_from(thread, found[0][:_CHECKPOINT_WIDTH])
     check_branches(row, branches, stored.sums.branches if no is None else None)
     for channel, _, _, _, size, *_ in arms[_VALUE]:
