@@ -96,12 +96,15 @@ def after_sweep(run: RunRow, freed: Freed) -> RunRow:
 
 def row_after(run: RunRow, update: RunUpdate, at: int) -> RunRow:
     """The run after the update by a commit, a save or a settlement at the time `at`. As `update_run` does it."""
-    state, due = update.state, run.due
-    if state == RunState.WAITING and run.inbox > update.inbox:
+    state, due = run.state, run.due
+    if update.state == RunState.WAITING and run.inbox > update.inbox:
         # A message arrived since the execution read the inbox.
         state, due = RunState.READY, at
-    elif state in _CLAIMABLE:
-        due = min(update.due, run.deadline)
+    elif update.state in _CLAIMABLE:
+        state, due = update.state, min(update.due, run.deadline)
+    elif update.state != RunState.RUNNING:
+        state = update.state
+    # A change to "running" leaves the state: the run of a worker whose lease has ended may be ready again.
     is_ended = update.state.is_ended
     return msgspec.structs.replace(
         run,

@@ -203,7 +203,7 @@ async def test_a_worker_whose_lease_has_ended_claims_nothing_and_its_heartbeat_i
 ) -> None:
     await saver.runs.accept(new_run("t"))
     await saver.runs.register(NewWorker(1, SECOND, ""))
-    saver.runs.skew += 2 * SECOND
+    saver.runs.lease_skew += 2 * SECOND
 
     assert await saver.runs.claim(1, ["q"], 10) == []
     assert await saver.runs.heartbeat(1, SECOND) is None
@@ -215,7 +215,7 @@ async def test_a_commit_of_an_earlier_holder_is_refused_before_the_next_one_has_
 ) -> None:
     await saver.runs.accept(new_run("t"))
     claim, zombie = await claimed(saver, 1)
-    saver.runs.skew += 20 * SECOND
+    saver.runs.lease_skew += 20 * SECOND
     assert await saver.runs.sweep(5) == Swept(workers=1, ready=1)
     again, holder = await claimed(saver, 2)
 
@@ -364,7 +364,8 @@ async def test_a_run_that_waits_is_woken_and_one_with_an_unread_message_does_not
     awake = await found(saver, claim.seq)
 
     assert (asleep.state, asleep.due, asleep.worker) == (RunState.WAITING, NEVER, 0)
-    assert (awake.state, awake.due, awake.inbox) == (RunState.READY, 0, 1)
+    assert (awake.state, awake.inbox) == (RunState.READY, 1)
+    assert 0 < awake.due < NEVER
     assert (await waiting(0)).state is RunState.READY
     assert (await waiting(1)).state is RunState.WAITING
 
@@ -478,7 +479,7 @@ async def test_a_sweep_frees_the_runs_of_dead_workers_and_quarantines_after_so_m
     swept = []
     for worker in range(3):
         await claimed(saver, worker)
-        saver.runs.skew += 20 * SECOND
+        saver.runs.lease_skew += 20 * SECOND
         swept.append(await saver.runs.sweep(3))
         # The next claim is due later.
         saver.runs.skew += SECOND
@@ -494,7 +495,7 @@ async def test_a_sweep_frees_the_runs_of_dead_workers_and_quarantines_after_so_m
 async def test_a_late_commit_of_a_swept_worker_leaves_the_run_ready(saver: PostgresSaver) -> None:
     await saver.runs.accept(new_run("t"))
     claim, zombie = await claimed(saver, 1)
-    saver.runs.skew += 20 * SECOND
+    saver.runs.lease_skew += 20 * SECOND
     await saver.runs.sweep(5)
 
     await saver.commit(with_run(zombie.unit(Step({"v": b"1"})), RunState.RUNNING, claim.seq, first_checkpoint=1))
