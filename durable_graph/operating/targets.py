@@ -3,10 +3,10 @@
 from collections.abc import AsyncGenerator
 
 from durable_graph.checkpointing import Checkpointer
+from durable_graph.checkpointing.run_ids import parts_of
 from durable_graph.checkpointing.run_store import KeepsRuns, RunStore
 from durable_graph.errors import UnknownRunError
 from durable_graph.run_records import RunRow, RunState
-from durable_graph.runs.run_id import parts_of
 
 _PAGE = 500
 

@@ -1,7 +1,7 @@
 """`App`: the graphs of a program by name, and the store in which their runs outlive every process."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Literal, Unpack
 from uuid import uuid4
@@ -14,24 +14,30 @@ from durable_graph._runtime.entry.options import (
     call_config,
     read_thread_place,
 )
-from durable_graph._runtime.request.identifiers import read_key
+from durable_graph._runtime.request.identifiers import read_key, read_topic
+from durable_graph._runtime.task.writes import encode_anything
 from durable_graph.app.compiled import CompiledGraph
 from durable_graph.checkpointing import Checkpointer, open_checkpointer
 from durable_graph.checkpointing.columns import key_of
 from durable_graph.checkpointing.digests import origin_of
 from durable_graph.checkpointing.rules import check_limit, drawn_incarnation
+from durable_graph.checkpointing.run_ids import parts_of, run_id
 from durable_graph.checkpointing.run_store import KeepsRuns, RunStore
 from durable_graph.errors import (
     InvalidOptionError,
     KeyReusedError,
     MissingPowerError,
     ThreadBusyError,
+    ThreadCancelledError,
+    ThreadFinishedError,
     UnknownNameError,
     UnknownRunError,
+    UnknownThreadError,
     WrongGraphError,
 )
 from durable_graph.graph import Command
-from durable_graph.run_records import NewRun, QueueStats, RunRow, RunState
+from durable_graph.graph.durations import Duration, microseconds
+from durable_graph.run_records import NewMessage, NewRun, QueueStats, RunRow, RunState, Sent
 from durable_graph.runs import operations
 from durable_graph.runs.claimed_request import (
     StartOptions,
@@ -41,9 +47,7 @@ from durable_graph.runs.claimed_request import (
     encoded_options,
 )
 from durable_graph.runs.handle import STATES, RunHandle, RunStatus, StateName, status_of
-from durable_graph.runs.run_id import parts_of, run_id
 from durable_graph.runs.signals import Changes
-from durable_graph.runs.times import Duration, microseconds
 from durable_graph.runs.worker import DEFAULT_MAX_CRASHES, DEFAULT_TTL, Worker
 
 Priority = Literal["first", "high", "normal", "low", "last"]
@@ -68,8 +72,18 @@ class App:
     entered again. A URL is read at start-up, outside of the event loop: see `open_checkpointer`.
     """
 
-    def __init__(self, graphs: Mapping[str, Graph], store: str | Checkpointer) -> None:
-        """Raises `InvalidOptionError` for a graph with another name or another saver, and `MissingPowerError`."""
+    def __init__(
+        self,
+        graphs: Mapping[str, Graph],
+        store: str | Checkpointer,
+        *,
+        context: Mapping[str, Callable[[], Any]] | None = None,
+    ) -> None:
+        """`context` has, for each graph with a `context_schema`, a function that makes its context on the worker, once
+        for each execution: a context is not stored.
+
+        Raises `InvalidOptionError` for a graph with another name or another saver, and `MissingPowerError`.
+        """
         self._owns_saver = isinstance(store, str)
         saver = open_checkpointer(store) if isinstance(store, str) else store
         if not isinstance(saver, KeepsRuns):
@@ -80,6 +94,9 @@ class App:
         if not isinstance(graphs, Mapping) or not graphs:
             raise InvalidOptionError("graphs", graphs, allowed="a dict of compiled graphs by name")
         self._graphs = {name: self._bound(name, graph) for name, graph in graphs.items()}
+        self._contexts = dict(context or {})
+        for name in self._contexts:
+            self.graph(name)
 
     def _bound(self, name: str, graph: Graph) -> Graph:
         if not isinstance(graph, CompiledGraph):
@@ -124,9 +141,12 @@ class App:
         """
         bound = self.graph(graph)
         topology, most = bound.topology, self._saver.max_value_bytes
-        check_start(options)
+        if topology.context is not None and graph not in self._contexts:
+            allowed = f"a function that makes the context of {graph!r}, in App(..., context={{{graph!r}: ...}})"
+            raise InvalidOptionError("context", None, allowed=allowed)
         merged = call_config(bound.setup.config, config, options)
         thread = self._thread(merged, thread_id, None if key is None else read_key(key))
+        check_start(bound, input, merged, options, thread)
         if priority not in PRIORITIES:
             raise InvalidOptionError("priority", priority, allowed=", ".join(map(repr, PRIORITIES)))
         if if_busy not in ("wait", "reject"):
@@ -255,6 +275,32 @@ class App:
         self._changes.is_ready()
         return answered
 
+    async def signal(self, thread_id: ThreadId, topic: str, value: Any, *, key: str | None = None) -> bool:
+        """Send a message to the thread's unfinished run: recorded when this returns, whatever the run does meanwhile.
+
+        `await receive(topic)` in a node returns it, in the order of arrival; until then it stays in the inbox. With a
+        `key` a message of the topic is sent once: a repetition does nothing and returns False. The key stays known as
+        long as the thread.
+
+        Raises `UnknownThreadError`, `ThreadFinishedError`, `ThreadCancelledError` for a thread without an unfinished
+        run, `InvalidOptionError` for a topic or a key that is no text of 1 to 255 bytes, and `UnstorableValueError`.
+        """
+        thread = read_thread_place(None, thread_id, None).thread_id
+        row = await self._runs.find_unfinished(thread)
+        topology = next(iter(self._graphs.values())).topology if row is None else self.graph(row.graph).topology
+        data = encode_anything(topology, value, "the value of a signal", self._saver.max_value_bytes) or b""
+        name = os.urandom(16).hex() if key is None else read_key(key)
+        sent = await self._runs.send(NewMessage(thread, read_topic(topic), name, data))
+        match sent:
+            case Sent.NO_THREAD:
+                raise UnknownThreadError(thread)
+            case Sent.NO_RUN:
+                raise ThreadFinishedError(thread)
+            case Sent.CANCELLED:
+                raise ThreadCancelledError(thread)
+        self._changes.is_ready()
+        return sent is Sent.NEW
+
     def graph(self, name: str) -> Graph:
         """The graph of this name, bound to the store: for state and history. Raises `UnknownNameError`."""
         if name not in self._graphs:
@@ -282,6 +328,7 @@ class App:
         """A worker for the graphs of this app. See `Worker`."""
         return Worker(
             self._graphs,
+            self._contexts,
             self._saver,
             self._runs,
             self._changes,
@@ -308,7 +355,12 @@ class App:
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
-    # For handles
+    # For handles and tests
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the graphs."""
+        return list(self._graphs)
 
     @property
     def store(self) -> RunStore:

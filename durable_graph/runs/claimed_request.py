@@ -1,6 +1,5 @@
 """The input and the options of a run as its row holds them, and the call that a worker makes of them."""
 
-from collections.abc import Mapping
 from typing import Any, TypedDict, cast
 
 import msgspec
@@ -57,22 +56,22 @@ class StoredInput(msgspec.Struct, frozen=True):
 def request_of(graph: Graph, stored: StoredInput, claim: Claim, owned: OwnedRun, control: RunControl) -> Request:
     """The call that executes the run."""
     setup = graph.setup
-    options = RunOptions(thread_id=claim.thread, control=control)
-    options.update(cast("RunOptions", stored.options))
-    request = read_run(
-        merged_config(setup.config, stored.config),
-        options,
-        input=stored.input,
-        has_checkpointer=True,
-        nodes=setup.plan.topology.nodes,
-        defaults=setup.defaults,
-    )
+    config = merged_config(setup.config, stored.config)
+    request = _request(graph, stored.input, config, stored.options, RunOptions(thread_id=claim.thread, control=control))
     return msgspec.structs.replace(request, owned=owned, step_timeout=setup.step_timeout)
 
 
-def check_start(options: Mapping[str, object]) -> None:
-    """Raises `UnknownOptionError` for an option that `App.start` does not have."""
+def check_start(graph: Graph, given: object, config: Config | None, options: StartOptions, thread: str) -> None:
+    """Raises as `ainvoke` does for options and a config that cannot be, and `UnknownOptionError`."""
     UnknownOptionError.check("app.start", options, known=_OPTIONS)
+    _request(graph, given, config, options, RunOptions(thread_id=thread))
+
+
+def _request(graph: Graph, given: object, config: Config | None, options: StartOptions, whole: RunOptions) -> Request:
+    setup = graph.setup
+    whole.update(cast("RunOptions", options))
+    nodes = setup.plan.topology.nodes
+    return read_run(config, whole, input=given, has_checkpointer=True, nodes=nodes, defaults=setup.defaults)
 
 
 def encoded_input(topology: Topology, given: object, max_value_bytes: int) -> bytes:

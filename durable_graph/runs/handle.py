@@ -7,10 +7,10 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from durable_graph.checkpointing.columns import key_of
+from durable_graph.checkpointing.run_ids import run_id
 from durable_graph.checkpointing.run_store import RunStore
 from durable_graph.errors import RunFailedError, UnknownRunError
 from durable_graph.run_records import RunRow, RunState
-from durable_graph.runs.run_id import run_id
 from durable_graph.runs.times import moment
 
 StateName = Literal["ready", "running", "waiting", "blocked", "done", "failed", "cancelled", "quarantined"]
@@ -150,10 +150,13 @@ class RunHandle:
         while True:
             # Asked for before the look, so that a change after the look is not missed.
             change = self._app.change_of(self.thread_id, self._seq)
-            row = await self._row()
-            if row.state.is_ended:
-                return row
-            await asyncio.wait([change], timeout=pause)
+            try:
+                row = await self._row()
+                if row.state.is_ended:
+                    return row
+                await asyncio.wait([change], timeout=pause)
+            finally:
+                change.cancel()
             pause = min(pause * 1.5, _LONGEST_LOOK)
 
 

@@ -1,6 +1,7 @@
 """A worker's lease, renewed from a thread of its own: a node that blocks the event loop does not lose it."""
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -10,6 +11,8 @@ from durable_graph._runtime.request.run import RunControl
 from durable_graph.checkpointing.run_store import RunStore
 from durable_graph.errors import DurableGraphError
 from durable_graph.run_records import Heartbeat
+
+_logger = logging.getLogger("durable_graph")
 
 _SOON = 0.2
 """Seconds until the next try, after a heartbeat that the store did not answer."""
@@ -70,23 +73,30 @@ class Lease:
         pause = self._ttl / 3
         closing = asyncio.Event()
         self._closing = asyncio.get_running_loop(), closing
-        async with self._runs.beside() as runs:
-            while not (self._is_closing or await _is_set_within(closing, pause)):
-                sent = time.monotonic()
-                try:
-                    beat = await runs.heartbeat(self.worker, round(self._ttl * 1_000_000))
-                except DurableGraphError:
-                    # The store cannot be reached. Without an answer the lease ends by itself.
-                    pause = min(_SOON, self._ttl / 10)
-                    continue
-                pause = self._ttl / 3
-                if beat is None:
-                    self._until = sent
-                    self._call(self._on_beat, None)
-                    return
-                self._until = sent + self._ttl
-                if beat.requests:
-                    self._call(self._on_beat, beat)
+        while not self._is_closing:
+            try:
+                async with self._runs.beside() as runs:
+                    while not (self._is_closing or await _is_set_within(closing, pause)):
+                        pause = self._ttl / 3
+                        if not await self._renewed(runs):
+                            return
+            except DurableGraphError as error:
+                # The store cannot be reached. Without an answer the lease ends by itself.
+                _logger.debug("a heartbeat had no answer: %s", error)
+                pause = min(_SOON, self._ttl / 10)
+                await _is_set_within(closing, pause)
+
+    async def _renewed(self, runs: RunStore) -> bool:
+        sent = time.monotonic()
+        beat = await runs.heartbeat(self.worker, round(self._ttl * 1_000_000))
+        if beat is None:
+            self._until = sent
+            self._call(self._on_beat, None)
+            return False
+        self._until = sent + self._ttl
+        if beat.requests:
+            self._call(self._on_beat, beat)
+        return True
 
 
 async def _is_set_within(event: asyncio.Event, seconds: float) -> bool:

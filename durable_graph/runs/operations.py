@@ -1,10 +1,10 @@
 """What callers and operators do to one run, by the store alone: no graph's code is needed."""
 
 from durable_graph.checkpointing.columns import key_of
+from durable_graph.checkpointing.run_ids import parts_of, run_id
 from durable_graph.checkpointing.run_store import RunStore
 from durable_graph.errors import RunFailedError, UnknownRunError
 from durable_graph.run_records import RunRow, RunState
-from durable_graph.runs.run_id import parts_of, run_id
 
 
 async def find_run(runs: RunStore, id_: str) -> RunRow:

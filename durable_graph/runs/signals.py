@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass, field
+from functools import partial
 
 
 @dataclass(slots=True, eq=False)
@@ -17,10 +18,18 @@ class Changes:
             worker.set()
 
     def change_of(self, thread: str, seq: int) -> "asyncio.Future[None]":
-        """A future that is set at the next change of the run by this process."""
+        """A future that is set at the next change of the run by this process. Cancelling it forgets it."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.waiting.setdefault((thread, seq), []).append(future)
+        future.add_done_callback(partial(self._forget, (thread, seq)))
         return future
+
+    def _forget(self, run: tuple[str, int], future: "asyncio.Future[None]") -> None:
+        futures = self.waiting.get(run)
+        if futures is not None and future in futures:
+            futures.remove(future)
+            if not futures:
+                del self.waiting[run]
 
     def has_changed(self, thread: str, seq: int) -> None:
         """The run has ended, or is suspended."""

@@ -5,10 +5,12 @@ import logging
 import os
 import random
 import socket
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
+
+import msgspec
 
 from durable_graph._runtime.request.owned_run import OwnedRun
 from durable_graph.app.compiled import CompiledGraph
@@ -23,9 +25,11 @@ from durable_graph.errors import (
     GraphDrained,
     InvalidOptionError,
     StoreUnavailableError,
+    ThreadBusyError,
     ThreadCancelledError,
 )
 from durable_graph.errors.shown import shown
+from durable_graph.graph.state_kinds import context_of
 from durable_graph.run_records import (
     NEVER,
     Claim,
@@ -58,7 +62,7 @@ class Execution:
     def __init__(self, claim: Claim, control: LeasedControl) -> None:
         self.claim = claim
         self.control = control
-        self.owned = OwnedRun(claim.seq, has_input=claim.first_checkpoint == 0, inbox=claim.inbox)
+        self.owned = OwnedRun(claim.seq, claim.first_checkpoint == 0, claim.inbox, claim.inbox, claimed_at=claim.now)
         self.task: asyncio.Task[None] | None = None
         self.deadline: float | None = None
         if claim.deadline != NEVER:
@@ -77,6 +81,7 @@ class Worker:
     def __init__(
         self,
         graphs: Mapping[str, CompiledGraph[Any, Any, Any, Any]],
+        contexts: Mapping[str, Callable[[], Any]],
         saver: Checkpointer,
         runs: RunStore,
         changes: Changes,
@@ -91,10 +96,11 @@ class Worker:
         _check("lease", lease, 0.1, 86_400)
         _check("grace", grace, 0, 86_400)
         _check("max_crashes", max_crashes, 1, 1_000, whole=True)
-        self._graphs = dict(graphs)
+        self._graphs, self._contexts = dict(graphs), contexts
         self._saver, self._runs, self._changes = saver, runs, changes
         self._concurrency, self._ttl, self._grace, self._max_crashes = concurrency, float(lease), grace, max_crashes
-        self._executions: dict[tuple[str, int], Execution] = {}
+        # By thread, run and claim: a run may be claimed again before the task of the claim before has ended.
+        self._executions: dict[tuple[str, int, int], Execution] = {}
         self._nudge = asyncio.Event()
         self._is_draining = False
         self._lease: Lease | None = None
@@ -117,8 +123,8 @@ class Worker:
         self._is_draining = False
         await self._register()
         self._changes.workers.add(self._nudge)
-        loop = asyncio.get_running_loop()
-        self._loops = {loop.create_task(self._claim_all()), loop.create_task(self._sweep_all())}
+        self._begin(self._claim_all())
+        self._begin(self._sweep_all())
         return self
 
     async def __aexit__(
@@ -137,9 +143,10 @@ class Worker:
             return
         self._is_draining = True
         self._changes.workers.discard(self._nudge)
-        for each in self._loops:
+        loops = list(self._loops)
+        for each in loops:
             each.cancel()
-        await asyncio.gather(*self._loops, return_exceptions=True)
+        await asyncio.gather(*loops, return_exceptions=True)
         for execution in self._executions.values():
             execution.control.request_drain("the worker stops")
         tasks = [each.task for each in self._executions.values() if each.task is not None]
@@ -170,9 +177,10 @@ class Worker:
             self._begin(self._start_again())
             return
         for thread, seq, request in beat.requests:
-            execution = self._executions.get((thread, seq))
-            if execution is not None and request == RequestOfRun.CANCEL:
-                self._begin(self._cancel(execution))
+            for execution in list(self._executions.values()):
+                claim = execution.claim
+                if (claim.thread, claim.seq) == (thread, seq) and request == RequestOfRun.CANCEL:
+                    self._begin(self._cancel(execution))
 
     async def _start_again(self) -> None:
         """The lease has ended while the process lived: others may have claimed its runs, so it gives them all up."""
@@ -182,9 +190,15 @@ class Worker:
             task.cancel()
         if lost:
             await asyncio.wait(lost)
-        if not self._is_draining:
-            await self._register()
-            self._nudge.set()
+        while not self._is_draining:
+            try:
+                await self._register()
+            except DurableGraphError as error:
+                _logger.warning("a worker cannot register: %s", error)
+                await asyncio.sleep(_LONGEST_LOOK)
+            else:
+                self._nudge.set()
+                return
 
     async def _cancel(self, execution: Execution) -> None:
         claim = execution.claim
@@ -193,7 +207,12 @@ class Worker:
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._loops.add(task)
-        task.add_done_callback(self._loops.discard)
+        task.add_done_callback(self._has_ended)
+
+    def _has_ended(self, task: "asyncio.Task[None]") -> None:
+        self._loops.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _logger.error("a part of a worker has failed: %s", shown(error), exc_info=error)
 
     # Claims
 
@@ -219,7 +238,7 @@ class Worker:
         claims = await self._runs.claim(lease.worker, list(self._graphs), free)
         for claim in claims:
             execution = Execution(claim, LeasedControl(lease))
-            key = claim.thread, claim.seq
+            key = claim.thread, claim.seq, claim.attempt
             self._executions[key] = execution
             execution.task = asyncio.get_running_loop().create_task(self._execute(execution, lease))
             execution.task.add_done_callback(partial(self._is_over, key))
@@ -231,9 +250,10 @@ class Worker:
         due = await self._runs.next_due(list(self._graphs))
         return longest if due is None else min(longest, max(due / 1_000_000, 0.001))
 
-    def _is_over(self, key: tuple[str, int], _: "asyncio.Task[None]") -> None:
+    def _is_over(self, key: tuple[str, int, int], _: "asyncio.Task[None]") -> None:
+        thread, seq, _attempt = key
         self._executions.pop(key, None)
-        self._changes.has_changed(*key)
+        self._changes.has_changed(thread, seq)
         self._nudge.set()
 
     async def _sweep_all(self) -> None:
@@ -267,8 +287,7 @@ class Worker:
 
     async def _outcome(self, execution: Execution) -> Settlement | None:
         """What is left to record once the run has been executed; None if its commits have recorded it."""
-        claim = execution.claim
-        graph = self._graphs[claim.graph]
+        claim, graph = execution.claim, self._graphs[execution.claim.graph]
         if execution.deadline is not None and execution.deadline <= 0:
             return self._settlement(execution, RunState.FAILED, error=DEADLINE_PASSED)
         if claim.request == RequestOfRun.CANCEL:
@@ -279,14 +298,16 @@ class Worker:
         try:
             stored = StoredInput.of(graph, claim)
             request = request_of(graph, stored, claim, execution.owned, execution.control)
+            request = msgspec.structs.replace(request, context=self._context_of(claim.graph))
             async with deadline:
                 ended = await graph.execute_claimed(request, claim.epoch)
         except GraphDrained:
             return self._settlement(execution, RunState.READY)
         except ThreadCancelledError:
             return self._settlement(execution, RunState.CANCELLED, error="cancelled by a caller")
-        except CheckpointConflictError:
-            # Another worker has claimed the run. If none has, somebody changed the thread: begin again from there.
+        except (CheckpointConflictError, ThreadBusyError):
+            # Another worker has claimed the run. If none has, somebody changed the thread, or is about to: begin again
+            # from there.
             return self._settlement(execution, RunState.READY, delay=pause_after(2))
         except StoreUnavailableError:
             return self._settlement(execution, RunState.READY, delay=pause_after(3))
@@ -294,16 +315,25 @@ class Worker:
             _logger.warning("a run of thread %r waits for a worker that knows its nodes: %s", claim.thread, error)
             return self._settlement(execution, RunState.READY, delay=pause_after(claim.attempt + 3))
         except Exception as error:
-            is_late = isinstance(error, TimeoutError) and deadline.expired()
-            text = DEADLINE_PASSED if is_late else shown(error).replace("\0", "\\x00")[:_LONGEST_ERROR]
-            return self._settlement(execution, RunState.FAILED, error=text)
-        return self._settlement(execution, RunState.WAITING if ended.is_stopped else RunState.DONE)
+            return self._settlement(execution, RunState.FAILED, error=_text_of(error, deadline))
+        state = RunState.WAITING if ended.is_stopped else RunState.DONE
+        return self._settlement(execution, state, due=execution.owned.due)
+
+    def _context_of(self, graph: str) -> Any:
+        make = self._contexts.get(graph)
+        return None if make is None else context_of(self._graphs[graph].topology.context, make())
 
     def _settlement(
-        self, execution: Execution, state: RunState, *, error: str | None = None, delay: int = 0
+        self, execution: Execution, state: RunState, *, error: str | None = None, delay: int = 0, due: int = NEVER
     ) -> Settlement:
         claim, inbox = execution.claim, execution.owned.inbox
-        return Settlement(claim.thread, claim.seq, self.id, claim.attempt, state, inbox=inbox, error=error, delay=delay)
+        return Settlement(claim.thread, claim.seq, self.id, claim.attempt, state, due, inbox, error, delay)
+
+
+def _text_of(error: Exception, deadline: asyncio.Timeout) -> str:
+    if isinstance(error, TimeoutError) and deadline.expired():
+        return DEADLINE_PASSED
+    return shown(error).replace("\0", "\\x00")[:_LONGEST_ERROR]
 
 
 async def _set_within(event: asyncio.Event, seconds: float) -> None:

@@ -11,12 +11,14 @@ import pytest
 from durable_graph import (
     START,
     Checkpointer,
+    Command,
     CompiledGraph,
     InMemorySaver,
     InterruptAnsweredError,
     InvalidInputError,
     InvalidOptionError,
     KeyReusedError,
+    Runtime,
     StateGraph,
     ThreadBusyError,
     UnknownInterruptError,
@@ -60,7 +62,7 @@ def chain(*nodes: Node, name: str | None = None) -> CompiledGraph[Any, Any, Any,
 async def reached(handle: RunHandle, state: str) -> RunStatus:
     """The status of the run once it has this state."""
     async with asyncio.timeout(20):
-        while (status := await handle.status()).state != state:
+        while (status := await handle.status()).state != state:  # noqa: ASYNC110  # the store has no event
             await asyncio.sleep(0.005)
     return status
 
@@ -84,7 +86,7 @@ async def test_a_chain_of_three_nodes_costs_three_commits(saver: Checkpointer) -
     async with app.worker():
         await handle.result(20)
     history = [each async for each in app.graph("count").aget_state_history(thread_id=handle.thread_id)]
-    assert [each.metadata["source"] for each in history] == ["loop", "loop", "loop", "input"]
+    assert [(each.metadata or {}).get("source") for each in history] == ["loop", "loop", "loop", "input"]
     # The input's checkpoint and that of the first superstep are of one commit.
     assert history[2].created_at == history[3].created_at
 
@@ -112,6 +114,58 @@ async def test_a_busy_thread_refuses_a_run_if_the_caller_asks_for_that(saver: Ch
         await app.start("count", {}, thread_id="t", if_busy="reject")
     assert refused.value.run_id == first.run_id
     assert [each.run_id for each in await app.runs()] == [first.run_id]
+
+
+async def test_a_thread_of_an_unfinished_run_refuses_calls_of_the_graph(saver: Checkpointer) -> None:
+    app = App({"ask": chain(ask)}, saver)
+    graph = app.graph("ask")
+    handle = await app.start("ask", {}, thread_id="t")
+    with pytest.raises(ThreadBusyError, match=r"app\.answer") as ready:
+        await graph.ainvoke({}, thread_id="t")
+    assert (ready.value.run_id, ready.value.worker) == (handle.run_id, None)
+    async with app.worker():
+        await reached(handle, "waiting")
+    for call in (
+        graph.ainvoke(Command(resume="no"), thread_id="t"),
+        graph.ainvoke(None, thread_id="t"),
+        graph.aupdate_state(values={"answer": "no"}, as_node="n0", thread_id="t"),
+    ):
+        with pytest.raises(ThreadBusyError):
+            await call
+    await app.answer("t", "yes")
+    async with app.worker():
+        assert await handle.result(20) == {"answer": "yes"}
+    assert await graph.ainvoke({}, thread_id="t", if_finished="return") == {"answer": "yes"}
+
+
+async def test_the_error_of_a_busy_thread_names_the_worker(saver: Checkpointer) -> None:
+    began, end = asyncio.Event(), asyncio.Event()
+
+    async def hold(state: State) -> State:
+        began.set()
+        await end.wait()
+        return {"count": 1}
+
+    app = App({"hold": chain(hold)}, saver)
+    handle = await app.start("hold", {}, thread_id="t")
+    async with app.worker():
+        await began.wait()
+        other = App({"hold": chain(hold)}, saver).graph("hold")
+        with pytest.raises(ThreadBusyError) as busy:
+            await other.aupdate_state(values={"count": 2}, as_node="n0", thread_id="t")
+        end.set()
+        await handle.result(20)
+    assert busy.value.run_id in (handle.run_id, None)
+
+
+async def test_a_graph_cancels_the_run_that_owns_its_thread(saver: Checkpointer) -> None:
+    app = App({"ask": chain(ask)}, saver)
+    handle = await app.start("ask", {}, thread_id="t")
+    async with app.worker():
+        await reached(handle, "waiting")
+    assert await app.graph("ask").acancel("t")
+    assert (await handle.status()).state == "cancelled"
+    assert (await app.graph("ask").aget_state(thread_id="t")).status == "cancelled"
 
 
 # Keys
@@ -201,7 +255,7 @@ async def test_an_answer_while_a_sibling_runs_reaches_its_node(saver: Checkpoint
     async with app.worker():
         await began.wait()
         async with asyncio.timeout(20):
-            while not (await app.graph("both").aget_state(thread_id="t")).interrupts:
+            while not (await app.graph("both").aget_state(thread_id="t")).interrupts:  # noqa: ASYNC110  # the store has no event
                 await asyncio.sleep(0.005)
         await app.answer("t", "yes")
         release.set()
@@ -342,6 +396,28 @@ async def test_run_executes_in_this_process_without_a_worker(saver: Checkpointer
     assert await app.run("count", {"count": 1}, timeout=20) == {"count": 2}
 
 
+# Contexts
+
+
+class Settings(TypedDict):
+    step: int
+
+
+async def test_a_worker_makes_the_context_of_each_execution(saver: Checkpointer) -> None:
+    async def node(state: State, runtime: Runtime[Settings]) -> State:
+        return {"count": state["count"] + runtime.context["step"]}
+
+    builder: StateGraph[Any, Any, Any, Any] = StateGraph(State, context_schema=Settings)
+    builder.add_node("node", node)
+    builder.add_edge(START, "node")
+    app = App({"add": builder.compile()}, saver, context={"add": lambda: {"step": 5}})
+    assert await app.run("add", {"count": 1}, timeout=20) == {"count": 6}
+    with pytest.raises(InvalidOptionError, match="context"):
+        await App({"add": builder.compile()}, saver).start("add", {"count": 1})
+    with pytest.raises(UnknownNameError, match="the app has no graph 'dad'"):
+        App({"add": builder.compile()}, saver, context={"dad": lambda: {"step": 5}})
+
+
 # Bad input
 
 
@@ -360,7 +436,16 @@ async def test_unknown_names_are_refused(saver: Checkpointer) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"delay": -1}, {"deadline": 0}, {"priority": "urgent"}, {"if_busy": "maybe"}, {"delay": float("nan")}],
+    [
+        {"delay": -1},
+        {"delay": float("nan")},
+        {"deadline": 0},
+        {"priority": "urgent"},
+        {"if_busy": "maybe"},
+        {"recursion_limit": 0},
+        {"durability": "never"},
+        {"key": ""},
+    ],
     ids=str,
 )
 async def test_impossible_options_are_refused_and_nothing_is_accepted(
@@ -376,7 +461,7 @@ async def test_an_invalid_input_is_refused_when_the_run_is_started(saver: Checkp
     app = App({"count": chain(add)}, saver)
     with pytest.raises(InvalidInputError):
         await app.start("count", 7)
-    with pytest.raises(InvalidOptionError, match="app.answer"):
+    with pytest.raises(InvalidOptionError, match=r"app\.answer"):
         await app.start("count", None)
     assert await app.runs() == []
 
@@ -389,7 +474,7 @@ async def test_a_thread_of_another_graph_takes_no_run(saver: Checkpointer) -> No
 
 
 async def test_a_graph_with_another_name_or_another_saver_is_refused(saver: Checkpointer) -> None:
-    with pytest.raises(InvalidOptionError, match="graphs\\['count'\\]"):
+    with pytest.raises(InvalidOptionError, match=r"graphs\['count'\]"):
         App({"count": chain(add, name="other")}, saver)
     builder: StateGraph[Any, Any, Any, Any] = StateGraph(State)
     builder.add_node("n", add)
@@ -402,7 +487,9 @@ async def test_a_graph_with_another_name_or_another_saver_is_refused(saver: Chec
 
 def test_a_saver_without_the_power_to_keep_runs_is_named() -> None:
     class Narrow(InMemorySaver):
-        runs: Any = property()
+        def __init__(self) -> None:
+            super().__init__()
+            del self.runs
 
     with pytest.raises(MissingPowerError, match="Narrow"):
         App({"count": chain(add)}, Narrow())

@@ -51,8 +51,8 @@ class Sender:
     """The queue of requests, and the calls of the saver.
 
     `accepts` is the request with a key that the next commit of the outermost graph, or its next answer, accepts. `run`
-    is the run that a worker executes. `wakes_run`: answers wake the thread's run, which a worker executes. `now` gives
-    microseconds since the epoch.
+    is the run that a worker executes. `wakes_run`: answers wake the thread's run, which a worker executes. `taken` are
+    the messages that the answers are. `now` gives microseconds since the epoch.
     """
 
     thread: KnownThread
@@ -61,6 +61,7 @@ class Sender:
     accepts: Acceptance | None = None
     run: OwnedRun | None = None
     wakes_run: bool = False
+    taken: tuple[int, ...] = ()
     _held: QueuedCommit | None = None
     _queue: deque[QueuedCommit | QueuedSave] = field(default_factory=deque)
     _is_sending: bool = False
@@ -313,6 +314,7 @@ class Sender:
             request=None if accepts is None else accepts.row(known.origin, known.head, at),
             base=self.thread.base,
             wakes_run=self.wakes_run and first.is_answer,
+            taken=self.taken if first.is_answer else (),
         )
         if self.run is not None:
             batch = self.run.with_save(batch)

@@ -2,19 +2,21 @@
 
 import asyncio
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import msgspec
 
 from durable_graph._engine.admit import admit
 from durable_graph._engine.apply import with_recorded
+from durable_graph._engine.due import awoken
 from durable_graph._engine.restore import check_plan
 from durable_graph._engine.state import State, initial_state
 from durable_graph._engine.task import Done, Identity, Route, Write
 from durable_graph._runtime.commit.busy import held, is_held, only_run
 from durable_graph._runtime.commit.request_keys import acceptance, earlier_request, run_of_request
 from durable_graph._runtime.commit.store import Stored, Unstored
-from durable_graph._runtime.commit.thread import Opened, open_thread
+from durable_graph._runtime.commit.thread import Opened, check_not_owned, open_thread
 from durable_graph._runtime.commit.writer import EXIT, SYNC, Policy, open_writer
 from durable_graph._runtime.entry.command import answer_beside, apply_command, command_parts, only_answers
 from durable_graph._runtime.entry.new_branch import apply_command_to_fork, fork_at, fork_inside
@@ -98,7 +100,17 @@ class StoredCall(msgspec.Struct, frozen=True):
         return self.plan.topology
 
     async def opened(self, no: int | None = None) -> Opened:
-        return await open_thread(self.saver, self.topology, self.thread_id, no)
+        opened = await open_thread(self.saver, self.topology, self.thread_id, no)
+        if opened.restored is None or not opened.restored.recorded:
+            return opened
+        nothing = self.topology.argument.encode(None)
+        recorded = awoken(opened.restored.recorded, self.now(), nothing)
+        return msgspec.structs.replace(opened, restored=msgspec.structs.replace(opened.restored, recorded=recorded))
+
+    def now(self) -> datetime:
+        """The time: the store's for a run that a worker executes."""
+        at = RunContext(self.sink, self.request.owned).now()
+        return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=at)
 
     def on(self, opened: Opened) -> tuple[GraphRun, Stored]:
         """The call as a run on the thread as it was found, and its store."""
@@ -115,7 +127,9 @@ class StoredCall(msgspec.Struct, frozen=True):
         )
         store = Stored.of(writer, writer.namespace(self.topology, "", opened.restored))
         nodes = self.plan.for_run(request, has_cache=self.cache is not None)
-        return GraphRun(self.topology, request, RunContext(self.sink), store, nodes, cache=self.cache), store
+        return GraphRun(
+            self.topology, request, RunContext(self.sink, request.owned), store, nodes, cache=self.cache
+        ), store
 
 
 def _policy(request: Request) -> Policy:
@@ -157,6 +171,8 @@ async def _answer_while_held(call: StoredCall) -> tuple[Ended | None, Command]:
 async def _run_stored(call: StoredCall) -> Ended:
     request, keyed = call.request, None
     opened = await call.opened(None if request.checkpoint_ns else request.checkpoint)
+    if opened.unfinished_run:
+        await check_not_owned(call.saver, opened)
     if request.checkpoint is not None and opened.restored is None:
         raise UnknownNameError.of_checkpoint(call.thread_id, checkpoint_id(request.checkpoint))
     if request.key is not None and not request.checkpoint_ns:

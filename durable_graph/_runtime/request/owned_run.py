@@ -1,11 +1,12 @@
 """The run that a worker executes, as the commits and saves of its execution change it."""
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 
 import msgspec
 
 from durable_graph.records import CommitUnit, Status, WritesBatch
-from durable_graph.run_records import RunState, RunUpdate
+from durable_graph.run_records import NEVER, RunState, RunUpdate
 
 _STATES: dict[Status, RunState] = {
     "done": RunState.DONE,
@@ -21,15 +22,35 @@ class OwnedRun:
     """A run that this process has claimed. `state` is the state that its last commit or save recorded.
 
     Commits and saves of the outermost graph carry the run's change of state, so that thread and run change in one
-    transaction; in between, a commit costs nothing for the run. `has_input` says that the run's row still holds its
-    input, which the first commit replaces by a checkpoint. `inbox` is the counter of the run's messages when they were
-    read.
+    transaction; in between, a commit costs nothing for the run.
+
+    `has_input` says that the run's row still holds its input, which the first commit replaces by a checkpoint. `seen`
+    is the counter of the run's messages at the claim, and `inbox` the one that the next suspension compares;
+    `read_topics` are the topics whose messages were all taken since the claim. `claimed_at` is the store's time of the
+    claim, and `due` the time at which the run goes on if it suspends now.
     """
 
     seq: int
     has_input: bool
     inbox: int = 0
+    seen: int = 0
+    read_topics: frozenset[str] = frozenset()
+    claimed_at: int = 0
+    due: int = NEVER
     state: RunState = RunState.RUNNING
+    _began: float = field(default_factory=time.monotonic)
+
+    def suspends(self, due: int, topics: frozenset[str]) -> None:
+        """The run is about to wait until `due` (0: for no time) and for messages of these topics.
+
+        A message of a topic that was not read since the claim may be in the inbox already: then the run is ready again.
+        """
+        self.due = due or NEVER
+        self.inbox = self.seen if topics <= self.read_topics else 0
+
+    def now(self) -> int:
+        """The store's time, counted from the claim: microseconds since 1970."""
+        return self.claimed_at + round((time.monotonic() - self._began) * 1_000_000)
 
     def with_commit(self, unit: CommitUnit) -> CommitUnit:
         """The unit, with the change of the run that belongs to it."""
@@ -48,7 +69,7 @@ class OwnedRun:
         state = None if batch.status is None else _STATES.get(batch.status)
         if state is None:
             return batch
-        update = RunUpdate(self.seq, state, inbox=self.inbox, error=batch.error)
+        update = RunUpdate(self.seq, state, due=self.due, inbox=self.inbox, error=batch.error)
         return msgspec.structs.replace(batch, run=update)
 
     def recorded(self, update: RunUpdate | None) -> None:
