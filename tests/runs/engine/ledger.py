@@ -33,9 +33,7 @@ class Ledger:
         if self._file is None:
             self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         info = runtime.execution_info
-        line = Start(
-            info.thread_id or "", info.node, os.getpid(), info.task_id, info.node_attempt, at=time.monotonic()
-        )
+        line = Start(info.thread_id or "", info.node, os.getpid(), info.task_id, info.node_attempt, at=time.monotonic())
         os.write(self._file, msgspec.json.encode(line) + b"\n")
 
     def starts(self, *, pid: int | None = None, since: float = 0.0) -> list[Start]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from durable_graph.errors import DurableGraphError
 from durable_graph.runs import App
 from tests.crash.engine.stores import store_of
 from tests.postgres.server import end_with_parent
@@ -59,6 +60,21 @@ async def _work(job: WorkerJob) -> None:
         app.worker(concurrency=job.concurrency, lease=job.lease, grace=job.grace, max_crashes=job.max_crashes),
     ):
         await stop.wait()
+
+
+def invoke(place: Place, graph: str, thread: str) -> None:
+    """Call the graph as a program without workers does, and write the name of its error to the file `outcome`."""
+    live(place, _invoke(place, graph, thread))
+
+
+async def _invoke(place: Place, graph: str, thread: str) -> None:
+    outcome = ""
+    async with app_at(place) as app:
+        try:
+            await app.graph(graph).ainvoke({}, thread_id=thread)
+        except DurableGraphError as error:
+            outcome = type(error).__name__
+    (place.folder / "outcome").write_text(outcome)
 
 
 def live(place: Place, main: Coroutine[Any, Any, None]) -> None:
