@@ -58,8 +58,8 @@ class Lease:
     def _run(self) -> None:
         try:
             asyncio.run(self._beat())
-        except Exception as error:
-            _logger.error("the heartbeats of a worker have failed: %s", error, exc_info=error)
+        except Exception:
+            _logger.exception("the heartbeats of a worker have failed")
             self._lose()
         finally:
             self._call(self._set_ended)

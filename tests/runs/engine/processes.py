@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import closing
 from multiprocessing.context import ForkServerProcess
+from multiprocessing.synchronize import Barrier
 from unittest.mock import patch
 
 from durable_graph.runs import App, RunStatus
@@ -78,6 +79,10 @@ class Processes:
             process.start()
         self._processes.append(Process(process, self.place))
         return self._processes[-1]
+
+    def barrier(self, parties: int) -> Barrier:
+        """A barrier for as many processes, as an argument of theirs."""
+        return _context.Barrier(parties)
 
     def __enter__(self) -> "Processes":
         return self
