@@ -54,6 +54,11 @@ _LONGEST_PAUSE = 10.0
 """Seconds between two attempts to record the end of a run."""
 _LONGEST_ERROR = 1000
 
+_SUSPECT, _SUSPECT_PAUSE = 2, 1.0
+"""After so many crashes without progress, a run may be what ends its processes. A worker executes one such run at a
+time, and looks again for the others after about so many seconds: beside it they would be counted the same crashes, and
+be quarantined with it."""
+
 _logger = logging.getLogger("durable_graph")
 
 
@@ -74,6 +79,11 @@ class Execution:
         self.deadline: float | None = None
         if claim.deadline != NEVER:
             self.deadline = (claim.deadline - claim.now) / 1_000_000
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether the run may be what ends its processes."""
+        return self.claim.crashes >= _SUSPECT and not self.owned.has_progressed
 
 
 class Worker:
@@ -261,14 +271,23 @@ class Worker:
             await self._give_back(lease)
         self._may_hold_more = True
         claims = await self._runs.claim(lease.worker, list(self._graphs), free)
-        self._may_hold_more = False
-        for claim in claims:
-            execution = Execution(claim, lease)
-            key = claim.thread, claim.seq, claim.attempt
+        for execution in await self._without_suspects([Execution(claim, lease) for claim in claims]):
+            key = execution.claim.thread, execution.claim.seq, execution.claim.attempt
             self._executions[key] = execution
             execution.task = asyncio.get_running_loop().create_task(self._execute(execution))
             execution.task.add_done_callback(partial(self._is_over, key))
+        self._may_hold_more = False
         return len(claims)
+
+    async def _without_suspects(self, claimed: list[Execution]) -> list[Execution]:
+        """The runs to execute now. All suspects but one are given back, before that one begins."""
+        others = [each for each in claimed if not each.is_suspect]
+        suspects = [each for each in claimed if each.is_suspect]
+        if suspects and not any(each.is_suspect for each in self._executions.values()):
+            others.append(suspects.pop(0))
+        postponed = [self._settlement(each, RunState.READY, delay=_spread(_SUSPECT_PAUSE)) for each in suspects]
+        await asyncio.gather(*map(self._runs.settle, postponed))
+        return others
 
     async def _give_back(self, lease: Lease) -> None:
         """Release the runs that the worker holds and does not execute: their claim had no reply."""
@@ -294,7 +313,7 @@ class Worker:
 
     async def _sweep_all(self) -> None:
         while True:
-            await asyncio.sleep(self._ttl / 4 * random.uniform(0.5, 1.5))  # noqa: S311  # spreads the load
+            await asyncio.sleep(_spread(self._ttl / 4) / 1_000_000)
             try:
                 swept = await self._runs.sweep(self._max_crashes)
             except DurableGraphError as error:
@@ -380,6 +399,11 @@ def _text_of(error: Exception, deadline: asyncio.Timeout) -> str:
     if isinstance(error, TimeoutError) and deadline.expired():
         return DEADLINE_PASSED
     return shown(error).replace("\0", "\\x00")[:_LONGEST_ERROR]
+
+
+def _spread(seconds: float) -> int:
+    """About so many seconds, in microseconds, so that neither workers nor runs come all at once."""
+    return round(seconds * random.uniform(0.5, 1.5) * 1_000_000)  # noqa: S311  # spreads the load
 
 
 async def _set_within(event: asyncio.Event, seconds: float) -> None:

@@ -5,7 +5,7 @@ from typing import Any, TypedDict
 
 import pytest
 
-from durable_graph import START, Checkpointer, CheckpointConflictError, CompiledGraph, StateGraph
+from durable_graph import START, CheckpointConflictError, Checkpointer, CompiledGraph, StateGraph
 from durable_graph.errors import RunFailedError, StoreUnavailableError
 from durable_graph.runs import App
 from tests.runs.engine.graphs import Gate, done_by

@@ -26,7 +26,9 @@ async def _start_runs(place: Place, barrier: Barrier, name: str) -> None:
     Path(place.folder / name).write_text(json.dumps(found))
 
 
-async def test_a_key_that_two_processes_use_at_once_starts_one_run(app: App, processes: Processes, place: Place) -> None:
+async def test_a_key_that_two_processes_use_at_once_starts_one_run(
+    app: App, processes: Processes, place: Place
+) -> None:
     barrier = processes.barrier(2)
     names = ["a", "b"]
     started = [processes.start(start_runs, place, barrier, name) for name in names]

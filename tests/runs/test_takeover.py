@@ -47,12 +47,10 @@ async def test_a_killed_worker_s_runs_end_once_with_the_right_output(
     killed: set[int] = set()
 
     while tally.kills < KILLS:
-        seconds = 0.05
-        handles = [await app.start("chain", {"seconds": seconds}) for _ in range(RUNS)]
+        handles = [await app.start("chain", {"seconds": 0.05}) for _ in range(RUNS)]
         while tally.kills < KILLS and (busy := await _busiest(app, handles, workers)) is not None:
             # A random moment of the nodes that are being executed.
-            count = len(ledger.starts(pid=busy.pid)) + chance.randrange(RUNS)
-            await until(lambda: len(ledger.starts(pid=busy.pid)) >= count, "more nodes")
+            await _more_nodes(ledger, busy, chance.randrange(RUNS))
             at = busy.send(signal.SIGKILL)
             victims = await running_by(app, busy.pid)
             workers.remove(busy)
@@ -65,6 +63,11 @@ async def test_a_killed_worker_s_runs_end_once_with_the_right_output(
     assert tally.seconds
     assert max(tally.seconds) <= 5 * LEASE
     echo(str(tally))
+
+
+async def _more_nodes(ledger: Ledger, worker: Process, number: int) -> None:
+    count = len(ledger.starts(pid=worker.pid)) + number
+    await until(lambda: len(ledger.starts(pid=worker.pid)) >= count, "more nodes")
 
 
 async def _busiest(app: App, handles: list[RunHandle], workers: list[Process]) -> Process | None:

@@ -36,6 +36,7 @@ class OwnedRun:
     is the counter of the run's messages at the claim, and `inbox` the one that the next suspension compares;
     `read_topics` are the topics whose messages were all taken since the claim. `claimed_at` is the store's time of the
     claim, and `due` the time at which the run goes on if it suspends now. `lease` is that of its worker.
+    `has_progressed`: a commit since the claim is durable.
     """
 
     seq: int
@@ -46,6 +47,7 @@ class OwnedRun:
     claimed_at: int = 0
     due: int = NEVER
     state: RunState = RunState.RUNNING
+    has_progressed: bool = False
     lease: WorkerLease | None = None
     _began: float = field(default_factory=time.monotonic)
 
