@@ -141,7 +141,7 @@ async def test_a_process_that_is_told_to_end_finishes_its_supersteps_and_release
         assert [start.pid for start in ledger.starts() if start.thread == each.thread_id] == [pid for _, pid in log]
     log = done_by((await gated.result(60))["log"])
     assert log == [("first", worker.pid), ("second", worker.pid), ("third", other.pid)]
-    assert [each for each in ledger.starts(pid=worker.pid, since=at + 1)] == []
+    assert ledger.starts(pid=worker.pid, since=at + 1) == []
 
 
 async def _have_one_run(app: App, pid: int) -> bool:

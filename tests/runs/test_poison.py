@@ -9,7 +9,7 @@ from tests.runs.engine.ledger import Ledger
 from tests.runs.engine.processes import Process, Processes, until
 from tests.runs.engine.worker_process import Place
 
-LEASE = 0.5
+LEASE = 1.0
 DEATHS = 3
 RUNS = 5
 
