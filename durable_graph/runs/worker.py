@@ -164,9 +164,9 @@ class Worker:
         loops = list(self._loops)
         for each in loops:
             each.cancel()
-        await asyncio.gather(*loops, return_exceptions=True)
         for execution in self._executions.values():
             execution.control.request_drain("the worker stops")
+        await asyncio.gather(*loops, return_exceptions=True)
         tasks = [each.task for each in self._executions.values() if each.task is not None]
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=self._grace)

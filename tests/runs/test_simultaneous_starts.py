@@ -2,11 +2,10 @@
 
 import json
 from multiprocessing.synchronize import Barrier
-from pathlib import Path
 
 from durable_graph.runs import App
 from tests.runs.engine.processes import Processes, all_runs
-from tests.runs.engine.worker_process import Place, app_at, live
+from tests.runs.engine.worker_process import Place, app_at, live, note_outcome
 
 STARTS = 50
 
@@ -23,7 +22,7 @@ async def _start_runs(place: Place, barrier: Barrier, name: str) -> None:
             barrier.wait(30)
             handle = await app.start("chain", {"seconds": number}, key=f"order-{number}")
             found.append((handle.run_id, handle.is_new))
-    Path(place.folder / name).write_text(json.dumps(found))
+    note_outcome(place, name, json.dumps(found))
 
 
 async def test_a_key_that_two_processes_use_at_once_starts_one_run(

@@ -74,7 +74,12 @@ async def _invoke(place: Place, graph: str, thread: str) -> None:
             await app.graph(graph).ainvoke({}, thread_id=thread)
         except DurableGraphError as error:
             outcome = type(error).__name__
-    (place.folder / "outcome").write_text(outcome)
+    note_outcome(place, "outcome", outcome)
+
+
+def note_outcome(place: Place, name: str, text: str) -> None:
+    """Write what became of a process to a file of this name."""
+    (place.folder / name).write_text(text)
 
 
 def live(place: Place, main: Coroutine[Any, Any, None]) -> None:
