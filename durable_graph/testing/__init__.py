@@ -1,12 +1,13 @@
 """Test tools for users: for testing a saver, and a graph with a saver."""
 
-from durable_graph.testing.conformance import CheckpointerConformance, StoredRow
+from durable_graph.testing.conformance import CheckpointerConformance, RunStoreConformance, StoredRow
 from durable_graph.testing.crash import CrashingSaver, CrashPoint, SimulatedCrashError, crash_points
 
 __all__ = [
     "CheckpointerConformance",
     "CrashPoint",
     "CrashingSaver",
+    "RunStoreConformance",
     "SimulatedCrashError",
     "StoredRow",
     "crash_points",
