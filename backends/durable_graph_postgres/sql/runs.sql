@@ -48,7 +48,7 @@ inbox = inbox + 1, due = CASE WHEN state = 2 THEN {at_once} ELSE due END, state 
   changed_runs AS (
     UPDATE {schema}.runs r
        SET {run_as_changed}
-      FROM changes c WHERE r.thread_key = c.thread_key AND r.seq = c.seq),
+      FROM changes c WHERE r.thread_key = c.thread_key AND r.seq = c.seq AND r.state < 4),
   next_runs AS MATERIALIZED (
     SELECT n.thread_key, n.seq FROM changes c CROSS JOIN LATERAL (
       SELECT thread_key, seq, state FROM {schema}.runs
@@ -177,7 +177,7 @@ UPDATE {schema}.runs r
   FROM (VALUES (:thread_key::bigint, :seq::bigint, :state::smallint, :due::bigint, :inbox::bigint,
                 :checkpoint::bigint, :first_checkpoint::bigint, :ended_at::bigint, :error::text))
     AS c (thread_key, seq, state, due, inbox, checkpoint, first_checkpoint, ended_at, error)
- WHERE r.thread_key = c.thread_key AND r.seq = c.seq;
+ WHERE r.thread_key = c.thread_key AND r.seq = c.seq AND r.state < 4;
 
 -- name: unblock_run
 -- A run of the thread has ended: the next one may begin, unless an earlier one has not ended either.
