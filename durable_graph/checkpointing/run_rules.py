@@ -104,8 +104,9 @@ def row_after(run: RunRow, update: RunUpdate, at: int) -> RunRow:
         state, due = update.state, min(update.due, run.deadline)
     elif update.state != RunState.RUNNING:
         state = update.state
-    # A change to "running" leaves the state: the run of a worker whose lease has ended may be ready again.
-    is_ended = update.state.is_ended
+    # A change to "running" leaves the state: the run of a worker whose lease has ended may be ready again, or
+    # quarantined.
+    is_running, is_ended = update.state == RunState.RUNNING, update.state.is_ended
     return msgspec.structs.replace(
         run,
         state=state,
@@ -113,10 +114,10 @@ def row_after(run: RunRow, update: RunUpdate, at: int) -> RunRow:
         checkpoint=update.checkpoint or run.checkpoint,
         first_checkpoint=update.first_checkpoint or run.first_checkpoint,
         crashes=0 if update.state == RunState.WAITING else run.crashes,
-        worker=run.worker if update.state == RunState.RUNNING else 0,
+        worker=run.worker if is_running else 0,
         request=0 if is_ended else run.request,
-        ended_at=at if is_ended else 0,
-        error=update.error,
+        ended_at=run.ended_at if is_running else at if is_ended else 0,
+        error=run.error if is_running else update.error,
     )
 
 
