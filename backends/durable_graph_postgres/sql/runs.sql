@@ -16,7 +16,7 @@
 
 -- part: run_as_changed
 -- A run that waits becomes ready at once if a message arrived since its execution read the inbox. A change to "running"
--- leaves the state: the run of a worker whose lease has ended may be ready again.
+-- leaves the state: the run of a worker whose lease has ended may be ready again, or quarantined.
 state = CASE WHEN c.state = 1 THEN r.state WHEN c.state = 2 AND r.inbox > c.inbox THEN 0 ELSE c.state END,
            due = CASE WHEN c.state = 2 AND r.inbox > c.inbox THEN {at_once}
                       WHEN c.state IN (0, 2) THEN least(c.due, r.deadline) ELSE r.due END,
@@ -26,7 +26,8 @@ state = CASE WHEN c.state = 1 THEN r.state WHEN c.state = 2 AND r.inbox > c.inbo
            crashes = CASE WHEN c.state = 2 THEN 0 ELSE r.crashes END,
            worker = CASE WHEN c.state = 1 THEN r.worker ELSE 0 END,
            request = CASE WHEN c.state < 4 THEN r.request ELSE 0 END,
-           ended_at = c.ended_at, error = c.error
+           ended_at = CASE WHEN c.state = 1 THEN r.ended_at ELSE c.ended_at END,
+           error = CASE WHEN c.state = 1 THEN r.error ELSE c.error END
 
 -- part: run_as_woken
 inbox = inbox + 1, due = CASE WHEN state = 2 THEN {at_once} ELSE due END, state = CASE WHEN state = 2 THEN 0 ELSE state END
