@@ -5,7 +5,7 @@ from functools import lru_cache
 
 from durable_graph.errors import InvalidOptionError
 from durable_graph.records import CommitUnit, WritesBatch
-from durable_graph.run_records import NewRun
+from durable_graph.run_records import NewMessage, NewRun
 
 _LONGEST_SCHEMA = 63
 
@@ -40,6 +40,13 @@ def check_run(run: NewRun) -> None:
     _check("queue", run.queue)
     if run.key is not None:
         _check("request key", run.key)
+
+
+def check_message(message: NewMessage) -> None:
+    """Check all identifiers of a message. Raises `InvalidOptionError`."""
+    _check("thread id", message.thread)
+    _check("topic", message.topic)
+    _check("key", message.key)
 
 
 def check_reason(reason: str) -> None:

@@ -13,8 +13,10 @@ _RUN = ("thread_key", "seq", "state", "due", "inbox", "checkpoint", "first_check
 
 
 def is_one_statement(write: PreparedWrite) -> bool:
-    """Whether a statement can make the write. It cannot change a run twice: to update it, and to wake it."""
-    return not {"update_run", "wake_run"} <= {name for name, _ in write.runs}
+    """Whether a statement can make the write. It cannot change a run twice: to update it, and to wake it. It takes no
+    message."""
+    names = {name for name, _ in write.runs}
+    return "take_message" not in names and not {"update_run", "wake_run"} <= names
 
 
 def statement(writes: Sequence[PreparedWrite]) -> tuple[str, Sequence[Any]]:

@@ -36,7 +36,7 @@ def load(thread: str, ns: str, no: int | None, max_value_bytes: int) -> Steps[St
         return None
     found = arms[_CHECKPOINT]
     stored = thread_from(thread, _thread_columns(arms[_THREAD][0][-1]), found[0][3] if found else 0)
-    row = stored.row
+    row, unfinished = stored.row, arms[_THREAD][0][1] or 0
     branches = [(first, parent, digest, extra) for _, first, parent, _, _, digest, extra, *_ in arms[_BRANCH]]
     is_head = ns == "" and no in (None, row.head)
     if not found:
@@ -48,7 +48,7 @@ def load(thread: str, ns: str, no: int | None, max_value_bytes: int) -> Steps[St
                 raise missing_newest(thread, ns)
         # A thread whose first run was accepted has a row, which its first commit replaces.
         has_begun = row.head or row.status == "deleted"
-        return StoredCheckpoint(row, None, base=None if has_begun else stored)
+        return StoredCheckpoint(row, None, base=None if has_begun else stored, unfinished_run=unfinished)
     checkpoint = checkpoint_from(thread, found[0][:_CHECKPOINT_WIDTH])
     check_branches(row, branches, stored.sums.branches if no is None else None)
     for channel, _, _, _, size, *_ in arms[_VALUE]:
@@ -65,6 +65,7 @@ def load(thread: str, ns: str, no: int | None, max_value_bytes: int) -> Steps[St
         writes_digest=stored.sums.writes if is_head else None,
         nested=tuple(NestedRecord(ns, born, order, digest) for ns, born, order, _, _, digest, *_ in arms[_NESTED]),
         base=stored if is_head else None,
+        unfinished_run=unfinished,
     )
 
 

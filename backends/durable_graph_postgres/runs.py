@@ -1,6 +1,6 @@
 """`PostgresSaver.runs`: the runs in the saver's schema, and the leases of the workers that execute them."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -15,15 +15,18 @@ from durable_graph.run_records import (
     Accepted,
     Claim,
     Heartbeat,
+    Message,
+    NewMessage,
     NewRun,
     NewWorker,
     QueueStats,
     RunRow,
     RunState,
+    Sent,
     Settlement,
     Swept,
 )
-from durable_graph_postgres.identifiers import check_reason, check_run, check_thread
+from durable_graph_postgres.identifiers import check_message, check_reason, check_run, check_thread
 from durable_graph_postgres.opened import Opened
 from durable_graph_postgres.session import BEGIN, Session
 from durable_graph_postgres.statements import PARAMETERS
@@ -38,11 +41,12 @@ _SHORTEST_WAIT_FOR_AN_ANSWER = 1.0
 class PostgresRuns:
     """The runs of a schema. See `RunStore`.
 
-    All times are by the server's clock. `skew` is added to it, in microseconds: a test moves it.
+    All times are by the server's clock. `skew` is added to it for the times when runs are due, and `lease_skew` for
+    leases, in microseconds: tests move them.
     """
 
     def __init__(self, opened: Callable[[], Awaitable[Opened]], opened_beside: Callable[[], Awaitable[Opened]]) -> None:
-        self.skew = 0
+        self.skew = self.lease_skew = 0
         self._opened = opened
         self._opened_beside = opened_beside
 
@@ -83,7 +87,18 @@ class PostgresRuns:
         )
         return state
 
+    async def send(self, message: NewMessage) -> Sent:
+        """See `RunStore.send`. Raises `InvalidOptionError` for a name that PostgreSQL cannot store."""
+        check_message(message)
+        sent: Sent = await self._write(message.thread, lambda: run_transactions.send(message, self._clock()))
+        return sent
+
     # Reading
+
+    async def inbox(self, thread: str, topics: Collection[str]) -> list[Message]:
+        """See `RunStore.inbox`."""
+        found = await self._read("find_inbox", thread_key=key_of(thread), topics=list(topics))
+        return [Message(*each) for each in found]
 
     async def find_run(self, thread: str | int, seq: int) -> RunRow | None:
         """See `RunStore.find_run`."""
@@ -127,7 +142,7 @@ class PostgresRuns:
 
     async def count_workers(self) -> int:
         """See `RunStore.count_workers`."""
-        ((number,),) = await self._read("count_workers", skew=self.skew)
+        ((number,),) = await self._read("count_workers", lease_skew=self.lease_skew)
         return int(number)
 
     async def next_due(self, queues: Sequence[str]) -> int | None:
@@ -139,12 +154,12 @@ class PostgresRuns:
 
     async def register(self, worker: NewWorker) -> None:
         """See `RunStore.register`."""
-        await self._change("add_worker", worker=worker.id, ttl=worker.ttl, name=worker.name, skew=self.skew)
+        await self._change("add_worker", worker=worker.id, ttl=worker.ttl, name=worker.name, lease_skew=self.lease_skew)
 
     async def heartbeat(self, worker: int, ttl: int) -> Heartbeat | None:
         """See `RunStore.heartbeat`. A connection without an answer for a third of `ttl` is replaced."""
         answer = max(ttl / 3_000_000, _SHORTEST_WAIT_FOR_AN_ANSWER)
-        found = await self._change("renew_lease", answer=answer, worker=worker, ttl=ttl, skew=self.skew)
+        found = await self._change("renew_lease", answer=answer, worker=worker, ttl=ttl, lease_skew=self.lease_skew)
         requests = tuple((thread, seq, request) for thread, seq, request in found if thread is not None)
         return Heartbeat(requests) if found else None
 
@@ -156,6 +171,7 @@ class PostgresRuns:
             "epochs": [drawn_incarnation() for _ in range(most)],
             "most": most,
             "skew": self.skew,
+            "lease_skew": self.lease_skew,
         }
         is_repeated = False
 
@@ -173,7 +189,7 @@ class PostgresRuns:
 
     async def release(self, worker: int) -> int:
         """See `RunStore.release`."""
-        return len(await self._change("release_runs", worker=worker))
+        return len(await self._change("release_runs", worker=worker, skew=self.skew))
 
     async def unregister(self, worker: int) -> None:
         """See `RunStore.unregister`."""
@@ -181,7 +197,7 @@ class PostgresRuns:
         async def attempt(db: Session) -> None:
             async with db.transaction(BEGIN):
                 for name in ("lock_worker", "release_runs", "remove_worker"):
-                    await _rows(db, name, {"worker": worker})
+                    await _rows(db, name, {"worker": worker, "skew": self.skew})
 
         await self._call(attempt)
 
@@ -189,10 +205,10 @@ class PostgresRuns:
         """See `RunStore.sweep`."""
 
         async def attempt(db: Session) -> Swept:
-            if not await _rows(db, "has_dead_workers", {"skew": self.skew}):
+            if not await _rows(db, "has_dead_workers", {"lease_skew": self.lease_skew}):
                 return Swept()
             async with db.transaction(BEGIN):
-                return await _swept(db, max_crashes, self.skew)
+                return await _swept(db, max_crashes, self.skew, self.lease_skew)
 
         return await self._call(attempt)
 
@@ -205,7 +221,7 @@ class PostgresRuns:
             return opened
 
         other = PostgresRuns(get, self._opened_beside)
-        other.skew = self.skew
+        other.skew, other.lease_skew = self.skew, self.lease_skew
         try:
             yield other
         finally:
@@ -236,8 +252,9 @@ async def _rows(db: Session, name: str, sought: dict[str, Any]) -> list[Columns]
     return await db.rows(name, *(sought[parameter] for parameter in PARAMETERS[name]))
 
 
-async def _swept(db: Session, most: int, skew: int) -> Swept:
-    dead = {"workers": [worker for (worker,) in await _rows(db, "lock_dead_workers", {"skew": skew})]}
+async def _swept(db: Session, most: int, skew: int, lease_skew: int) -> Swept:
+    found = await _rows(db, "lock_dead_workers", {"lease_skew": lease_skew})
+    dead = {"workers": [worker for (worker,) in found]}
     # The threads first, as every commit: the runs are read once nobody else can change them.
     await _rows(db, "lock_threads_of_workers", dead)
     ((now,),) = await _rows(db, "store_time", {})

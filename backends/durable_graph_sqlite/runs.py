@@ -1,15 +1,15 @@
 """`SqliteSaver.runs`: the runs in the saver's file, and the leases of the workers that execute them."""
 
+import json
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 from durable_graph.checkpointing import run_transactions
-from durable_graph.checkpointing.columns import key_of
+from durable_graph.checkpointing.columns import Columns, key_of
 from durable_graph.checkpointing.rules import check_limit, drawn_incarnation
 from durable_graph.checkpointing.run_changes import run_from
 from durable_graph.checkpointing.run_sweep import freed
@@ -19,11 +19,14 @@ from durable_graph.run_records import (
     Accepted,
     Claim,
     Heartbeat,
+    Message,
+    NewMessage,
     NewRun,
     NewWorker,
     QueueStats,
     RunRow,
     RunState,
+    Sent,
     Settlement,
     Swept,
 )
@@ -39,12 +42,24 @@ _STATES = {RunState.READY: "ready", RunState.RUNNING: "running", RunState.WAITIN
 _STATES |= {RunState.BLOCKED: "blocked", RunState.QUARANTINED: "quarantined"}
 
 
+def _boot_id() -> bytes:
+    """What tells this start of the machine from others. Elsewhere than on Linux it is empty: there, a lease from before
+    the machine's last start ends once the machine has been up for as long as it was then."""
+    try:
+        return bytes.fromhex(Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip().replace("-", ""))
+    except OSError:
+        return b""
+
+
+_BOOT_ID = _boot_id()
+
+
 class SqliteRuns:
     """The runs of a file. See `RunStore`.
 
     Leases count the time since the machine started, which nobody sets: all processes that share a file are on one
     machine. A lease from before its last start has ended. Times when runs are due are those of the wall clock. `skew`
-    is added to both clocks, in microseconds: a test moves it.
+    is added to the wall clock, and `lease_skew` to that of leases, in microseconds: tests move them.
     """
 
     def __init__(
@@ -54,7 +69,7 @@ class SqliteRuns:
         opened: Callable[[], Awaitable[Connection]],
         write: Callable[[str, Wanted], Awaitable[Any]],
     ) -> None:
-        self.skew = 0
+        self.skew = self.lease_skew = 0
         self._path, self._retry = path, retry
         self._opened = opened
         self._write = write
@@ -86,7 +101,17 @@ class SqliteRuns:
         )
         return state
 
+    async def send(self, message: NewMessage) -> Sent:
+        """See `RunStore.send`."""
+        sent: Sent = await self._write(message.thread, lambda: run_transactions.send(message, self._clock()))
+        return sent
+
     # Reading
+
+    async def inbox(self, thread: str, topics: Collection[str]) -> list[Message]:
+        """See `RunStore.inbox`."""
+        sought = {"thread_key": key_of(thread), "topics": json.dumps(sorted(topics))}
+        return [Message(*each) for each in await self._read(lambda db: rows(db, "find_inbox", sought))]
 
     async def find_run(self, thread: str | int, seq: int) -> RunRow | None:
         """See `RunStore.find_run`."""
@@ -148,8 +173,9 @@ class SqliteRuns:
 
     async def register(self, worker: NewWorker) -> None:
         """See `RunStore.register`."""
-        lease = {**self._lease(worker.ttl), "worker": worker.id, "name": worker.name}
-        await self._change(lambda db: rows(db, "add_worker", lease))
+        given = {"worker": worker.id, "name": worker.name}
+        # The time is read on the connection's thread, because the machine's boot id is read from a file.
+        await self._change(lambda db: rows(db, "add_worker", {**self._lease(worker.ttl), **given}))
 
     async def heartbeat(self, worker: int, ttl: int) -> Heartbeat | None:
         """See `RunStore.heartbeat`."""
@@ -170,26 +196,23 @@ class SqliteRuns:
             return []
         now = self._now()
         claims: list[Claim] = []
-        for priority in _PRIORITIES:
-            for queue in queues:
-                sought = {"queue": queue, "priority": priority, "now": now, "most": most - len(claims)}
-                for key, seq in rows(db, "find_due_runs", sought) if len(claims) < most else ():
-                    epoch = drawn_incarnation()
-                    ((version,),) = rows(db, "fence_thread", {"thread_key": key, "epoch": epoch})
-                    taken = {"thread_key": key, "seq": seq, "worker": worker, "version": version}
-                    (columns,) = rows(db, "claim_run", taken)
-                    claims.append(Claim(*(*columns, epoch, version, now)))
+        for key, seq, _ in _due_runs(db, queues, most, now):
+            epoch = drawn_incarnation()
+            ((version,),) = rows(db, "fence_thread", {"thread_key": key, "epoch": epoch})
+            (columns,) = rows(db, "claim_run", {"thread_key": key, "seq": seq, "worker": worker, "version": version})
+            claims.append(Claim(*(*columns, epoch, version, now)))
         return claims
 
     async def release(self, worker: int) -> int:
         """See `RunStore.release`."""
-        return await self._change(lambda db: len(rows(db, "release_runs", {"worker": worker})))
+        held = {"worker": worker, "now": self._now()}
+        return await self._change(lambda db: len(rows(db, "release_runs", held)))
 
     async def unregister(self, worker: int) -> None:
         """See `RunStore.unregister`."""
 
         def remove(db: sqlite3.Connection) -> None:
-            rows(db, "release_runs", {"worker": worker})
+            rows(db, "release_runs", {"worker": worker, "now": self._now()})
             rows(db, "remove_worker", {"worker": worker})
 
         await self._change(remove)
@@ -233,7 +256,7 @@ class SqliteRuns:
             return connection
 
         other = SqliteRuns(self._path, self._retry, opened, self._write)
-        other.skew = self.skew
+        other.skew, other.lease_skew = self.skew, self.lease_skew
         try:
             yield other
         finally:
@@ -249,8 +272,8 @@ class SqliteRuns:
 
     def _lease(self, ttl: int = 0) -> dict[str, Any]:
         """The time of leases now, and after `ttl` microseconds."""
-        now = time.monotonic_ns() // 1000 + self.skew
-        return {"now": now, "until": now + ttl, "boot_id": _boot_id()}
+        now = time.monotonic_ns() // 1000 + self.lease_skew
+        return {"now": now, "until": now + ttl, "boot_id": _BOOT_ID}
 
     async def _read(self, function: Callable[[sqlite3.Connection], T]) -> T:
         connection = await self._opened()
@@ -263,11 +286,18 @@ class SqliteRuns:
             return await connection.write(function)
 
 
-@lru_cache(maxsize=1)
-def _boot_id() -> bytes:
-    """What tells this start of the machine from others. Elsewhere than on Linux it is empty: there, a lease from before
-    the machine's last start ends once the machine has been up for as long as it was then."""
-    try:
-        return bytes.fromhex(Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip().replace("-", ""))
-    except OSError:
-        return b""
+def _due_runs(db: sqlite3.Connection, queues: Sequence[str], most: int, now: int) -> list[Columns]:
+    """The key, number and time of up to `most` due runs, by priority and time."""
+    found: list[Columns] = []
+    for priority in _PRIORITIES:
+        wanted = most - len(found)
+        if wanted <= 0:
+            break
+        of_priority: list[Columns] = []
+        for queue in dict.fromkeys(queues):
+            sought = {"queue": queue, "priority": priority, "now": now, "most": wanted}
+            of_priority += rows(db, "find_due_runs", sought)
+        # The rows are sorted within each queue. Without this, the runs of the first queue would precede all others.
+        of_priority.sort(key=lambda columns: columns[2])
+        found += of_priority[:wanted]
+    return found

@@ -1,18 +1,19 @@
 """A saver in memory: the protocol on dicts of rows, for tests and for threads that need not outlive the process."""
 
-import functools
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Iterable
 from types import TracebackType
-from typing import Any, Self, TypeVar, cast
+from typing import Self
 
 from durable_graph.checkpointing import pruning, rules
 from durable_graph.checkpointing.binding import Binding
 from durable_graph.checkpointing.columns import key_of, missing_head, missing_newest
 from durable_graph.checkpointing.digests import EMPTY_STATE, request_digest, writes_digest
 from durable_graph.checkpointing.handles import CommitHandle
-from durable_graph.checkpointing.memory_rows import Rows, ThreadRows
+from durable_graph.checkpointing.memory_lock import alone
+from durable_graph.checkpointing.memory_rows import Rows, RunRows, ThreadRows
+from durable_graph.checkpointing.memory_runs import MemoryRuns
 from durable_graph.checkpointing.memory_transfer import exported_from, stored_from
 from durable_graph.checkpointing.protocol import DEFAULT_MAX_VALUE_BYTES
 from durable_graph.checkpointing.transfer import ExportedThread
@@ -45,21 +46,6 @@ from durable_graph.records import (
 
 _BEYOND = 1 << 62
 
-Method = TypeVar("Method", bound=Callable[..., Awaitable[Any]])
-
-
-def _alone(method: Method) -> Method:
-    """A method that runs under the saver's lock, for event loops in several threads. The method must not suspend."""
-
-    @functools.wraps(method)
-    async def locked(self: "MemorySaver", /, *args: Any, **kwargs: Any) -> Any:
-        # Checked before locking: a thread that held the lock at a fork does not exist in the child, and never releases.
-        self._binding.check()
-        with self._lock:
-            return await method(self, *args, **kwargs)
-
-    return cast("Method", locked)
-
 
 class MemorySaver:
     """Keeps threads in this process's memory, as long as the saver object exists.
@@ -79,6 +65,7 @@ class MemorySaver:
         self._threads: dict[int, ThreadRows] = {}
         self._binding = Binding("MemorySaver()", any_loop=True)
         self._lock = threading.RLock()
+        self.runs = MemoryRuns(self._threads, self._lock, self._binding)
 
     @classmethod
     def from_url(cls, url: str) -> Self:
@@ -87,13 +74,14 @@ class MemorySaver:
             raise InvalidOptionError("url", url, allowed="'memory://' without further parts")
         return cls()
 
-    @_alone
+    @alone
     async def load(self, thread: str, ns: str = "", no: int | None = None) -> StoredCheckpoint | None:
         """See `Checkpointer.load`."""
         found = self._threads.get(key_of(thread))
         if found is None:
             return None
-        row = found.row
+        row, first = found.row, found.runs.first()
+        run = 0 if first is None else first.seq
         newest = row.head if ns == "" else found.newest(ns, row.version)
         wanted = newest if no is None else no
         checkpoint = found.checkpoint(ns, wanted)
@@ -103,18 +91,18 @@ class MemorySaver:
                 raise missing_head(row)
             if ns and no is None and found.values_at(ns, row.version):
                 raise missing_newest(thread, ns)
-            return StoredCheckpoint(row, None)
+            return StoredCheckpoint(row, None, unfinished_run=run)
         # For the newest checkpoint, read values up to the thread's version: a newer checkpoint whose row is missing is
         # detected by its values.
         values = found.values_at(ns, wanted if no is not None else row.version)
         records = found.records_of(ns, checkpoint.born, checkpoint.no)
         if not is_head:
-            return StoredCheckpoint(row, checkpoint, values, records)
+            return StoredCheckpoint(row, checkpoint, values, records, unfinished_run=run)
         since = (record for record in found.records_of_head(checkpoint.born) if record.ns)
         nested = tuple(NestedRecord(record.ns, record.born, record.ord, record.digest) for record in since)
-        return StoredCheckpoint(row, checkpoint, values, records, found.writes, nested)
+        return StoredCheckpoint(row, checkpoint, values, records, found.writes, nested, unfinished_run=run)
 
-    @_alone
+    @alone
     async def load_records(self, thread: str, ns: str) -> StoredRecords | None:
         """See `Checkpointer.load_records`."""
         found = self._threads.get(key_of(thread))
@@ -134,8 +122,8 @@ class MemorySaver:
             return decision
         forked_head = found.newest("", unit.fork_of or 0) if found and rules.needs_forked_head(unit) else None
         row = rules.thread_after_commit(unit, before, forked_head)
-        if found is None or rules.begins_thread(before):
-            found = self._threads[key_of(unit.thread)] = ThreadRows(row)
+        if found is None or found.row.status == "deleted":
+            found = self._threads[key_of(unit.thread)] = _new(row, found)
         branch = rules.new_branch(unit, before)
         if branch is not None:
             found.parents[branch[0]] = branch[1]
@@ -153,6 +141,8 @@ class MemorySaver:
         self._record_with(found, unit, row)
         if unit.request is not None:
             found.requests[unit.request.key] = unit.request
+        if unit.run is not None:
+            found.runs.update(unit.run, unit.at)
         return Committed(unit.version, StoredThread(row))
 
     def save_writes(self, batch: WritesBatch) -> Awaitable[SaveResult]:
@@ -174,10 +164,16 @@ class MemorySaver:
         found.row = rules.thread_after_save(batch, found.row, stood, bumped=is_bumped)
         if batch.request is not None:
             found.requests[batch.request.key] = batch.request
+        if batch.run is not None:
+            found.runs.update(batch.run, batch.at)
+        for seq in batch.taken:
+            found.runs.inbox.waiting.pop(seq, None)
+        if batch.wakes_run:
+            found.runs.wake(batch.at)
         is_cancelled = found.row.status == "cancelled"
         return Saved(found.row.wseq, is_bumped, stood, is_cancelled, StoredThread(found.row))
 
-    @_alone
+    @alone
     async def find_request(self, thread: str, key: str) -> StoredRequests | None:
         """See `Checkpointer.find_request`."""
         found = self._threads.get(key_of(thread))
@@ -188,7 +184,7 @@ class MemorySaver:
         digests = tuple(request_digest(found.row.origin, each) for each in others)
         return StoredRequests(thread, found.row.origin, request, digests, found.requests_digest)
 
-    @_alone
+    @alone
     async def history(self, thread: str, ns: str = "", *, before: int | None = None, limit: int) -> HistoryPage | None:
         """See `Checkpointer.history`."""
         rules.check_limit(limit)
@@ -217,7 +213,7 @@ class MemorySaver:
             head_records=tuple(NestedRecord(each.ns, each.born, each.ord, each.digest) for each in of_head),
         )
 
-    @_alone
+    @alone
     async def list_threads(
         self,
         *,
@@ -237,19 +233,20 @@ class MemorySaver:
             rows = [places[place] for place in sorted(places) if place > cursor]
         return [rules.thread_info(row) for row in rows[:limit]]
 
-    @_alone
+    @alone
     async def delete_thread(self, thread: str, *, seen: ThreadInfo | None = None, purge: bool = False) -> bool:
         """See `Checkpointer.delete_thread`."""
         found = self._threads.get(key_of(thread))
         if found is not None and rules.is_to_be_deleted(found.row, seen):
-            found = self._threads[key_of(thread)] = ThreadRows(rules.tombstone(found.row, time.time_ns() // 1000))
+            grave = rules.tombstone(found.row, time.time_ns() // 1000)
+            found = self._threads[key_of(thread)] = _new(grave, found)
         if found is not None and found.row.status != "deleted":
             return False
         if purge:
             self._threads.pop(key_of(thread), None)
         return True
 
-    @_alone
+    @alone
     async def forget_deleted(self, *, before: int, limit: int = 500) -> int:
         """See `Checkpointer.forget_deleted`."""
         rules.check_limit(limit)
@@ -262,13 +259,13 @@ class MemorySaver:
             del self._threads[key]
         return len(gone)
 
-    @_alone
+    @alone
     async def export_thread(self, thread: str) -> ExportedThread | None:
         """See `Transferable.export_thread`."""
         found = self._threads.get(key_of(thread))
         return exported_from(found) if found is not None and found.row.status != "deleted" else None
 
-    @_alone
+    @alone
     async def import_thread(self, exported: ExportedThread) -> None:
         """See `Transferable.import_thread`. Raises `CorruptCheckpointError` for a thread that is damaged."""
         there = self._threads.get(key_of(exported.thread))
@@ -276,7 +273,7 @@ class MemorySaver:
             raise ThreadExistsError(exported.thread)
         self._threads[key_of(exported.thread)] = stored_from(exported)
 
-    @_alone
+    @alone
     async def copy_thread(self, source: str, target: str) -> None:
         """See `Checkpointer.copy_thread`."""
         found, grave = self._threads.get(key_of(source)), self._threads.get(key_of(target))
@@ -287,9 +284,10 @@ class MemorySaver:
                 return
             raise ThreadExistsError(target)
         row = rules.copied(found.row, target, grave.row if grave else None, rules.drawn_incarnation())
-        self._threads[key_of(target)] = found.copied(row)
+        copy = self._threads[key_of(target)] = found.copied(row)
+        copy.runs = RunRows(grave.runs.last if grave else 0)
 
-    @_alone
+    @alone
     async def prune(self, thread: str, *, keep_last: int = 1, before: int | None = None) -> int:
         """See `Checkpointer.prune`."""
         pruning.check_keep_last(keep_last)
@@ -391,6 +389,11 @@ class MemorySaver:
             elif row.parent < found.row.floor:
                 bases[row.parent] = tuple(value for value in found.values_at(ns, row.no) if value.no != row.no)
         return bases
+
+
+def _new(row: ThreadRow, before: ThreadRows | None) -> ThreadRows:
+    """A thread without other rows. The numbers of its runs continue those of the thread `before` it."""
+    return ThreadRows(row, runs=RunRows(before.runs.last if before else 0))
 
 
 InMemorySaver = MemorySaver

@@ -5,9 +5,12 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from durable_graph.checkpointing import rules
+import msgspec
+
+from durable_graph.checkpointing import rules, run_rules
 from durable_graph.checkpointing.digests import EMPTY_STATE, add
 from durable_graph.records import CheckpointRow, RequestRow, TaskRecord, ThreadRow, ValueRow
+from durable_graph.run_records import Message, NewMessage, RunRow, RunState, RunUpdate
 
 K = TypeVar("K", int, tuple[int, ...])
 R = TypeVar("R")
@@ -70,6 +73,79 @@ def chain(rows: Numbered[ValueRow], no: int) -> Iterator[ValueRow]:
         no = min(row.prev, no - 1)
 
 
+class StoredRun(msgspec.Struct, frozen=True, gc=False):
+    """A run with its input, options and context. Its `token` tells a repeated acceptance from another one."""
+
+    row: RunRow
+    input: bytes
+    options: bytes
+    context: bytes
+    token: bytes
+
+
+@dataclass(slots=True)
+class Inbox:
+    """The messages of a thread, by their numbers, until a run takes them. `keys` has the topic and the key of each
+    message that was ever sent."""
+
+    waiting: dict[int, Message] = field(default_factory=dict)
+    keys: set[tuple[str, str]] = field(default_factory=set)
+
+    def put(self, message: NewMessage) -> None:
+        self.keys.add((message.topic, message.key))
+        seq = len(self.keys)
+        self.waiting[seq] = Message(seq, message.topic, message.value)
+
+
+@dataclass(slots=True)
+class RunRows:
+    """The runs of a thread, by their numbers. `last` is the last number that was assigned, also to a run that was
+    deleted; `unfinished` has the numbers of the runs that have not ended, ascending."""
+
+    last: int = 0
+    by_seq: dict[int, StoredRun] = field(default_factory=dict)
+    unfinished: list[int] = field(default_factory=list)
+    inbox: Inbox = field(default_factory=Inbox)
+
+    def put(self, run: StoredRun) -> None:
+        row = run.row
+        self.by_seq[row.seq] = run
+        if row.seq in self.unfinished:
+            self.unfinished.remove(row.seq)
+        if not row.state.is_ended:
+            insort(self.unfinished, row.seq)
+
+    def change(self, row: RunRow) -> None:
+        """Replace the row of a run. If the run has ended, the next one may begin."""
+        self.put(msgspec.structs.replace(self.by_seq[row.seq], row=row))
+        if row.state.is_ended:
+            self.unblock()
+
+    def unblock(self) -> None:
+        """Make the first run that has not ended READY, if it was blocked."""
+        first = self.first()
+        if first is not None and first.state == RunState.BLOCKED:
+            self.change(msgspec.structs.replace(first, state=RunState.READY))
+
+    def update(self, update: RunUpdate, at: int) -> None:
+        """Change a run together with its thread."""
+        run = self.by_seq.get(update.seq)
+        if run is None:
+            return
+        if update.first_checkpoint:
+            self.put(msgspec.structs.replace(run, input=b""))
+        self.change(run_rules.row_after(run.row, update, at))
+
+    def wake(self, at: int) -> None:
+        """Wake the run that waits: something was sent to the thread."""
+        for seq in self.unfinished:
+            self.change(run_rules.woken(self.by_seq[seq].row, at))
+
+    def first(self) -> RunRow | None:
+        """The first run that has not ended."""
+        return self.by_seq[self.unfinished[0]].row if self.unfinished else None
+
+
 @dataclass(slots=True)
 class ThreadRows:
     """A thread with all of its rows, by namespace. `parents` has the parent of each branch, by its first number.
@@ -84,13 +160,14 @@ class ThreadRows:
     values: dict[str, dict[str, Numbered[ValueRow]]] = field(default_factory=dict)
     records: dict[str, Records] = field(default_factory=dict)
     requests: dict[str, RequestRow] = field(default_factory=dict)
+    runs: RunRows = field(default_factory=RunRows)
 
     @property
     def requests_digest(self) -> bytes:
         return add(EMPTY_STATE, *(request.digest for request in self.requests.values()))
 
     def copied(self, row: ThreadRow) -> "ThreadRows":
-        """A copy of these rows, with another thread's row."""
+        """A copy of these rows, with another thread's row, and without requests and runs."""
         return ThreadRows(
             row=row,
             writes=self.writes,

@@ -18,7 +18,7 @@ from durable_graph.checkpointing.columns import (
     value_from,
 )
 from durable_graph.checkpointing.digests import EMPTY_STATE, add, branch_digest
-from durable_graph.checkpointing.memory_rows import Rows, ThreadRows
+from durable_graph.checkpointing.memory_rows import Rows, RunRows, ThreadRows
 from durable_graph.checkpointing.transfer import COLUMNS, ExportedThread
 from durable_graph.records import CheckpointRow, Sums
 
@@ -29,7 +29,7 @@ def exported_from(found: ThreadRows) -> ExportedThread:
     branches = {first: branch_digest(row.origin, first, parent) for first, parent in found.parents.items()}
     in_lineage = (branches[first] for first, _ in rules.lineage(found.parents, row.version))
     sums = Sums(found.writes, add(EMPTY_STATE, *in_lineage), found.requests_digest)
-    columns = {**thread_columns(signed(row, sums, found.head_born()), row.thread), "run_seq": 0}
+    columns = {**thread_columns(signed(row, sums, found.head_born()), row.thread), "run_seq": found.runs.last}
     checkpoints = (each for rows in found.checkpoints.values() for each in rows.by_key.values())
     values = (
         (ns, each)
@@ -53,7 +53,7 @@ def stored_from(exported: ExportedThread) -> ThreadRows:
     """The thread of these rows. Raises `CorruptCheckpointError` if the thread's own row is damaged."""
     (columns,) = _named(exported, "threads")
     found = thread_from(exported.thread, tuple(columns[name] for name in COLUMNS["threads"] if name != "run_seq"))
-    stored = ThreadRows(found.row, found.sums.writes)
+    stored = ThreadRows(found.row, found.sums.writes, runs=RunRows(columns["run_seq"]))
     stored.parents = {each["first"]: each["parent"] for each in _named(exported, "branches")}
     for each in _named(exported, "checkpoints"):
         checkpoint = CheckpointRow(

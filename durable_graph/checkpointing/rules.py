@@ -128,8 +128,8 @@ def new_branch(unit: CommitUnit, thread: ThreadRow | None) -> tuple[int, int] | 
 
 def begins_thread(thread: ThreadRow | None) -> bool:
     """Whether the next commit is the first of the thread, or of its next incarnation. A thread whose first run was
-    accepted has a row, and no checkpoint yet."""
-    return thread is None or thread.status == "deleted" or not thread.head
+    accepted has a row, and no commit yet."""
+    return thread is None or thread.status == "deleted" or not thread.commit_id
 
 
 def _is_of_life(unit: CommitUnit, thread: ThreadRow) -> bool:

@@ -1,4 +1,7 @@
-"""A run's row: its columns, and the statements that change it together with its thread."""
+"""A run's row: its columns, and the statements that change it together with its thread.
+
+`run_rules` has the same changes as functions.
+"""
 
 from typing import Any
 
@@ -33,14 +36,20 @@ def _update_columns(thread: str, update: RunUpdate, at: int) -> dict[str, Any]:
         "inbox": update.inbox,
         "checkpoint": update.checkpoint,
         "first_checkpoint": update.first_checkpoint,
+        "at": at,
         "ended_at": at if update.state.is_ended else 0,
         "error": update.error,
     }
 
 
-def wake(thread: str) -> Query:
-    """The statement that wakes the unfinished run of a thread, to which something was sent."""
-    return Query("wake_run", {"thread_key": key_of(thread)})
+def wake(thread: str, at: int) -> Query:
+    """The statement that wakes the unfinished run of a thread, to which something was sent at the time `at`."""
+    return Query("wake_run", {"thread_key": key_of(thread), "at": at})
+
+
+def take(thread: str, seq: int, at: int) -> Query:
+    """The statement that takes a message. Its row stays, so that its key stays known, and its value goes."""
+    return Query("take_message", {"thread_key": key_of(thread), "seq": seq, "at": at})
 
 
 RUN_COLUMNS = (

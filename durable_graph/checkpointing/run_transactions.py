@@ -9,20 +9,22 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from durable_graph.checkpointing import run_rules
 from durable_graph.checkpointing.columns import key_of, request_columns, request_from, signed, thread_columns
 from durable_graph.checkpointing.digests import add, request_digest
 from durable_graph.checkpointing.queries import Query, check_no_orphan, first_of
 from durable_graph.checkpointing.rules import accepted_thread, cancelled_thread, reopened_thread
-from durable_graph.checkpointing.run_changes import changes_of, run_from
+from durable_graph.checkpointing.run_changes import changes_of, run_from, wake
 from durable_graph.checkpointing.transactions import Batch, Part, Transaction, WriteResult, lock, put_thread, run_all
 from durable_graph.records import RequestRow, StoredThread, Sums
 from durable_graph.run_records import (
-    NEVER,
     Accepted,
+    NewMessage,
     NewRun,
     RequestOfRun,
+    RunRow,
     RunState,
-    RunUpdate,
+    Sent,
     Settlement,
 )
 
@@ -63,7 +65,7 @@ def accept(run: NewRun, clock: Clock) -> Transaction[Accepted]:
     if run.key is not None:
         yield Query("change_thread", thread_columns(after, run.thread))
     state = RunState.READY if unfinished is None else RunState.BLOCKED
-    yield Query("add_run", _columns_of(run, key, seq, state, now))
+    yield Query("add_run", _columns_of(run, run_rules.accepted_run(run, seq, state, now, inbox=0)))
     return WriteResult(Accepted(seq, is_new=True, state=state, input_digest=run.input_digest))
 
 
@@ -75,7 +77,7 @@ def _earlier(run: NewRun, living: StoredThread) -> Part[Accepted | None]:
         again = run_from(known)
         return Accepted(again.seq, is_new=True, state=again.state, input_digest=run.input_digest)
     stored = living.row.graph
-    if stored is not None and stored not in (run.graph, *run.formerly):
+    if run_rules.is_of_another_graph(run, stored):
         return Accepted(0, is_new=False, state=RunState.READY, stored_graph=stored)
     if run.key is None:
         return None
@@ -88,18 +90,18 @@ def _earlier(run: NewRun, living: StoredThread) -> Part[Accepted | None]:
     return Accepted(request.seq, is_new=False, state=state, input_digest=request.input_digest)
 
 
-def _columns_of(run: NewRun, key: int, seq: int, state: RunState, now: int) -> dict[str, Any]:
+def _columns_of(run: NewRun, row: RunRow) -> dict[str, Any]:
     return {
-        "thread_key": key,
-        "seq": seq,
-        "state": int(state),
-        "priority": run.priority,
-        "due": now + run.delay,
-        "deadline": now + run.time_limit if run.time_limit else NEVER,
-        "accepted_at": now,
-        "queue": run.queue,
-        "graph": run.graph,
-        "thread_id": run.thread,
+        "thread_key": key_of(row.thread),
+        "seq": row.seq,
+        "state": int(row.state),
+        "priority": row.priority,
+        "due": row.due,
+        "deadline": row.deadline,
+        "accepted_at": row.accepted_at,
+        "queue": row.queue,
+        "graph": row.graph,
+        "thread_id": row.thread,
         "input_digest": run.input_digest,
         "input": run.input,
         "options": run.options,
@@ -115,13 +117,9 @@ def settle(settlement: Settlement, clock: Clock) -> Transaction[bool]:
     columns = yield from first_of("find_run", thread_key=key, seq=settlement.seq)
     if columns is None:
         return WriteResult(result=False)
-    run = run_from(columns)
-    is_held = run.state is RunState.RUNNING and (run.worker, run.attempt) == (settlement.worker, settlement.attempt)
-    if not is_held:
+    if not run_rules.is_held(run_from(columns), settlement):
         return WriteResult(result=False)
-    due = now + settlement.delay if settlement.state is RunState.READY else settlement.due
-    update = RunUpdate(settlement.seq, settlement.state, due=due, inbox=settlement.inbox, error=settlement.error)
-    yield from run_all(changes_of(settlement.thread, update, now))
+    yield from run_all(changes_of(settlement.thread, run_rules.settled(settlement, now), now))
     return WriteResult(result=True)
 
 
@@ -137,9 +135,8 @@ def cancel_run(thread: str, seq: int, reason: str, epoch: int, clock: Clock) -> 
         yield Query("ask_run", asked)
     if run.state is RunState.RUNNING or run.state.is_ended:
         return WriteResult(run.state)
-    update = RunUpdate(seq, RunState.CANCELLED, error=reason)
-    yield from run_all(changes_of(thread, update, now))
-    if run.first_checkpoint or not locked.row.head:
+    yield from run_all(changes_of(thread, run_rules.cancelled(run, reason), now))
+    if run_rules.cancels_thread(run, locked.row):
         after = signed(cancelled_thread(locked.row, epoch, now), locked.sums, locked.born)
         yield Query("change_thread", thread_columns(after, thread))
     return WriteResult(RunState.CANCELLED)
@@ -152,14 +149,31 @@ def retry_run(thread: str, seq: int, clock: Clock) -> Transaction[RunState | Non
     columns = yield from first_of("find_run", thread_key=key, seq=seq)
     if locked is None or columns is None:
         return WriteResult(None)
-    state, (last,) = run_from(columns).state, (yield Query("find_last_run", {"thread_key": key}))[0]
-    if not state.is_ended or state is RunState.DONE or last != seq:
-        return WriteResult(state)
-    yield Query("retry_run", {"thread_key": key, "seq": seq, "now": now})
-    if locked.row.status == "cancelled":
+    run, (last,) = run_from(columns), (yield Query("find_last_run", {"thread_key": key}))[0]
+    if not run_rules.can_be_retried(run, last):
+        return WriteResult(run.state)
+    earlier = yield from first_of("find_unfinished_run", thread_key=key)
+    state = RunState.READY if earlier is None else RunState.BLOCKED
+    yield Query("retry_run", {"thread_key": key, "seq": seq, "state": int(state), "now": now})
+    if run_rules.reopens_thread(state, locked.row):
         after = signed(reopened_thread(locked.row, now), locked.sums, locked.born)
         yield Query("change_thread", thread_columns(after, thread))
-    return WriteResult(RunState.READY)
+    return WriteResult(state)
+
+
+def send(message: NewMessage, clock: Clock) -> Transaction[Sent]:
+    """Record a message for the unfinished run of a thread, and wake the run. See `Inbox.send`."""
+    locked, now = (yield from lock(message.thread)), (yield from _time(clock))
+    if locked is None or locked.row.status == "deleted":
+        return WriteResult(Sent.NO_THREAD)
+    sought = {"thread_key": key_of(message.thread), "topic": message.topic, "key": message.key}
+    if (yield Query("find_message", sought)):
+        return WriteResult(Sent.KNOWN)
+    if (yield from first_of("find_unfinished_run", thread_key=key_of(message.thread))) is None:
+        return WriteResult(Sent.CANCELLED if locked.row.status == "cancelled" else Sent.NO_RUN)
+    yield Query("add_message", {**sought, "value": message.value, "made_at": now})
+    yield wake(message.thread, now)
+    return WriteResult(Sent.NEW)
 
 
 def _time(clock: Clock) -> Part[int]:

@@ -2,12 +2,15 @@
 
 from durable_graph.testing.conformance import CheckpointerConformance, StoredRow
 from durable_graph.testing.crash import CrashingSaver, CrashPoint, SimulatedCrashError, crash_points
+from durable_graph.testing.running import RunningApp, run_app
 
 __all__ = [
     "CheckpointerConformance",
     "CrashPoint",
     "CrashingSaver",
+    "RunningApp",
     "SimulatedCrashError",
     "StoredRow",
     "crash_points",
+    "run_app",
 ]

@@ -14,6 +14,7 @@ from typing import Literal, Self, TypeVar
 import msgspec
 
 from durable_graph.checkpointing import Checkpointer
+from durable_graph.checkpointing.run_store import KeepsRuns, RunStore
 from durable_graph.errors import DurableGraphError
 from durable_graph.records import (
     CommitResult,
@@ -27,6 +28,7 @@ from durable_graph.records import (
     ThreadInfo,
     WritesBatch,
 )
+from durable_graph.testing.crashing_runs import CrashingRuns
 
 T = TypeVar("T")
 
@@ -63,8 +65,11 @@ def crash_points(calls: int) -> Iterator[CrashPoint]:
 class CrashingSaver:
     """Passes calls to `inner` until the crash point, and refuses all later calls, which a dead process would not make.
 
-    Without a point it never crashes, and counts the calls: `calls` is their number, `names` their names.
+    Without a point it never crashes, and counts the calls: `calls` is their number, `names` their names. If `inner`
+    keeps runs, the calls of `runs` count as well.
     """
+
+    runs: RunStore
 
     def __init__(self, inner: Checkpointer, point: CrashPoint | None = None) -> None:
         self.inner = inner
@@ -73,6 +78,8 @@ class CrashingSaver:
         self.names: list[str] = []
         self.crashed: bool = False
         self.max_value_bytes: int = inner.max_value_bytes
+        if isinstance(inner, KeepsRuns):
+            self.runs = CrashingRuns(inner.runs, self._call, self._uncounted)
 
     async def load(self, thread: str, ns: str = "", no: int | None = None) -> StoredCheckpoint | None:
         return await self._call("load", lambda: self.inner.load(thread, ns, no))
@@ -127,6 +134,11 @@ class CrashingSaver:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.aclose()
+
+    async def _uncounted(self, name: str, call: Callable[[], Awaitable[T]]) -> T:
+        if self.crashed:
+            raise SimulatedCrashError(f"the process is dead: {name} was refused")
+        return await call()
 
     async def _call(self, name: str, call: Callable[[], Awaitable[T]]) -> T:
         if self.crashed:

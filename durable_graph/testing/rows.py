@@ -83,6 +83,16 @@ class Writer:
         """A run of a new thread."""
         return cls(ThreadRow(thread, 1, origin_of(thread, 1), 0, 0, 0, 0, 0, 0, "done", 0, b""), run)
 
+    @classmethod
+    def at(cls, stored: StoredCheckpoint, run: bytes = b"the-next-run----") -> "Writer":
+        """A run that has read a thread: its newest checkpoint, or the row of a thread that has none yet."""
+        writer = cls(stored.thread, run)
+        writer.base = stored.base
+        if stored.checkpoint is not None:
+            writer.namespaces[""] = Namespace(stored.checkpoint.no, stored.values)
+            writer._seen[stored.checkpoint.no] = dict(writer.namespaces)
+        return writer
+
     def rival(self, run: bytes = b"the-second-run--") -> "Writer":
         """Another run that has read the same state."""
         other = Writer(self.thread, run)

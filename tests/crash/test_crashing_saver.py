@@ -3,7 +3,10 @@
 import pytest
 
 from durable_graph import Checkpointer, MemorySaver
+from durable_graph.checkpointing.run_store import KeepsRuns, RunStore
+from durable_graph.run_records import NewWorker
 from durable_graph.testing import CrashingSaver, CrashPoint, SimulatedCrashError, crash_points
+from durable_graph.testing.conformance.run_store_under_test import new_run
 from durable_graph.testing.rows import Step, Writer
 
 STEP = Step({"x": b"1"})
@@ -84,3 +87,64 @@ async def test_a_dead_process_makes_no_call_of_any_kind() -> None:
         with pytest.raises(SimulatedCrashError, match="was refused"):
             await call
     assert saver.calls == 1
+
+
+async def test_calls_of_the_store_of_runs_are_counted() -> None:
+    saver = CrashingSaver(MemorySaver())
+    runs = saver.runs
+
+    accepted = await runs.accept(new_run("t"))
+    await runs.register(NewWorker(1, 1_000_000, "worker"))
+    await runs.claim(1, ["queue"], 1)
+    await runs.heartbeat(1, 1_000_000)
+    await runs.release(1)
+    await runs.find_run("t", accepted.seq)
+    await saver.load("t")
+
+    assert isinstance(saver, KeepsRuns)
+    assert isinstance(runs, RunStore)
+    assert saver.names == ["accept", "register", "claim", "heartbeat", "release", "find_run", "load"]
+
+
+@pytest.mark.parametrize(("moment", "is_applied"), [("before", False), ("inside", True)])
+async def test_an_acceptance_that_dies_is_applied_or_not_and_its_reply_is_lost(moment: str, is_applied: bool) -> None:
+    inner = MemorySaver()
+    (point,) = (point for point in crash_points(1) if point.moment == moment)
+
+    with pytest.raises(SimulatedCrashError, match=f"crash {moment} call 1, accept"):
+        await CrashingSaver(inner, point).runs.accept(new_run("t"))
+
+    assert (await inner.runs.find_unfinished("t") is not None) is is_applied
+
+
+async def test_a_dead_process_makes_no_call_of_the_store_of_runs() -> None:
+    saver = CrashingSaver(MemorySaver(), CrashPoint(1, "before"))
+    with pytest.raises(SimulatedCrashError):
+        await saver.load("t")
+
+    for call in (saver.runs.accept(new_run("t")), saver.runs.claim(1, ["queue"], 1), saver.runs.sweep(5)):
+        with pytest.raises(SimulatedCrashError, match="was refused"):
+            await call
+    assert saver.calls == 1
+
+
+async def test_heartbeats_beside_the_runs_are_not_counted_and_end_with_the_process() -> None:
+    saver = CrashingSaver(MemorySaver(), CrashPoint(2, "before"))
+    await saver.runs.register(NewWorker(1, 1_000_000, "worker"))
+
+    async with saver.runs.beside() as beside:
+        assert await beside.heartbeat(1, 1_000_000) is not None
+        assert saver.names == ["register"]
+        with pytest.raises(SimulatedCrashError, match="crash before call 2, claim"):
+            await saver.runs.claim(1, ["queue"], 1)
+        with pytest.raises(SimulatedCrashError, match="heartbeat was refused"):
+            await beside.heartbeat(1, 1_000_000)
+
+
+def test_a_saver_without_runs_keeps_none() -> None:
+    class WithoutRuns(MemorySaver):
+        def __init__(self) -> None:
+            super().__init__()
+            del self.runs
+
+    assert not isinstance(CrashingSaver(WithoutRuns()), KeepsRuns)

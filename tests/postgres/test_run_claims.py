@@ -112,7 +112,7 @@ async def test_a_worker_whose_lease_has_ended_claims_nothing_and_its_heartbeat_i
 ) -> None:
     await saver.runs.accept(new_run("t"))
     await saver.runs.register(NewWorker(1, SECOND, ""))
-    saver.runs.skew += 2 * SECOND
+    saver.runs.lease_skew += 2 * SECOND
 
     assert await saver.runs.claim(1, ["q"], 10) == []
     assert await saver.runs.heartbeat(1, SECOND) is None
@@ -124,7 +124,7 @@ async def test_a_commit_of_an_earlier_holder_is_refused_before_the_next_one_has_
 ) -> None:
     await saver.runs.accept(new_run("t"))
     claim, zombie = await claimed(saver, 1)
-    saver.runs.skew += 20 * SECOND
+    saver.runs.lease_skew += 20 * SECOND
     assert await saver.runs.sweep(5) == Swept(workers=1, ready=1)
     again, holder = await claimed(saver, 2)
 
@@ -174,7 +174,7 @@ async def test_a_sweep_frees_the_runs_of_dead_workers_and_quarantines_after_so_m
     swept = []
     for worker in range(3):
         await claimed(saver, worker)
-        saver.runs.skew += 20 * SECOND
+        saver.runs.lease_skew += 20 * SECOND
         swept.append(await saver.runs.sweep(3))
         # The next claim is due later.
         saver.runs.skew += SECOND
@@ -190,7 +190,7 @@ async def test_a_sweep_frees_the_runs_of_dead_workers_and_quarantines_after_so_m
 async def test_a_late_commit_of_a_swept_worker_leaves_the_run_ready(saver: PostgresSaver) -> None:
     await saver.runs.accept(new_run("t"))
     claim, zombie = await claimed(saver, 1)
-    saver.runs.skew += 20 * SECOND
+    saver.runs.lease_skew += 20 * SECOND
     await saver.runs.sweep(5)
 
     await saver.commit(with_run(zombie.unit(Step({"v": b"1"})), RunState.RUNNING, claim.seq, first_checkpoint=1))

@@ -8,11 +8,17 @@
 -- part: now
 (extract(epoch FROM clock_timestamp()) * 1000000)::bigint + :skew::bigint
 
+-- part: lease_now
+(extract(epoch FROM clock_timestamp()) * 1000000)::bigint + :lease_skew::bigint
+
+-- part: at_once
+(extract(epoch FROM clock_timestamp()) * 1000000)::bigint
+
 -- part: run_as_changed
 -- A run that waits becomes ready at once if a message arrived since its execution read the inbox. A change to "running"
 -- leaves the state: the run of a worker whose lease has ended may be ready again.
 state = CASE WHEN c.state = 1 THEN r.state WHEN c.state = 2 AND r.inbox > c.inbox THEN 0 ELSE c.state END,
-           due = CASE WHEN c.state = 2 AND r.inbox > c.inbox THEN 0
+           due = CASE WHEN c.state = 2 AND r.inbox > c.inbox THEN {at_once}
                       WHEN c.state IN (0, 2) THEN least(c.due, r.deadline) ELSE r.due END,
            checkpoint = CASE WHEN c.checkpoint > 0 THEN c.checkpoint ELSE r.checkpoint END,
            first_checkpoint = CASE WHEN c.first_checkpoint > 0 THEN c.first_checkpoint ELSE r.first_checkpoint END,
@@ -23,16 +29,17 @@ state = CASE WHEN c.state = 1 THEN r.state WHEN c.state = 2 AND r.inbox > c.inbo
            ended_at = c.ended_at, error = c.error
 
 -- part: run_as_woken
-inbox = inbox + 1, due = CASE WHEN state = 2 THEN 0 ELSE due END, state = CASE WHEN state = 2 THEN 0 ELSE state END
+inbox = inbox + 1, due = CASE WHEN state = 2 THEN {at_once} ELSE due END, state = CASE WHEN state = 2 THEN 0 ELSE state END
 
 -- part: and_runs_are_known
+ -- The subquery reads the thread's row as it was before this statement waited for its lock. Whoever accepts a run, makes
+ -- an ended one ready again or sends a message changes `run_seq`, because other parts of this statement would not see
+ -- the new rows: then the write is not made here.
  AND t.run_seq = (SELECT s.run_seq FROM {schema}.threads s WHERE s.thread_key = t.thread_key)
 
 -- part: with_runs
 ,
-  -- The end of a statement that makes prepared writes and changes runs of these threads. The subquery above reads the
-  -- thread's row as it was before this statement waited for its lock. A run that was accepted meanwhile would be unknown
-  -- to `next_runs`, and would stay blocked for ever: then the write is not made here. No run is changed twice.
+  -- The end of a statement that makes prepared writes and changes runs of these threads. No run is changed twice.
   changes AS MATERIALIZED (
     SELECT x.* FROM unnest(:run_threads::bigint[], :run_seqs::bigint[], :states::smallint[], :dues::bigint[],
                            :inboxes::bigint[], :checkpoints::bigint[], :first_checkpoints::bigint[],
@@ -123,7 +130,8 @@ WITH
                                input_digest, input, options, context, extra)
     SELECT thread_key, n.run_seq, n.state, r.priority, c.now + r.skew + r.delay,
            CASE WHEN r.time_limit > 0 THEN c.now + r.skew + r.time_limit ELSE 4611686018427387904 END,
-           0, 0, 0, 0, 0, 0, 0, 0, c.now + r.skew, 0, 0, 0, 0, 0, r.queue, r.graph, r.thread_id, NULL,
+           0, 0, 0, 0, 0, (SELECT count(*) FROM {schema}.messages m WHERE m.thread_key = r.thread_key AND m.taken = 0),
+           0, 0, c.now + r.skew, 0, 0, 0, 0, 0, r.queue, r.graph, r.thread_id, NULL,
            r.input_digest, r.input, r.options, r.context, r.token
       FROM (SELECT thread_key, run_seq, 0 AS state FROM begun UNION ALL SELECT * FROM counted) n
       JOIN req r USING (thread_key) CROSS JOIN clock c
@@ -160,8 +168,9 @@ INSERT INTO {schema}.runs (thread_key, seq, state, priority, due, deadline, firs
                            claimed_version, attempt, crashes, inbox, worker, request, accepted_at, ended_at, limit_key,
                            parent_key, parent_seq, on_parent, queue, graph, thread_id, error, input_digest, input,
                            options, context, extra)
-VALUES (:thread_key, :seq, :state, :priority, :due, :deadline, 0, 0, 0, 0, 0, 0, 0, 0, :accepted_at, 0, 0, 0, 0, 0,
-        :queue, :graph, :thread_id, NULL, :input_digest, :input, :options, :context, :extra);
+VALUES (:thread_key, :seq, :state, :priority, :due, :deadline, 0, 0, 0, 0, 0,
+        (SELECT count(*) FROM {schema}.messages WHERE thread_key = :thread_key AND taken = 0),
+        0, 0, :accepted_at, 0, 0, 0, 0, 0, :queue, :graph, :thread_id, NULL, :input_digest, :input, :options, :context, :extra);
 
 -- name: update_run
 UPDATE {schema}.runs r
@@ -182,12 +191,31 @@ UPDATE {schema}.runs SET state = 0
 -- wait sees the counter.
 UPDATE {schema}.runs SET {run_as_woken} WHERE thread_key = :thread_key AND state IN (0, 1, 2);
 
+-- name: find_message
+SELECT seq FROM {schema}.messages WHERE thread_key = :thread_key AND topic = :topic AND key = :key;
+
+-- name: add_message
+-- It takes a number: see `and_runs_are_known`.
+WITH counted AS (UPDATE {schema}.threads SET run_seq = run_seq + 1 WHERE thread_key = :thread_key)
+INSERT INTO {schema}.messages (thread_key, seq, topic, key, taken, made_at, extra, value)
+VALUES (:thread_key, (SELECT coalesce(max(seq), 0) + 1 FROM {schema}.messages WHERE thread_key = :thread_key), :topic,
+        :key, 0, :made_at, '', :value);
+
+-- name: take_message
+UPDATE {schema}.messages SET taken = :at, value = '' WHERE thread_key = :thread_key AND seq = :seq AND taken = 0;
+
+-- name: find_inbox
+SELECT seq, topic, value FROM {schema}.messages
+ WHERE thread_key = :thread_key AND taken = 0 AND topic = ANY (:topics::text[]) ORDER BY seq;
+
 -- name: ask_run
 UPDATE {schema}.runs SET request = :request WHERE thread_key = :thread_key AND seq = :seq AND state = 1;
 
 -- name: retry_run
+-- A run that an earlier one precedes is blocked again. It takes a number: see `and_runs_are_known`.
+WITH counted AS (UPDATE {schema}.threads SET run_seq = run_seq + 1 WHERE thread_key = :thread_key)
 UPDATE {schema}.runs
-   SET state = 0, due = :now, crashes = 0, ended_at = 0, error = NULL, request = 0, deadline = 4611686018427387904
+   SET state = :state, due = :now, crashes = 0, ended_at = 0, error = NULL, request = 0, deadline = 4611686018427387904
  WHERE thread_key = :thread_key AND seq = :seq;
 
 -- name: list_runs
@@ -223,14 +251,14 @@ SELECT min(d.due) - ({now})
 
 -- name: add_worker
 INSERT INTO {schema}.workers (id, lease_until, boot_id, name, extra)
-VALUES (:worker, {now} + :ttl::bigint, '', :name, '')
+VALUES (:worker, {lease_now} + :ttl::bigint, '', :name, '')
 ON CONFLICT (id) DO UPDATE SET lease_until = excluded.lease_until;
 
 -- name: renew_lease
 -- One row for each request to the worker, and one without a thread if there are none. No row: the lease had ended.
 WITH
   renewed AS (
-    UPDATE {schema}.workers SET lease_until = {now} + :ttl::bigint WHERE id = :worker AND lease_until > {now}
+    UPDATE {schema}.workers SET lease_until = {lease_now} + :ttl::bigint WHERE id = :worker AND lease_until > {lease_now}
     RETURNING id)
 SELECT r.thread_id, r.seq, r.request
   FROM renewed LEFT JOIN {schema}.runs r ON r.worker = renewed.id AND r.state = 1 AND r.request > 0;
@@ -252,7 +280,7 @@ WITH
      ORDER BY p.priority, d.due),
   living AS MATERIALIZED (
     SELECT clock.now FROM clock CROSS JOIN {schema}.workers w
-     WHERE w.id = :worker AND w.lease_until > clock.now AND EXISTS (SELECT FROM queues) FOR KEY SHARE OF w SKIP LOCKED),
+     WHERE w.id = :worker AND w.lease_until > {lease_now} AND EXISTS (SELECT FROM queues) FOR KEY SHARE OF w SKIP LOCKED),
   picked AS MATERIALIZED (
     SELECT d.thread_key, d.seq FROM living CROSS JOIN queues q CROSS JOIN LATERAL (
        SELECT r.thread_key, r.seq FROM {schema}.runs r
@@ -298,20 +326,20 @@ WITH
     SELECT thread_key FROM {schema}.threads
      WHERE thread_key = ANY (ARRAY (SELECT thread_key FROM {schema}.runs WHERE worker = :worker AND state = 1))
      ORDER BY thread_key FOR NO KEY UPDATE)
-UPDATE {schema}.runs r SET state = 0, worker = 0, due = 0
+UPDATE {schema}.runs r SET state = 0, worker = 0, due = {now}
  WHERE r.worker = :worker AND r.state = 1 AND (SELECT count(*) FROM locked) >= 0 RETURNING r.seq;
 
 -- name: remove_worker
 DELETE FROM {schema}.workers WHERE id = :worker;
 
 -- name: count_workers
-SELECT count(*) FROM {schema}.workers WHERE lease_until > {now};
+SELECT count(*) FROM {schema}.workers WHERE lease_until > {lease_now};
 
 -- name: has_dead_workers
-SELECT 1 FROM {schema}.workers WHERE lease_until <= {now} LIMIT 1;
+SELECT 1 FROM {schema}.workers WHERE lease_until <= {lease_now} LIMIT 1;
 
 -- name: lock_dead_workers
-SELECT id FROM {schema}.workers WHERE lease_until <= {now} ORDER BY id FOR UPDATE SKIP LOCKED;
+SELECT id FROM {schema}.workers WHERE lease_until <= {lease_now} ORDER BY id FOR UPDATE SKIP LOCKED;
 
 -- name: lock_threads_of_workers
 SELECT thread_key FROM {schema}.threads

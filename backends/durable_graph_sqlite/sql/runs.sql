@@ -28,14 +28,16 @@ RETURNING run_seq;
 INSERT INTO runs (thread_key, seq, state, priority, due, deadline, first_checkpoint, checkpoint, claimed_version,
                   attempt, crashes, inbox, worker, request, accepted_at, ended_at, limit_key, parent_key, parent_seq,
                   on_parent, queue, graph, thread_id, error, input_digest, input, options, context, extra)
-VALUES (:thread_key, :seq, :state, :priority, :due, :deadline, 0, 0, 0, 0, 0, 0, 0, 0, :accepted_at, 0, 0, 0, 0, 0,
-        :queue, :graph, :thread_id, NULL, :input_digest, :input, :options, :context, :extra);
+VALUES (:thread_key, :seq, :state, :priority, :due, :deadline, 0, 0, 0, 0, 0,
+        (SELECT count(*) FROM messages WHERE thread_key = :thread_key AND taken = 0),
+        0, 0, :accepted_at, 0, 0, 0, 0, 0, :queue, :graph, :thread_id, NULL, :input_digest, :input, :options, :context, :extra);
 
 -- name: update_run
--- A run that waits becomes ready at once if a message arrived since its execution read the inbox.
+-- A run that waits becomes ready at once if a message arrived since its execution read the inbox. A change to "running"
+-- leaves the state: the run of a worker whose lease has ended may be ready again.
 UPDATE runs
-   SET state = CASE WHEN :state = 2 AND inbox > :inbox THEN 0 ELSE :state END,
-       due = CASE WHEN :state = 2 AND inbox > :inbox THEN 0 WHEN :state IN (0, 2) THEN min(:due, deadline) ELSE due END,
+   SET state = CASE WHEN :state = 1 THEN state WHEN :state = 2 AND inbox > :inbox THEN 0 ELSE :state END,
+       due = CASE WHEN :state = 2 AND inbox > :inbox THEN :at WHEN :state IN (0, 2) THEN min(:due, deadline) ELSE due END,
        checkpoint = CASE WHEN :checkpoint > 0 THEN :checkpoint ELSE checkpoint END,
        first_checkpoint = CASE WHEN :first_checkpoint > 0 THEN :first_checkpoint ELSE first_checkpoint END,
        input = CASE WHEN :first_checkpoint > 0 THEN x'' ELSE input END,
@@ -54,15 +56,31 @@ UPDATE runs SET state = 0
 -- name: wake_run
 -- An answer or a message arrived: the unfinished run of the thread that waits becomes ready, and one that is about to
 -- wait sees the counter.
-UPDATE runs SET inbox = inbox + 1, due = CASE WHEN state = 2 THEN 0 ELSE due END,
+UPDATE runs SET inbox = inbox + 1, due = CASE WHEN state = 2 THEN :at ELSE due END,
                 state = CASE WHEN state = 2 THEN 0 ELSE state END
  WHERE thread_key = :thread_key AND state IN (0, 1, 2);
+
+-- name: find_message
+SELECT seq FROM messages WHERE thread_key = :thread_key AND topic = :topic AND key = :key;
+
+-- name: add_message
+INSERT INTO messages (thread_key, seq, topic, key, taken, made_at, extra, value)
+VALUES (:thread_key, (SELECT coalesce(max(seq), 0) + 1 FROM messages WHERE thread_key = :thread_key), :topic, :key, 0,
+        :made_at, x'', :value);
+
+-- name: take_message
+UPDATE messages SET taken = :at, value = x'' WHERE thread_key = :thread_key AND seq = :seq AND taken = 0;
+
+-- name: find_inbox
+SELECT seq, topic, value FROM messages
+ WHERE thread_key = :thread_key AND taken = 0 AND topic IN (SELECT value FROM json_each(:topics)) ORDER BY seq;
 
 -- name: ask_run
 UPDATE runs SET request = :request WHERE thread_key = :thread_key AND seq = :seq AND state = 1;
 
 -- name: retry_run
-UPDATE runs SET state = 0, due = :now, crashes = 0, ended_at = 0, error = NULL, request = 0, deadline = 1 << 62
+-- A run that an earlier one precedes is blocked again.
+UPDATE runs SET state = :state, due = :now, crashes = 0, ended_at = 0, error = NULL, request = 0, deadline = 1 << 62
  WHERE thread_key = :thread_key AND seq = :seq;
 
 -- name: list_runs
@@ -79,7 +97,7 @@ SELECT 1 FROM workers WHERE id = :worker AND lease_until > :now AND boot_id = :b
 
 -- name: find_due_runs
 -- Of one queue and priority. Those of a thread whose earlier run has not ended are left out.
-SELECT r.thread_key, r.seq FROM runs r INDEXED BY runs_due
+SELECT r.thread_key, r.seq, r.due FROM runs r INDEXED BY runs_due
  WHERE r.queue = :queue AND r.priority = :priority AND r.due <= :now AND r.state IN (0, 2)
    AND NOT EXISTS (SELECT 1 FROM runs e WHERE e.thread_key = r.thread_key AND e.seq < r.seq AND e.state < 4)
  ORDER BY r.due LIMIT :most;
@@ -109,7 +127,7 @@ UPDATE workers SET lease_until = :until
 SELECT thread_id, seq, request FROM runs WHERE worker = :worker AND state = 1 AND request > 0;
 
 -- name: release_runs
-UPDATE runs SET state = 0, worker = 0, due = 0 WHERE worker = :worker AND state = 1 RETURNING seq;
+UPDATE runs SET state = 0, worker = 0, due = :now WHERE worker = :worker AND state = 1 RETURNING seq;
 
 -- name: remove_worker
 DELETE FROM workers WHERE id = :worker;

@@ -16,7 +16,7 @@ from tests.savers import schema_of_its_own
 
 DATABASE = "runs.db"
 
-_TABLES = ("threads", "branches", "checkpoints", "channel_rows", "tasks")
+_TABLES = ("threads", "branches", "checkpoints", "channel_rows", "tasks", "requests", "runs", "workers")
 
 
 class CrashStore(Protocol):

@@ -1,0 +1,360 @@
+"""`MemorySaver.runs`: the runs of the saver's threads, and the leases of the workers that execute them."""
+
+import heapq
+import time
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager
+from typing import Any
+
+import msgspec
+
+from durable_graph.checkpointing import rules, run_rules, run_sweep
+from durable_graph.checkpointing.binding import Binding
+from durable_graph.checkpointing.columns import key_of, next_column
+from durable_graph.checkpointing.digests import request_digest
+from durable_graph.checkpointing.memory_lock import alone
+from durable_graph.checkpointing.memory_rows import RunRows, StoredRun, ThreadRows
+from durable_graph.records import RequestRow
+from durable_graph.run_records import (
+    Accepted,
+    Claim,
+    Heartbeat,
+    Message,
+    NewMessage,
+    NewRun,
+    NewWorker,
+    QueueStats,
+    RequestOfRun,
+    RunRow,
+    RunState,
+    Sent,
+    Settlement,
+    Swept,
+)
+
+_COUNTED = (RunState.READY, RunState.RUNNING, RunState.WAITING, RunState.BLOCKED, RunState.QUARANTINED)
+
+
+class Lease(msgspec.Struct, frozen=True, gc=False):
+    """A worker and the end of its lease."""
+
+    until: int
+    name: str
+
+
+class MemoryRuns:
+    """The runs of a `MemorySaver`. See `RunStore`.
+
+    Leases count the time of the process, and times when runs are due are those of the wall clock. `skew` is added to
+    the wall clock, and `lease_skew` to that of leases, in microseconds: tests move them.
+    """
+
+    def __init__(
+        self,
+        threads: dict[int, ThreadRows],
+        lock: AbstractContextManager[object],
+        binding: Binding,
+        workers: dict[int, Lease] | None = None,
+    ) -> None:
+        self.skew = self.lease_skew = 0
+        self._threads = threads
+        self._lock = lock
+        self._binding = binding
+        self._workers = {} if workers is None else workers
+
+    # One run
+
+    @alone
+    async def accept(self, run: NewRun) -> Accepted:
+        """See `RunStore.accept`."""
+        key, now = key_of(run.thread), self._now()
+        found = self._threads.get(key)
+        living = found if found is not None and found.row.status != "deleted" else None
+        if living is not None:
+            refused = _earlier(run, living)
+            if refused is not None:
+                return refused
+        else:
+            row = rules.accepted_thread(run, None if found is None else found.row, now)
+            living = self._threads[key] = ThreadRows(row, runs=RunRows(found.runs.last if found else 0))
+        unfinished = living.runs.first()
+        if unfinished is not None and not run.waits_if_busy:
+            return Accepted(0, is_new=False, state=unfinished.state, busy_seq=unfinished.seq)
+        seq = living.runs.last = run_rules.next_seq(living.runs.last, now)
+        if run.key is not None:
+            request = RequestRow(run.key, run.input_digest, seq, 0, now, b"")
+            digest = request_digest(living.row.origin, request)
+            living.requests[run.key] = msgspec.structs.replace(request, digest=digest)
+        state = RunState.READY if unfinished is None else RunState.BLOCKED
+        accepted = run_rules.accepted_run(run, seq, state, now, inbox=len(living.runs.inbox.waiting))
+        living.runs.put(StoredRun(accepted, run.input, run.options, run.context, run.token))
+        return Accepted(seq, is_new=True, state=state, input_digest=run.input_digest)
+
+    @alone
+    async def settle(self, settlement: Settlement) -> bool:
+        """See `RunStore.settle`."""
+        found = self._found(settlement.thread, settlement.seq)
+        if found is None or not run_rules.is_held(found[1], settlement):
+            return False
+        now = self._now()
+        found[0].runs.update(run_rules.settled(settlement, now), now)
+        return True
+
+    @alone
+    async def cancel_run(self, thread: str, seq: int, reason: str) -> RunState | None:
+        """See `RunStore.cancel_run`."""
+        found, now = self._found(thread, seq), self._now()
+        if found is None:
+            return None
+        stored, run = found
+        if run.state == RunState.RUNNING:
+            stored.runs.change(msgspec.structs.replace(run, request=int(RequestOfRun.CANCEL)))
+        if run.state == RunState.RUNNING or run.state.is_ended:
+            return run.state
+        stored.runs.update(run_rules.cancelled(run, reason), now)
+        if run_rules.cancels_thread(run, stored.row):
+            stored.row = rules.cancelled_thread(stored.row, rules.drawn_incarnation(), now)
+        return RunState.CANCELLED
+
+    @alone
+    async def retry_run(self, thread: str, seq: int) -> RunState | None:
+        """See `RunStore.retry_run`."""
+        found, now = self._found(thread, seq), self._now()
+        if found is None:
+            return None
+        stored, run = found
+        if not run_rules.can_be_retried(run, max(stored.runs.by_seq)):
+            return run.state
+        state = RunState.READY if stored.runs.first() is None else RunState.BLOCKED
+        stored.runs.change(run_rules.retried(run, state, now))
+        if run_rules.reopens_thread(state, stored.row):
+            stored.row = rules.reopened_thread(stored.row, now)
+        return state
+
+    @alone
+    async def send(self, message: NewMessage) -> Sent:
+        """See `RunStore.send`."""
+        found = self._threads.get(key_of(message.thread))
+        if found is None or found.row.status == "deleted":
+            return Sent.NO_THREAD
+        if (message.topic, message.key) in found.runs.inbox.keys:
+            return Sent.KNOWN
+        if found.runs.first() is None:
+            return Sent.CANCELLED if found.row.status == "cancelled" else Sent.NO_RUN
+        found.runs.inbox.put(message)
+        found.runs.wake(self._now())
+        return Sent.NEW
+
+    # Reading
+
+    @alone
+    async def inbox(self, thread: str, topics: Collection[str]) -> list[Message]:
+        """See `RunStore.inbox`."""
+        found = self._threads.get(key_of(thread))
+        waiting = found.runs.inbox.waiting.values() if found is not None else ()
+        return [message for message in waiting if message.topic in topics]
+
+    @alone
+    async def find_run(self, thread: str | int, seq: int) -> RunRow | None:
+        """See `RunStore.find_run`."""
+        found = self._found(thread, seq)
+        return found[1] if found is not None else None
+
+    @alone
+    async def find_unfinished(self, thread: str) -> RunRow | None:
+        """See `RunStore.find_unfinished`."""
+        found = self._threads.get(key_of(thread))
+        return found.runs.first() if found is not None else None
+
+    @alone
+    async def list_runs(
+        self,
+        *,
+        graph: str | None = None,
+        state: RunState | None = None,
+        thread: str | None = None,
+        limit: int = 100,
+        after: tuple[str, int] | None = None,
+    ) -> list[RunRow]:
+        """See `RunStore.list_runs`."""
+        rules.check_limit(limit)
+        listed = [
+            run.row
+            for found in self._threads.values()
+            for run in found.runs.by_seq.values()
+            if graph in (None, run.row.graph) and state in (None, run.row.state) and thread in (None, run.row.thread)
+        ]
+        later = (run for run in listed if (run.thread, run.seq) > (after or ("", 0)))
+        page = heapq.nsmallest(limit, later, key=lambda run: (run.thread, run.seq))
+        return [msgspec.structs.replace(run, worker_name=self._name_of(run.worker)) for run in page]
+
+    @alone
+    async def queue_stats(self) -> list[QueueStats]:
+        """See `RunStore.queue_stats`."""
+        now = self._now()
+        found: dict[str, dict[str, Any]] = {}
+        for stored in self._threads.values():
+            for run in (each.row for each in stored.runs.by_seq.values()):
+                if run.state not in _COUNTED:
+                    continue
+                of_queue = found.setdefault(run.queue, {"oldest_due": 0})
+                name = run.state.name.lower()
+                of_queue[name] = of_queue.get(name, 0) + 1
+                if run_rules.is_claimable(run, now):
+                    of_queue["oldest_due"] = min(run.due, of_queue["oldest_due"] or run.due)
+        return [QueueStats(queue, **numbers) for queue, numbers in sorted(found.items())]
+
+    @alone
+    async def count_workers(self) -> int:
+        """See `RunStore.count_workers`."""
+        return sum(map(self._is_alive, self._workers))
+
+    @alone
+    async def next_due(self, queues: Sequence[str]) -> int | None:
+        """See `RunStore.next_due`."""
+        due = [run.due for _, run in self._first_runs(queues) if run_rules.waits_for_time(run)]
+        return max(min(due) - self._now(), 0) if due else None
+
+    # Workers
+
+    @alone
+    async def register(self, worker: NewWorker) -> None:
+        """See `RunStore.register`."""
+        self._workers[worker.id] = Lease(self._lease_now() + worker.ttl, worker.name)
+
+    @alone
+    async def heartbeat(self, worker: int, ttl: int) -> Heartbeat | None:
+        """See `RunStore.heartbeat`."""
+        if not self._is_alive(worker):
+            return None
+        self._workers[worker] = Lease(self._lease_now() + ttl, self._workers[worker].name)
+        asked = ((run.thread, run.seq, run.request) for _, run in self._runs_of(worker) if run.request)
+        return Heartbeat(tuple(asked))
+
+    @alone
+    async def claim(self, worker: int, queues: Sequence[str], most: int) -> list[Claim]:
+        """See `RunStore.claim`."""
+        if not self._is_alive(worker):
+            return []
+        now = self._now()
+        due = [found for found in self._first_runs(queues) if run_rules.is_claimable(found[1], now)]
+        first = heapq.nsmallest(most, due, key=lambda found: (found[1].priority, found[1].due, found[1].thread))
+        return [_claimed(stored, run, worker, now) for stored, run in first]
+
+    @alone
+    async def release(self, worker: int) -> int:
+        """See `RunStore.release`."""
+        return self._release(worker)
+
+    @alone
+    async def unregister(self, worker: int) -> None:
+        """See `RunStore.unregister`."""
+        self._release(worker)
+        self._workers.pop(worker, None)
+
+    @alone
+    async def sweep(self, max_crashes: int) -> Swept:
+        """See `RunStore.sweep`."""
+        now, ready, quarantined = self._now(), 0, 0
+        dead = [worker for worker in self._workers if not self._is_alive(worker)]
+        for worker in dead:
+            for stored, run in self._runs_of(worker):
+                freed = run_sweep.freed(
+                    crashes=run.crashes,
+                    has_moved=stored.row.version > run.claimed_version,
+                    nodes=next_column(stored.row),
+                    most=max_crashes,
+                    now=now,
+                )
+                stored.runs.change(run_rules.after_sweep(run, freed))
+                ready += freed.state == RunState.READY
+                quarantined += freed.state == RunState.QUARANTINED
+            del self._workers[worker]
+        return Swept(len(dead), ready, quarantined)
+
+    @asynccontextmanager
+    async def beside(self) -> AsyncIterator["MemoryRuns"]:
+        """See `RunStore.beside`."""
+        other = type(self)(self._threads, self._lock, self._binding, self._workers)
+        other.skew, other.lease_skew = self.skew, self.lease_skew
+        yield other
+
+    # Rows and clocks
+
+    def _found(self, thread: str | int, seq: int) -> tuple[ThreadRows, RunRow] | None:
+        stored = self._threads.get(thread if isinstance(thread, int) else key_of(thread))
+        run = stored.runs.by_seq.get(seq) if stored is not None else None
+        return (stored, run.row) if stored is not None and run is not None else None
+
+    def _first_runs(self, queues: Iterable[str]) -> Iterable[tuple[ThreadRows, RunRow]]:
+        """The first run of each thread that has not ended, if it is in one of these queues."""
+        firsts = ((stored, stored.runs.first()) for stored in self._threads.values())
+        return ((stored, run) for stored, run in firsts if run is not None and run.queue in queues)
+
+    def _runs_of(self, worker: int) -> list[tuple[ThreadRows, RunRow]]:
+        """The runs that the worker executes. Each is the first of its thread that has not ended."""
+        firsts = ((stored, stored.runs.first()) for stored in self._threads.values())
+        return [
+            (stored, run)
+            for stored, run in firsts
+            if run is not None and run.worker == worker and run.state == RunState.RUNNING
+        ]
+
+    def _release(self, worker: int) -> int:
+        held, now = self._runs_of(worker), self._now()
+        for stored, run in held:
+            stored.runs.change(run_rules.released(run, now))
+        return len(held)
+
+    def _is_alive(self, worker: int) -> bool:
+        return worker in self._workers and self._workers[worker].until > self._lease_now()
+
+    def _name_of(self, worker: int) -> str:
+        return self._workers[worker].name if worker in self._workers else ""
+
+    def _now(self) -> int:
+        return time.time_ns() // 1000 + self.skew
+
+    def _lease_now(self) -> int:
+        return time.monotonic_ns() // 1000 + self.lease_skew
+
+
+def _earlier(run: NewRun, living: ThreadRows) -> Accepted | None:
+    """The answer of a thread that took the request before, or that belongs to another graph."""
+    for known in living.runs.by_seq.values():
+        if known.token == run.token:
+            # This same call was applied before, and its answer was lost.
+            return Accepted(known.row.seq, is_new=True, state=known.row.state, input_digest=run.input_digest)
+    if run_rules.is_of_another_graph(run, living.row.graph):
+        return Accepted(0, is_new=False, state=RunState.READY, stored_graph=living.row.graph)
+    request = living.requests.get(run.key) if run.key is not None else None
+    if request is None:
+        return None
+    of_request = living.runs.by_seq.get(request.seq)
+    state = RunState.DONE if of_request is None else of_request.row.state
+    return Accepted(request.seq, is_new=False, state=state, input_digest=request.input_digest)
+
+
+def _claimed(stored: ThreadRows, run: RunRow, worker: int, now: int) -> Claim:
+    row = stored.row = msgspec.structs.replace(stored.row, epoch=rules.drawn_incarnation())
+    taken = run_rules.claimed(run, worker, row.version)
+    stored.runs.change(taken)
+    given = stored.runs.by_seq[run.seq]
+    return Claim(
+        thread=run.thread,
+        seq=run.seq,
+        graph=run.graph,
+        input=given.input,
+        options=given.options,
+        context=given.context,
+        first_checkpoint=run.first_checkpoint,
+        checkpoint=run.checkpoint,
+        deadline=run.deadline,
+        attempt=taken.attempt,
+        crashes=run.crashes,
+        inbox=run.inbox,
+        request=run.request,
+        epoch=row.epoch,
+        version=row.version,
+        now=now,
+    )

@@ -1,0 +1,171 @@
+"""The decisions about runs that all stores have in common, as functions of rows without I/O.
+
+A database makes a change by a statement that does the same, because it changes many runs at once, or a run that it has
+not read; each of these functions names its statement. `MemorySaver` uses the functions.
+"""
+
+import msgspec
+
+from durable_graph.checkpointing.rules import begins_thread
+from durable_graph.checkpointing.run_sweep import Freed
+from durable_graph.records import ThreadRow
+from durable_graph.run_records import NEVER, NewRun, RunRow, RunState, RunUpdate, Settlement
+
+_CLAIMABLE = (RunState.READY, RunState.WAITING)
+
+
+# Acceptance ---------------------------------------------------------------------------------------
+
+
+def is_of_another_graph(run: NewRun, stored: str | None) -> bool:
+    """Whether the thread belongs to another graph, whose name is `stored`. A thread without a graph's name takes any
+    run."""
+    return stored is not None and stored not in (run.graph, *run.formerly)
+
+
+def next_seq(last: int, now: int) -> int:
+    """The number of the thread's next run after the number `last` (0: it had none). As `take_run_seq` does it.
+
+    The numbers begin at the time, so that a thread that is created again after a purge repeats none.
+    """
+    return last + 1 if last else now
+
+
+def accepted_run(run: NewRun, seq: int, state: RunState, now: int, *, inbox: int) -> RunRow:
+    """The row of a run that is accepted. `inbox` is the number of messages that its thread has already."""
+    return RunRow(
+        thread=run.thread,
+        seq=seq,
+        state=state,
+        priority=run.priority,
+        due=now + run.delay,
+        deadline=now + run.time_limit if run.time_limit else NEVER,
+        first_checkpoint=0,
+        checkpoint=0,
+        claimed_version=0,
+        attempt=0,
+        crashes=0,
+        inbox=inbox,
+        worker=0,
+        request=0,
+        accepted_at=now,
+        ended_at=0,
+        queue=run.queue,
+        graph=run.graph,
+        error=None,
+    )
+
+
+# A run that a worker executes ---------------------------------------------------------------------
+
+
+def is_claimable(run: RunRow, now: int) -> bool:
+    """Whether a worker may claim the run, which is the first of its thread that has not ended. See `find_due_runs`."""
+    return run.state in _CLAIMABLE and run.due <= now
+
+
+def waits_for_time(run: RunRow) -> bool:
+    """Whether the run can be claimed at its time without anything else that happens. See `find_next_due`."""
+    return run.state in _CLAIMABLE and run.due < NEVER
+
+
+def claimed(run: RunRow, worker: int, version: int) -> RunRow:
+    """The run that a worker has claimed. `version` is the thread's. As `claim_run` does it."""
+    return msgspec.structs.replace(
+        run, state=RunState.RUNNING, worker=worker, attempt=run.attempt + 1, claimed_version=version
+    )
+
+
+def released(run: RunRow, now: int) -> RunRow:
+    """The run that its worker gives back. As `release_runs` does it."""
+    return msgspec.structs.replace(run, state=RunState.READY, worker=0, due=now)
+
+
+def after_sweep(run: RunRow, freed: Freed) -> RunRow:
+    """The run whose worker is gone. As `free_run` does it."""
+    return msgspec.structs.replace(
+        run,
+        state=freed.state,
+        worker=0,
+        crashes=freed.crashes,
+        due=freed.due,
+        ended_at=freed.ended_at,
+        error=freed.error or run.error,
+    )
+
+
+def row_after(run: RunRow, update: RunUpdate, at: int) -> RunRow:
+    """The run after the update by a commit, a save or a settlement at the time `at`. As `update_run` does it."""
+    state, due = run.state, run.due
+    if update.state == RunState.WAITING and run.inbox > update.inbox:
+        # A message arrived since the execution read the inbox.
+        state, due = RunState.READY, at
+    elif update.state in _CLAIMABLE:
+        state, due = update.state, min(update.due, run.deadline)
+    elif update.state != RunState.RUNNING:
+        state = update.state
+    # A change to "running" leaves the state: the run of a worker whose lease has ended may be ready again.
+    is_ended = update.state.is_ended
+    return msgspec.structs.replace(
+        run,
+        state=state,
+        due=due,
+        checkpoint=update.checkpoint or run.checkpoint,
+        first_checkpoint=update.first_checkpoint or run.first_checkpoint,
+        crashes=0 if update.state == RunState.WAITING else run.crashes,
+        worker=run.worker if update.state == RunState.RUNNING else 0,
+        request=0 if is_ended else run.request,
+        ended_at=at if is_ended else 0,
+        error=update.error,
+    )
+
+
+def woken(run: RunRow, at: int) -> RunRow:
+    """The run of a thread to which something was sent. As `wake_run` does it."""
+    if run.state == RunState.WAITING:
+        return msgspec.structs.replace(run, state=RunState.READY, due=at, inbox=run.inbox + 1)
+    is_counted = run.state in (RunState.READY, RunState.RUNNING)
+    return msgspec.structs.replace(run, inbox=run.inbox + 1) if is_counted else run
+
+
+def is_held(run: RunRow, settlement: Settlement) -> bool:
+    """Whether the worker of the settlement still holds the run by the same claim."""
+    by = settlement.worker, settlement.attempt
+    return run.state == RunState.RUNNING and (run.worker, run.attempt) == by
+
+
+def settled(settlement: Settlement, now: int) -> RunUpdate:
+    """The update of a run that its holder settles."""
+    due = now + settlement.delay if settlement.state == RunState.READY else settlement.due
+    return RunUpdate(settlement.seq, settlement.state, due=due, inbox=settlement.inbox, error=settlement.error)
+
+
+# Cancelling and retrying --------------------------------------------------------------------------
+
+
+def cancelled(run: RunRow, reason: str) -> RunUpdate:
+    """The update of a run that is cancelled while no worker holds it."""
+    return RunUpdate(run.seq, RunState.CANCELLED, error=reason)
+
+
+def cancels_thread(run: RunRow, thread: ThreadRow) -> bool:
+    """Whether the thread is cancelled with a run that no worker holds: the run has begun, or it is the thread's first
+    one. A blocked run leaves the thread to the run before it."""
+    return run.state != RunState.BLOCKED and (run.first_checkpoint > 0 or begins_thread(thread))
+
+
+def can_be_retried(run: RunRow, last: int) -> bool:
+    """Whether the run has ended without a result, and is the last of its thread, whose number is `last`."""
+    return run.state.is_ended and run.state != RunState.DONE and run.seq == last
+
+
+def reopens_thread(state: RunState, thread: ThreadRow) -> bool:
+    """Whether a cancelled thread is running again with the run that is retried, and has this state afterwards."""
+    return state == RunState.READY and thread.status == "cancelled"
+
+
+def retried(run: RunRow, state: RunState, now: int) -> RunRow:
+    """The run that is retried. As `retry_run` does it."""
+    return msgspec.structs.replace(
+        run, state=state, due=now, crashes=0, ended_at=0, error=None, request=0, deadline=NEVER
+    )

@@ -1,0 +1,37 @@
+"""The clauses that every store of runs has to satisfy, for a backend's own tests.
+
+    class TestRunsOfMySaver(RunStoreConformance):
+        async def open(self) -> Checkpointer:
+            return MySaver(...)
+
+        async def open_another(self, saver: Checkpointer) -> Checkpointer:
+            return MySaver(...)
+
+The clauses move the clocks of the store by its attributes `skew` and `lease_skew`.
+"""
+
+from durable_graph.testing.conformance.run_acceptance import AcceptanceClauses
+from durable_graph.testing.conformance.run_changes import SettlementClauses, UpdateClauses, WaitingClauses
+from durable_graph.testing.conformance.run_claims import ClaimClauses, OrderClauses
+from durable_graph.testing.conformance.run_control import CancelClauses, ListingClauses, RetryClauses
+from durable_graph.testing.conformance.run_leases import LeaseClauses, SweepClauses
+from durable_graph.testing.conformance.run_store_under_test import RunStoreUnderTest
+
+
+class RunStoreConformance(
+    AcceptanceClauses,
+    OrderClauses,
+    ClaimClauses,
+    UpdateClauses,
+    WaitingClauses,
+    SettlementClauses,
+    LeaseClauses,
+    SweepClauses,
+    CancelClauses,
+    RetryClauses,
+    ListingClauses,
+):
+    """All clauses. A subclass implements `open` and `open_another`."""
+
+
+__all__ = ["RunStoreConformance", "RunStoreUnderTest"]

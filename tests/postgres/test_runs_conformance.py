@@ -1,0 +1,29 @@
+"""The runs of a PostgresSaver keep to the clauses of every store of runs."""
+
+import itertools
+from collections.abc import AsyncIterator
+
+import pytest
+
+from durable_graph import Checkpointer
+from durable_graph.testing.conformance.runs import RunStoreConformance
+from durable_graph_postgres import PostgresSaver
+from tests.savers import dropped
+
+
+class TestRunsOfPostgresSaver(RunStoreConformance):
+    @pytest.fixture(autouse=True)
+    async def _schemas(self, postgres: str) -> AsyncIterator[None]:
+        self.dsn = postgres
+        self.numbers = itertools.count()
+        self.opened: list[str] = []
+        yield
+        for schema in self.opened:
+            await dropped(postgres, schema)
+
+    async def open(self) -> Checkpointer:
+        self.opened.append(f"runs_{id(self)}_{next(self.numbers)}")
+        return PostgresSaver(self.dsn, schema=self.opened[-1])
+
+    async def open_another(self, saver: Checkpointer) -> Checkpointer:
+        return PostgresSaver(self.dsn, schema=self.opened[-1])

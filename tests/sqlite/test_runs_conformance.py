@@ -1,0 +1,24 @@
+"""The runs of a SqliteSaver keep to the clauses of every store of runs."""
+
+import itertools
+from pathlib import Path
+
+import pytest
+
+from durable_graph import Checkpointer
+from durable_graph.testing.conformance.runs import RunStoreConformance
+from durable_graph_sqlite import SqliteSaver
+
+
+class TestRunsOfSqliteSaver(RunStoreConformance):
+    @pytest.fixture(autouse=True)
+    def _paths(self, tmp_path: Path) -> None:
+        self.path = tmp_path
+        self.names = itertools.count()
+
+    async def open(self) -> Checkpointer:
+        self.path = self.path.with_name(f"{self.path.name}-{next(self.names)}.db")
+        return SqliteSaver(self.path)
+
+    async def open_another(self, saver: Checkpointer) -> Checkpointer:
+        return SqliteSaver(self.path)
