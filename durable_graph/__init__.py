@@ -48,7 +48,7 @@ from durable_graph._runtime.task.context import (
     get_stream_writer,
     push_message,
 )
-from durable_graph._runtime.task.interrupt import interrupt
+from durable_graph._runtime.task.interrupt import interrupt, receive, sleep
 from durable_graph._runtime.threads.snapshot import (
     SnapshotTask,
     StateSnapshot,
@@ -321,5 +321,7 @@ __all__ = [
     "interrupt",
     "open_checkpointer",
     "push_message",
+    "receive",
+    "sleep",
     "task",
 ]

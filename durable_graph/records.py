@@ -303,7 +303,8 @@ class WritesBatch(msgspec.Struct, frozen=True, gc=False):
     and the status `if_status`: no other writer recorded tasks or changed the status since the thread was read. The
     batch is applied whole or not at all. `error` is the error text for the thread's row, together with a status. A
     cancelled thread stays cancelled unless the status is "running", or `if_status` is "cancelled". `request`, `base`
-    and `run` are as in `CommitUnit`. `wakes_run`: an unfinished run of the thread that waits becomes ready.
+    and `run` are as in `CommitUnit`. `wakes_run`: an unfinished run of the thread that waits becomes ready. `taken` has
+    the numbers of the messages that the batch takes from the thread's inbox.
     """
 
     thread: str
@@ -319,6 +320,7 @@ class WritesBatch(msgspec.Struct, frozen=True, gc=False):
     base: StoredThread | None = None
     run: RunUpdate | None = None
     wakes_run: bool = False
+    taken: tuple[int, ...] = ()
 
 
 class Saved(msgspec.Struct, frozen=True, gc=False, eq=False):
@@ -368,7 +370,7 @@ class StoredCheckpoint(msgspec.Struct, frozen=True, gc=False):
     `writes_digest` is the expected sum over `records` and the records of nested tasks and calls since then; the thread
     keeps the sum for its head only. `nested` has the keys of the latter; their records are read from their namespaces.
     `base` is the thread for the caller's next unit, if the checkpoint is the head of the outermost graph and the saver
-    returns it.
+    returns it. `unfinished_run` is the number of the thread's first run that has not ended (0: there is none).
     """
 
     thread: ThreadRow
@@ -378,6 +380,7 @@ class StoredCheckpoint(msgspec.Struct, frozen=True, gc=False):
     writes_digest: bytes | None = None
     nested: tuple[NestedRecord, ...] = ()
     base: StoredThread | None = None
+    unfinished_run: int = 0
 
 
 class HistoryPage(msgspec.Struct, frozen=True, gc=False):

@@ -4,7 +4,7 @@ A run is one accepted input of a thread. Its row outlives the process that execu
 since the epoch in UTC, by the store's clock.
 """
 
-from enum import IntEnum
+from enum import Enum, IntEnum
 
 import msgspec
 
@@ -198,6 +198,37 @@ class Settlement(msgspec.Struct, frozen=True, gc=False):
     inbox: int = 0
     error: str | None = None
     delay: int = 0
+
+
+class NewMessage(msgspec.Struct, frozen=True, gc=False):
+    """A message for the runs of a thread. `key` tells it from the other messages of its topic: a message whose key is
+    known is not sent again. `value` is encoded."""
+
+    thread: str
+    topic: str
+    key: str
+    value: bytes
+
+
+class Message(msgspec.Struct, frozen=True, gc=False):
+    """A message that no run has taken yet. `seq` is its number in its thread, in the order of arrival."""
+
+    seq: int
+    topic: str
+    value: bytes
+
+
+class Sent(Enum):
+    """What became of a message."""
+
+    NEW = 0
+    KNOWN = 1
+    """A message with its key was sent before."""
+    NO_THREAD = 2
+    NO_RUN = 3
+    """The thread has no unfinished run."""
+    CANCELLED = 4
+    """The thread has no unfinished run, and is cancelled."""
 
 
 class QueueStats(msgspec.Struct, frozen=True, gc=False):

@@ -13,7 +13,7 @@ from durable_graph.errors import StoreUnavailableError
 from durable_graph_postgres.failures import FAILURES
 from durable_graph_postgres.links import Links
 from durable_graph_postgres.retry import Retry
-from durable_graph_postgres.session import Connection, Session
+from durable_graph_postgres.session import BEGIN, Connection, Session
 
 T = TypeVar("T")
 
@@ -49,6 +49,21 @@ class Database:
         """One attempt at a function that runs one statement."""
         async with self._pool.acquire(timeout=self.retry.answer) as connection:
             return await function(self._session(connection))
+
+    async def change(self, function: Callable[[Session], Awaitable[T]], *, answer: float | None = None) -> T:
+        """Run a function that changes rows without a transaction around it, and return its result. The function may run
+        again. If the server does not answer within `answer` seconds, it runs again on another connection."""
+
+        async def attempt() -> T:
+            async with self._pool.acquire(timeout=self.retry.answer) as connection:
+                try:
+                    return await function(Session(connection, self._sql, answer or self.retry.answer))
+                except TimeoutError:
+                    # The pool would wait for the server before it gives the connection to another call.
+                    connection.terminate()
+                    raise
+
+        return await self.retry.until_there(attempt)
 
     async def make(self, name: str, given: Sequence[Any]) -> Sequence[Any]:
         """The rows of one statement, for a caller that makes one call at a time: on a kept connection, if one may be
@@ -122,7 +137,7 @@ class Database:
                 try:
                     async with self._pool.acquire(timeout=self.retry.answer) as connection:
                         session = self._session(connection)
-                        async with session.transaction("BEGIN"):
+                        async with session.transaction(BEGIN):
                             return await function(session)
                 except asyncpg.UniqueViolationError:
                     # Two writers may create the same thread. The second one finds the thread at its next attempt.

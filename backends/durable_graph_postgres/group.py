@@ -17,7 +17,7 @@ from durable_graph.checkpointing.transactions import PreparedWrite, Wanted, Writ
 from durable_graph.records import CommitUnit, WritesBatch
 from durable_graph_postgres.database import Database
 from durable_graph_postgres.identifiers import too_long
-from durable_graph_postgres.prepared_writes import statement
+from durable_graph_postgres.prepared_writes import is_one_statement, statement
 from durable_graph_postgres.session import Session
 
 _LARGEST_GROUP = 256
@@ -173,7 +173,8 @@ def _prepared(request: WriteRequest) -> PreparedWrite | None:
     if not isinstance(wanted, CommitUnit | WritesBatch):
         return None
     try:
-        return prepare(wanted)
+        write = prepare(wanted)
+        return write if write is not None and is_one_statement(write) else None
     except Exception:
         # In a separate transaction, the request raises the same error, to its own caller only.
         return None

@@ -5,6 +5,7 @@ from functools import lru_cache
 
 from durable_graph.errors import InvalidOptionError
 from durable_graph.records import CommitUnit, WritesBatch
+from durable_graph.run_records import NewMessage, NewRun
 
 _LONGEST_SCHEMA = 63
 
@@ -30,6 +31,27 @@ def check_namespace(ns: str) -> None:
 def check_key(key: str) -> None:
     """Raises `InvalidOptionError`."""
     _check("request key", key)
+
+
+def check_run(run: NewRun) -> None:
+    """Check all identifiers of a run. Raises `InvalidOptionError`."""
+    _check("thread id", run.thread)
+    _check("graph", run.graph)
+    _check("queue", run.queue)
+    if run.key is not None:
+        _check("request key", run.key)
+
+
+def check_message(message: NewMessage) -> None:
+    """Check all identifiers of a message. Raises `InvalidOptionError`."""
+    _check("thread id", message.thread)
+    _check("topic", message.topic)
+    _check("key", message.key)
+
+
+def check_reason(reason: str) -> None:
+    """Raises `InvalidOptionError`."""
+    _check("reason", reason)
 
 
 def check_identifiers(written: CommitUnit | WritesBatch) -> None:

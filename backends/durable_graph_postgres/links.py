@@ -1,7 +1,7 @@
 """The connections of a saver's own pool: setting them up, and closing them after their event loop was closed."""
 
 import socket
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from typing import Any
 from weakref import WeakSet
@@ -12,14 +12,17 @@ import asyncpg
 class Links:
     """Makes the connections of a pool, and keeps track of those that are open."""
 
-    def __init__(self, sockets: Iterable[tuple[int, int, int]]) -> None:
-        """`sockets` are socket options as (level, option, value)."""
+    def __init__(
+        self, sockets: Iterable[tuple[int, int, int]], connect: Callable[..., Awaitable[Any]] = asyncpg.connect
+    ) -> None:
+        """`sockets` are socket options as (level, option, value). `connect` opens a connection."""
         self._sockets = tuple(sockets)
+        self._connect = connect
         self._connections: WeakSet[Any] = WeakSet()
 
     async def connect(self, *given: Any, **options: Any) -> Any:
         """A new connection for the pool."""
-        connection = await asyncpg.connect(*given, **options)
+        connection = await self._connect(*given, **options)
         self._connections.add(connection)
         opened = _socket_of(connection)
         if opened.family != socket.AF_UNIX:

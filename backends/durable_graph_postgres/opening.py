@@ -31,11 +31,34 @@ SELECT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n 
 """
 
 
-async def open_database(
+# For the calls of a worker: a claim need not wait for a sweep.
+_OF_WORKERS = 2
+
+_SETTINGS: Mapping[str, str] = {
+    # JIT compilation does not pay for these short statements, but the planner may overestimate their cost.
+    "jit": "off",
+    # Statements find their rows by index. A plan that was made while a table was empty would read it whole afterwards.
+    "enable_seqscan": "off",
+}
+_SETTINGS_OF_WORKERS: Mapping[str, str] = {
+    **_SETTINGS,
+    # Planning a claim takes longer than the claim.
+    "plan_cache_mode": "force_generic_plan",
+    # If the server crashes and forgets a claim, it forgets the thread's new epoch too, and the worker's commits are
+    # refused. A forgotten heartbeat, release or sweep is made again.
+    "synchronous_commit": "off",
+    # A statement that has waited for a lock has to see the newest row.
+    "default_transaction_isolation": "read committed",
+}
+"""Settings of the sessions. Poolers refuse them."""
+
+
+async def open_databases(
     given: "Parameters | asyncpg.Pool[asyncpg.Record]", retry: Retry, *, pool_size: int, prepares: bool
-) -> Database:
+) -> tuple[Database, Database]:
     """Open connections, and bring the tables to the current format. `given` are the parameters of a DSN, or a user's
-    pool, which the user closes.
+    pool, which the user closes. The second one is for claims and heartbeats, which must not wait for connections that
+    execute nodes; it is the first one if the pool is the user's.
 
     Raises `StoreFormatError` for tables of another version, `StoreUnavailableError` for a replica,
     `StoreConfigurationError`, and `StoreUnavailableError`.
@@ -44,29 +67,14 @@ async def open_database(
     if not isinstance(given, Parameters):
         _check_loop(given)
         await retry.until_there(lambda: _prepare_if_allowed(given, retry))
-        return Database(given, sql, retry, None, prepares=False)
+        database = Database(given, sql, retry, None, prepares=False)
+        return database, database
 
     await asyncio.to_thread(_check_files, given, retry.store)
     links = Links(given.sockets)
 
     async def connect() -> Any:
-        # min_size=0, because a pool keeps up its minimum by itself, and logs a traceback each time that the server is
-        # unavailable.
-        pool = await asyncpg.create_pool(
-            given.dsn,
-            min_size=0,
-            max_size=pool_size,
-            connect=links.connect,
-            reset=_reset,
-            statement_cache_size=100 if prepares else 0,
-            # JIT compilation does not pay for these short statements, but the planner may overestimate their cost.
-            # Poolers refuse such settings.
-            server_settings={"jit": "off"} if prepares and "jit" not in given.settings else {},
-            # `timeout` limits connecting, `command_timeout` each statement.
-            timeout=min(retry.answer, given.connect_timeout or retry.answer),
-            command_timeout=retry.answer,
-            **given.driver,
-        )
+        pool = await _pool(given, links, retry, pool_size, _SETTINGS if prepares else {}, prepares=prepares)
         try:
             await _prepare_if_allowed(pool, retry)
         except BaseException as error:
@@ -77,7 +85,60 @@ async def open_database(
         return pool
 
     pool = await retry.until_there(connect)
-    return Database(pool, sql, retry, links, prepares=prepares)
+    # It connects on first use.
+    of_workers = await _pool(
+        given, links, retry, _OF_WORKERS, _SETTINGS_OF_WORKERS if prepares else {}, prepares=prepares
+    )
+    return (
+        Database(pool, sql, retry, links, prepares=prepares),
+        Database(of_workers, sql, retry, links, prepares=prepares),
+    )
+
+
+async def open_beside(
+    given: "Parameters | asyncpg.Pool[asyncpg.Record]", retry: Retry, *, prepares: bool
+) -> tuple[Database, Database]:
+    """As `open_databases`, also for an event loop that a user's pool does not belong to: with new connections, made as
+    the pool makes them."""
+    if isinstance(given, Parameters) or _is_of_this_loop(given):
+        return await open_databases(given, retry, pool_size=_OF_WORKERS, prepares=prepares)
+    # The driver has no public attributes for them.
+    other: Any = given
+    links = Links((), other._connect)
+    pool = await asyncpg.create_pool(
+        *other._connect_args,
+        min_size=0,
+        max_size=_OF_WORKERS,
+        connect=links.connect,
+        init=other._init,
+        setup=other._setup,
+        reset=other._reset,
+        connection_class=other._connection_class,
+        record_class=other._record_class,
+        **other._connect_kwargs,
+    )
+    database = Database(pool, statements_for(retry.schema), retry, links, prepares=False)
+    return database, database
+
+
+async def _pool(
+    given: Parameters, links: Links, retry: Retry, size: int, settings: Mapping[str, str], *, prepares: bool
+) -> Any:
+    # min_size=0, because a pool keeps up its minimum by itself, and logs a traceback each time that the server is
+    # unavailable.
+    return await asyncpg.create_pool(
+        given.dsn,
+        min_size=0,
+        max_size=size,
+        connect=links.connect,
+        reset=_reset,
+        statement_cache_size=100 if prepares else 0,
+        server_settings={name: value for name, value in settings.items() if name not in given.settings},
+        # `timeout` limits connecting, `command_timeout` each statement.
+        timeout=min(retry.answer, given.connect_timeout or retry.answer),
+        command_timeout=retry.answer,
+        **given.driver,
+    )
 
 
 def _check_files(given: Parameters, store: str) -> None:
@@ -101,12 +162,17 @@ async def _prepare_if_allowed(pool: Any, retry: Retry) -> None:
 
 def _check_loop(pool: Any) -> None:
     """Raise `InvalidOptionError` for a pool of another event loop: its connections work only in that loop."""
-    # The driver has no public attribute for the loop, and would raise "attached to a different loop" during a call.
-    if getattr(pool, "_loop", None) not in (None, asyncio.get_running_loop()):
+    # The driver would raise "attached to a different loop" during a call.
+    if not _is_of_this_loop(pool):
         allowed = (
             "a pool of the running event loop: create the pool and the saver in the loop that uses them, or pass a DSN"
         )
         raise InvalidOptionError("database", "a pool of another event loop", allowed=allowed)
+
+
+def _is_of_this_loop(pool: Any) -> bool:
+    # The driver has no public attribute for the loop.
+    return getattr(pool, "_loop", None) in (None, asyncio.get_running_loop())
 
 
 async def _reset(connection: Any) -> None:

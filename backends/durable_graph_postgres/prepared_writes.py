@@ -4,13 +4,29 @@ from collections.abc import Sequence
 from typing import Any
 
 from durable_graph.checkpointing.columns import Columns, next_column, thread_columns
+from durable_graph.checkpointing.queries import Query
 from durable_graph.checkpointing.transactions import PreparedWrite
+from durable_graph_postgres.statements import WITH_RUNS
 
 _WIDTHS = (27, 5, 11, 8, 10)
+_RUN = ("thread_key", "seq", "state", "due", "inbox", "checkpoint", "first_checkpoint", "ended_at", "error")
+
+
+def is_one_statement(write: PreparedWrite) -> bool:
+    """Whether a statement can make the write. It cannot change a run twice: to update it, and to wake it. It takes no
+    message."""
+    names = {name for name, _ in write.runs}
+    return "take_message" not in names and not {"update_run", "wake_run"} <= names
 
 
 def statement(writes: Sequence[PreparedWrite]) -> tuple[str, Sequence[Any]]:
     """The name of the statement that makes these writes, and its parameters."""
+    name, given = _statement(writes)
+    changes = [change for write in writes for change in write.runs]
+    return (WITH_RUNS[name], (*given, *_of_runs(changes))) if changes else (name, given)
+
+
+def _statement(writes: Sequence[PreparedWrite]) -> tuple[str, Sequence[Any]]:
     if len(writes) == 1:
         write = writes[0]
         unit = write.unit
@@ -78,6 +94,13 @@ def _of_many(writes: Sequence[PreparedWrite]) -> list[list[Any]]:
         [row for write in ordered for row in write.tasks()],
     )
     return [column for rows, width in zip(tables, _WIDTHS, strict=True) for column in _columns(rows, width)]
+
+
+def _of_runs(changes: Sequence[Query]) -> list[list[Any]]:
+    """The parameters that follow in the forms that change runs. They find by themselves which run to unblock."""
+    updates = [tuple(sought[column] for column in _RUN) for name, sought in changes if name == "update_run"]
+    woken = [sought["thread_key"] for name, sought in changes if name == "wake_run"]
+    return [*_columns(updates, len(_RUN)), woken]
 
 
 def _columns(rows: Sequence[Columns], width: int) -> list[list[Any]]:

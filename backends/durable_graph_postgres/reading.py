@@ -16,6 +16,7 @@ from durable_graph.checkpointing.columns import (
     value_from,
 )
 from durable_graph.checkpointing.queries import Query, Steps, check_branches
+from durable_graph.checkpointing.rules import begins_thread
 from durable_graph.records import NestedRecord, StoredCheckpoint
 
 _CHECKPOINT_WIDTH, _RECORD_WIDTH = 10, 9
@@ -36,7 +37,7 @@ def load(thread: str, ns: str, no: int | None, max_value_bytes: int) -> Steps[St
         return None
     found = arms[_CHECKPOINT]
     stored = thread_from(thread, _thread_columns(arms[_THREAD][0][-1]), found[0][3] if found else 0)
-    row = stored.row
+    row, unfinished = stored.row, arms[_THREAD][0][1] or 0
     branches = [(first, parent, digest, extra) for _, first, parent, _, _, digest, extra, *_ in arms[_BRANCH]]
     is_head = ns == "" and no in (None, row.head)
     if not found:
@@ -46,7 +47,9 @@ def load(thread: str, ns: str, no: int | None, max_value_bytes: int) -> Steps[St
             check_branches(row, branches, stored.sums.branches)
             if arms[_VANISHED]:
                 raise missing_newest(thread, ns)
-        return StoredCheckpoint(row, None)
+        # A thread whose first run was accepted has a row, which its first commit replaces.
+        is_accepted = begins_thread(row) and row.status != "deleted"
+        return StoredCheckpoint(row, None, base=stored if is_accepted and is_head else None, unfinished_run=unfinished)
     checkpoint = checkpoint_from(thread, found[0][:_CHECKPOINT_WIDTH])
     check_branches(row, branches, stored.sums.branches if no is None else None)
     for channel, _, _, _, size, *_ in arms[_VALUE]:
@@ -63,6 +66,7 @@ def load(thread: str, ns: str, no: int | None, max_value_bytes: int) -> Steps[St
         writes_digest=stored.sums.writes if is_head else None,
         nested=tuple(NestedRecord(ns, born, order, digest) for ns, born, order, _, _, digest, *_ in arms[_NESTED]),
         base=stored if is_head else None,
+        unfinished_run=unfinished,
     )
 
 

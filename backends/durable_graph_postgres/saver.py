@@ -3,9 +3,8 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from contextvars import Context
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import asyncpg
 
@@ -33,8 +32,6 @@ from durable_graph.records import (
 )
 from durable_graph_postgres import reading
 from durable_graph_postgres.address import address_of
-from durable_graph_postgres.database import Database
-from durable_graph_postgres.group import GroupCommit
 from durable_graph_postgres.identifiers import (
     check_identifiers,
     check_key,
@@ -42,18 +39,13 @@ from durable_graph_postgres.identifiers import (
     check_schema,
     check_thread,
 )
-from durable_graph_postgres.opening import open_database
+from durable_graph_postgres.opened import Opened
+from durable_graph_postgres.opening import open_beside, open_databases
 from durable_graph_postgres.parameters import parameters_of
 from durable_graph_postgres.retry import Retry
+from durable_graph_postgres.runs import PostgresRuns
 
 T = TypeVar("T")
-
-
-class _Opened(NamedTuple):
-    loop: asyncio.AbstractEventLoop
-    database: Database
-    writes: GroupCommit
-    reading: set[asyncio.Task[Any]]
 
 
 class PostgresSaver:
@@ -61,9 +53,9 @@ class PostgresSaver:
 
     `database` is a DSN (`postgresql://user:password@host/name`), or an `asyncpg.Pool`, which the caller closes.
     `schema` is the schema of its tables. `patience` is how many seconds a call waits for an unavailable server
-    before it raises `StoreUnavailableError`. `pool_size` limits its connections. `max_value_bytes` limits the size of
-    each encoded value. With `prepared_statements=False` it works through a pooler that lends a
-    connection for one transaction at a time and keeps no prepared statements.
+    before it raises `StoreUnavailableError`. `pool_size` limits its connections; a worker opens a few more for its
+    claims and heartbeats. `max_value_bytes` limits the size of each encoded value. With `prepared_statements=False` it
+    works through a pooler that lends a connection for one transaction at a time and keeps no prepared statements.
     """
 
     def __init__(
@@ -91,14 +83,18 @@ class PostgresSaver:
         self.max_value_bytes = max_value_bytes
         waiting = Retry(name, patience, schema)
 
-        async def opened() -> _Opened:
-            found = await open_database(given, waiting, pool_size=pool_size, prepares=prepared_statements)
-            await found.wait_for_end_of(self._former_sessions)
-            return _Opened(asyncio.get_running_loop(), found, GroupCommit(found), set())
+        async def opened() -> Opened:
+            found = await open_databases(given, waiting, pool_size=pool_size, prepares=prepared_statements)
+            await found[0].wait_for_end_of(self._former_sessions)
+            return Opened(*found)
+
+        async def opened_beside() -> Opened:
+            return Opened(*await open_beside(given, waiting, prepares=prepared_statements))
 
         self._opening = OpenedOnce(f"PostgresSaver({name!r})", opened, self._close)
         # The server's ids of sessions whose event loop was closed.
         self._former_sessions: set[int] = set()
+        self.runs = PostgresRuns(self._opening.get, opened_beside)
 
     if not TYPE_CHECKING:
         from_conn_string = ClassAttribute("use `PostgresSaver('postgresql://...')`")
@@ -209,12 +205,7 @@ class PostgresSaver:
 
     async def _read(self, begun: Callable[[], Steps[T]], *, statements: int = 1) -> T:
         opened = await self._opening.get()
-        # The read ends even if its caller is cancelled: a connection must be released in a clean state.
-        reading = opened.database.read(lambda db: db.run(begun()), statements=statements)
-        task = opened.loop.create_task(reading, context=Context())
-        opened.reading.add(task)
-        task.add_done_callback(opened.reading.discard)
-        return await asyncio.shield(task)
+        return await opened.finish(opened.database.read(lambda db: db.run(begun()), statements=statements))
 
     def _write(self, thread: str, wanted: Wanted) -> Awaitable[Any]:
         opened = self._opening.now()
@@ -224,12 +215,9 @@ class PostgresSaver:
         opened = await self._opening.get()
         return await opened.writes.begin(thread, wanted)
 
-    async def _close(self, opened: _Opened) -> None:
+    async def _close(self, opened: Opened) -> None:
         if opened.loop is not asyncio.get_running_loop():
             self._former_sessions |= opened.database.cut_off()
             return
-        # No new reads start, because the saver counts as closed.
-        while opened.reading:
-            await asyncio.wait(opened.reading)
-        await opened.writes.settle()
-        await opened.database.close()
+        # No new calls start, because the saver counts as closed.
+        await opened.close()

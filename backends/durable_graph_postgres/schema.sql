@@ -171,6 +171,7 @@ CREATE TABLE {schema}.runs (
   extra            bytea NOT NULL,
   PRIMARY KEY (thread_key, seq)
 ) WITH (fillfactor = 60);
+CREATE INDEX runs_of_thread ON {schema}.runs (thread_key, seq) WHERE state < 4;
 CREATE INDEX runs_due ON {schema}.runs (queue, priority, due) WHERE state IN (0, 2);
 CREATE INDEX runs_of_worker ON {schema}.runs (worker) WHERE state = 1;
 CREATE INDEX runs_limited ON {schema}.runs (queue, limit_key) WHERE state = 1;

@@ -19,6 +19,10 @@ LONGEST_SILENCE = "30s"
 """A process that is suspended during a transaction blocks its thread for all other processes. After this time the
 server rolls the transaction back, and the process repeats it if it ever continues."""
 
+BEGIN = "BEGIN; SET TRANSACTION ISOLATION LEVEL READ COMMITTED"
+"""Begins a transaction that writes. The statement after one that waited for a lock sees what was committed meanwhile,
+whatever the database's default is."""
+
 Connection = Any
 """An `asyncpg.Connection`, or a pool's proxy of one."""
 

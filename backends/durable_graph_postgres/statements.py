@@ -1,7 +1,8 @@
 """The SQL statements, read from the package's .sql files at import, one for each `-- name:`.
 
 The files name the parameters of queries (`:thread_key`), which PostgreSQL numbers. Statements with many parameters, and
-those that run once for each of many rows, have numbers in the files as well.
+those that run once for each of many rows, have numbers in the files as well. A text that several statements contain
+is a `-- part:`, which they include by its name in braces.
 """
 
 import re
@@ -9,10 +10,16 @@ from collections.abc import Mapping
 from importlib.resources import files
 
 _HERE = files("durable_graph_postgres")
-_NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
-_TOPICS = ("read", "write", "copy", "remove", "transfer")
+_NAME = re.compile(r"^-- (name|part): (\w+)$", re.MULTILINE)
+_TOPICS = ("read", "write", "copy", "remove", "transfer", "runs")
+_PART = re.compile(r"\{(?!schema\})(\w+)\}")
+
+WITH_RUNS: Mapping[str, str] = {name: f"{name}_with_runs" for name in ("apply", "apply_plain", "apply_one_value")}
+"""The statements that make prepared writes, each with the name of the form that changes runs as well."""
+
 # Two colons are a cast.
 _PARAMETER = re.compile(r"(?<!:):([a-z_]+)")
+_NUMBER = re.compile(r"\$(\d+)")
 
 
 def quoted(name: str) -> str:
@@ -20,9 +27,20 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _named(text: str) -> dict[str, str]:
-    _, *parts = _NAME.split(text)
-    return {name: body.strip() for name, body in zip(parts[::2], parts[1::2], strict=True)}
+def _texts() -> dict[str, str]:
+    """The statements by name, as they are in the files, with their parts."""
+    found: dict[str, dict[str, str]] = {"name": {}, "part": {}}
+    for topic in _TOPICS:
+        _, *pieces = _NAME.split((_HERE / "sql" / f"{topic}.sql").read_text("utf-8"))
+        for kind, name, body in zip(pieces[::3], pieces[1::3], pieces[2::3], strict=True):
+            found[kind][name] = body.strip("\n")
+    names, parts = found["name"], found["part"]
+    for name in WITH_RUNS:
+        names[WITH_RUNS[name]] = names[name]
+        names[name] = names[name].replace("{and_runs_are_known}", "").replace("{with_runs}", "")
+    while any(_PART.search(body) for body in names.values()):
+        names = {name: _PART.sub(lambda part: parts[part[1]], body) for name, body in names.items()}
+    return names
 
 
 def statements_for(schema: str) -> Mapping[str, str]:
@@ -35,7 +53,9 @@ def _parameters(body: str) -> tuple[str, ...]:
 
 
 def _numbered(body: str) -> str:
-    numbers = {name: number for number, name in enumerate(_parameters(body), 1)}
+    # Those that have numbers in the file come first.
+    first = max((int(number) for number in _NUMBER.findall(body)), default=0) + 1
+    numbers = {name: number for number, name in enumerate(_parameters(body), first)}
     return _PARAMETER.sub(lambda found: f"${numbers[found[1]]}", body)
 
 
@@ -44,11 +64,7 @@ def _migrations() -> dict[int, str]:
     return {int(step.name[:4]): step.read_text("utf-8") for step in steps if step.name.endswith(".sql")}
 
 
-_TEXTS: Mapping[str, str] = {
-    name: body
-    for topic in _TOPICS
-    for name, body in _named((_HERE / "sql" / f"{topic}.sql").read_text("utf-8")).items()
-}
+_TEXTS: Mapping[str, str] = _texts()
 PARAMETERS: Mapping[str, tuple[str, ...]] = {name: _parameters(body) for name, body in _TEXTS.items()}
 """The named parameters of each statement, in the order of their numbers."""
 

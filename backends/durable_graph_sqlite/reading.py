@@ -49,8 +49,9 @@ def load(thread: str, ns: str, no: int | None, max_value_bytes: int) -> Steps[St
             yield from _check_no_values(stored, ns)
         # A thread whose first run was accepted has a row, which its first commit replaces.
         is_accepted = begins_thread(row) and row.status != "deleted"
-        return StoredCheckpoint(row, None, base=stored if is_accepted and is_head else None)
-    checkpoint = checkpoint_from(thread, columns[THREAD_WIDTH:])
+        base = stored if is_accepted and is_head else None
+        return StoredCheckpoint(row, None, base=base, unfinished_run=columns[-1] or 0)
+    checkpoint = checkpoint_from(thread, columns[THREAD_WIDTH:-1])
     sought = {"thread_key": key, "ns": ns, "born": checkpoint.born, "no": checkpoint.no, "most": max_value_bytes}
     # For the newest checkpoint, read values up to the thread's version: a newer checkpoint whose row is missing is
     # detected by its values.
@@ -75,6 +76,7 @@ def load(thread: str, ns: str, no: int | None, max_value_bytes: int) -> Steps[St
         writes_digest=stored.sums.writes if is_head else None,
         nested=tuple(nested),
         base=msgspec.structs.replace(stored, born=checkpoint.born) if is_head else None,
+        unfinished_run=columns[-1] or 0,
     )
 
 

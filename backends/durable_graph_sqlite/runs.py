@@ -1,10 +1,10 @@
 """`SqliteSaver.runs`: the runs in the saver's file, and the leases of the workers that execute them."""
 
+import json
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,11 +19,14 @@ from durable_graph.run_records import (
     Accepted,
     Claim,
     Heartbeat,
+    Message,
+    NewMessage,
     NewRun,
     NewWorker,
     QueueStats,
     RunRow,
     RunState,
+    Sent,
     Settlement,
     Swept,
 )
@@ -39,12 +42,24 @@ _STATES = {RunState.READY: "ready", RunState.RUNNING: "running", RunState.WAITIN
 _STATES |= {RunState.BLOCKED: "blocked", RunState.QUARANTINED: "quarantined"}
 
 
+def _boot_id() -> bytes:
+    """What tells this start of the machine from others. Elsewhere than on Linux it is empty: there, a lease from before
+    the machine's last start ends once the machine has been up for as long as it was then."""
+    try:
+        return bytes.fromhex(Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip().replace("-", ""))
+    except OSError:
+        return b""
+
+
+_BOOT_ID = _boot_id()
+
+
 class SqliteRuns:
     """The runs of a file. See `RunStore`.
 
     Leases count the time since the machine started, which nobody sets: all processes that share a file are on one
     machine. A lease from before its last start has ended. Times when runs are due are those of the wall clock. `skew`
-    is added to both clocks, in microseconds: a test moves it.
+    is added to the wall clock, and `lease_skew` to that of leases, in microseconds: tests move them.
     """
 
     def __init__(
@@ -54,7 +69,7 @@ class SqliteRuns:
         opened: Callable[[], Awaitable[Connection]],
         write: Callable[[str, Wanted], Awaitable[Any]],
     ) -> None:
-        self.skew = 0
+        self.skew = self.lease_skew = 0
         self._path, self._retry = path, retry
         self._opened = opened
         self._write = write
@@ -86,7 +101,17 @@ class SqliteRuns:
         )
         return state
 
+    async def send(self, message: NewMessage) -> Sent:
+        """See `RunStore.send`."""
+        sent: Sent = await self._write(message.thread, lambda: run_transactions.send(message, self._clock()))
+        return sent
+
     # Reading
+
+    async def inbox(self, thread: str, topics: Collection[str]) -> list[Message]:
+        """See `RunStore.inbox`."""
+        sought = {"thread_key": key_of(thread), "topics": json.dumps(sorted(topics))}
+        return [Message(*each) for each in await self._read(lambda db: rows(db, "find_inbox", sought))]
 
     async def find_run(self, thread: str | int, seq: int) -> RunRow | None:
         """See `RunStore.find_run`."""
@@ -235,7 +260,7 @@ class SqliteRuns:
                 return await connection.write(lambda db: run(db, begun(wanted)).result)
 
         other = SqliteRuns(self._path, self._retry, opened, write)
-        other.skew = self.skew
+        other.skew, other.lease_skew = self.skew, self.lease_skew
         try:
             yield other
         finally:
@@ -251,8 +276,8 @@ class SqliteRuns:
 
     def _lease(self, ttl: int = 0) -> dict[str, Any]:
         """The time of leases now, and after `ttl` microseconds."""
-        now = time.monotonic_ns() // 1000 + self.skew
-        return {"now": now, "until": now + ttl, "boot_id": _boot_id()}
+        now = time.monotonic_ns() // 1000 + self.lease_skew
+        return {"now": now, "until": now + ttl, "boot_id": _BOOT_ID}
 
     async def _read(self, function: Callable[[sqlite3.Connection], T]) -> T:
         connection = await self._opened()
@@ -280,13 +305,3 @@ def _due_runs(db: sqlite3.Connection, queues: Sequence[str], most: int, now: int
         of_priority.sort(key=lambda columns: columns[2])
         found += of_priority[:wanted]
     return found
-
-
-@lru_cache(maxsize=1)
-def _boot_id() -> bytes:
-    """What tells this start of the machine from others. Elsewhere than on Linux it is empty: there, a lease from before
-    the machine's last start ends once the machine has been up for as long as it was then."""
-    try:
-        return bytes.fromhex(Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip().replace("-", ""))
-    except OSError:
-        return b""

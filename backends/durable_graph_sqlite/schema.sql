@@ -161,6 +161,7 @@ CREATE TABLE runs (
   extra            BLOB NOT NULL,
   PRIMARY KEY (thread_key, seq)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX runs_of_thread ON runs (thread_key, seq) WHERE state < 4;
 CREATE INDEX runs_due ON runs (queue, priority, due) WHERE state IN (0, 2);
 CREATE INDEX runs_of_worker ON runs (worker) WHERE state = 1;
 CREATE INDEX runs_limited ON runs (queue, limit_key) WHERE state = 1;

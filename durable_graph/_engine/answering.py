@@ -43,6 +43,8 @@ def answers_by_id(
             if id_ not in ids:
                 raise UnknownInterruptError(thread, id_, open_ids=ids)
         return dict(resume)
+    # An answer without an id is a person's: it ends no sleep, and is no message.
+    ids = [ask.interrupt.id for ask in open_ if ask.interrupt.is_question]
     if len(ids) == 1:
         return {ids[0]: resume}
     if ids:

@@ -1,6 +1,7 @@
 """The engine's own stored data: a checkpoint's header and a task's record, in a compact encoding."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -25,7 +26,7 @@ from durable_graph._engine.task import (
 )
 from durable_graph.checkpointing.pieces import Pace, Pieces
 from durable_graph.errors import DecodeError, ValueTooLargeError
-from durable_graph.graph import Interrupt, Topology
+from durable_graph.graph import UNSET, Interrupt, Topology
 from durable_graph.records import Rank
 
 RECORD_COST = 1024
@@ -77,11 +78,15 @@ class RecordedRoute(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class RecordedAsk(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """An interrupt as stored."""
+    """An interrupt as stored. `due` is in microseconds since 1970 (0: never), `default` its default answer,
+    `topic` the topic of the message that it waits for."""
 
     id: str
     value: bytes
     key: str | None = None
+    due: int = 0
+    default: bytes | None = None
+    topic: str | None = None
 
 
 class RecordedAnswer(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -114,6 +119,7 @@ class Recorded(msgspec.Struct, frozen=True, array_like=True, gc=False):
     asked: tuple[RecordedAsk, ...] = ()
 
 
+_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 _HEADER = "a checkpoint's header"
 BEYOND = 1 << 62
 """No valid count is this large, and sums of smaller numbers fit into 64 bits."""
@@ -198,7 +204,7 @@ def encode_result(outcome: Outcome) -> tuple[Rank, bytes]:
             message = "an unreadable outcome is recorded already"
             raise AssertionError(message)
     if outcome.asked:
-        asked = tuple(RecordedAsk(each.id, each.data, each.key) for each in outcome.asked)
+        asked = tuple(RecordedAsk(each.id, each.data, each.key, microseconds_of(each.due)) for each in outcome.asked)
         record = msgspec.structs.replace(record, asked=asked)
     return rank_of(outcome), _encoder.encode(record)
 
@@ -224,7 +230,7 @@ def decode_result(topology: Topology, task: Task, rank: Rank, revision: int, dat
     if not record.asked:
         return outcome
     return msgspec.structs.replace(
-        outcome, asked=tuple(PastInterrupt(each.id, each.value, each.key) for each in record.asked)
+        outcome, asked=tuple(PastInterrupt(each.id, each.value, each.key, _moment(each.due)) for each in record.asked)
     )
 
 
@@ -257,6 +263,7 @@ def check_parts(data: bytes, max_value_bytes: int) -> None:
         *(("the argument of a Send", route.argument or b"") for route in record.routes),
         *(("the value of an interrupt", ask.value) for ask in (*record.asks, *record.asked)),
         *(("the answer to an interrupt", each.value) for each in record.answers),
+        *(("the default answer of an interrupt", ask.default or b"") for ask in record.asks),
     ]
     for where, value in parts:
         if len(value) > max_value_bytes:
@@ -307,7 +314,11 @@ def _routed(routes: tuple[Route, ...]) -> tuple[RecordedRoute, ...]:
 
 
 def _asked(asks: tuple[PendingInterrupt, ...]) -> tuple[RecordedAsk, ...]:
-    return tuple(RecordedAsk(ask.interrupt.id, ask.data, ask.interrupt.key) for ask in asks if ask.data is not None)
+    return tuple(
+        RecordedAsk(each.id, ask.data, each.key, microseconds_of(each.due), ask.default, each.topic)
+        for ask in asks
+        if ask.data is not None and (each := ask.interrupt)
+    )
 
 
 def _answered(answers: tuple[Answer, ...]) -> tuple[RecordedAnswer, ...]:
@@ -319,9 +330,27 @@ def _answered(answers: tuple[Answer, ...]) -> tuple[RecordedAnswer, ...]:
 
 
 def _asks(topology: Topology, asks: tuple[RecordedAsk, ...]) -> tuple[PendingInterrupt, ...]:
-    return tuple(
-        PendingInterrupt(Interrupt(topology.argument.decode(ask.value), ask.id, ask.key), ask.value) for ask in asks
+    return tuple(_ask(topology, ask) for ask in asks)
+
+
+def _ask(topology: Topology, ask: RecordedAsk) -> PendingInterrupt:
+    decode = topology.argument.decode
+    default = UNSET if ask.default is None else decode(ask.default)
+    return PendingInterrupt(
+        Interrupt(decode(ask.value), ask.id, ask.key, _moment(ask.due), default, ask.topic), ask.value, ask.default
     )
+
+
+def microseconds_of(moment: datetime | None) -> int:
+    """The time in microseconds since 1970, 0 for None."""
+    return 0 if moment is None else (moment - _EPOCH) // _MICROSECOND
+
+
+def _moment(at: int) -> datetime | None:
+    try:
+        return _EPOCH + at * _MICROSECOND if at else None
+    except OverflowError as error:
+        raise DecodeError(_RECORD, f"{at} is no time") from error
 
 
 def _answers(topology: Topology, answers: tuple[RecordedAnswer, ...]) -> tuple[Answer, ...]:

@@ -1,6 +1,7 @@
 """Tasks of a plan, and their outcomes."""
 
 from collections.abc import Container, Iterable
+from datetime import datetime
 from hashlib import blake2b
 from typing import Any
 
@@ -64,10 +65,12 @@ class Route(msgspec.Struct, frozen=True):
 
 
 class PendingInterrupt(msgspec.Struct, frozen=True):
-    """An interrupt that a task raised, with its value's bytes if there is a store."""
+    """An interrupt that a task raised, with the bytes of its value if there is a store, and of its default answer if
+    it has one."""
 
     interrupt: Interrupt
     data: bytes | None
+    default: bytes | None = None
 
 
 class PastInterrupt(msgspec.Struct, frozen=True):
@@ -76,6 +79,7 @@ class PastInterrupt(msgspec.Struct, frozen=True):
     id: str
     data: bytes
     key: str | None
+    due: datetime | None = None
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -207,7 +211,7 @@ def all_interrupts(outcome: Outcome | None) -> tuple[PastInterrupt, ...]:
     if outcome is None:
         return ()
     last = tuple(
-        PastInterrupt(ask.interrupt.id, ask.data, ask.interrupt.key)
+        PastInterrupt(ask.interrupt.id, ask.data, ask.interrupt.key, ask.interrupt.due)
         for ask in interrupts_of(outcome)
         if ask.data is not None
     )

@@ -80,7 +80,8 @@ class MemorySaver:
         found = self._threads.get(key_of(thread))
         if found is None:
             return None
-        row = found.row
+        row, first = found.row, found.runs.first()
+        run = 0 if first is None else first.seq
         newest = row.head if ns == "" else found.newest(ns, row.version)
         wanted = newest if no is None else no
         checkpoint = found.checkpoint(ns, wanted)
@@ -90,16 +91,16 @@ class MemorySaver:
                 raise missing_head(row)
             if ns and no is None and found.values_at(ns, row.version):
                 raise missing_newest(thread, ns)
-            return StoredCheckpoint(row, None)
+            return StoredCheckpoint(row, None, unfinished_run=run)
         # For the newest checkpoint, read values up to the thread's version: a newer checkpoint whose row is missing is
         # detected by its values.
         values = found.values_at(ns, wanted if no is not None else row.version)
         records = found.records_of(ns, checkpoint.born, checkpoint.no)
         if not is_head:
-            return StoredCheckpoint(row, checkpoint, values, records)
+            return StoredCheckpoint(row, checkpoint, values, records, unfinished_run=run)
         since = (record for record in found.records_of_head(checkpoint.born) if record.ns)
         nested = tuple(NestedRecord(record.ns, record.born, record.ord, record.digest) for record in since)
-        return StoredCheckpoint(row, checkpoint, values, records, found.writes, nested)
+        return StoredCheckpoint(row, checkpoint, values, records, found.writes, nested, unfinished_run=run)
 
     @alone
     async def load_records(self, thread: str, ns: str) -> StoredRecords | None:
@@ -165,6 +166,8 @@ class MemorySaver:
             found.requests[batch.request.key] = batch.request
         if batch.run is not None:
             found.runs.update(batch.run, batch.at)
+        for seq in batch.taken:
+            found.runs.inbox.waiting.pop(seq, None)
         if batch.wakes_run:
             found.runs.wake(batch.at)
         is_cancelled = found.row.status == "cancelled"

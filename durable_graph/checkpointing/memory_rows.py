@@ -10,7 +10,7 @@ import msgspec
 from durable_graph.checkpointing import rules, run_rules
 from durable_graph.checkpointing.digests import EMPTY_STATE, add
 from durable_graph.records import CheckpointRow, RequestRow, TaskRecord, ThreadRow, ValueRow
-from durable_graph.run_records import RunRow, RunState, RunUpdate
+from durable_graph.run_records import Message, NewMessage, RunRow, RunState, RunUpdate
 
 K = TypeVar("K", int, tuple[int, ...])
 R = TypeVar("R")
@@ -84,6 +84,20 @@ class StoredRun(msgspec.Struct, frozen=True, gc=False):
 
 
 @dataclass(slots=True)
+class Inbox:
+    """The messages of a thread, by their numbers, until a run takes them. `keys` has the topic and the key of each
+    message that was ever sent."""
+
+    waiting: dict[int, Message] = field(default_factory=dict)
+    keys: set[tuple[str, str]] = field(default_factory=set)
+
+    def put(self, message: NewMessage) -> None:
+        self.keys.add((message.topic, message.key))
+        seq = len(self.keys)
+        self.waiting[seq] = Message(seq, message.topic, message.value)
+
+
+@dataclass(slots=True)
 class RunRows:
     """The runs of a thread, by their numbers. `last` is the last number that was assigned, also to a run that was
     deleted; `unfinished` has the numbers of the runs that have not ended, ascending."""
@@ -91,6 +105,7 @@ class RunRows:
     last: int = 0
     by_seq: dict[int, StoredRun] = field(default_factory=dict)
     unfinished: list[int] = field(default_factory=list)
+    inbox: Inbox = field(default_factory=Inbox)
 
     def put(self, run: StoredRun) -> None:
         row = run.row

@@ -2,7 +2,7 @@
 
 import heapq
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from typing import Any
 
@@ -19,12 +19,15 @@ from durable_graph.run_records import (
     Accepted,
     Claim,
     Heartbeat,
+    Message,
+    NewMessage,
     NewRun,
     NewWorker,
     QueueStats,
     RequestOfRun,
     RunRow,
     RunState,
+    Sent,
     Settlement,
     Swept,
 )
@@ -43,7 +46,7 @@ class MemoryRuns:
     """The runs of a `MemorySaver`. See `RunStore`.
 
     Leases count the time of the process, and times when runs are due are those of the wall clock. `skew` is added to
-    both clocks, in microseconds: a test moves it.
+    the wall clock, and `lease_skew` to that of leases, in microseconds: tests move them.
     """
 
     def __init__(
@@ -53,7 +56,7 @@ class MemoryRuns:
         binding: Binding,
         workers: dict[int, Lease] | None = None,
     ) -> None:
-        self.skew = 0
+        self.skew = self.lease_skew = 0
         self._threads = threads
         self._lock = lock
         self._binding = binding
@@ -83,7 +86,7 @@ class MemoryRuns:
             digest = request_digest(living.row.origin, request)
             living.requests[run.key] = msgspec.structs.replace(request, digest=digest)
         state = RunState.READY if unfinished is None else RunState.BLOCKED
-        accepted = run_rules.accepted_run(run, seq, state, now)
+        accepted = run_rules.accepted_run(run, seq, state, now, inbox=len(living.runs.inbox.waiting))
         living.runs.put(StoredRun(accepted, run.input, run.options, run.context, run.token))
         return Accepted(seq, is_new=True, state=state, input_digest=run.input_digest)
 
@@ -127,7 +130,28 @@ class MemoryRuns:
             stored.row = rules.reopened_thread(stored.row, now)
         return state
 
+    @alone
+    async def send(self, message: NewMessage) -> Sent:
+        """See `RunStore.send`."""
+        found = self._threads.get(key_of(message.thread))
+        if found is None or found.row.status == "deleted":
+            return Sent.NO_THREAD
+        if (message.topic, message.key) in found.runs.inbox.keys:
+            return Sent.KNOWN
+        if found.runs.first() is None:
+            return Sent.CANCELLED if found.row.status == "cancelled" else Sent.NO_RUN
+        found.runs.inbox.put(message)
+        found.runs.wake(self._now())
+        return Sent.NEW
+
     # Reading
+
+    @alone
+    async def inbox(self, thread: str, topics: Collection[str]) -> list[Message]:
+        """See `RunStore.inbox`."""
+        found = self._threads.get(key_of(thread))
+        waiting = found.runs.inbox.waiting.values() if found is not None else ()
+        return [message for message in waiting if message.topic in topics]
 
     @alone
     async def find_run(self, thread: str | int, seq: int) -> RunRow | None:
@@ -251,7 +275,7 @@ class MemoryRuns:
     async def beside(self) -> AsyncIterator["MemoryRuns"]:
         """See `RunStore.beside`."""
         other = type(self)(self._threads, self._lock, self._binding, self._workers)
-        other.skew = self.skew
+        other.skew, other.lease_skew = self.skew, self.lease_skew
         yield other
 
     # Rows and clocks
@@ -291,7 +315,7 @@ class MemoryRuns:
         return time.time_ns() // 1000 + self.skew
 
     def _lease_now(self) -> int:
-        return time.monotonic_ns() // 1000 + self.skew
+        return time.monotonic_ns() // 1000 + self.lease_skew
 
 
 def _earlier(run: NewRun, living: ThreadRows) -> Accepted | None:

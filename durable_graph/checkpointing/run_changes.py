@@ -47,6 +47,11 @@ def wake(thread: str, at: int) -> Query:
     return Query("wake_run", {"thread_key": key_of(thread), "at": at})
 
 
+def take(thread: str, seq: int, at: int) -> Query:
+    """The statement that takes a message. Its row stays, so that its key stays known, and its value goes."""
+    return Query("take_message", {"thread_key": key_of(thread), "seq": seq, "at": at})
+
+
 RUN_COLUMNS = (
     "thread_id, seq, state, priority, due, deadline, first_checkpoint, checkpoint, claimed_version, attempt, crashes, "
     "inbox, worker, request, accepted_at, ended_at, queue, graph, error"

@@ -31,8 +31,8 @@ def next_seq(last: int, now: int) -> int:
     return last + 1 if last else now
 
 
-def accepted_run(run: NewRun, seq: int, state: RunState, now: int) -> RunRow:
-    """The row of a run that is accepted."""
+def accepted_run(run: NewRun, seq: int, state: RunState, now: int, *, inbox: int) -> RunRow:
+    """The row of a run that is accepted. `inbox` is the number of messages that its thread has already."""
     return RunRow(
         thread=run.thread,
         seq=seq,
@@ -45,7 +45,7 @@ def accepted_run(run: NewRun, seq: int, state: RunState, now: int) -> RunRow:
         claimed_version=0,
         attempt=0,
         crashes=0,
-        inbox=0,
+        inbox=inbox,
         worker=0,
         request=0,
         accepted_at=now,

@@ -1,6 +1,6 @@
 """The protocol of a store of runs: a second power of a saver, which `isinstance(saver, KeepsRuns)` finds."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol, runtime_checkable
 
@@ -8,11 +8,14 @@ from durable_graph.run_records import (
     Accepted,
     Claim,
     Heartbeat,
+    Message,
+    NewMessage,
     NewRun,
     NewWorker,
     QueueStats,
     RunRow,
     RunState,
+    Sent,
     Settlement,
     Swept,
 )
@@ -25,6 +28,11 @@ class RunStore(Protocol):
     Every method may be called again with the same arguments: it does no harm, and has the same effect as one call. A
     call that has started runs to its end, whoever is cancelled. All times are by the store's clock.
     """
+
+    skew: int
+    """Microseconds that are added to the clock by which runs are due. Tests move it."""
+    lease_skew: int
+    """Microseconds that are added to the clock of leases. Tests move it."""
 
     async def accept(self, run: NewRun) -> Accepted:
         """Record a run: durable when this returns, and once for each key. A thread that does not exist gets a row of
@@ -104,6 +112,17 @@ class RunStore(Protocol):
     async def retry_run(self, thread: str, seq: int) -> RunState | None:
         """Make a failed, cancelled or quarantined run READY, if it is the last of its thread. Returns the state
         afterwards, None for an unknown run."""
+        ...
+
+    async def send(self, message: NewMessage) -> Sent:
+        """Record a message for the unfinished run of a thread, once for each key of a topic, and wake the run.
+
+        It stays in the inbox until a run takes it: in the save that records what became of it (`WritesBatch.taken`).
+        """
+        ...
+
+    async def inbox(self, thread: str, topics: Collection[str]) -> list[Message]:
+        """The messages of these topics that no run has taken yet, in the order of their arrival."""
         ...
 
     async def queue_stats(self) -> list[QueueStats]:

@@ -14,10 +14,19 @@ from durable_graph.checkpointing.columns import key_of, request_columns, request
 from durable_graph.checkpointing.digests import add, request_digest
 from durable_graph.checkpointing.queries import Query, check_no_orphan, first_of
 from durable_graph.checkpointing.rules import accepted_thread, reopened_thread
-from durable_graph.checkpointing.run_changes import changes_of, run_from
+from durable_graph.checkpointing.run_changes import changes_of, run_from, wake
 from durable_graph.checkpointing.transactions import Batch, Part, Transaction, WriteResult, lock, put_thread, run_all
 from durable_graph.records import RequestRow, StoredThread, Sums
-from durable_graph.run_records import Accepted, NewRun, RequestOfRun, RunRow, RunState, Settlement
+from durable_graph.run_records import (
+    Accepted,
+    NewMessage,
+    NewRun,
+    RequestOfRun,
+    RunRow,
+    RunState,
+    Sent,
+    Settlement,
+)
 
 
 class Clock(NamedTuple):
@@ -56,7 +65,7 @@ def accept(run: NewRun, clock: Clock) -> Transaction[Accepted]:
     if run.key is not None:
         yield Query("change_thread", thread_columns(after, run.thread))
     state = RunState.READY if unfinished is None else RunState.BLOCKED
-    yield Query("add_run", _columns_of(run, run_rules.accepted_run(run, seq, state, now)))
+    yield Query("add_run", _columns_of(run, run_rules.accepted_run(run, seq, state, now, inbox=0)))
     return WriteResult(Accepted(seq, is_new=True, state=state, input_digest=run.input_digest))
 
 
@@ -150,6 +159,21 @@ def retry_run(thread: str, seq: int, clock: Clock) -> Transaction[RunState | Non
         after = signed(reopened_thread(locked.row, now), locked.sums, locked.born)
         yield Query("change_thread", thread_columns(after, thread))
     return WriteResult(state)
+
+
+def send(message: NewMessage, clock: Clock) -> Transaction[Sent]:
+    """Record a message for the unfinished run of a thread, and wake the run. See `Inbox.send`."""
+    locked, now = (yield from lock(message.thread)), (yield from _time(clock))
+    if locked is None or locked.row.status == "deleted":
+        return WriteResult(Sent.NO_THREAD)
+    sought = {"thread_key": key_of(message.thread), "topic": message.topic, "key": message.key}
+    if (yield Query("find_message", sought)):
+        return WriteResult(Sent.KNOWN)
+    if (yield from first_of("find_unfinished_run", thread_key=key_of(message.thread))) is None:
+        return WriteResult(Sent.CANCELLED if locked.row.status == "cancelled" else Sent.NO_RUN)
+    yield Query("add_message", {**sought, "value": message.value, "made_at": now})
+    yield wake(message.thread, now)
+    return WriteResult(Sent.NEW)
 
 
 def _time(clock: Clock) -> Part[int]:

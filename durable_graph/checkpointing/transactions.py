@@ -39,7 +39,7 @@ from durable_graph.checkpointing.columns import (
 from durable_graph.checkpointing.digests import EMPTY_STATE, add, branch_digest, writes_digest
 from durable_graph.checkpointing.handles import CommitHandle
 from durable_graph.checkpointing.queries import Query, check_no_orphan, first_of, key_in
-from durable_graph.checkpointing.run_changes import changes_of, wake
+from durable_graph.checkpointing.run_changes import changes_of, take, wake
 from durable_graph.checkpointing.transfer import COLUMNS, ExportedThread, rows_of
 from durable_graph.errors import CorruptCheckpointError, ThreadExistsError, UnknownThreadError
 from durable_graph.records import (
@@ -212,8 +212,9 @@ def _prepared_save(batch: WritesBatch) -> PreparedWrite | None:
 def _changes_of_run(request: CommitUnit | WritesBatch) -> list[Query]:
     """The statements for the run that the write changes, and for the run that it wakes."""
     changes = [] if request.run is None else changes_of(request.thread, request.run, request.at)
-    if isinstance(request, WritesBatch) and request.wakes_run:
-        changes.append(wake(request.thread, request.at))
+    if isinstance(request, WritesBatch):
+        changes += [take(request.thread, seq, request.at) for seq in request.taken]
+        changes += [wake(request.thread, request.at)] if request.wakes_run else []
     return changes
 
 

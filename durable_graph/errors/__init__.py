@@ -39,6 +39,7 @@ from durable_graph.errors.running import (
     ReducerError,
     UnknownNameError,
 )
+from durable_graph.errors.runs import MissingPowerError, RunFailedError, UnknownRunError
 from durable_graph.errors.store import (
     CheckpointerMisuseError,
     MissingBackendError,
@@ -101,12 +102,14 @@ __all__ = [
     "KeyReusedError",
     "MissingBackendError",
     "MissingCheckpointerError",
+    "MissingPowerError",
     "NodeCancelledError",
     "NodeTimeoutError",
     "NothingToResumeError",
     "OutsideOfRunError",
     "ReducerError",
     "ReplayMismatchError",
+    "RunFailedError",
     "StateKeyError",
     "StateMutatedError",
     "StepTimeoutError",
@@ -126,6 +129,7 @@ __all__ = [
     "UnknownInterruptError",
     "UnknownNameError",
     "UnknownOptionError",
+    "UnknownRunError",
     "UnknownThreadError",
     "UnreachableNodeWarning",
     "UnstorableValueError",

@@ -1,6 +1,8 @@
 """Calls that a thread refuses: it belongs to another graph, is finished or cancelled, or has another request."""
 
-from durable_graph.errors.tree import DurableGraphError
+from typing import Self
+
+from durable_graph.errors.tree import DurableGraphError, bounded
 
 
 class WrongGraphError(DurableGraphError):
@@ -60,3 +62,11 @@ class KeyReusedError(DurableGraphError, ValueError):
             f"thread {thread_id!r} has another request under the key {key!r}, as checkpoint {checkpoint_id!r}; "
             f"a key stands for one input of one graph: give this request another key"
         )
+
+    @classmethod
+    def of_run(cls, thread_id: str, key: str, *, stored: bytes, given: bytes) -> Self:
+        """The error for a run whose key has started another run."""
+        error = cls(thread_id, key, stored=stored, given=given, checkpoint_id="")
+        text = f"thread {thread_id!r} has another request under the key {key!r}"
+        error.args = (bounded(f"{text}; a key stands for one input of one graph: give this request another key"),)
+        return error

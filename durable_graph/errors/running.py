@@ -80,13 +80,13 @@ class UnknownNameError(DurableGraphError, LookupError):
         self,
         text: str,
         *,
-        kind: Literal["node", "route", "send", "namespace", "task", "checkpoint"],
+        kind: Literal["node", "route", "send", "namespace", "task", "checkpoint", "graph"],
         name: object,
         where: str,
         known: Iterable[str] = (),
         thread_id: str | None = None,
     ) -> None:
-        self.kind: Literal["node", "route", "send", "namespace", "task", "checkpoint"] = kind
+        self.kind: Literal["node", "route", "send", "namespace", "task", "checkpoint", "graph"] = kind
         self.name = name
         self.where = where
         self.known: tuple[str, ...] = tuple(known)
@@ -123,6 +123,12 @@ class UnknownNameError(DurableGraphError, LookupError):
         text = f"thread {thread_id!r} has no task {quoted(task_id)}{whose} to run; its tasks: {names(ids)}"
         where = "the thread" if node is None else f"node {node!r}"
         return cls(text, kind="task", name=task_id, where=where, known=ids, thread_id=thread_id)
+
+    @classmethod
+    def of_graph(cls, name: object, known: Iterable[str]) -> Self:
+        """A graph that an `App` does not have."""
+        text = f"the app has no graph {quoted(name)}; it has: {names(known)}"
+        return cls(text, kind="graph", name=name, where="the app", known=tuple(known))
 
     @classmethod
     def of_checkpoint(cls, thread_id: str, checkpoint_id: object) -> Self:

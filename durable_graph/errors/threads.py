@@ -1,8 +1,9 @@
 """Threads that are not in the state that a call requires."""
 
 from collections.abc import Iterable
+from typing import Self
 
-from durable_graph.errors.tree import DurableGraphError, listed
+from durable_graph.errors.tree import DurableGraphError, bounded, listed
 
 
 class UnknownThreadError(DurableGraphError, LookupError):
@@ -54,14 +55,30 @@ class UnfinishedThreadError(DurableGraphError):
 class ThreadBusyError(DurableGraphError):
     """Another call of this process is running the thread, and this call does not wait for its turn.
 
-    A run waits with `if_busy="wait"`; `can_wait` is False for other calls, such as `aupdate_state`.
+    A run waits with `if_busy="wait"`; `can_wait` is False for other calls, such as `aupdate_state`. If the thread
+    belongs to a run that workers execute, `run_id` is its id, and `worker` the worker that holds it.
     """
 
     def __init__(self, thread_id: str, *, can_wait: bool = True) -> None:
         self.thread_id = thread_id
         self.can_wait = can_wait
+        self.run_id: str | None = None
+        self.worker: str | None = None
         way_out = "await that call, or pass if_busy='wait'" if can_wait else "await that call, then repeat this one"
         super().__init__(f"thread {thread_id!r} is being run by another call in this process; {way_out}")
+
+    @classmethod
+    def of_run(cls, thread_id: str, run_id: str, worker: str | None = None) -> Self:
+        """The error for a thread that belongs to an unfinished run, which `worker` executes if it is known."""
+        error = cls(thread_id)
+        error.run_id, error.worker = run_id, worker
+        held = f", which the worker {worker} executes" if worker else ""
+        text = (
+            f"thread {thread_id!r} belongs to the unfinished run {run_id!r}{held}; use app.answer, the run's "
+            f"handle (result, cancel), or app.start with if_busy='wait'"
+        )
+        error.args = (bounded(text),)
+        return error
 
 
 class CheckpointConflictError(DurableGraphError):

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
+from datetime import datetime
 from enum import Enum
 from typing import Any, ClassVar, Final, Generic, Literal
 
@@ -97,13 +98,30 @@ class Command(ToolOutput, Generic[NodeNameT]):
 class Interrupt(msgspec.Struct, frozen=True):
     """A question whose answer a run waits for. `id` is unique, and stays the same while the question is open.
 
-    `key` is the name from `interrupt(..., key=...)`.
+    `key` is the name from `interrupt(..., key=...)`. `due` is the time at which the run goes on without an answer: with
+    `default` as the answer, or, if it has none, at the end of a `sleep`. `topic` is that of the message which a
+    `receive` waits for.
     """
 
     value: Any
     id: str
     key: str | None = None
+    due: datetime | None = None
+    default: Any = UNSET
+    topic: str | None = None
+
+    @property
+    def is_question(self) -> bool:
+        """Whether it waits for a person, and neither for a time alone nor for a message."""
+        return self.topic is None and not self.is_sleep
+
+    @property
+    def is_sleep(self) -> bool:
+        """Whether it is a `sleep`, which only the clock ends."""
+        return self.due is not None and self.default is UNSET and self.topic is None
 
     def __repr__(self) -> str:
         named = "" if self.key is None else f", key={self.key!r}"
-        return f"Interrupt(value={self.value!r}, id={self.id!r}{named})"
+        timed = "" if self.due is None else f", due={self.due.isoformat()}"
+        awaited = "" if self.topic is None else f", topic={self.topic!r}"
+        return f"Interrupt(value={self.value!r}, id={self.id!r}{named}{timed}{awaited})"

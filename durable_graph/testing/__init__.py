@@ -2,13 +2,16 @@
 
 from durable_graph.testing.conformance import CheckpointerConformance, RunStoreConformance, StoredRow
 from durable_graph.testing.crash import CrashingSaver, CrashPoint, SimulatedCrashError, crash_points
+from durable_graph.testing.running import RunningApp, run_app
 
 __all__ = [
     "CheckpointerConformance",
     "CrashPoint",
     "CrashingSaver",
     "RunStoreConformance",
+    "RunningApp",
     "SimulatedCrashError",
     "StoredRow",
     "crash_points",
+    "run_app",
 ]

@@ -1,6 +1,6 @@
 """The runs of a `CrashingSaver`: calls of the store of runs are calls of the store, and crash as these do."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from typing import Protocol, TypeVar
 
@@ -9,11 +9,14 @@ from durable_graph.run_records import (
     Accepted,
     Claim,
     Heartbeat,
+    Message,
+    NewMessage,
     NewRun,
     NewWorker,
     QueueStats,
     RunRow,
     RunState,
+    Sent,
     Settlement,
     Swept,
 )
@@ -38,6 +41,22 @@ class CrashingRuns:
         self.inner = inner
         self._call = through
         self._uncounted = uncounted
+
+    @property
+    def skew(self) -> int:
+        return self.inner.skew
+
+    @skew.setter
+    def skew(self, by: int) -> None:
+        self.inner.skew = by
+
+    @property
+    def lease_skew(self) -> int:
+        return self.inner.lease_skew
+
+    @lease_skew.setter
+    def lease_skew(self, by: int) -> None:
+        self.inner.lease_skew = by
 
     async def accept(self, run: NewRun) -> Accepted:
         return await self._call("accept", lambda: self.inner.accept(run))
@@ -91,6 +110,12 @@ class CrashingRuns:
 
     async def retry_run(self, thread: str, seq: int) -> RunState | None:
         return await self._call("retry_run", lambda: self.inner.retry_run(thread, seq))
+
+    async def send(self, message: NewMessage) -> Sent:
+        return await self._call("send", lambda: self.inner.send(message))
+
+    async def inbox(self, thread: str, topics: Collection[str]) -> list[Message]:
+        return await self._call("inbox", lambda: self.inner.inbox(thread, topics))
 
     async def queue_stats(self) -> list[QueueStats]:
         return await self._call("queue_stats", self.inner.queue_stats)

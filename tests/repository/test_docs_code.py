@@ -23,6 +23,11 @@ SAID: Final = {
         "['Write about tea.', 'Tea is a drink.', 'Yes.']",
     ],
     "docs/how-resume-works.md": [],
+    "docs/signals.md": [
+        "False",
+        "True",
+        "{'approved': True, 'parcel': 'X1'}",
+    ],
     "docs/storage.md": [
         "1 threads can be read",
         "{'topic': 'coffee', 'text': 'all about coffee'}",
@@ -36,6 +41,11 @@ SAID: Final = {
         "True",
         "cancelled",
         "True running",
+    ],
+    "docs/time.md": [
+        "waiting True",
+        "waiting",
+        "{'item': 'tea', 'approved': 'no', 'log': 'tea: no'}",
     ],
     "docs/types.md": [
         "price",

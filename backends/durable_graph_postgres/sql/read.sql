@@ -3,7 +3,7 @@
 -- by default the newest in the branch of the thread's head. For a whole value above `most` bytes its size is read
 -- instead. Eight kinds of rows:
 --   9  the kind of rows that exist for a thread whose own row is missing
---   0  the thread    1  the checkpoint    2  a branch of its lineage    3  a row of a channel's value
+--   0  the thread, and its first run that has not ended    1  the checkpoint    2  a branch of its lineage    3  a row of a channel's value
 --   4  a task record of the checkpoints `planned_at` to `number`
 --   5  the key of a record of another namespace, for the head
 --   6  the namespace has values in that lineage, and no checkpoint
@@ -55,7 +55,8 @@ WITH RECURSIVE
        SELECT * FROM {schema}.channel_rows
         WHERE thread_key = :thread_key AND namespace = :ns AND channel = w.channel AND number = w.previous OFFSET 0) v
      WHERE w.previous BETWEEN 1 AND w.number - 1)
-SELECT 0 AS arm, NULL AS text, NULL::bigint AS i1, NULL::bigint AS i2, NULL::bigint AS i3, NULL::bigint AS i4,
+SELECT 0 AS arm, NULL AS text,
+       (SELECT min(seq) FROM {schema}.runs r WHERE r.thread_key = :thread_key AND r.state < 4) AS i1, NULL::bigint AS i2, NULL::bigint AS i3, NULL::bigint AS i4,
        NULL::bytea AS b1, NULL::bytea AS b2, NULL::bytea AS b3, NULL::bytea AS b4, NULL::bytea AS b5,
        ARRAY[thread_id, incarnation::text, encode(origin, 'hex'), graph, encode(graph_digest, 'hex'),
              version::text, head::text, epoch::text, writes_seq::text, prunes::text, oldest_kept::text, status,

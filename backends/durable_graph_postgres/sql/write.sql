@@ -4,7 +4,7 @@
 -- The other parameters are the rows of branches, checkpoints, values and task records. Threads are locked in the order
 -- of their keys, so that two such statements never deadlock. After waiting for a lock, only the locked row is current,
 -- and all other rows are from the older snapshot: so the statement decides by the digest, which covers all of that row
--- except the epoch, and by the epoch.
+-- except the epoch, and by the epoch. The braces are for the forms of the statement that change runs: see runs.sql.
 WITH
   req AS MATERIALIZED (
     SELECT * FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bytea[], $5::text[], $6::bytea[], $7::bigint[],
@@ -27,7 +27,8 @@ WITH
     ON CONFLICT DO NOTHING RETURNING thread_key),
   locked AS MATERIALIZED (
     SELECT t.thread_key, t.digest, t.epoch FROM {schema}.threads t
-     WHERE t.thread_key = ANY ($1) AND (SELECT count(*) FROM begun) >= 0 ORDER BY t.thread_key FOR NO KEY UPDATE),
+     WHERE t.thread_key = ANY ($1) AND (SELECT count(*) FROM begun) >= 0{and_runs_are_known}
+     ORDER BY t.thread_key FOR NO KEY UPDATE),
   swapped AS (
     UPDATE {schema}.threads t
        SET thread_id = r.thread_id, incarnation = r.incarnation, origin = r.origin, graph = r.graph,
@@ -66,7 +67,7 @@ WITH
     SELECT x.* FROM unnest($52::bigint[], $53::text[], $54::bigint[], $55::bigint[], $56::smallint[], $57::bigint[],
                            $58::bytea[], $59::bytea[], $60::bytea[], $61::bytea[])
         AS x (thread_key, namespace, planned_at, position, rank, revision, commit_id, digest, extra, value)
-      JOIN done USING (thread_key))
+      JOIN done USING (thread_key)){with_runs}
 SELECT thread_key FROM done;
 
 -- name: apply_plain
@@ -75,11 +76,11 @@ SELECT thread_key FROM done;
 -- values.
 WITH
   done AS (
-    UPDATE {schema}.threads
+    UPDATE {schema}.threads t
        SET writes_seq = 0, version = $4, head = $5, graph = $6, graph_digest = $7, status = $8, status_since = $9,
            updated_at = $10, commit_id = $11, next = $12, metadata = $13, error = $14,
            writes_digest = $15, digest = $16
-     WHERE thread_key = $1 AND digest = $2 AND epoch = $3 RETURNING thread_key),
+     WHERE thread_key = $1 AND digest = $2 AND epoch = $3{and_runs_are_known} RETURNING thread_key),
   new_checkpoint AS (
     INSERT INTO {schema}.checkpoints (thread_key, namespace, number, parent, planned_at, made_at, commit_id,
                                      state_digest, digest, extra, header)
@@ -90,18 +91,18 @@ WITH
     INSERT INTO {schema}.channel_rows (thread_key, namespace, channel, number, previous, kind, digest, value)
     SELECT thread_key, $17, x.channel, $18, x.previous, x.kind, x.digest, x.value
       FROM done CROSS JOIN unnest($27::text[], $28::bigint[], $29::smallint[], $30::bytea[], $31::bytea[])
-                        AS x (channel, previous, kind, digest, value))
+                        AS x (channel, previous, kind, digest, value)){with_runs}
 SELECT thread_key FROM done;
 
 -- name: apply_one_value
 -- As `apply_plain`, for a checkpoint that changes one channel, as most do: $27-$31 are its row. Arrays cost more.
 WITH
   done AS (
-    UPDATE {schema}.threads
+    UPDATE {schema}.threads t
        SET writes_seq = 0, version = $4, head = $5, graph = $6, graph_digest = $7, status = $8, status_since = $9,
            updated_at = $10, commit_id = $11, next = $12, metadata = $13, error = $14,
            writes_digest = $15, digest = $16
-     WHERE thread_key = $1 AND digest = $2 AND epoch = $3 RETURNING thread_key),
+     WHERE thread_key = $1 AND digest = $2 AND epoch = $3{and_runs_are_known} RETURNING thread_key),
   new_checkpoint AS (
     INSERT INTO {schema}.checkpoints (thread_key, namespace, number, parent, planned_at, made_at, commit_id,
                                      state_digest, digest, extra, header)
@@ -111,7 +112,7 @@ WITH
   new_value AS (
     INSERT INTO {schema}.channel_rows (thread_key, namespace, channel, number, previous, kind, digest, value)
     SELECT thread_key, $17, $27::text, $18, $28::bigint, $29::smallint, $30::bytea, $31::bytea
-      FROM done)
+      FROM done){with_runs}
 SELECT thread_key FROM done;
 
 -- name: lock_thread

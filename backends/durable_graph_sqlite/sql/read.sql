@@ -4,7 +4,7 @@ SELECT t.thread_id, t.incarnation, t.origin, t.graph, t.graph_digest, t.version,
        t.prunes, t.oldest_kept, t.status, t.status_since, t.created_at, t.updated_at, t.commit_id, t.next,
        t.metadata, t.error, t.extra, t.writes_digest, t.branches_digest, t.requests_digest, t.digest,
        c.namespace, c.number, c.parent, c.planned_at, c.made_at, c.commit_id, c.header, c.state_digest, c.digest,
-         c.extra
+         c.extra, (SELECT min(seq) FROM runs r WHERE r.thread_key = t.thread_key AND r.state < 4)
   FROM threads t LEFT JOIN checkpoints c ON c.thread_key = t.thread_key AND c.namespace = :ns
     AND c.number = coalesce(:no, t.head)
  WHERE t.thread_key = :thread_key;
@@ -25,7 +25,7 @@ SELECT t.thread_id, t.incarnation, t.origin, t.graph, t.graph_digest, t.version,
        t.prunes, t.oldest_kept, t.status, t.status_since, t.created_at, t.updated_at, t.commit_id, t.next,
        t.metadata, t.error, t.extra, t.writes_digest, t.branches_digest, t.requests_digest, t.digest,
        c.namespace, c.number, c.parent, c.planned_at, c.made_at, c.commit_id, c.header, c.state_digest, c.digest,
-         c.extra
+         c.extra, (SELECT min(seq) FROM runs r WHERE r.thread_key = t.thread_key AND r.state < 4)
   FROM threads t LEFT JOIN checkpoints c ON c.thread_key = t.thread_key AND c.namespace = :ns AND c.number = (
          SELECT max(m) FROM (SELECT (SELECT max(number) FROM checkpoints
                                       WHERE thread_key = :thread_key AND namespace = :ns AND number BETWEEN s.first

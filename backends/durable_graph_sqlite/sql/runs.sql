@@ -28,8 +28,9 @@ RETURNING run_seq;
 INSERT INTO runs (thread_key, seq, state, priority, due, deadline, first_checkpoint, checkpoint, claimed_version,
                   attempt, crashes, inbox, worker, request, accepted_at, ended_at, limit_key, parent_key, parent_seq,
                   on_parent, queue, graph, thread_id, error, input_digest, input, options, context, extra)
-VALUES (:thread_key, :seq, :state, :priority, :due, :deadline, 0, 0, 0, 0, 0, 0, 0, 0, :accepted_at, 0, 0, 0, 0, 0,
-        :queue, :graph, :thread_id, NULL, :input_digest, :input, :options, :context, :extra);
+VALUES (:thread_key, :seq, :state, :priority, :due, :deadline, 0, 0, 0, 0, 0,
+        (SELECT count(*) FROM messages WHERE thread_key = :thread_key AND taken = 0),
+        0, 0, :accepted_at, 0, 0, 0, 0, 0, :queue, :graph, :thread_id, NULL, :input_digest, :input, :options, :context, :extra);
 
 -- name: update_run
 -- A run that waits becomes ready at once if a message arrived since its execution read the inbox. A change to "running"
@@ -58,6 +59,21 @@ UPDATE runs SET state = 0
 UPDATE runs SET inbox = inbox + 1, due = CASE WHEN state = 2 THEN :at ELSE due END,
                 state = CASE WHEN state = 2 THEN 0 ELSE state END
  WHERE thread_key = :thread_key AND state IN (0, 1, 2);
+
+-- name: find_message
+SELECT seq FROM messages WHERE thread_key = :thread_key AND topic = :topic AND key = :key;
+
+-- name: add_message
+INSERT INTO messages (thread_key, seq, topic, key, taken, made_at, extra, value)
+VALUES (:thread_key, (SELECT coalesce(max(seq), 0) + 1 FROM messages WHERE thread_key = :thread_key), :topic, :key, 0,
+        :made_at, x'', :value);
+
+-- name: take_message
+UPDATE messages SET taken = :at, value = x'' WHERE thread_key = :thread_key AND seq = :seq AND taken = 0;
+
+-- name: find_inbox
+SELECT seq, topic, value FROM messages
+ WHERE thread_key = :thread_key AND taken = 0 AND topic IN (SELECT value FROM json_each(:topics)) ORDER BY seq;
 
 -- name: ask_run
 UPDATE runs SET request = :request WHERE thread_key = :thread_key AND seq = :seq AND state = 1;

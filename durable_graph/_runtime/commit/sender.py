@@ -19,6 +19,7 @@ from durable_graph._runtime.commit.busy import has_written
 from durable_graph._runtime.commit.request_keys import Acceptance
 from durable_graph._runtime.commit.requests import QueuedCommit, QueuedSave
 from durable_graph._runtime.commit.thread import KnownThread
+from durable_graph._runtime.request.owned_run import OwnedRun
 from durable_graph.checkpointing import CommitHandle
 from durable_graph.checkpointing.chains import Stored as StoredRows
 from durable_graph.checkpointing.rules import thread_after_commit
@@ -49,14 +50,19 @@ _CUT_OFF = "a call ended without an outcome"
 class Sender:
     """The queue of requests, and the calls of the saver.
 
-    `accepts` is the request with a key that the next commit of the outermost graph, or its next answer, accepts.
-    `now` gives microseconds since the epoch.
+    `accepts` is the request with a key that the next commit of the outermost graph, or its next answer, accepts. `run`
+    is the run that a worker executes. `wakes_run`: answers wake the thread's run, which a worker executes. `taken` are
+    the messages that the answers are. `now` gives microseconds since the epoch.
     """
 
     thread: KnownThread
     metadata: Metadata
     now: Callable[[], int]
     accepts: Acceptance | None = None
+    run: OwnedRun | None = None
+    wakes_run: bool = False
+    taken: tuple[int, ...] = ()
+    _held: QueuedCommit | None = None
     _queue: deque[QueuedCommit | QueuedSave] = field(default_factory=deque)
     _is_sending: bool = False
     _is_looping: bool = False
@@ -70,10 +76,31 @@ class Sender:
         """Send the request once all before it are done. Raises the store's failure, if there was one."""
         if self.thread.failure is not None:
             raise self.thread.failure
+        if self._held is not None:
+            self._send_held_with(request)
         self._queue.append(request)
         if not self._is_looping and not self._is_sending:
             self._send_next()
         return request
+
+    def hold(self, commit: QueuedCommit) -> None:
+        """Send this commit together with the next one, or before any other request.
+
+        It is the input of a run that a worker executes, which the run's row holds until then: so a run of N supersteps
+        costs N commits.
+        """
+        commit.is_final = True
+        self._held = commit
+
+    def _send_held_with(self, request: QueuedCommit | QueuedSave) -> None:
+        held, self._held = self._held, None
+        if held is None:
+            return
+        if isinstance(request, QueuedCommit):
+            request.entries = (*held.entries, *request.entries)
+            request.is_final = True
+        else:
+            self._queue.append(held)
 
     def _send_next(self) -> None:
         if self._is_looping:
@@ -208,7 +235,8 @@ class Sender:
             if roots:
                 accepted = self.accepts.row(thread.row.origin, roots[-1], unit.at)
                 unit = msgspec.structs.replace(unit, request=accepted)
-        return (self._still_cancelled(unit) if thread.is_cancelled else unit), stored
+        unit = self._still_cancelled(unit) if thread.is_cancelled else unit
+        return (unit if self.run is None else self.run.with_commit(unit)), stored
 
     def _still_cancelled(self, unit: CommitUnit) -> CommitUnit:
         """The unit of a thread that was cancelled: it stays cancelled, unless nothing is left to run."""
@@ -252,6 +280,8 @@ class Sender:
         thread = self.thread
         if unit.request is not None:
             self.accepts = None
+        if self.run is not None:
+            self.run.recorded(unit.run)
         before = thread.row if thread.row.version else None
         thread.base, thread.row = base, thread_after_commit(unit, before) if base is None else base.row
         for request in requests:
@@ -283,7 +313,11 @@ class Sender:
             if_status=first.if_status,
             request=None if accepts is None else accepts.row(known.origin, known.head, at),
             base=self.thread.base,
+            wakes_run=self.wakes_run and first.is_answer,
+            taken=self.taken if first.is_answer else (),
         )
+        if self.run is not None:
+            batch = self.run.with_save(batch)
         saver = self.thread.saver
         self._call(requests, partial(saver.save_writes, batch), partial(self._saved, requests, batch))
 
@@ -297,6 +331,8 @@ class Sender:
                 request.answer.set_result(None)
             return
         thread.base, thread.is_cancelled = saved.base, thread.is_cancelled or saved.is_cancelled
+        if self.run is not None:
+            self.run.recorded(batch.run)
         if batch.request is not None:
             self.accepts = None
         # Counted, not copied from the answer: a number that another writer moved has to differ at the next commit.

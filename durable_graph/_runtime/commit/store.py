@@ -55,7 +55,7 @@ class Stored:
 
     async def accept(self, plan: Plan, step: NextCheckpoint) -> dict[Key, Outcome] | None:
         """As `commit`, for an input: durable before any node runs, under every policy."""
-        if await self.writer.commit_now((self.own, step)):
+        if await self.writer.commit_input(self.own, step):
             return None
         return await self.writer.adopt(self.own, plan)
 

@@ -11,11 +11,14 @@ from durable_graph._engine.restore import Restored, restore
 from durable_graph._engine.task import Finished, Identity, Outcome
 from durable_graph._runtime.request import log
 from durable_graph.checkpointing import Checkpointer
+from durable_graph.checkpointing.columns import key_of
 from durable_graph.checkpointing.digests import origin_of
 from durable_graph.checkpointing.integrity import verified, verified_records
 from durable_graph.checkpointing.pieces import in_pieces
 from durable_graph.checkpointing.rules import drawn_incarnation
-from durable_graph.errors import CheckpointConflictError, WrongGraphError
+from durable_graph.checkpointing.run_ids import run_id
+from durable_graph.checkpointing.run_store import KeepsRuns
+from durable_graph.errors import CheckpointConflictError, ThreadBusyError, WrongGraphError
 from durable_graph.graph import Topology
 from durable_graph.records import (
     HistoryPage,
@@ -33,12 +36,13 @@ _RESULTS = (Rank.DONE, Rank.ROUTING_OPEN)
 class Opened(msgspec.Struct, frozen=True):
     """A thread as it was found: its row (made up for a new one), and the checkpoint to start from, if there is one.
     `calls_in` are the namespaces in which calls are recorded that the tasks of the head's plan made. `base` is the row
-    as the saver returned it."""
+    as the saver returned it, `unfinished_run` the number of the run that owns the thread (0: none does)."""
 
     thread: ThreadRow
     restored: Restored | None
     calls_in: frozenset[str] = frozenset()
     base: StoredThread | None = None
+    unfinished_run: int = 0
 
 
 async def open_thread(saver: Checkpointer, topology: Topology, thread_id: str, no: int | None) -> Opened:
@@ -51,7 +55,18 @@ async def open_thread(saver: Checkpointer, topology: Topology, thread_id: str, n
     if found.thread.status == "deleted":
         return Opened(reborn(thread_id, found.thread), None)
     restored, calls_in = restore(topology, found, saver.max_value_bytes), {record.ns for record in found.nested}
-    return Opened(found.thread, await in_pieces(restored), frozenset(calls_in), found.base)
+    opened = await in_pieces(restored)
+    return Opened(found.thread, opened, frozenset(calls_in), found.base, found.unfinished_run)
+
+
+async def check_not_owned(saver: Checkpointer, opened: Opened) -> None:
+    """Raise `ThreadBusyError` if the thread belongs to an unfinished run, which workers execute."""
+    seq, thread = opened.unfinished_run, opened.thread.thread
+    if not seq:
+        return
+    found = await saver.runs.list_runs(thread=thread) if isinstance(saver, KeepsRuns) else ()
+    worker = next((each.worker_name for each in found if each.seq == seq), "")
+    raise ThreadBusyError.of_run(thread, run_id(key_of(thread), seq), worker or None)
 
 
 def new_thread(thread_id: str) -> ThreadRow:

@@ -38,6 +38,7 @@ from durable_graph._runtime.commit.sender import MOST_WAITING, Sender
 from durable_graph._runtime.commit.thread import KnownThread
 from durable_graph._runtime.events.sink import EventSink, Publication
 from durable_graph._runtime.request.cancellation import finish
+from durable_graph._runtime.request.owned_run import OwnedRun
 from durable_graph.checkpointing import Checkpointer, CommitHandle
 from durable_graph.checkpointing.pieces import Pieces, at_once, in_pieces
 from durable_graph.graph import Topology
@@ -72,11 +73,12 @@ def open_writer(
     metadata: Metadata | None = None,
     calls_in: Iterable[str] = (),
     base: StoredThread | None = None,
+    run: OwnedRun | None = None,
 ) -> "Writer":
     """A writer of the thread that was found with this row, with a commit id of its own. `base` is the row as the saver
-    returned it."""
+    returned it; `run` is the run that a worker executes."""
     thread = KnownThread(saver, row, os.urandom(16), set(calls_in), base)
-    return Writer(thread, Sender(thread, metadata or {}, _now), policy, grace)
+    return Writer(thread, Sender(thread, metadata or {}, _now, run=run), policy, grace)
 
 
 def _now() -> int:
@@ -150,6 +152,18 @@ class Writer:
     async def commit_now(self, *entries: tuple[Namespace, NextCheckpoint]) -> bool:
         """Commit supersteps together, and wait for that under every policy. False and errors as for `commit`."""
         return await finish(self._send_commit(QueuedCommit(entries, NO_EVENTS)), self.grace)
+
+    async def commit_input(self, own: Namespace, step: NextCheckpoint) -> bool:
+        """Commit an input: durable before any node runs, under every policy. False and errors as for `commit`.
+
+        The row of a run that a worker executes holds the input already, so it is committed with the next superstep.
+        """
+        run = self.sender.run
+        if run is None or not run.has_input:
+            return await self.commit_now((own, step))
+        step = with_reduced_values(own.topology, step, self.thread.max_value_bytes)
+        self.sender.hold(QueuedCommit(((own, step),), NO_EVENTS))
+        return True
 
     async def _commit_behind(self, own: Namespace, step: NextCheckpoint, publication: Publication) -> None:
         # Encoded now. While the commit waits, the nodes of the next superstep have the values in hand; and it is known

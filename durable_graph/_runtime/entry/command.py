@@ -94,6 +94,13 @@ async def answer_beside(
     return (await _hand_over(run, applied) if applied.is_handed_over else None), command
 
 
+async def record_answers(
+    run: GraphRun, store: Stored, state: State, recorded: Recorded, command: Command
+) -> tuple[str, ...]:
+    """Record answers for the run that a worker executes. Returns their ids. Raises as `apply_command`."""
+    return (await _record(run, store, state, recorded, command)).answered
+
+
 class _Applied(msgspec.Struct, frozen=True):
     """The thread's state after a command. `answered` are the ids of the interrupts that it answered.
 

@@ -2,19 +2,21 @@
 
 import asyncio
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import msgspec
 
 from durable_graph._engine.admit import admit
 from durable_graph._engine.apply import with_recorded
+from durable_graph._engine.due import awoken
 from durable_graph._engine.restore import check_plan
 from durable_graph._engine.state import State, initial_state
 from durable_graph._engine.task import Done, Identity, Route, Write
 from durable_graph._runtime.commit.busy import held, is_held, only_run
 from durable_graph._runtime.commit.request_keys import acceptance, earlier_request, run_of_request
 from durable_graph._runtime.commit.store import Stored, Unstored
-from durable_graph._runtime.commit.thread import Opened, open_thread
+from durable_graph._runtime.commit.thread import Opened, check_not_owned, open_thread
 from durable_graph._runtime.commit.writer import EXIT, SYNC, Policy, open_writer
 from durable_graph._runtime.entry.command import answer_beside, apply_command, command_parts, only_answers
 from durable_graph._runtime.entry.new_branch import apply_command_to_fork, fork_at, fork_inside
@@ -65,7 +67,7 @@ async def run_in_turn(
     thread_id = request.thread_id
     if saver is None or thread_id is None:
         return await _run_unstored(plan, request, sink, cache)
-    call = _Call(plan, saver, request, thread_id, sink, cache)
+    call = StoredCall(plan, saver, request, thread_id, sink, cache)
     if request.key is not None and (ended := await _repeated_while_held(call, request.key)) is not None:
         return ended
     while (
@@ -83,7 +85,7 @@ async def run_in_turn(
         return await _run_stored(call)
 
 
-class _Call(msgspec.Struct, frozen=True):
+class StoredCall(msgspec.Struct, frozen=True):
     """A call of a graph on a thread of its checkpointer."""
 
     plan: StepPlan
@@ -98,7 +100,17 @@ class _Call(msgspec.Struct, frozen=True):
         return self.plan.topology
 
     async def opened(self, no: int | None = None) -> Opened:
-        return await open_thread(self.saver, self.topology, self.thread_id, no)
+        opened = await open_thread(self.saver, self.topology, self.thread_id, no)
+        if opened.restored is None or not opened.restored.recorded:
+            return opened
+        nothing = self.topology.argument.encode(None)
+        recorded = awoken(opened.restored.recorded, self.now(), nothing)
+        return msgspec.structs.replace(opened, restored=msgspec.structs.replace(opened.restored, recorded=recorded))
+
+    def now(self) -> datetime:
+        """The time: the store's for a run that a worker executes."""
+        at = RunContext(self.sink, self.request.owned).now()
+        return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=at)
 
     def on(self, opened: Opened) -> tuple[GraphRun, Stored]:
         """The call as a run on the thread as it was found, and its store."""
@@ -111,10 +123,13 @@ class _Call(msgspec.Struct, frozen=True):
             metadata=request.metadata,
             calls_in=opened.calls_in,
             base=opened.base,
+            run=request.owned,
         )
         store = Stored.of(writer, writer.namespace(self.topology, "", opened.restored))
         nodes = self.plan.for_run(request, has_cache=self.cache is not None)
-        return GraphRun(self.topology, request, RunContext(self.sink), store, nodes, cache=self.cache), store
+        return GraphRun(
+            self.topology, request, RunContext(self.sink, request.owned), store, nodes, cache=self.cache
+        ), store
 
 
 def _policy(request: Request) -> Policy:
@@ -127,7 +142,7 @@ def _policy(request: Request) -> Policy:
             return EXIT
 
 
-async def _repeated_while_held(call: _Call, key: str) -> Ended | None:
+async def _repeated_while_held(call: StoredCall, key: str) -> Ended | None:
     """The result of a request that the thread accepted before, while another call of this process holds the thread.
 
     None if no call holds it, the request is new, or its run has not ended. Raises `KeyReusedError`.
@@ -143,19 +158,21 @@ async def _repeated_while_held(call: _Call, key: str) -> Ended | None:
     return _ended_with(run_of_it.restored.state) if run_of_it.has_ended else None
 
 
-async def _answer_while_held(call: _Call) -> tuple[Ended | None, Command]:
+async def _answer_while_held(call: StoredCall) -> tuple[Ended | None, Command]:
     opened = await call.opened()
     if opened.restored is None:
         raise NothingToResumeError(call.thread_id, "it has no checkpoint")
-    _check_not_cancelled(call.request, opened.thread)
+    check_not_cancelled(call.request, opened.thread)
     run, store = call.on(opened)
     restored = opened.restored
     return await answer_beside(run, store, restored.state, restored.recorded, call.request.input)
 
 
-async def _run_stored(call: _Call) -> Ended:
+async def _run_stored(call: StoredCall) -> Ended:
     request, keyed = call.request, None
     opened = await call.opened(None if request.checkpoint_ns else request.checkpoint)
+    if opened.unfinished_run:
+        await check_not_owned(call.saver, opened)
     if request.checkpoint is not None and opened.restored is None:
         raise UnknownNameError.of_checkpoint(call.thread_id, checkpoint_id(request.checkpoint))
     if request.key is not None and not request.checkpoint_ns:
@@ -167,7 +184,7 @@ async def _run_stored(call: _Call) -> Ended:
     sender = store.writer.sender
     sender.accepts = keyed
     try:
-        return await _run(run, store, opened)
+        return await execute(run, store, opened)
     except CheckpointConflictError:
         # `accepts` is None once a commit has accepted the request. Until then, another process may have sent the same
         # request first.
@@ -179,7 +196,7 @@ async def _run_stored(call: _Call) -> Ended:
     return await _repeated(call, await call.opened(), earlier)
 
 
-async def _repeated(call: _Call, opened: Opened, earlier: RequestRow) -> Ended:
+async def _repeated(call: StoredCall, opened: Opened, earlier: RequestRow) -> Ended:
     """Return the result of a request that was accepted before, or resume its run if it has not ended.
 
     Raises `NothingToResumeError` if the result no longer exists.
@@ -190,11 +207,11 @@ async def _repeated(call: _Call, opened: Opened, earlier: RequestRow) -> Ended:
     resumed = msgspec.structs.replace(call.request, input=None, checkpoint=None)
     opened = msgspec.structs.replace(opened, restored=run_of_it.restored)
     run, store = msgspec.structs.replace(call, request=resumed).on(opened)
-    ended = await _run(run, store, opened)
+    ended = await execute(run, store, opened)
     return msgspec.structs.replace(ended, was_applied=False)
 
 
-async def _run(run: GraphRun, store: Stored, opened: Opened) -> Ended:
+async def execute(run: GraphRun, store: Stored, opened: Opened) -> Ended:
     """Choose where to start, and run from there. The commits are settled when this returns or raises."""
     try:
         start = await (_dispatch_nested if run.request.checkpoint_ns else _dispatch)(run, store, opened)
@@ -281,7 +298,7 @@ async def _dispatch(run: GraphRun, store: Stored, opened: Opened) -> Start | End
     """Start from the checkpoint of the call, with its input."""
     request, restored = run.request, opened.restored
     given = request.input
-    _check_not_cancelled(request, opened.thread)
+    check_not_cancelled(request, opened.thread)
     if restored is None:
         if isinstance(given, Command) and given.resume is not UNSET:
             raise NothingToResumeError(request.thread_id, "it has no checkpoint")
@@ -309,7 +326,7 @@ async def _dispatch(run: GraphRun, store: Stored, opened: Opened) -> Start | End
     return await _accept_on_head(run, store, restored.state, restored.recorded)
 
 
-def _check_not_cancelled(request: Request, thread: ThreadRow) -> None:
+def check_not_cancelled(request: Request, thread: ThreadRow) -> None:
     """Raises `ThreadCancelledError` for a call that would resume a cancelled thread. New input is accepted."""
     if thread.status == "cancelled" and request.checkpoint is None and _is_continuation(request.input):
         raise ThreadCancelledError(thread.thread)
@@ -373,12 +390,13 @@ async def _accept_on_head(run: GraphRun, store: Stored, state: State, recorded: 
         # them fails.
         sender = store.writer.sender
         keyed, sender.accepts = sender.accepts, None
+        owned, sender.run = sender.run, None
         ended = await drive(run, await resume(run, store, state, recorded))
         if ended.is_stopped:
             # The earlier run waits for an answer, and an input is not an answer.
             raise UnfinishedThreadError(thread, [task.node for task in ended.state.plan], is_stopped=True)
         await store.settle()
-        state, recorded, sender.accepts = ended.state, {}, keyed
+        state, recorded, sender.accepts, sender.run = ended.state, {}, keyed, owned
     return await _accept(run, store, state, recorded, None)
 
 

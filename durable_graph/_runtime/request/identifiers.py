@@ -40,6 +40,14 @@ def read_key(given: object) -> str:
     return given
 
 
+def read_topic(given: object) -> str:
+    """The topic of a message. Raises `InvalidOptionError`."""
+    if not isinstance(given, str) or not is_id(given):
+        allowed = f"1 to {MAX_ID_BYTES} bytes of text without control characters"
+        raise InvalidOptionError("topic", given, allowed=allowed)
+    return given
+
+
 def is_id(text: str, most: int = MAX_ID_BYTES) -> bool:
     """Whether the text has 1 to `most` bytes, and no control characters."""
     size = len(text.encode()) if is_text(text) else 0

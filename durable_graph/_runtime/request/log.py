@@ -13,6 +13,11 @@ def node_failed(thread_id: str | None, step: int, node: str, attempt: int, error
     _logger.warning("node %s failed in superstep %d, attempt %d: %r", node, step, attempt, error, extra=facts)
 
 
+def answered_in_time(thread: str) -> None:
+    """An interrupt was answered in the moment in which its time was over: that answer stands."""
+    _logger.debug("thread %r: an interrupt was answered just before its time-out", thread)
+
+
 def run_resumed(thread_id: str | None, checkpoint_id: str, nodes: list[str]) -> None:
     """A run resumes a thread."""
     facts = {"thread_id": thread_id, "checkpoint_id": checkpoint_id}

@@ -7,6 +7,7 @@ import msgspec
 
 from durable_graph._engine.header import Metadata
 from durable_graph._runtime.request.callbacks import GraphObserver
+from durable_graph._runtime.request.owned_run import OwnedRun
 
 Durability = Literal["sync", "async", "exit"]
 IfUnfinished = Literal["supersede", "resume", "reject"]
@@ -50,7 +51,7 @@ class Request(msgspec.Struct, frozen=True):
     of nodes, or None for every node. `key` names the request, which the thread accepts once. `is_checked`: a node that
     changes its input in place fails. `grace` and `step_timeout` are in seconds. `backlog` is the number of calls of the
     checkpointer that `durability="async"` may be ahead. `name` and `callbacks` are from the call's own config;
-    `observer` observes the run if callbacks are in use.
+    `observer` observes the run if callbacks are in use. `owned` is the run that a worker executes by this call.
     """
 
     input: Any
@@ -80,6 +81,7 @@ class Request(msgspec.Struct, frozen=True):
     step_timeout: float | None = None
     grace: float = GRACE
     backlog: int = 8
+    owned: OwnedRun | None = None
 
     def metadata_of(self, own: Mapping[str, Any]) -> Mapping[str, object]:
         """The metadata in a task's events: the call's metadata, the task's `own`, and the tags of both, if any."""

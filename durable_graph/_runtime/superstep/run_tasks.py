@@ -5,7 +5,6 @@ siblings run is recorded at once; the last one's outcome is left to the superste
 """
 
 import asyncio
-import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NoReturn
@@ -13,6 +12,7 @@ from typing import NoReturn
 import anyio.lowlevel
 import msgspec
 
+from durable_graph._engine.due import next_due, topics_of
 from durable_graph._engine.state import State
 from durable_graph._engine.task import Done, Failed, Handling, Outcome, Task, is_waiting
 from durable_graph._runtime.commit.requests import StatusChange, failure
@@ -32,6 +32,10 @@ from durable_graph.graph import START
 
 _LARGEST_BATCH = 512
 """How many outcomes of one superstep are recorded together: the first of thousands are to be durable soon."""
+
+
+SUSPENDED_PAUSE = 10.0
+"""Seconds: before a retry with a longer pause, a run that a worker executes is suspended."""
 
 
 @dataclass(slots=True)
@@ -150,6 +154,10 @@ class Superstep(msgspec.Struct):
     async def _has_stopped(self) -> bool:
         """Whether the run stops for answers. False where others recorded something meanwhile."""
         rest = self._unsaved()
+        owned = self.run.shared.owned
+        if owned is not None and self.run.parent is None:
+            so_far = self.so_far().values()
+            owned.suspends(next_due(so_far), topics_of(so_far))
         if self.run.is_outermost:
             found = await self.run.store.interrupt(self.state.plan, self.so_far(), rest, self.publication_of)
             if found is not None:
@@ -299,7 +307,13 @@ class Superstep(msgspec.Struct):
         gate = None if self.siblings is None else self.siblings.gate
         while True:
             if isinstance(previous, Failed) and previous.retry_at is not None:
-                await asyncio.sleep(previous.retry_at / 1_000_000 - time.time())
+                pause = (previous.retry_at - run.shared.now()) / 1_000_000
+                if pause > SUSPENDED_PAUSE and run.shared.owned is not None and run.parent is None:
+                    # A worker goes on at that time, and holds nothing until then.
+                    self.saved[task.key] = previous
+                    self.attempted[task.key] = output = TaskOutput(previous)
+                    return output
+                await asyncio.sleep(pause)
             elif trial.pause:
                 await asyncio.sleep(trial.pause)
             # Records are not behind the gate: how many nodes may run must not delay what is kept of them.
@@ -323,7 +337,7 @@ class Superstep(msgspec.Struct):
     ) -> TaskOutput | Failed | Handling:
         """The recorded outcome that another attempt starts from, or the task's output if there is no other attempt."""
         try:
-            again = tried_again(self.run.topology, task, result, trial)
+            again = tried_again(self.run, task, result, trial)
         except Exception as error:  # what a `retry_on` raised: the task has failed, and is done with
             error.__cause__ = result.error
             return TaskOutput(result.outcome, error)

@@ -6,17 +6,18 @@ import msgspec
 
 from durable_graph._engine.questions import outdated_answer
 from durable_graph._engine.task import Answer
+from durable_graph.graph import Interrupt
 
 
 class Answers(Mapping[str, object]):
     """The answers that a task of the thread's plan was given, by interrupt id, and what this attempt made of them.
 
-    `asked` are the ids that it waited for answers to. All the code that is part of the task has these in common.
+    `asked` are the interrupts that it waited for, by id. All the code that is part of the task has these in common.
     """
 
-    def __init__(self, given: Iterable[Answer] = (), asked: Iterable[str] = ()) -> None:
+    def __init__(self, given: Iterable[Answer] = (), asked: Iterable[Interrupt] = ()) -> None:
         self._given = {each.id: each for each in given} if given else {}
-        self.asked: frozenset[str] = frozenset(asked)
+        self.asked: dict[str, Interrupt] = {each.id: each for each in asked}
         self._claimed: set[str] = set()
 
     def __getitem__(self, id_: str) -> object:

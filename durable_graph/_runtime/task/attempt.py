@@ -102,7 +102,7 @@ def _task_context(
     elif previous is None:
         answers = NO_ANSWERS
     else:
-        answers = Answers(answers_of(previous), (ask.interrupt.id for ask in interrupts_of(previous)))
+        answers = Answers(answers_of(previous), (ask.interrupt for ask in interrupts_of(previous)))
     number = 1 if previous is None else attempt_number(previous)
     is_first = trial.is_first and previous is None and task.born > run.resumed_at
     is_fresh = is_first and (thread is None or task.born > thread.opened_at)

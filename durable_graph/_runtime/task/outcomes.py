@@ -27,7 +27,7 @@ from durable_graph._runtime.task.run_context import TaskContext, TaskOutput
 from durable_graph._runtime.task.writes import encode_anything
 from durable_graph.errors import NodeCancelledError, ReplayMismatchError
 from durable_graph.errors.shown import shown
-from durable_graph.graph import Interrupt
+from durable_graph.graph import UNSET, Interrupt
 
 
 async def ended_by(context: TaskContext, error: BaseException, being_cancelled: int) -> BaseException:
@@ -84,10 +84,14 @@ def _interrupted(context: TaskContext, previous: Outcome | None, error: GraphInt
 
 def encoded_interrupts(context: TaskContext, interrupts: tuple[Interrupt, ...]) -> tuple[PendingInterrupt, ...]:
     """The interrupts with the bytes of their values. Raises `UnstorableValueError`, `ValueTooLargeError`."""
-    run = context.run
+    topology, most = context.run.topology, context.run.store.max_value_bytes
     return tuple(
         PendingInterrupt(
-            each, encode_anything(run.topology, each.value, "the value of an interrupt", run.store.max_value_bytes)
+            each,
+            encode_anything(topology, each.value, "the value of an interrupt", most),
+            None
+            if each.default is UNSET
+            else encode_anything(topology, each.default, "the default answer of an interrupt", most),
         )
         for each in interrupts
     )

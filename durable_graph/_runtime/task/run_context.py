@@ -1,6 +1,7 @@
 """A running graph: the data that its supersteps share, and the position of user code in it."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from durable_graph._runtime.commit.store import Store
 from durable_graph._runtime.events.sink import EventSink
 from durable_graph._runtime.request.callbacks import CodeObserver
 from durable_graph._runtime.request.control_flow import GraphInterrupt
+from durable_graph._runtime.request.owned_run import OwnedRun
 from durable_graph._runtime.request.run import Request
 from durable_graph._runtime.task.answers import Answers
 from durable_graph._runtime.task.children import ChildRuns
@@ -50,14 +52,19 @@ class RunContext:
     `resting` has the nested runs that came to an end, by namespace, until their caller is done; `active` the namespaces
     in which one is at work. `turns` are the states that finished calls of graphs with memory left, by caller, and
     `graphs` the records of calls of graphs, by the namespace of their caller and their place: of both the store may not
-    know yet.
+    know yet. `owned` is the run that a worker executes.
     """
 
     sink: EventSink
+    owned: OwnedRun | None = None
     resting: dict[str, ParkedRun] = field(default_factory=dict)
     active: set[str] = field(default_factory=set)
     turns: dict[str, State] = field(default_factory=dict)
     graphs: dict[str, dict[int, Any]] = field(default_factory=dict)
+
+    def now(self) -> int:
+        """The time in microseconds since 1970: the store's, if a worker executes the run."""
+        return time.time_ns() // 1000 if self.owned is None else self.owned.now()
 
 
 class StopRequest(msgspec.Struct):

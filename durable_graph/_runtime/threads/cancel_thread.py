@@ -9,9 +9,11 @@ from durable_graph._runtime.commit.thread import check_graph
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.checkpointing.integrity import verified
 from durable_graph.checkpointing.pieces import in_pieces
+from durable_graph.checkpointing.run_store import KeepsRuns
 from durable_graph.errors import UnknownThreadError
 from durable_graph.graph import Topology
 from durable_graph.records import Saved, Status, StoredCheckpoint, WritesBatch
+from durable_graph.run_records import RunState
 
 
 async def cancel_thread(topology: Topology, saver: Checkpointer, thread_id: str) -> bool:
@@ -23,11 +25,21 @@ async def cancel_thread(topology: Topology, saver: Checkpointer, thread_id: str)
     """
     while True:
         found = await _loaded(topology, saver, thread_id)
+        if found.unfinished_run and await _is_run_cancelled(saver, found):
+            return True
         if found.thread.status in ("cancelled", "done"):
             return found.thread.status == "cancelled"
         if await _try_to_set(saver, found, "cancelled"):
             cancel_call(saver, thread_id)
             return True
+
+
+async def _is_run_cancelled(saver: Checkpointer, found: StoredCheckpoint) -> bool:
+    """Whether the run that owns the thread is cancelled by now. Otherwise its worker has been asked to stop it."""
+    if not isinstance(saver, KeepsRuns):
+        return False
+    state = await saver.runs.cancel_run(found.thread.thread, found.unfinished_run, "cancelled by graph.acancel")
+    return state is RunState.CANCELLED
 
 
 async def reopen_thread(topology: Topology, saver: Checkpointer, thread_id: str) -> bool:

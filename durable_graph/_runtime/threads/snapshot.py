@@ -361,7 +361,7 @@ def _question(topology: Topology, asked: PastInterrupt) -> Interrupt:
         value = topology.argument.decode(asked.data)
     except DecodeError as error:
         value = str(error)
-    return Interrupt(value, asked.id, asked.key)
+    return Interrupt(value, asked.id, asked.key, asked.due)
 
 
 def _error_of(outcome: Outcome | None) -> str | None:

@@ -15,7 +15,7 @@ from durable_graph._engine.task import Done, Interrupted, Outcome, Task, followi
 from durable_graph._runtime.commit.request_keys import Acceptance, earlier_request
 from durable_graph._runtime.commit.requests import NO_EVENTS
 from durable_graph._runtime.commit.store import Stored
-from durable_graph._runtime.commit.thread import open_thread
+from durable_graph._runtime.commit.thread import check_not_owned, open_thread
 from durable_graph._runtime.commit.writer import SYNC, Writer, open_writer
 from durable_graph._runtime.events.sink import NullSink
 from durable_graph._runtime.request.control_flow import ParentCommand
@@ -101,6 +101,7 @@ async def _edit(
 ) -> Place:
     supersteps = [each for updates in supersteps for each in _spread(updates)]
     opened = await open_thread(saver, topology, place.thread_id, None)
+    await check_not_owned(saver, opened)
     writer = open_writer(saver, opened.thread, SYNC, grace=request.grace, metadata=request.metadata, base=opened.base)
     # An edit leaves a cancelled thread cancelled.
     writer.thread.is_cancelled, writer.sender.accepts = opened.thread.status == "cancelled", keyed

@@ -2,7 +2,7 @@
 assertions. Times are in microseconds."""
 
 import os
-from typing import Any, Protocol, cast
+from typing import Any
 
 import msgspec
 
@@ -20,10 +20,6 @@ HOUR = 3600 * SECOND
 QUEUE = "queue"
 
 
-class _WithClock(Protocol):
-    skew: int
-
-
 class RunStoreUnderTest(SaverUnderTest):
     """The hooks. A backend has to implement `open` and `open_another`."""
 
@@ -33,7 +29,9 @@ class RunStoreUnderTest(SaverUnderTest):
 
     def move_clock(self, saver: Checkpointer, by: int) -> None:
         """Move the clocks of the saver's runs, by `by` microseconds."""
-        cast("_WithClock", runs_of(saver)).skew += by
+        runs = runs_of(saver)
+        runs.skew += by
+        runs.lease_skew += by
 
     async def crash(self, saver: Checkpointer, worker: int = 1, most: int = 100) -> tuple[Claim, Swept]:
         """A worker claims a run, and its lease ends without a heartbeat. Returns the claim and the result of the sweep,

@@ -1,0 +1,269 @@
+"""`PostgresSaver.runs`: the runs in the saver's schema, and the leases of the workers that execute them."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+from durable_graph.checkpointing import run_transactions
+from durable_graph.checkpointing.columns import Columns, key_of
+from durable_graph.checkpointing.rules import check_limit, drawn_incarnation
+from durable_graph.checkpointing.run_changes import run_from
+from durable_graph.checkpointing.run_sweep import Freed, freed
+from durable_graph.checkpointing.run_transactions import Clock
+from durable_graph.checkpointing.transactions import Wanted
+from durable_graph.run_records import (
+    Accepted,
+    Claim,
+    Heartbeat,
+    Message,
+    NewMessage,
+    NewRun,
+    NewWorker,
+    QueueStats,
+    RunRow,
+    RunState,
+    Sent,
+    Settlement,
+    Swept,
+)
+from durable_graph_postgres.identifiers import check_message, check_reason, check_run, check_thread
+from durable_graph_postgres.opened import Opened
+from durable_graph_postgres.session import BEGIN, Session
+from durable_graph_postgres.statements import PARAMETERS
+
+T = TypeVar("T")
+
+_STATES = {RunState.READY: "ready", RunState.RUNNING: "running", RunState.WAITING: "waiting"}
+_STATES |= {RunState.BLOCKED: "blocked", RunState.QUARANTINED: "quarantined"}
+_SHORTEST_WAIT_FOR_AN_ANSWER = 1.0
+
+
+class PostgresRuns:
+    """The runs of a schema. See `RunStore`.
+
+    All times are by the server's clock. `skew` is added to it for the times when runs are due, and `lease_skew` for
+    leases, in microseconds: tests move them.
+    """
+
+    def __init__(self, opened: Callable[[], Awaitable[Opened]], opened_beside: Callable[[], Awaitable[Opened]]) -> None:
+        self.skew = self.lease_skew = 0
+        self._opened = opened
+        self._opened_beside = opened_beside
+
+    # One run
+
+    async def accept(self, run: NewRun) -> Accepted:
+        """See `RunStore.accept`. Raises `InvalidOptionError` for a name that PostgreSQL cannot store."""
+        check_run(run)
+        accepted: Accepted = await self._write(run.thread, lambda: run_transactions.accept(run, self._clock()))
+        return accepted
+
+    async def settle(self, settlement: Settlement) -> bool:
+        """See `RunStore.settle`."""
+        held: bool = await self._write(settlement.thread, lambda: run_transactions.settle(settlement, self._clock()))
+        return held
+
+    async def cancel_run(self, thread: str, seq: int, reason: str) -> RunState | None:
+        """See `RunStore.cancel_run`. Raises `InvalidOptionError` for a text that PostgreSQL cannot store."""
+        check_thread(thread)
+        check_reason(reason)
+        epoch = drawn_incarnation()
+        state: RunState | None = await self._write(
+            thread, lambda: run_transactions.cancel_run(thread, seq, reason, epoch, self._clock())
+        )
+        return state
+
+    async def retry_run(self, thread: str, seq: int) -> RunState | None:
+        """See `RunStore.retry_run`."""
+        check_thread(thread)
+        state: RunState | None = await self._write(
+            thread, lambda: run_transactions.retry_run(thread, seq, self._clock())
+        )
+        return state
+
+    async def send(self, message: NewMessage) -> Sent:
+        """See `RunStore.send`. Raises `InvalidOptionError` for a name that PostgreSQL cannot store."""
+        check_message(message)
+        sent: Sent = await self._write(message.thread, lambda: run_transactions.send(message, self._clock()))
+        return sent
+
+    # Reading
+
+    async def inbox(self, thread: str, topics: Collection[str]) -> list[Message]:
+        """See `RunStore.inbox`."""
+        found = await self._read("find_inbox", thread_key=key_of(thread), topics=list(topics))
+        return [Message(*each) for each in found]
+
+    async def find_run(self, thread: str | int, seq: int) -> RunRow | None:
+        """See `RunStore.find_run`."""
+        key = thread if isinstance(thread, int) else key_of(thread)
+        found = await self._read("find_run", thread_key=key, seq=seq)
+        return run_from(found[0]) if found else None
+
+    async def find_unfinished(self, thread: str) -> RunRow | None:
+        """See `RunStore.find_unfinished`."""
+        found = await self._read("find_unfinished_run", thread_key=key_of(thread))
+        return run_from(found[0]) if found else None
+
+    async def list_runs(
+        self,
+        *,
+        graph: str | None = None,
+        state: RunState | None = None,
+        thread: str | None = None,
+        limit: int = 100,
+        after: tuple[str, int] | None = None,
+    ) -> list[RunRow]:
+        """See `RunStore.list_runs`."""
+        check_limit(limit)
+        name, seq = after or ("", 0)
+        sought = {"graph": graph, "state": state, "after": name, "after_seq": seq, "limit": limit}
+        if thread is None:
+            found = await self._read("list_runs", **sought)
+        else:
+            found = await self._read("list_runs_of_thread", thread_key=key_of(thread), **sought)
+        return [run_from(each) for each in found]
+
+    async def queue_stats(self) -> list[QueueStats]:
+        """See `RunStore.queue_stats`."""
+        found: dict[str, dict[str, Any]] = {}
+        for queue, state, count, oldest in await self._read("count_runs", skew=self.skew):
+            of_queue = found.setdefault(queue, {"oldest_due": 0})
+            of_queue[_STATES[RunState(state)]] = count
+            if oldest is not None:
+                of_queue["oldest_due"] = min(oldest, of_queue["oldest_due"] or oldest)
+        return [QueueStats(queue, **numbers) for queue, numbers in sorted(found.items())]
+
+    async def count_workers(self) -> int:
+        """See `RunStore.count_workers`."""
+        ((number,),) = await self._read("count_workers", lease_skew=self.lease_skew)
+        return int(number)
+
+    async def next_due(self, queues: Sequence[str]) -> int | None:
+        """See `RunStore.next_due`."""
+        ((wait,),) = await self._change("find_next_due", queues=list(queues), skew=self.skew)
+        return None if wait is None else max(wait, 0)
+
+    # Workers
+
+    async def register(self, worker: NewWorker) -> None:
+        """See `RunStore.register`."""
+        await self._change("add_worker", worker=worker.id, ttl=worker.ttl, name=worker.name, lease_skew=self.lease_skew)
+
+    async def heartbeat(self, worker: int, ttl: int) -> Heartbeat | None:
+        """See `RunStore.heartbeat`. A connection without an answer for a third of `ttl` is replaced."""
+        answer = max(ttl / 3_000_000, _SHORTEST_WAIT_FOR_AN_ANSWER)
+        found = await self._change("renew_lease", answer=answer, worker=worker, ttl=ttl, lease_skew=self.lease_skew)
+        requests = tuple((thread, seq, request) for thread, seq, request in found if thread is not None)
+        return Heartbeat(requests) if found else None
+
+    async def claim(self, worker: int, queues: Sequence[str], most: int) -> list[Claim]:
+        """See `RunStore.claim`. Runs and threads that another transaction has locked are left for the next claim."""
+        sought = {
+            "worker": worker,
+            "queues": list(dict.fromkeys(queues)),
+            "epochs": [drawn_incarnation() for _ in range(most)],
+            "most": most,
+            "skew": self.skew,
+            "lease_skew": self.lease_skew,
+        }
+        is_repeated = False
+
+        async def attempt(db: Session) -> list[Columns]:
+            nonlocal is_repeated
+            if not is_repeated:
+                is_repeated = True
+                return await _rows(db, "claim_runs", sought)
+            async with db.transaction(BEGIN):
+                # An attempt whose answer was lost may have claimed runs, of which nobody knows.
+                await _rows(db, "lock_worker", sought)
+                return await _rows(db, "find_claims", sought) or await _rows(db, "claim_runs", sought)
+
+        return [Claim(*columns) for columns in await self._call(attempt)] if most > 0 else []
+
+    async def release(self, worker: int) -> int:
+        """See `RunStore.release`."""
+        return len(await self._change("release_runs", worker=worker, skew=self.skew))
+
+    async def unregister(self, worker: int) -> None:
+        """See `RunStore.unregister`."""
+
+        async def attempt(db: Session) -> None:
+            async with db.transaction(BEGIN):
+                for name in ("lock_worker", "release_runs", "remove_worker"):
+                    await _rows(db, name, {"worker": worker, "skew": self.skew})
+
+        await self._call(attempt)
+
+    async def sweep(self, max_crashes: int) -> Swept:
+        """See `RunStore.sweep`."""
+
+        async def attempt(db: Session) -> Swept:
+            if not await _rows(db, "has_dead_workers", {"lease_skew": self.lease_skew}):
+                return Swept()
+            async with db.transaction(BEGIN):
+                return await _swept(db, max_crashes, self.skew, self.lease_skew)
+
+        return await self._call(attempt)
+
+    @asynccontextmanager
+    async def beside(self) -> AsyncIterator["PostgresRuns"]:
+        """See `RunStore.beside`."""
+        opened = await self._opened_beside()
+
+        async def get() -> Opened:
+            return opened
+
+        other = PostgresRuns(get, self._opened_beside)
+        other.skew, other.lease_skew = self.skew, self.lease_skew
+        try:
+            yield other
+        finally:
+            await opened.close()
+
+    # Connections
+
+    def _clock(self) -> Clock:
+        return Clock(None, self.skew)
+
+    async def _write(self, thread: str, wanted: Wanted) -> Any:
+        opened = await self._opened()
+        return await opened.writes.begin(thread, wanted)
+
+    async def _read(self, name: str, /, **sought: object) -> list[Columns]:
+        opened = await self._opened()
+        return await opened.finish(opened.database.read(lambda db: _rows(db, name, sought), statements=1))
+
+    async def _change(self, name: str, /, *, answer: float | None = None, **sought: object) -> list[Columns]:
+        return await self._call(lambda db: _rows(db, name, sought), answer)
+
+    async def _call(self, function: Callable[[Session], Awaitable[T]], answer: float | None = None) -> T:
+        opened = await self._opened()
+        return await opened.finish(opened.workers.change(function, answer=answer))
+
+
+async def _rows(db: Session, name: str, sought: dict[str, Any]) -> list[Columns]:
+    return await db.rows(name, *(sought[parameter] for parameter in PARAMETERS[name]))
+
+
+async def _swept(db: Session, most: int, skew: int, lease_skew: int) -> Swept:
+    found = await _rows(db, "lock_dead_workers", {"lease_skew": lease_skew})
+    dead = {"workers": [worker for (worker,) in found]}
+    # The threads first, as every commit: the runs are read once nobody else can change them.
+    await _rows(db, "lock_threads_of_workers", dead)
+    ((now,),) = await _rows(db, "store_time", {})
+    runs = []
+    for key, seq, crashes, claimed, version, nodes in await _rows(db, "find_runs_of_workers", dead):
+        run = freed(crashes=crashes, has_moved=version > claimed, nodes=nodes, most=most, now=now + skew)
+        runs.append((key, seq, run))
+    if runs:
+        await db.rows("free_runs", *map(list, zip(*(_columns(*each) for each in runs), strict=True)))
+    quarantined = [key for key, _, run in runs if run.state is RunState.QUARANTINED]
+    for key in quarantined:
+        await _rows(db, "unblock_run", {"thread_key": key})
+    await _rows(db, "remove_workers", dead)
+    return Swept(len(dead["workers"]), len(runs) - len(quarantined), len(quarantined))
+
+
+def _columns(key: int, seq: int, run: Freed) -> Columns:
+    return (key, seq, int(run.state), run.crashes, run.due, run.ended_at, run.error)

@@ -1,0 +1,285 @@
+-- Every list of a run's columns is in the order of `checkpointing.run_changes.RUN_COLUMNS`. States: 0 ready, 1 running,
+-- 2 waiting, 3 blocked, from 4 on ended. 4611686018427387904 is 1 << 62: never. All times are by the server's clock;
+-- `skew` is added to it, which only tests set.
+--
+-- Locks: whoever changes runs locks the rows of their threads first, in the order of their keys, and a worker's row
+-- before both. Only a claim takes a run before its thread, and a claim waits for no lock.
+
+-- part: now
+(extract(epoch FROM clock_timestamp()) * 1000000)::bigint + :skew::bigint
+
+-- part: lease_now
+(extract(epoch FROM clock_timestamp()) * 1000000)::bigint + :lease_skew::bigint
+
+-- part: at_once
+(extract(epoch FROM clock_timestamp()) * 1000000)::bigint
+
+-- part: run_as_changed
+-- A run that waits becomes ready at once if a message arrived since its execution read the inbox. A change to "running"
+-- leaves the state: the run of a worker whose lease has ended may be ready again. It may have ended as well.
+state = CASE WHEN c.state = 1 THEN r.state WHEN c.state = 2 AND r.inbox > c.inbox THEN 0 ELSE c.state END,
+           due = CASE WHEN c.state = 2 AND r.inbox > c.inbox THEN {at_once}
+                      WHEN c.state IN (0, 2) THEN least(c.due, r.deadline) ELSE r.due END,
+           checkpoint = CASE WHEN c.checkpoint > 0 THEN c.checkpoint ELSE r.checkpoint END,
+           first_checkpoint = CASE WHEN c.first_checkpoint > 0 THEN c.first_checkpoint ELSE r.first_checkpoint END,
+           input = CASE WHEN c.first_checkpoint > 0 THEN '' ELSE r.input END,
+           crashes = CASE WHEN c.state = 2 THEN 0 ELSE r.crashes END,
+           worker = CASE WHEN c.state = 1 THEN r.worker ELSE 0 END,
+           request = CASE WHEN c.state < 4 THEN r.request ELSE 0 END,
+           ended_at = c.ended_at, error = c.error
+
+-- part: run_as_woken
+inbox = inbox + 1, due = CASE WHEN state = 2 THEN {at_once} ELSE due END, state = CASE WHEN state = 2 THEN 0 ELSE state END
+
+-- part: and_runs_are_known
+ AND t.run_seq = (SELECT s.run_seq FROM {schema}.threads s WHERE s.thread_key = t.thread_key)
+
+-- part: with_runs
+,
+  -- The end of a statement that makes prepared writes and changes runs of these threads. The subquery above reads the
+  -- thread's row as it was before this statement waited for its lock. A run that was accepted meanwhile would be unknown
+  -- to `next_runs`, and would stay blocked for ever: then the write is not made here. No run is changed twice.
+  changes AS MATERIALIZED (
+    SELECT x.* FROM unnest(:run_threads::bigint[], :run_seqs::bigint[], :states::smallint[], :dues::bigint[],
+                           :inboxes::bigint[], :checkpoints::bigint[], :first_checkpoints::bigint[],
+                           :ends::bigint[], :errors::text[])
+        AS x (thread_key, seq, state, due, inbox, checkpoint, first_checkpoint, ended_at, error)
+      JOIN done USING (thread_key)),
+  changed_runs AS (
+    UPDATE {schema}.runs r
+       SET {run_as_changed}
+      FROM changes c WHERE r.thread_key = c.thread_key AND r.seq = c.seq AND r.state < 4),
+  next_runs AS MATERIALIZED (
+    SELECT n.thread_key, n.seq FROM changes c CROSS JOIN LATERAL (
+      SELECT thread_key, seq, state FROM {schema}.runs
+       WHERE thread_key = c.thread_key AND seq <> c.seq AND state < 4 ORDER BY seq LIMIT 1 FOR NO KEY UPDATE) n
+     WHERE c.state >= 4 AND n.state = 3),
+  unblocked_runs AS (
+    UPDATE {schema}.runs r SET state = 0 FROM next_runs n WHERE r.thread_key = n.thread_key AND r.seq = n.seq),
+  woken_runs AS (
+    UPDATE {schema}.runs SET {run_as_woken}
+     WHERE thread_key = ANY (ARRAY (SELECT thread_key FROM unnest(:woken_threads::bigint[]) AS w (thread_key)
+                                      JOIN done USING (thread_key)))
+       AND state IN (0, 1, 2))
+
+-- name: store_time
+SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint;
+
+-- name: find_run
+SELECT thread_id, seq, state, priority, due, deadline, first_checkpoint, checkpoint, claimed_version, attempt, crashes,
+       inbox, worker, request, accepted_at, ended_at, queue, graph, error
+  FROM {schema}.runs WHERE thread_key = :thread_key AND seq = :seq;
+
+-- name: find_unfinished_run
+SELECT thread_id, seq, state, priority, due, deadline, first_checkpoint, checkpoint, claimed_version, attempt, crashes,
+       inbox, worker, request, accepted_at, ended_at, queue, graph, error
+  FROM {schema}.runs WHERE thread_key = :thread_key AND state < 4 ORDER BY seq LIMIT 1;
+
+-- name: find_run_of_token
+SELECT thread_id, seq, state, priority, due, deadline, first_checkpoint, checkpoint, claimed_version, attempt, crashes,
+       inbox, worker, request, accepted_at, ended_at, queue, graph, error
+  FROM {schema}.runs WHERE thread_key = :thread_key AND extra = :token;
+
+-- name: find_last_run
+SELECT max(seq) FROM {schema}.runs WHERE thread_key = :thread_key;
+
+-- name: take_run_seq
+-- The numbers begin at the time, so that a thread that is created again after a purge repeats none.
+UPDATE {schema}.threads SET run_seq = CASE WHEN run_seq = 0 THEN :now ELSE run_seq + 1 END
+ WHERE thread_key = :thread_key RETURNING run_seq;
+
+-- name: add_run
+INSERT INTO {schema}.runs (thread_key, seq, state, priority, due, deadline, first_checkpoint, checkpoint,
+                           claimed_version, attempt, crashes, inbox, worker, request, accepted_at, ended_at, limit_key,
+                           parent_key, parent_seq, on_parent, queue, graph, thread_id, error, input_digest, input,
+                           options, context, extra)
+VALUES (:thread_key, :seq, :state, :priority, :due, :deadline, 0, 0, 0, 0, 0,
+        (SELECT count(*) FROM {schema}.messages WHERE thread_key = :thread_key AND taken = 0),
+        0, 0, :accepted_at, 0, 0, 0, 0, 0, :queue, :graph, :thread_id, NULL, :input_digest, :input, :options, :context, :extra);
+
+-- name: update_run
+UPDATE {schema}.runs r
+       SET {run_as_changed}
+  FROM (VALUES (:thread_key::bigint, :seq::bigint, :state::smallint, :due::bigint, :inbox::bigint,
+                :checkpoint::bigint, :first_checkpoint::bigint, :ended_at::bigint, :error::text))
+    AS c (thread_key, seq, state, due, inbox, checkpoint, first_checkpoint, ended_at, error)
+ WHERE r.thread_key = c.thread_key AND r.seq = c.seq AND r.state < 4;
+
+-- name: unblock_run
+-- A run of the thread has ended: the next one may begin, unless an earlier one has not ended either.
+UPDATE {schema}.runs SET state = 0
+ WHERE thread_key = :thread_key AND state = 3
+   AND seq = (SELECT min(seq) FROM {schema}.runs WHERE thread_key = :thread_key AND state < 4);
+
+-- name: wake_run
+-- An answer or a message arrived: the unfinished run of the thread that waits becomes ready, and one that is about to
+-- wait sees the counter.
+UPDATE {schema}.runs SET {run_as_woken} WHERE thread_key = :thread_key AND state IN (0, 1, 2);
+
+-- name: find_message
+SELECT seq FROM {schema}.messages WHERE thread_key = :thread_key AND topic = :topic AND key = :key;
+
+-- name: add_message
+INSERT INTO {schema}.messages (thread_key, seq, topic, key, taken, made_at, extra, value)
+VALUES (:thread_key, (SELECT coalesce(max(seq), 0) + 1 FROM {schema}.messages WHERE thread_key = :thread_key), :topic,
+        :key, 0, :made_at, '', :value);
+
+-- name: take_message
+UPDATE {schema}.messages SET taken = :at, value = '' WHERE thread_key = :thread_key AND seq = :seq AND taken = 0;
+
+-- name: find_inbox
+SELECT seq, topic, value FROM {schema}.messages
+ WHERE thread_key = :thread_key AND taken = 0 AND topic = ANY (:topics::text[]) ORDER BY seq;
+
+-- name: ask_run
+UPDATE {schema}.runs SET request = :request WHERE thread_key = :thread_key AND seq = :seq AND state = 1;
+
+-- name: retry_run
+-- A run that an earlier one precedes is blocked again.
+UPDATE {schema}.runs
+   SET state = :state, due = :now, crashes = 0, ended_at = 0, error = NULL, request = 0, deadline = 4611686018427387904
+ WHERE thread_key = :thread_key AND seq = :seq;
+
+-- name: list_runs
+SELECT r.thread_id, r.seq, r.state, r.priority, r.due, r.deadline, r.first_checkpoint, r.checkpoint, r.claimed_version,
+       r.attempt, r.crashes, r.inbox, r.worker, r.request, r.accepted_at, r.ended_at, r.queue, r.graph, r.error,
+       coalesce(w.name, '')
+  FROM {schema}.runs r LEFT JOIN {schema}.workers w ON w.id = r.worker
+ WHERE (:graph::text IS NULL OR r.graph = :graph) AND (:state::smallint IS NULL OR r.state = :state)
+   AND (r.thread_id, r.seq) > (:after::text, :after_seq::bigint)
+ ORDER BY r.thread_id, r.seq LIMIT :limit;
+
+-- name: list_runs_of_thread
+SELECT r.thread_id, r.seq, r.state, r.priority, r.due, r.deadline, r.first_checkpoint, r.checkpoint, r.claimed_version,
+       r.attempt, r.crashes, r.inbox, r.worker, r.request, r.accepted_at, r.ended_at, r.queue, r.graph, r.error,
+       coalesce(w.name, '')
+  FROM {schema}.runs r LEFT JOIN {schema}.workers w ON w.id = r.worker
+ WHERE r.thread_key = :thread_key AND (:graph::text IS NULL OR r.graph = :graph)
+   AND (:state::smallint IS NULL OR r.state = :state) AND (r.thread_id, r.seq) > (:after::text, :after_seq::bigint)
+ ORDER BY r.seq LIMIT :limit;
+
+-- name: count_runs
+SELECT queue, state, count(*), min(due) FILTER (WHERE state IN (0, 2) AND due <= {now}) FROM {schema}.runs
+ WHERE state < 4 OR state = 7 GROUP BY queue, state;
+
+-- name: find_next_due
+-- The microseconds until the next run of these queues is due.
+SELECT min(d.due) - ({now})
+  FROM unnest(:queues::text[]) AS q (queue) CROSS JOIN generate_series(0, 4) AS p (priority)
+ CROSS JOIN LATERAL (
+   SELECT due FROM {schema}.runs
+    WHERE queue = q.queue AND priority = p.priority AND state IN (0, 2) AND due < 4611686018427387904
+    ORDER BY due LIMIT 1) d;
+
+-- name: add_worker
+INSERT INTO {schema}.workers (id, lease_until, boot_id, name, extra)
+VALUES (:worker, {lease_now} + :ttl::bigint, '', :name, '')
+ON CONFLICT (id) DO UPDATE SET lease_until = excluded.lease_until;
+
+-- name: renew_lease
+-- One row for each request to the worker, and one without a thread if there are none. No row: the lease had ended.
+WITH
+  renewed AS (
+    UPDATE {schema}.workers SET lease_until = {lease_now} + :ttl::bigint WHERE id = :worker AND lease_until > {lease_now}
+    RETURNING id)
+SELECT r.thread_id, r.seq, r.request
+  FROM renewed LEFT JOIN {schema}.runs r ON r.worker = renewed.id AND r.state = 1 AND r.request > 0;
+
+-- name: claim_runs
+-- Up to `most` due runs for a worker: their threads get the given epochs. It waits for no lock: a run or a thread that
+-- another transaction has locked is left for the next claim. The worker's row is locked, so that no sweep removes it
+-- before these claims are visible. Runs are locked one by one, until `most` are found, because a limit ends the loop.
+WITH
+  clock AS MATERIALIZED (SELECT {now} AS now),
+  -- The queues with a due run, by priority and by the time of the oldest one.
+  queues AS MATERIALIZED (
+    SELECT p.priority, q.queue
+      FROM clock CROSS JOIN generate_series(0, 4) AS p (priority) CROSS JOIN unnest(:queues::text[]) AS q (queue)
+     CROSS JOIN LATERAL (
+       SELECT due FROM {schema}.runs
+        WHERE queue = q.queue AND priority = p.priority AND state IN (0, 2) AND due <= clock.now
+        ORDER BY due LIMIT 1) d
+     ORDER BY p.priority, d.due),
+  living AS MATERIALIZED (
+    SELECT clock.now FROM clock CROSS JOIN {schema}.workers w
+     WHERE w.id = :worker AND w.lease_until > {lease_now} AND EXISTS (SELECT FROM queues) FOR KEY SHARE OF w SKIP LOCKED),
+  picked AS MATERIALIZED (
+    SELECT d.thread_key, d.seq FROM living CROSS JOIN queues q CROSS JOIN LATERAL (
+       SELECT r.thread_key, r.seq FROM {schema}.runs r
+        WHERE r.queue = q.queue AND r.priority = q.priority AND r.state IN (0, 2) AND r.due <= living.now
+          -- OFFSET 0 keeps this a look at the primary key for each run.
+          AND NOT EXISTS (SELECT FROM {schema}.runs e
+                           WHERE e.thread_key = r.thread_key AND e.seq < r.seq AND e.state < 4 OFFSET 0)
+        ORDER BY r.due LIMIT 1000 FOR NO KEY UPDATE OF r SKIP LOCKED) d
+     LIMIT :most),
+  free AS MATERIALIZED (
+    SELECT thread_key FROM {schema}.threads
+     WHERE thread_key = ANY (ARRAY (SELECT thread_key FROM picked)) FOR NO KEY UPDATE SKIP LOCKED),
+  fenced AS (
+    UPDATE {schema}.threads t SET epoch = f.epoch
+      FROM (SELECT thread_key, (:epochs::bigint[])[row_number() OVER ()] AS epoch FROM free) f
+     WHERE t.thread_key = f.thread_key RETURNING t.thread_key, t.epoch, t.version),
+  claimed AS (
+    UPDATE {schema}.runs r
+       SET state = 1, worker = :worker, attempt = r.attempt + 1, claimed_version = f.version
+      FROM picked p JOIN fenced f USING (thread_key)
+     WHERE r.thread_key = p.thread_key AND r.seq = p.seq
+    RETURNING r.thread_id, r.seq, r.graph, r.input, r.options, r.context, r.first_checkpoint, r.checkpoint, r.deadline,
+              r.attempt, r.crashes, r.inbox, r.request, f.epoch, f.version, r.priority, r.due)
+SELECT thread_id, seq, graph, input, options, context, first_checkpoint, checkpoint, deadline, attempt, crashes, inbox,
+       request, epoch, version, now
+  FROM claimed CROSS JOIN clock ORDER BY priority, due;
+
+-- name: find_claims
+-- The runs that the worker claimed with these epochs.
+SELECT r.thread_id, r.seq, r.graph, r.input, r.options, r.context, r.first_checkpoint, r.checkpoint, r.deadline,
+       r.attempt, r.crashes, r.inbox, r.request, t.epoch, t.version, {now}
+  FROM {schema}.runs r JOIN {schema}.threads t USING (thread_key)
+ WHERE r.worker = :worker AND r.state = 1 AND t.epoch = ANY (:epochs::bigint[]) ORDER BY r.priority, r.due;
+
+-- name: lock_worker
+-- Waits for the claims of the worker that are under way.
+SELECT id FROM {schema}.workers WHERE id = :worker FOR UPDATE;
+
+-- name: release_runs
+-- One row for each released run.
+WITH
+  locked AS MATERIALIZED (
+    SELECT thread_key FROM {schema}.threads
+     WHERE thread_key = ANY (ARRAY (SELECT thread_key FROM {schema}.runs WHERE worker = :worker AND state = 1))
+     ORDER BY thread_key FOR NO KEY UPDATE)
+UPDATE {schema}.runs r SET state = 0, worker = 0, due = {now}
+ WHERE r.worker = :worker AND r.state = 1 AND (SELECT count(*) FROM locked) >= 0 RETURNING r.seq;
+
+-- name: remove_worker
+DELETE FROM {schema}.workers WHERE id = :worker;
+
+-- name: count_workers
+SELECT count(*) FROM {schema}.workers WHERE lease_until > {lease_now};
+
+-- name: has_dead_workers
+SELECT 1 FROM {schema}.workers WHERE lease_until <= {lease_now} LIMIT 1;
+
+-- name: lock_dead_workers
+SELECT id FROM {schema}.workers WHERE lease_until <= {lease_now} ORDER BY id FOR UPDATE SKIP LOCKED;
+
+-- name: lock_threads_of_workers
+SELECT thread_key FROM {schema}.threads
+ WHERE thread_key = ANY (ARRAY (SELECT thread_key FROM {schema}.runs WHERE worker = ANY (:workers::bigint[]) AND state = 1))
+ ORDER BY thread_key FOR NO KEY UPDATE;
+
+-- name: find_runs_of_workers
+SELECT r.thread_key, r.seq, r.crashes, r.claimed_version, t.version, t.next
+  FROM {schema}.runs r JOIN {schema}.threads t USING (thread_key)
+ WHERE r.worker = ANY (:workers::bigint[]) AND r.state = 1;
+
+-- name: free_runs
+UPDATE {schema}.runs r
+   SET state = f.state, worker = 0, crashes = f.crashes, due = f.due, ended_at = f.ended_at,
+       error = coalesce(f.error, r.error)
+  FROM unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::smallint[], $5::bigint[], $6::bigint[], $7::text[])
+    AS f (thread_key, seq, state, crashes, due, ended_at, error)
+ WHERE r.thread_key = f.thread_key AND r.seq = f.seq;
+
+-- name: remove_workers
+DELETE FROM {schema}.workers WHERE id = ANY (:workers::bigint[]);

@@ -1,0 +1,106 @@
+"""Executing a run that a worker has claimed, and recording an answer for one."""
+
+import msgspec
+
+from durable_graph._engine.due import awaited, timed_out, topics_of
+from durable_graph._runtime.commit.busy import only_run
+from durable_graph._runtime.commit.thread import Opened
+from durable_graph._runtime.entry.command import record_answers
+from durable_graph._runtime.entry.start import StoredCall, check_not_cancelled, execute
+from durable_graph._runtime.events.sink import EventSink, NullSink
+from durable_graph._runtime.request import log
+from durable_graph._runtime.request.output import Ended
+from durable_graph._runtime.request.run import Request
+from durable_graph._runtime.task.plan import StepPlan
+from durable_graph.caching import Cache
+from durable_graph.checkpointing import Checkpointer
+from durable_graph.checkpointing.run_store import KeepsRuns
+from durable_graph.errors import CheckpointConflictError, InterruptAnsweredError, NothingToResumeError
+from durable_graph.graph import Command
+from durable_graph.records import checkpoint_id
+
+
+async def execute_claimed(
+    plan: StepPlan, saver: Checkpointer, request: Request, sink: EventSink, cache: Cache | None, epoch: int
+) -> Ended:
+    """Execute the run `request.owned` of the request's thread, which a claim gave this epoch.
+
+    Raises as `run_in_turn` does, and `CheckpointConflictError` if another claim has followed.
+    """
+    thread_id = request.thread_id or ""
+    call = StoredCall(plan, saver, request, thread_id, sink, cache)
+    # A run may be claimed again just before the execution that suspended it has left its thread.
+    async with only_run(saver, thread_id, "wait"):
+        opened = await call.opened()
+        if opened.thread.epoch != epoch:
+            at = opened.thread
+            raise CheckpointConflictError(
+                thread_id, expected=at.version, found=at.version, checkpoint_id=checkpoint_id(at.head)
+            )
+        opened = await _with_messages(call, await _with_defaults(call, opened))
+        run, store = call.on(opened)
+        return await execute(run, store, opened)
+
+
+async def _with_defaults(call: StoredCall, opened: Opened) -> Opened:
+    """The thread, once the default answers are recorded of the interrupts whose time is over.
+
+    They are recorded as every answer is, so that of a person and the clock only one answers.
+    """
+    while opened.restored is not None:
+        answers = timed_out(opened.restored.recorded, call.now())
+        if not answers:
+            break
+        run, store = call.on(opened)
+        restored = opened.restored
+        try:
+            await record_answers(run, store, restored.state, restored.recorded, Command(resume=answers))
+        except InterruptAnsweredError:
+            log.answered_in_time(call.thread_id)
+        opened = await call.opened()
+    return opened
+
+
+async def _with_messages(call: StoredCall, opened: Opened) -> Opened:
+    """The thread, once the messages are recorded and taken that its tasks wait for: one save for all of them."""
+    owned, saver = call.request.owned, call.saver
+    if opened.restored is None or owned is None or not isinstance(saver, KeepsRuns):
+        return opened
+    restored = opened.restored
+    asks = awaited(restored.recorded.values())
+    if not asks:
+        return opened
+    owned.read_topics = topics_of(restored.recorded.values())
+    waiting = await saver.runs.inbox(call.thread_id, owned.read_topics)
+    answers, taken = {}, []
+    for ask in asks:
+        message = next((each for each in waiting if each.topic == ask.interrupt.topic), None)
+        if message is not None:
+            waiting.remove(message)
+            taken.append(message.seq)
+            answers[ask.interrupt.id] = call.topology.argument.decode(message.value)
+    owned.read_topics -= {message.topic for message in waiting}
+    if not answers:
+        return opened
+    run, store = call.on(opened)
+    store.writer.sender.taken = tuple(taken)
+    await record_answers(run, store, restored.state, restored.recorded, Command(resume=answers))
+    return await call.opened()
+
+
+async def answer_claimed(plan: StepPlan, saver: Checkpointer, request: Request) -> tuple[str, ...]:
+    """Record the answers of the request's `Command` for the thread's unfinished run, and wake it. Returns the ids of
+    their interrupts.
+
+    A worker executes the run, or will; this call executes nothing. Raises as a `Command` does.
+    """
+    thread_id = request.thread_id or ""
+    call = StoredCall(plan, saver, msgspec.structs.replace(request, owned=None), thread_id, NullSink(), None)
+    opened = await call.opened()
+    restored, given = opened.restored, request.input
+    if restored is None or not isinstance(given, Command):
+        raise NothingToResumeError(thread_id, "it has no checkpoint")
+    check_not_cancelled(request, opened.thread)
+    run, store = call.on(opened)
+    store.writer.sender.wakes_run = True
+    return await record_answers(run, store, restored.state, restored.recorded, given)

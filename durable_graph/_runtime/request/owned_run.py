@@ -1,0 +1,79 @@
+"""The run that a worker executes, as the commits and saves of its execution change it."""
+
+import time
+from dataclasses import dataclass, field
+
+import msgspec
+
+from durable_graph.records import CommitUnit, Status, WritesBatch
+from durable_graph.run_records import NEVER, RunState, RunUpdate
+
+_STATES: dict[Status, RunState] = {
+    "done": RunState.DONE,
+    "interrupted": RunState.WAITING,
+    "cancelled": RunState.CANCELLED,
+    "failed": RunState.FAILED,
+}
+"""The state of a run whose thread takes this status. With any other status, the run continues."""
+
+
+@dataclass(slots=True)
+class OwnedRun:
+    """A run that this process has claimed. `state` is the state that its last commit or save recorded.
+
+    Commits and saves of the outermost graph carry the run's change of state, so that thread and run change in one
+    transaction; in between, a commit costs nothing for the run.
+
+    `has_input` says that the run's row still holds its input, which the first commit replaces by a checkpoint. `seen`
+    is the counter of the run's messages at the claim, and `inbox` the one that the next suspension compares;
+    `read_topics` are the topics whose messages were all taken since the claim. `claimed_at` is the store's time of the
+    claim, and `due` the time at which the run goes on if it suspends now.
+    """
+
+    seq: int
+    has_input: bool
+    inbox: int = 0
+    seen: int = 0
+    read_topics: frozenset[str] = frozenset()
+    claimed_at: int = 0
+    due: int = NEVER
+    state: RunState = RunState.RUNNING
+    _began: float = field(default_factory=time.monotonic)
+
+    def suspends(self, due: int, topics: frozenset[str]) -> None:
+        """The run is about to wait until `due` (0: for no time) and for messages of these topics.
+
+        A message of a topic that was not read since the claim may be in the inbox already: then the run is ready again.
+        """
+        self.due = due or NEVER
+        self.inbox = self.seen if topics <= self.read_topics else 0
+
+    def now(self) -> int:
+        """The store's time, counted from the claim: microseconds since 1970."""
+        return self.claimed_at + round((time.monotonic() - self._began) * 1_000_000)
+
+    def with_commit(self, unit: CommitUnit) -> CommitUnit:
+        """The unit, with the change of the run that belongs to it."""
+        roots = [new.row.no for new in unit.checkpoints if not new.row.ns]
+        if not roots:
+            return unit
+        state = _STATES.get(unit.status, RunState.RUNNING)
+        if state is RunState.RUNNING and not self.has_input:
+            return unit
+        first = roots[0] if self.has_input else 0
+        update = RunUpdate(self.seq, state, checkpoint=roots[-1], first_checkpoint=first, inbox=self.inbox)
+        return msgspec.structs.replace(unit, run=update)
+
+    def with_save(self, batch: WritesBatch) -> WritesBatch:
+        """The batch, with the change of the run that belongs to its status."""
+        state = None if batch.status is None else _STATES.get(batch.status)
+        if state is None:
+            return batch
+        update = RunUpdate(self.seq, state, due=self.due, inbox=self.inbox, error=batch.error)
+        return msgspec.structs.replace(batch, run=update)
+
+    def recorded(self, update: RunUpdate | None) -> None:
+        """This change is durable."""
+        if update is not None:
+            self.state = update.state
+            self.has_input = self.has_input and not update.first_checkpoint

@@ -1,0 +1,56 @@
+"""Runs that outlive their process: unknown ones, ones without a result, and stores that keep none."""
+
+from typing import Literal, Self
+
+from durable_graph.errors.tree import DurableGraphError, bounded
+
+
+class UnknownRunError(DurableGraphError, LookupError):
+    """There is no such run: the id is of another store, or the run and its thread were deleted."""
+
+    def __init__(self, run_id: str) -> None:
+        self.run_id = run_id
+        super().__init__(f"there is no run {run_id!r} in this store; check the id, or whether its thread was deleted")
+
+    @classmethod
+    def of_thread(cls, thread_id: str) -> Self:
+        """The error for a thread without a run that could be answered."""
+        error = cls("")
+        text = f"thread {thread_id!r} has no unfinished run; start one, or call ainvoke on the thread"
+        error.args = (bounded(text),)
+        return error
+
+
+class RunFailedError(DurableGraphError):
+    """A run has ended without a result.
+
+    `kind` is "failed" if a node or the run raised an error; "cancelled"; "deadline" if its deadline passed;
+    "quarantined" if too many processes ended while they executed it. `error` is the text of the error or the reason.
+    The results of finished tasks are kept.
+    """
+
+    def __init__(
+        self, run_id: str, thread_id: str, kind: Literal["failed", "cancelled", "deadline", "quarantined"], error: str
+    ) -> None:
+        self.run_id = run_id
+        self.thread_id = thread_id
+        self.kind: Literal["failed", "cancelled", "deadline", "quarantined"] = kind
+        self.error = error
+        what = {"deadline": "reached its deadline", "quarantined": "is quarantined"}.get(kind, f"has {kind}")
+        if kind == "cancelled":
+            what = "was cancelled"
+        super().__init__(
+            f"run {run_id!r} of thread {thread_id!r} {what}: {error}; correct the cause, then app.retry({run_id!r})"
+        )
+
+
+class MissingPowerError(DurableGraphError):
+    """The saver cannot do this: it lacks a power that other savers have. `power` names it."""
+
+    def __init__(self, saver: object, power: str) -> None:
+        self.saver = type(saver).__name__
+        self.power = power
+        super().__init__(
+            f"{self.saver} has no power {power!r}, which this call needs; "
+            f"use SqliteSaver, PostgresSaver or MemorySaver, or give the saver that attribute"
+        )

@@ -1,0 +1,374 @@
+"""`App`: the graphs of a program by name, and the store in which their runs outlive every process."""
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, Unpack
+from uuid import uuid4
+
+import msgspec
+
+from durable_graph._runtime.entry.options import (
+    Config,
+    ThreadId,
+    call_config,
+    read_thread_place,
+)
+from durable_graph._runtime.request.identifiers import read_key, read_topic
+from durable_graph._runtime.task.writes import encode_anything
+from durable_graph.app.compiled import CompiledGraph
+from durable_graph.checkpointing import Checkpointer, open_checkpointer
+from durable_graph.checkpointing.columns import key_of
+from durable_graph.checkpointing.digests import origin_of
+from durable_graph.checkpointing.rules import check_limit, drawn_incarnation
+from durable_graph.checkpointing.run_ids import parts_of, run_id
+from durable_graph.checkpointing.run_store import KeepsRuns, RunStore
+from durable_graph.errors import (
+    InvalidOptionError,
+    KeyReusedError,
+    MissingPowerError,
+    RunFailedError,
+    ThreadBusyError,
+    ThreadCancelledError,
+    ThreadFinishedError,
+    UnknownNameError,
+    UnknownRunError,
+    UnknownThreadError,
+    WrongGraphError,
+)
+from durable_graph.graph import Command
+from durable_graph.graph.durations import Duration, microseconds
+from durable_graph.run_records import NewMessage, NewRun, QueueStats, RunRow, RunState, Sent
+from durable_graph.runs.claimed_request import (
+    StartOptions,
+    check_start,
+    digest_of_input,
+    encoded_input,
+    encoded_options,
+)
+from durable_graph.runs.handle import STATES, RunHandle, RunStatus, StateName, status_of
+from durable_graph.runs.signals import Changes
+from durable_graph.runs.worker import DEFAULT_MAX_CRASHES, DEFAULT_TTL, Worker
+
+Priority = Literal["first", "high", "normal", "low", "last"]
+PRIORITIES: dict[Priority, int] = {"first": 0, "high": 1, "normal": 2, "low": 3, "last": 4}
+
+Graph = CompiledGraph[Any, Any, Any, Any]
+
+
+class AppStats(msgspec.Struct, frozen=True):
+    """The runs of a store by queue, and the number of workers whose lease has not ended."""
+
+    queues: list[QueueStats]
+    workers: int
+
+
+class App:
+    """Graphs by name, and a store that keeps their runs: `App({"order": order_graph}, store="sqlite:///runs.db")`.
+
+    A run that `start` has accepted is executed by a worker of any process, and taken over by another one if that
+    process ends. Every method may be called in any process that has the same store. The store is a URL or a saver; it
+    opens on first use, and `async with app` or `aclose` closes it, unless it was given as a saver.
+    """
+
+    def __init__(
+        self,
+        graphs: Mapping[str, Graph],
+        store: str | Checkpointer,
+        *,
+        context: Mapping[str, Callable[[], Any]] | None = None,
+    ) -> None:
+        """`context` has, for each graph with a `context_schema`, a function that makes its context on the worker, once
+        for each execution: a context is not stored.
+
+        Raises `InvalidOptionError` for a graph with another name or another saver, and `MissingPowerError`.
+        """
+        self._owns_saver = isinstance(store, str)
+        saver = open_checkpointer(store) if isinstance(store, str) else store
+        if not isinstance(saver, KeepsRuns):
+            raise MissingPowerError(saver, "runs")
+        self._saver: Checkpointer = saver
+        self._runs: RunStore = saver.runs
+        self._changes = Changes()
+        if not isinstance(graphs, Mapping) or not graphs:
+            raise InvalidOptionError("graphs", graphs, allowed="a dict of compiled graphs by name")
+        self._graphs = {name: self._bound(name, graph) for name, graph in graphs.items()}
+        self._contexts = dict(context or {})
+        for name in self._contexts:
+            self.graph(name)
+
+    def _bound(self, name: str, graph: Graph) -> Graph:
+        if not isinstance(graph, CompiledGraph):
+            raise InvalidOptionError(f"graphs[{name!r}]", graph, allowed="a compiled graph")
+        own = graph.topology.graph_name
+        if own not in (None, name):
+            raise InvalidOptionError(
+                f"graphs[{name!r}]", own, allowed=f"a graph with the name {name!r}, or without a name"
+            )
+        if graph.checkpointer not in (None, self._saver):
+            what = type(graph.checkpointer).__name__
+            raise InvalidOptionError(f"graphs[{name!r}]", what, allowed="a graph without a checkpointer of its own")
+        return graph.with_store(self._saver, name)
+
+    # Runs
+
+    async def start(
+        self,
+        graph: str,
+        input: Any,  # noqa: A002  # LangGraph's name
+        config: Config | None = None,
+        *,
+        key: str | None = None,
+        thread_id: ThreadId | None = None,
+        delay: Duration | None = None,
+        deadline: Duration | None = None,
+        priority: Priority = "normal",
+        if_busy: Literal["wait", "reject"] = "wait",
+        **options: Unpack[StartOptions],
+    ) -> RunHandle:
+        """Accept a run: recorded when this returns, and executed by a worker of any process.
+
+        `input`, `config` and the options are as for `ainvoke`, and stored with the run. With a `key` the run is started
+        once: a repetition with the same input returns the same run (`handle.is_new` is False), in any process; without
+        a `thread_id` its thread is `run-<key>`. Without both, the thread has a random id. `delay` is the time until it
+        is due, `deadline` the time from then on within which it has to end; both are seconds or a `timedelta`.
+        `priority` is "first", "high", "normal", "low" or "last". `if_busy`: while an earlier run of the thread has not
+        ended, the new run waits for its end ("wait"), or is refused ("reject").
+
+        Raises `UnknownNameError` for an unknown graph, `KeyReusedError`, `ThreadBusyError`, `WrongGraphError`, and the
+        errors of an invalid input or option; then nothing was accepted.
+        """
+        bound = self.graph(graph)
+        topology, most = bound.topology, self._saver.max_value_bytes
+        if topology.context is not None and graph not in self._contexts:
+            allowed = f"a function that makes the context of {graph!r}, in App(..., context={{{graph!r}: ...}})"
+            raise InvalidOptionError("context", None, allowed=allowed)
+        merged = call_config(bound.setup.config, config, options)
+        thread = self._thread(merged, thread_id, None if key is None else read_key(key))
+        check_start(bound, input, merged, options, thread)
+        if priority not in PRIORITIES:
+            raise InvalidOptionError("priority", priority, allowed=", ".join(map(repr, PRIORITIES)))
+        if if_busy not in ("wait", "reject"):
+            raise InvalidOptionError("if_busy", if_busy, allowed="'wait' or 'reject'")
+        incarnation = drawn_incarnation()
+        run = NewRun(
+            thread=thread,
+            graph=graph,
+            queue=graph,
+            input=encoded_input(topology, input, most),
+            input_digest=b"" if key is None else digest_of_input(topology, input, key),
+            options=encoded_options(topology, merged, options, most),
+            incarnation=incarnation,
+            origin=origin_of(thread, incarnation),
+            epoch=drawn_incarnation(),
+            token=os.urandom(16),
+            formerly=topology.formerly,
+            key=key,
+            priority=PRIORITIES[priority],
+            delay=microseconds("delay", delay),
+            time_limit=microseconds("deadline", deadline, least=0.001),
+            waits_if_busy=if_busy == "wait",
+        )
+        return await self._accepted(run)
+
+    async def _accepted(self, run: NewRun) -> RunHandle:
+        accepted = await self._runs.accept(run)
+        if accepted.stored_graph is not None:
+            raise WrongGraphError(run.thread, stored=accepted.stored_graph, called=run.graph)
+        if accepted.busy_seq:
+            raise ThreadBusyError.of_run(run.thread, run_id(key_of(run.thread), accepted.busy_seq))
+        if not accepted.is_new and run.key is not None and accepted.input_digest != run.input_digest:
+            raise KeyReusedError.of_run(run.thread, run.key, stored=accepted.input_digest, given=run.input_digest)
+        self._changes.is_ready()
+        return RunHandle(self, run.thread, accepted.seq, is_new=accepted.is_new)
+
+    def _thread(self, config: Config | None, thread_id: ThreadId | None, key: str | None) -> str:
+        given = (config or {}).get("configurable", {}).get("thread_id") if thread_id is None else thread_id
+        if given is None:
+            return f"run-{key}" if key is not None else str(uuid4())
+        return read_thread_place(config, thread_id, None).thread_id
+
+    async def run(
+        self,
+        graph: str,
+        input: Any,  # noqa: A002  # LangGraph's name
+        config: Config | None = None,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109  # a time limit is what callers ask for
+        **options: Any,
+    ) -> Any:
+        """`start`, and the run's output: `ainvoke` for services. If this process ends, another worker goes on.
+
+        Without a worker of this `App` in this process, one executes runs for as long as this call waits.
+        """
+        if self._changes.workers:
+            return await (await self.start(graph, input, config, **options)).result(timeout)
+        async with self.worker(concurrency=1):
+            return await (await self.start(graph, input, config, **options)).result(timeout)
+
+    async def find(self, run_id: str) -> RunHandle:
+        """The run with this id, started by any process. Raises `UnknownRunError`."""
+        row = await self._row(run_id)
+        return RunHandle(self, row.thread, row.seq, is_new=False)
+
+    async def runs(
+        self,
+        *,
+        graph: str | None = None,
+        state: StateName | None = None,
+        thread_id: ThreadId | None = None,
+        limit: int = 100,
+        after: RunStatus | None = None,
+    ) -> list[RunStatus]:
+        """Runs in the order of their threads' ids; `after` is the last one of the page before.
+
+        Raises `UnknownNameError` for an unknown graph and `InvalidOptionError` for an unknown state.
+        """
+        check_limit(limit)
+        if graph is not None:
+            self.graph(graph)
+        if state is not None and state not in STATES:
+            raise InvalidOptionError("state", state, allowed=", ".join(map(repr, STATES)))
+        thread = None if thread_id is None else read_thread_place(None, thread_id, None).thread_id
+        found = await self._runs.list_runs(
+            graph=graph,
+            state=None if state is None else STATES[state],
+            thread=thread,
+            limit=limit,
+            after=None if after is None else (after.thread_id, parts_of(after.run_id)[1]),
+        )
+        return [status_of(row) for row in found]
+
+    async def cancel(self, run_id: str, reason: str = "cancelled by a caller") -> RunStatus:
+        """Cancel a run: recorded when this returns. See `RunHandle.cancel`. Raises `UnknownRunError`."""
+        row = await self._row(run_id)
+        if await self._runs.cancel_run(row.thread, row.seq, reason) is RunState.CANCELLED:
+            self._changes.has_changed(row.thread, row.seq)
+        return status_of(await self._row(run_id))
+
+    async def retry(self, run_id: str) -> RunHandle:
+        """Make a failed, cancelled or quarantined run ready again: it goes on where it stopped.
+
+        Raises `UnknownRunError`, and `RunFailedError` for a run that cannot be retried, because new input followed it
+        in its thread. A run that has not ended stays as it is.
+        """
+        row = await self._row(run_id)
+        state = await self._runs.retry_run(row.thread, row.seq)
+        if state is None:
+            raise UnknownRunError(run_id)
+        if state.is_ended and state is not RunState.DONE:
+            why = "a later run of its thread has followed it, so it cannot be retried"
+            raise RunFailedError(run_id, row.thread, "failed", why)
+        self._changes.is_ready()
+        return RunHandle(self, row.thread, row.seq, is_new=False)
+
+    async def answer(self, thread_id: ThreadId, value: Any, *, interrupt_id: str | None = None) -> tuple[str, ...]:
+        """Answer an interrupt of the thread's unfinished run: recorded when this returns, also while sibling branches
+        run. A worker goes on with the run. Returns the ids of the answered interrupts.
+
+        Without an `interrupt_id`, `value` is as in `Command(resume=value)`.
+
+        Raises `UnknownRunError` for a thread without an unfinished run, and the errors of a `Command`:
+        `InterruptAnsweredError` with the first answer, `UnknownInterruptError`, `AmbiguousResumeError`.
+        """
+        thread = read_thread_place(None, thread_id, None).thread_id
+        row = await self._runs.find_unfinished(thread)
+        if row is None:
+            raise UnknownRunError.of_thread(thread)
+        command: Command[Any] = Command(resume=value if interrupt_id is None else {interrupt_id: value})
+        answered = await self.graph(row.graph).answer_claimed(thread, command)
+        self._changes.is_ready()
+        return answered
+
+    async def signal(self, thread_id: ThreadId, topic: str, value: Any, *, key: str | None = None) -> bool:
+        """Send a message to the thread's unfinished run: recorded when this returns, whatever the run does meanwhile.
+
+        `await receive(topic)` in a node returns it, in the order of arrival; until then it stays in the inbox. With a
+        `key` a message of the topic is sent once: a repetition does nothing and returns False. The key stays known as
+        long as the thread.
+
+        Raises `UnknownThreadError`, `ThreadFinishedError`, `ThreadCancelledError` for a thread without an unfinished
+        run, `InvalidOptionError` for a topic or a key that is no text of 1 to 255 bytes, and `UnstorableValueError`.
+        """
+        thread = read_thread_place(None, thread_id, None).thread_id
+        row = await self._runs.find_unfinished(thread)
+        topology = next(iter(self._graphs.values())).topology if row is None else self.graph(row.graph).topology
+        data = encode_anything(topology, value, "the value of a signal", self._saver.max_value_bytes) or b""
+        name = os.urandom(16).hex() if key is None else read_key(key)
+        sent = await self._runs.send(NewMessage(thread, read_topic(topic), name, data))
+        match sent:
+            case Sent.NO_THREAD:
+                raise UnknownThreadError(thread)
+            case Sent.NO_RUN:
+                raise ThreadFinishedError(thread)
+            case Sent.CANCELLED:
+                raise ThreadCancelledError(thread)
+        self._changes.is_ready()
+        return sent is Sent.NEW
+
+    def graph(self, name: str) -> Graph:
+        """The graph of this name, bound to the store: for state and history. Raises `UnknownNameError`."""
+        if name not in self._graphs:
+            raise UnknownNameError.of_graph(name, known=self._graphs)
+        return self._graphs[name]
+
+    def worker(
+        self,
+        *,
+        concurrency: int = 100,
+        lease: float = DEFAULT_TTL,
+        grace: float = 10.0,
+        max_crashes: int = DEFAULT_MAX_CRASHES,
+    ) -> Worker:
+        """A worker for the graphs of this app. See `Worker`."""
+        return Worker(
+            self._graphs,
+            self._contexts,
+            self._saver,
+            self._runs,
+            self._changes,
+            concurrency=concurrency,
+            lease=lease,
+            grace=grace,
+            max_crashes=max_crashes,
+        )
+
+    async def stats(self) -> AppStats:
+        """The numbers of runs by queue, and the number of workers."""
+        return AppStats(await self._runs.queue_stats(), await self._runs.count_workers())
+
+    async def aclose(self) -> None:
+        """Close the store, if this app opened it. Calling it again does nothing."""
+        if self._owns_saver:
+            await self._saver.aclose()
+
+    async def __aenter__(self) -> "App":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    # For handles and tests
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the graphs."""
+        return list(self._graphs)
+
+    @property
+    def store(self) -> RunStore:
+        """The store of the runs."""
+        return self._runs
+
+    async def output_of(self, row: RunRow) -> Any:
+        """The output of a run that is done."""
+        return await self.graph(row.graph).output_at(row.thread, row.checkpoint)
+
+    def change_of(self, thread: str, seq: int) -> Any:
+        """A future that is set when this process has changed the run."""
+        return self._changes.change_of(thread, seq)
+
+    async def _row(self, id_: str) -> RunRow:
+        row = await self._runs.find_run(*parts_of(id_))
+        if row is None:
+            raise UnknownRunError(id_)
+        return row

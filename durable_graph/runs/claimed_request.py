@@ -1,0 +1,109 @@
+"""The input and the options of a run as its row holds them, and the call that a worker makes of them."""
+
+from typing import Any, TypedDict, cast
+
+import msgspec
+
+from durable_graph._engine.digesting import digest_of
+from durable_graph._engine.state import initial_state
+from durable_graph._runtime.entry.options import Breakpoints, Config, RunOptions, merged_config, read_run
+from durable_graph._runtime.request.owned_run import OwnedRun
+from durable_graph._runtime.request.run import Durability, IfUnfinished, Request, RunControl
+from durable_graph._runtime.task.writes import encode_anything, input_writes
+from durable_graph.app.compiled import CompiledGraph
+from durable_graph.errors import InvalidOptionError, UnknownOptionError
+from durable_graph.graph import Command, Topology
+from durable_graph.run_records import Claim
+
+
+class StartOptions(TypedDict, total=False):
+    """The keyword arguments of `App.start` that it stores with the run. They are as for `ainvoke`."""
+
+    durability: Durability | None
+    recursion_limit: int | None
+    max_concurrency: int | None
+    if_unfinished: IfUnfinished
+    interrupt_before: Breakpoints | None
+    interrupt_after: Breakpoints | None
+    debug: bool
+
+
+_OPTIONS = frozenset(StartOptions.__annotations__)
+_CONFIG = ("recursion_limit", "max_concurrency", "metadata", "tags", "run_name")
+
+Graph = CompiledGraph[Any, Any, Any, Any]
+
+
+class StoredInput(msgspec.Struct, frozen=True):
+    """The input of a run, with its config and its options."""
+
+    input: Any
+    config: dict[str, Any]
+    options: StartOptions
+
+    @classmethod
+    def of(cls, graph: Graph, claim: Claim) -> "StoredInput":
+        """As it was accepted. The input is None once it has become a checkpoint: the run resumes from there.
+
+        Raises `DecodeError` for an input that this version of the graph cannot read.
+        """
+        decode = graph.topology.argument.decode
+        settings = decode(claim.options)
+        given = None if claim.first_checkpoint else decode(claim.input)
+        return cls(given, settings["config"], settings["options"])
+
+
+def request_of(graph: Graph, stored: StoredInput, claim: Claim, owned: OwnedRun, control: RunControl) -> Request:
+    """The call that executes the run."""
+    setup = graph.setup
+    config = merged_config(setup.config, stored.config)
+    request = _request(graph, stored.input, config, stored.options, RunOptions(thread_id=claim.thread, control=control))
+    return msgspec.structs.replace(request, owned=owned, step_timeout=setup.step_timeout)
+
+
+def check_start(graph: Graph, given: object, config: Config | None, options: StartOptions, thread: str) -> None:
+    """Raises as `ainvoke` does for options and a config that cannot be, and `UnknownOptionError`."""
+    UnknownOptionError.check("app.start", options, known=_OPTIONS)
+    _request(graph, given, config, options, RunOptions(thread_id=thread))
+
+
+def _request(graph: Graph, given: object, config: Config | None, options: StartOptions, whole: RunOptions) -> Request:
+    setup = graph.setup
+    whole.update(cast("RunOptions", options))
+    nodes = setup.plan.topology.nodes
+    return read_run(config, whole, input=given, has_checkpointer=True, nodes=nodes, defaults=setup.defaults)
+
+
+def encoded_input(topology: Topology, given: object, max_value_bytes: int) -> bytes:
+    """The input, checked as `ainvoke` would. Raises `InvalidInputError`, `UnstorableValueError` and others."""
+    if isinstance(given, Command) or given is None:
+        option = "input"
+        raise InvalidOptionError(
+            option, given, allowed="the input of a new run; app.answer answers a run, and app.retry resumes one"
+        )
+    input_writes(topology, given, initial_state(topology).values, max_value_bytes)
+    return encode_anything(topology, given, "the input", max_value_bytes) or b""
+
+
+def encoded_options(topology: Topology, config: Config | None, options: StartOptions, max_value_bytes: int) -> bytes:
+    """The options that a worker needs. Raises `UnstorableValueError` for one that cannot be stored."""
+    given = dict(config or {})
+    own = {key: value for key, value in given.get("configurable", {}).items() if key != "thread_id"}
+    kept: dict[str, Any] = {key: given[key] for key in _CONFIG if key in given}
+    settings = {
+        "config": {**kept, **({"configurable": own} if own else {})},
+        "options": {key: value for key, value in options.items() if value is not None},
+    }
+    return encode_anything(topology, settings, "an option of the run", max_value_bytes) or b""
+
+
+def digest_of_input(topology: Topology, given: object, key: str) -> bytes:
+    """The digest of the graph's name and the input, by which a repeated request is known.
+
+    Raises `InvalidOptionError` for an input with a part that cannot be read: another one would look the same.
+    """
+    found = digest_of(topology.argument.encode, topology.graph_name or "", type(given).__name__, given)
+    if found.opaque:
+        kind = type(found.opaque[0]).__qualname__
+        raise InvalidOptionError("key", key, allowed=f"left out for this input, whose {kind} cannot be compared")
+    return found.digest

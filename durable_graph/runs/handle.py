@@ -1,0 +1,171 @@
+"""A run as its callers see it, from any process."""
+
+import asyncio
+from datetime import datetime
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from durable_graph.checkpointing.columns import key_of
+from durable_graph.checkpointing.run_ids import run_id
+from durable_graph.checkpointing.run_store import RunStore
+from durable_graph.errors import RunFailedError, UnknownRunError
+from durable_graph.run_records import RunRow, RunState
+from durable_graph.runs.times import moment
+
+StateName = Literal["ready", "running", "waiting", "blocked", "done", "failed", "cancelled", "quarantined"]
+
+_NAMES: dict[RunState, StateName] = {
+    RunState.READY: "ready",
+    RunState.RUNNING: "running",
+    RunState.WAITING: "waiting",
+    RunState.BLOCKED: "blocked",
+    RunState.DONE: "done",
+    RunState.FAILED: "failed",
+    RunState.CANCELLED: "cancelled",
+    RunState.QUARANTINED: "quarantined",
+}
+STATES: dict[StateName, RunState] = {name: state for state, name in _NAMES.items()}
+
+DEADLINE_PASSED = "its deadline has passed"
+
+_FIRST_LOOK, _LONGEST_LOOK = 0.02, 1.0
+"""Seconds between two looks at a run that another process executes."""
+
+
+class RunStatus(msgspec.Struct, frozen=True):
+    """A run as its row says. Times are aware datetimes in UTC.
+
+    `state`: "ready", "running", "waiting" (for an answer, or until `due`), "blocked" (an earlier run of its thread has
+    not ended), "done", "failed", "cancelled", or "quarantined" (too many processes ended while they executed it).
+    `attempt` counts how often a worker took the run up, `crashes` how many of these workers in a row ended without
+    progress. `worker` names the worker that executes it: its host and process id.
+    """
+
+    run_id: str
+    thread_id: str
+    graph: str
+    state: StateName
+    queue: str
+    priority: int
+    due: datetime | None
+    deadline: datetime | None
+    attempt: int
+    crashes: int
+    worker: str | None
+    accepted_at: datetime | None
+    ended_at: datetime | None
+    error: str | None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the run has ended, with a result or without. A quarantined run has, until it is retried."""
+        return STATES[self.state].is_ended
+
+
+def status_of(row: RunRow) -> RunStatus:
+    """The status that a run's row shows."""
+    return RunStatus(
+        run_id=run_id(key_of(row.thread), row.seq),
+        thread_id=row.thread,
+        graph=row.graph,
+        state=_NAMES[row.state],
+        queue=row.queue,
+        priority=row.priority,
+        due=moment(row.due),
+        deadline=moment(row.deadline),
+        attempt=row.attempt,
+        crashes=row.crashes,
+        worker=row.worker_name or None,
+        accepted_at=moment(row.accepted_at),
+        ended_at=moment(row.ended_at),
+        error=row.error,
+    )
+
+
+class RunsOfApp(Protocol):
+    """What a handle needs of its `App`."""
+
+    @property
+    def store(self) -> RunStore: ...
+
+    async def output_of(self, row: RunRow) -> Any: ...
+
+    async def cancel(self, run_id: str, reason: str = ...) -> RunStatus: ...
+
+    def change_of(self, thread: str, seq: int) -> "asyncio.Future[None]": ...
+
+
+class RunHandle:
+    """A run, to wait for, read and cancel. Any process can make one: `await app.find(run_id)`.
+
+    `is_new` is False where the same `key` had started the run before.
+    """
+
+    __slots__ = ("_app", "_key", "_seq", "is_new", "run_id", "thread_id")
+
+    def __init__(self, app: RunsOfApp, thread_id: str, seq: int, *, is_new: bool = True) -> None:
+        self._app = app
+        self._key, self._seq = key_of(thread_id), seq
+        self.run_id: str = run_id(self._key, seq)
+        self.thread_id: str = thread_id
+        self.is_new: bool = is_new
+
+    def __repr__(self) -> str:
+        return f"<RunHandle {self.run_id} of thread {self.thread_id!r}>"
+
+    async def status(self) -> RunStatus:
+        """The run's status now. Raises `UnknownRunError`."""
+        return status_of(await self._row())
+
+    async def result(self, timeout: float | None = None) -> Any:  # noqa: ASYNC109  # a time limit is what callers ask for
+        """The run's output, as `ainvoke` returns it, once it has ended. A waiting caller that is cancelled, or whose
+        `timeout` in seconds is over (`TimeoutError`), cancels no run.
+
+        Raises `RunFailedError` for a run that ended without a result, and `UnknownRunError`.
+        """
+        async with asyncio.timeout(timeout):
+            row = await self._ended()
+        if row.state is RunState.DONE:
+            return await self._app.output_of(row)
+        raise _failure(row, self.run_id)
+
+    async def cancel(self, reason: str = "cancelled by a caller", *, wait: bool = False) -> RunStatus:
+        """Cancel the run, and its thread with it. The cancellation is recorded when this returns.
+
+        A worker that executes the run stops it, and records the tasks that have finished; with `wait` this returns
+        after that. A run that has ended stays as it is. Raises `UnknownRunError`.
+        """
+        status = await self._app.cancel(self.run_id, reason)
+        return status_of(await self._ended()) if wait else status
+
+    async def _row(self) -> RunRow:
+        row = await self._app.store.find_run(self._key, self._seq)
+        if row is None:
+            raise UnknownRunError(self.run_id)
+        return row
+
+    async def _ended(self) -> RunRow:
+        pause = _FIRST_LOOK
+        while True:
+            # Asked for before the look, so that a change after the look is not missed.
+            change = self._app.change_of(self.thread_id, self._seq)
+            try:
+                row = await self._row()
+                if row.state.is_ended:
+                    return row
+                await asyncio.wait([change], timeout=pause)
+            finally:
+                change.cancel()
+            pause = min(pause * 1.5, _LONGEST_LOOK)
+
+
+def _failure(row: RunRow, id_: str) -> RunFailedError:
+    error = row.error or "no reason is recorded"
+    match row.state:
+        case RunState.CANCELLED:
+            return RunFailedError(id_, row.thread, "cancelled", error)
+        case RunState.QUARANTINED:
+            return RunFailedError(id_, row.thread, "quarantined", error)
+        case _:
+            return RunFailedError(id_, row.thread, "deadline" if error == DEADLINE_PASSED else "failed", error)

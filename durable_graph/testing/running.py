@@ -1,0 +1,46 @@
+"""`run_app`: an app with a worker in the test's own event loop, and a clock that the test moves."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import anyio
+
+from durable_graph.runs import App, Worker
+
+_LOOK = 0.001
+
+
+class RunningApp:
+    """An app whose worker runs in this event loop. See `run_app`."""
+
+    def __init__(self, app: App, worker: Worker) -> None:
+        self.app = app
+        self.worker = worker
+
+    async def settle(self) -> None:
+        """Wait until no run can go on by itself now: each has ended, waits for an answer, or waits for a later time."""
+        while True:
+            self.worker.nudge()
+            is_due = await self.app.store.next_due(self.app.names) == 0
+            if not (is_due or self.worker.running or await self.app.runs(state="running", limit=1)):
+                return
+            await anyio.sleep(_LOOK)
+
+    async def move(self, by: timedelta) -> None:
+        """Move the clock of the store's runs forward, and wait until what is due then has been done."""
+        self.app.store.skew += by // timedelta(microseconds=1)
+        await self.settle()
+
+
+@asynccontextmanager
+async def run_app(app: App, *, concurrency: int = 10) -> AsyncGenerator[RunningApp]:
+    """Run an app in a test: `async with run_app(app) as running: ...`
+
+    A worker executes its runs in this event loop. `await running.settle()` waits until nothing can go on by itself, and
+    `await running.move(timedelta(days=3))` moves the clock, so that a test of a run that sleeps for days takes
+    milliseconds. The clock of leases is not moved.
+    """
+    async with app.worker(concurrency=concurrency) as worker:
+        running = RunningApp(app, worker)
+        yield running
