@@ -25,7 +25,7 @@ class LookedUp(str):
 
 async def test_a_call_that_blocks_the_loop_is_an_error() -> None:
     async def blocks(state: State) -> State:
-        # What the test is about.
+        # The subject of the test.
         return {"size": Path(__file__).stat().st_size}  # noqa: ASYNC240
 
     builder = StateGraph(State)
