@@ -117,7 +117,7 @@ def cuts_of(trips: Sequence[str], *, is_long: bool, refusals: int = 0) -> list[C
     return cuts
 
 
-async def lived_through(
+async def run_with_cuts(
     scenario: Scenario, wire: Wire, mode: Durability, cuts: Sequence[Cut] = (), *, patience: float = _LONG
 ) -> Lived:
     """Run the scenario in one process. Its client retries when the store is reported as unavailable."""

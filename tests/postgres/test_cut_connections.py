@@ -6,12 +6,12 @@ import pytest
 
 from durable_graph import Durability
 from tests.crash.conftest import IS_LONG
-from tests.crash.engine.repeatable_ids import draw_the_same
+from tests.crash.engine.repeatable_ids import make_ids_repeatable
 from tests.crash.engine.scenario_oracle import losses, violations
 from tests.crash.scenarios.all_scenarios import SHORT_SCENARIOS
 from tests.crash.scenarios.nested_graphs import NESTED
 from tests.crash.scenarios.scenario import Scenario
-from tests.postgres.cutting import VARIED, Lived, Wire, cuts_of, lived_through, wired
+from tests.postgres.cutting import VARIED, Lived, Wire, cuts_of, run_with_cuts, wired
 from tests.postgres.proxy import Cut
 
 Judge = Callable[[Lived, Lived], list[str]]
@@ -30,18 +30,18 @@ async def cut_everywhere(
     patience: float = 30,
 ) -> list[Found]:
     """Run the scenario once for each cut: at every moment of every round trip, or at each `every`-th."""
-    undisturbed = await lived_through(scenario, wire, mode)
+    undisturbed = await run_with_cuts(scenario, wire, mode)
     assert judge(undisturbed, undisturbed) == []
     found = []
     for cut in cuts_of(undisturbed.trips, is_long=IS_LONG, refusals=refusals)[::every]:
-        lived = await lived_through(scenario, wire, mode, [cut], patience=patience)
+        lived = await run_with_cuts(scenario, wire, mode, [cut], patience=patience)
         found.append((cut, undisturbed.trips[cut.trip - 1], judge(undisturbed, lived)))
     return found
 
 
 @pytest.fixture(autouse=True)
 def _runs_are_repeatable(monkeypatch: pytest.MonkeyPatch) -> None:
-    draw_the_same(monkeypatch)
+    make_ids_repeatable(monkeypatch)
 
 
 def unnoticed(scenario: Scenario, mode: Durability) -> Callable[[Lived, Lived], list[str]]:

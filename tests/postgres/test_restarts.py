@@ -12,7 +12,7 @@ from durable_graph.testing.conformance.saver_under_test import some_thread
 from durable_graph.testing.rows import Step
 from durable_graph_postgres import PostgresSaver
 from tests.crash.conftest import IS_LONG
-from tests.crash.scenarios.graph_shapes import State, node, tell_witness, watched_by
+from tests.crash.scenarios.graph_shapes import State, node, notify_witness, watched_by
 from tests.postgres.crowd import Updating, crowd, outcomes_of
 from tests.postgres.fleet import Fleet, Writers
 from tests.postgres.server import Server, started
@@ -69,7 +69,7 @@ def held_up(until: asyncio.Event) -> StateGraph[State]:
     """a; then b, which waits, in parallel with c, which does not; then d and e."""
 
     async def wait(state: State, runtime: Runtime) -> State:
-        tell_witness("start", runtime.execution_info)
+        notify_witness("start", runtime.execution_info)
         await until.wait()
         return {"log": ["b"]}
 
