@@ -1,4 +1,4 @@
-"""Small graphs whose nodes record their calls, and short ways to read what a run returned."""
+"""Small graphs whose nodes record their calls, and short ways to read the results of runs."""
 
 import operator
 from collections import Counter

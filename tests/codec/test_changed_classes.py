@@ -152,7 +152,7 @@ def test_a_declared_class_may_become_a_member_of_a_union(widen: Callable[[Any], 
     assert reader(widen(Kept)).decode(stored) == Kept("x")
 
 
-def test_a_declared_class_reads_an_instance_that_any_stored_under_its_tag() -> None:
+def test_a_declared_class_reads_an_instance_stored_as_any_under_its_tag() -> None:
     @dataclasses.dataclass
     class Kept:
         name: str

@@ -104,7 +104,7 @@ async def pair(graph: CompiledGraph[State], ways: tuple[Give, Give], number: int
 
 @pytest.mark.parametrize("is_by_id", [True, False], ids=["by_id", "without"])
 @pytest.mark.parametrize("through", [one_process, two_savers, two_processes])
-async def test_the_rejected_one_of_two_concurrent_answers_gets_the_accepted_answer(
+async def test_the_caller_of_a_rejected_concurrent_answer_gets_the_accepted_answer(
     through: Callable[[Path, str], AbstractAsyncContextManager[tuple[Give, Give]]],
     is_by_id: bool,
     dsn: str,

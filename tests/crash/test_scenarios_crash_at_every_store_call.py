@@ -58,7 +58,7 @@ async def test_a_client_reaches_the_same_end_after_a_crash_at_a_call_of_a_databa
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_a_client_of_all_of_the_language_in_one_graph_reaches_the_same_end_after_a_crash(
+async def test_a_client_of_the_everything_scenario_reaches_the_same_end_after_a_crash(
     mode: Durability, echo: Echo
 ) -> None:
     tried = [each async for each in one_crash(EVERYTHING, InMemory, mode, SOME)]

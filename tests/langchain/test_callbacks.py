@@ -122,7 +122,7 @@ async def test_models_find_the_config_of_their_node() -> None:
         found: Any = var_child_runnable_config.get()
         assert found["callbacks"] is config["callbacks"] is get_config()["callbacks"]
         assert found["configurable"] == config["configurable"]
-        # Each call of a model has a name and an id of its own.
+        # Each call of a model has its own name and id.
         assert "run_id" not in config
         assert "run_name" not in config
         return {"other": (config["tags"], config["metadata"]["langgraph_step"], config["configurable"]["user"])}

@@ -93,7 +93,7 @@ async def test_the_model_is_called_until_it_calls_no_tools(saver: Checkpointer, 
     assert model.bound == ["add", "weather"]
 
 
-async def test_each_call_is_a_task_in_version_2_and_all_are_one_in_version_1() -> None:
+async def test_each_call_is_a_task_in_version_2_and_all_calls_share_a_task_in_version_1() -> None:
     for version, expected in (("v1", 1), ("v2", 2)):
         model = model_saying(calling(call("add", "1", a=1, b=2), call("add", "2", a=3, b=4)), "done")
         agent = create_react_agent(model, [add], version=version)  # type: ignore[arg-type]  # one of the two

@@ -775,7 +775,7 @@ async def test_a_wrapper_may_give_a_tool_another_state() -> None:
     assert last(state).content == "Eve after 2 messages"
 
 
-async def test_an_error_of_a_wrapper_is_handled_like_one_of_a_tool() -> None:
+async def test_an_error_of_a_wrapper_is_handled_like_an_error_of_a_tool() -> None:
     def broken(request: ToolCallRequest, execute: Any) -> Any:
         raise ImpatientError("no time")
 

@@ -1,7 +1,7 @@
 """A proxy between a driver and PostgreSQL: it counts round trips, and cuts connections at a chosen moment.
 
 It reads the frames of the protocol, version 3 without TLS. A client waits for an answer after a `Sync`, a `Flush` or a
-simple `Query`: what it sends up to that is one round trip.
+simple `Query`: all frames up to that one are one round trip.
 """
 
 import asyncio

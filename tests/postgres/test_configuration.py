@@ -251,7 +251,7 @@ async def test_a_password_that_is_changed_while_the_saver_is_open_is_reported_at
         assert "correct the user or the password" in await error_of(saver)
 
 
-async def test_a_database_that_is_missing_is_named(postgres: str) -> None:
+async def test_the_error_for_a_missing_database_names_it(postgres: str) -> None:
     text = await error_of(PostgresSaver(urlsplit(postgres)._replace(path="/no_such").geturl()))
     assert 'database "no_such" does not exist' in text
     assert "CREATE DATABASE" in text

@@ -66,7 +66,7 @@ def run_blocks(text: str, names: dict[str, Any]) -> None:
                 # The shell on the search path is the one that a reader of the page has.
                 subprocess.run(["sh", "-euc", code], check=True)  # noqa: S607
                 continue
-            # So that a traceback shows the line of the page.
+            # The padding makes a traceback show the line of the page.
             code = "\n" * text[: block.start(2)].count("\n") + code
             flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
             program = compile(code, names["__name__"], "exec", flags=flags, dont_inherit=True)

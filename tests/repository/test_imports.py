@@ -15,7 +15,7 @@ NOT_NEEDED = {"asyncpg", "hypothesis", "langchain_core", "pydantic", "pytest", "
 RUNS_CODE = {"__import__", "compile", "eval", "exec", "import_module", "load_module", "run_path", "run_module"}
 LOADS_CODE = {"cloudpickle", "dill", "jsonpickle", "marshal", "pickle", "runpy", "shelve", "yaml"}
 
-# An entry point imports what an installed package names. The URL that chooses among them is the program's, not data.
+# An entry point imports a module named by an installed package. The URL that chooses it is the program's, not data.
 LOADS_BACKENDS = "durable_graph/checkpointing/opening.py"
 LOADS_TYPES = "durable_graph/app/installed_types.py"
 LOOKS_UP = "durable_graph/installed.py"

@@ -192,7 +192,7 @@ async def test_a_leftover_write_ahead_log_at_the_target_is_refused(tmp_path: Pat
         await saver.backup(target, overwrite=overwrite)
 
 
-async def test_the_error_for_a_missing_directory_names_it(tmp_path: Path) -> None:
+async def test_the_error_for_a_missing_directory_names_the_directory(tmp_path: Path) -> None:
     async with SqliteSaver(tmp_path / "runs.db") as saver:
         with pytest.raises(
             TransferError, check=of_kind("backup"), match=r"there is no directory .*missing; create it first"

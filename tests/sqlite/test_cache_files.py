@@ -160,7 +160,7 @@ async def test_a_file_of_a_later_version_is_left_alone(path: Path) -> None:
     assert "99" in await refused(path, StoreFormatError)
 
 
-async def test_the_error_for_a_missing_directory_names_it_and_the_cache_opens_once_it_exists(tmp_path: Path) -> None:
+async def test_the_error_for_a_missing_directory_names_it_and_the_cache_opens_later(tmp_path: Path) -> None:
     path = tmp_path / "later" / "cache.db"
     async with asyncio.timeout(10):
         cache = SqliteCache(path)

@@ -180,7 +180,7 @@ EDITS = Scenario(
 
 
 def guarded() -> StateGraph[State]:
-    """Nodes with retry policies and error handlers around tasks and around a graph, none of which fails."""
+    """Nodes that never fail, with retry policies and error handlers, around tasks and around a graph."""
     again = RetryPolicy(initial_interval=0, jitter=False, max_attempts=9, retry_on=lambda error: True)
     inner = inside(("a", node()), ("b", node())).compile(name="inner")
 
