@@ -9,9 +9,7 @@ import pytest
 from durable_graph.checkpointing import verify_request
 from durable_graph.errors import InvalidOptionError
 from durable_graph.records import Committed
-from durable_graph.run_records import (
-    RunState,
-)
+from durable_graph.run_records import NewMessage, RunState, Sent
 from durable_graph.testing.rows import Step
 from durable_graph_postgres import PostgresSaver
 from tests.postgres.executions import (
@@ -146,6 +144,23 @@ async def test_of_two_runs_that_wait_for_an_idle_thread_the_second_is_blocked_by
 
     assert first.state is RunState.READY
     assert (second.seq, second.busy_seq) == (0, first.seq)
+
+
+async def test_a_run_that_is_accepted_while_a_message_is_sent_knows_of_the_message(two: Two, postgres: str) -> None:
+    """The statement of the acceptance began before the message was visible."""
+    await two[0].runs.accept(new_run("t"))
+    async with locking(postgres, await schema_of(two[0])) as lock:
+        await lock("threads", "t")
+        sending = asyncio.ensure_future(two[0].runs.send(NewMessage("t", "topic", "key", b"value")))
+        await lock.until_waiting(1)
+        accepting = asyncio.ensure_future(two[1].runs.accept(new_run("t")))
+        await lock.until_waiting(2)
+
+    sent, accepted = await asyncio.gather(sending, accepting)
+
+    assert sent is Sent.NEW
+    assert [run.inbox for run in await two[0].runs.list_runs(thread="t")] == [1, 1]
+    assert accepted.state is RunState.BLOCKED
 
 
 async def test_runs_of_a_thread_of_another_graph_and_of_a_busy_thread_are_refused(saver: PostgresSaver) -> None:

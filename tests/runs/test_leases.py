@@ -7,7 +7,7 @@ import pytest
 
 from durable_graph import START, CheckpointConflictError, Checkpointer, CompiledGraph, StateGraph
 from durable_graph.errors import RunFailedError, StoreUnavailableError
-from durable_graph.runs import App
+from durable_graph.runs import App, RunHandle
 from tests.runs.engine.graphs import Gate, done_by
 from tests.runs.engine.ledger import Ledger
 from tests.runs.engine.outages import Outage, outage_of
@@ -304,3 +304,78 @@ async def test_a_call_whose_thread_a_worker_of_another_process_claims_stores_not
     assert [pid for _, pid in log] == [caller.pid, worker.pid, worker.pid, worker.pid]
     assert [each.pid for each in ledger.starts()].count(caller.pid) == 2
     assert len([each async for each in app.graph("gated").aget_state_history(thread_id="t")]) == 6
+
+
+# A run that was quarantined while its worker was alive
+
+
+@pytest.mark.parametrize("inside", ["first", "second"])
+async def test_a_commit_of_a_worker_whose_run_was_quarantined_meanwhile_is_no_part_of_a_retry(
+    saver: Checkpointer, outage: Outage, inside: str
+) -> None:
+    """Only a claim shuts the worker out, and nobody claims a quarantined run."""
+    began: list[str] = []
+    is_inside, let_go = asyncio.Event(), asyncio.Event()
+
+    def node(name: str) -> Any:
+        async def execute(state: State) -> State:
+            began.append(name)
+            if name == inside:
+                is_inside.set()
+                await let_go.wait()
+            return {"count": state.get("count", 0) + 1}
+
+        return name, execute
+
+    names = ["first", "second", "third"]
+    app = App(
+        {"steps": StateGraph(State).add_sequence([node(name) for name in names]).add_edge(START, "first").compile()},
+        saver,
+    )
+    handle = await app.start("steps", {"count": 10})
+    async with app.worker(lease=LEASE) as worker:
+        await is_inside.wait()
+        outage.absent = {"heartbeat", "sweep"}
+        await until(lambda: has_no_lease(app), "the end of the lease")
+        outage.absent = {"heartbeat"}
+        await app.store.sweep(1)
+        assert (await handle.status()).state == "quarantined"
+        let_go.set()
+        await until(lambda: worker.running == 0, "the end of the execution")
+        status = await handle.status()
+        assert (status.state, status.ended_at is None, status.error is None) == ("quarantined", False, False)
+        outage.end()
+        await app.retry(handle.run_id)
+        assert await handle.result(20) == {"count": 13}
+    assert began == names
+
+
+async def test_a_quarantined_run_that_its_worker_finishes_nevertheless_is_done(
+    saver: Checkpointer, outage: Outage
+) -> None:
+    is_inside, let_go = asyncio.Event(), asyncio.Event()
+
+    async def only(state: State) -> State:
+        is_inside.set()
+        await let_go.wait()
+        return {"count": 1}
+
+    app = App({"one": StateGraph(State).add_node("only", only).add_edge(START, "only").compile()}, saver)
+    handle = await app.start("one", {})
+    async with app.worker(lease=LEASE):
+        await is_inside.wait()
+        outage.absent = {"heartbeat", "sweep"}
+        await until(lambda: has_no_lease(app), "the end of the lease")
+        outage.absent = {"heartbeat"}
+        await app.store.sweep(1)
+        with pytest.raises(RunFailedError, match="quarantined"):
+            await handle.result(20)
+        let_go.set()
+        await until(lambda: _is_done(handle), "the end of the run")
+        assert await handle.result(20) == {"count": 1}
+        assert (await handle.status()).error is None
+        outage.end()
+
+
+async def _is_done(handle: RunHandle) -> bool:
+    return (await handle.status()).state == "done"

@@ -16,7 +16,7 @@
 
 -- part: run_as_changed
 -- A run that waits becomes ready at once if a message arrived since its execution read the inbox. A change to "running"
--- leaves the state: the run of a worker whose lease has ended may be ready again.
+-- leaves the state: the run of a worker whose lease has ended may be ready again. It may have ended as well.
 state = CASE WHEN c.state = 1 THEN r.state WHEN c.state = 2 AND r.inbox > c.inbox THEN 0 ELSE c.state END,
            due = CASE WHEN c.state = 2 AND r.inbox > c.inbox THEN {at_once}
                       WHEN c.state IN (0, 2) THEN least(c.due, r.deadline) ELSE r.due END,
@@ -26,19 +26,21 @@ state = CASE WHEN c.state = 1 THEN r.state WHEN c.state = 2 AND r.inbox > c.inbo
            crashes = CASE WHEN c.state = 2 THEN 0 ELSE r.crashes END,
            worker = CASE WHEN c.state = 1 THEN r.worker ELSE 0 END,
            request = CASE WHEN c.state < 4 THEN r.request ELSE 0 END,
-           ended_at = c.ended_at, error = c.error
+           ended_at = CASE WHEN c.state = 1 THEN r.ended_at ELSE c.ended_at END,
+           error = CASE WHEN c.state = 1 THEN r.error ELSE c.error END
 
 -- part: run_as_woken
 inbox = inbox + 1, due = CASE WHEN state = 2 THEN {at_once} ELSE due END, state = CASE WHEN state = 2 THEN 0 ELSE state END
 
 -- part: and_runs_are_known
+ -- The subquery reads the thread's row as it was before this statement waited for its lock. Whoever accepts a run, makes
+ -- an ended one ready again or sends a message changes `run_seq`, because other parts of this statement would not see
+ -- the new rows: then the write is not made here.
  AND t.run_seq = (SELECT s.run_seq FROM {schema}.threads s WHERE s.thread_key = t.thread_key)
 
 -- part: with_runs
 ,
-  -- The end of a statement that makes prepared writes and changes runs of these threads. The subquery above reads the
-  -- thread's row as it was before this statement waited for its lock. A run that was accepted meanwhile would be unknown
-  -- to `next_runs`, and would stay blocked for ever: then the write is not made here. No run is changed twice.
+  -- The end of a statement that makes prepared writes and changes runs of these threads. No run is changed twice.
   changes AS MATERIALIZED (
     SELECT x.* FROM unnest(:run_threads::bigint[], :run_seqs::bigint[], :states::smallint[], :dues::bigint[],
                            :inboxes::bigint[], :checkpoints::bigint[], :first_checkpoints::bigint[],
@@ -129,8 +131,8 @@ WITH
                                input_digest, input, options, context, extra)
     SELECT thread_key, n.run_seq, n.state, r.priority, c.now + r.skew + r.delay,
            CASE WHEN r.time_limit > 0 THEN c.now + r.skew + r.time_limit ELSE 4611686018427387904 END,
-           0, 0, 0, 0, 0, (SELECT count(*) FROM {schema}.messages WHERE thread_key = r.thread_key AND taken = 0), 0, 0,
-           c.now + r.skew, 0, 0, 0, 0, 0, r.queue, r.graph, r.thread_id, NULL,
+           0, 0, 0, 0, 0, (SELECT count(*) FROM {schema}.messages m WHERE m.thread_key = r.thread_key AND m.taken = 0),
+           0, 0, c.now + r.skew, 0, 0, 0, 0, 0, r.queue, r.graph, r.thread_id, NULL,
            r.input_digest, r.input, r.options, r.context, r.token
       FROM (SELECT thread_key, run_seq, 0 AS state FROM begun UNION ALL SELECT * FROM counted) n
       JOIN req r USING (thread_key) CROSS JOIN clock c
@@ -194,6 +196,8 @@ UPDATE {schema}.runs SET {run_as_woken} WHERE thread_key = :thread_key AND state
 SELECT seq FROM {schema}.messages WHERE thread_key = :thread_key AND topic = :topic AND key = :key;
 
 -- name: add_message
+-- It takes a number: see `and_runs_are_known`.
+WITH counted AS (UPDATE {schema}.threads SET run_seq = run_seq + 1 WHERE thread_key = :thread_key)
 INSERT INTO {schema}.messages (thread_key, seq, topic, key, taken, made_at, extra, value)
 VALUES (:thread_key, (SELECT coalesce(max(seq), 0) + 1 FROM {schema}.messages WHERE thread_key = :thread_key), :topic,
         :key, 0, :made_at, '', :value);
@@ -209,7 +213,8 @@ SELECT seq, topic, value FROM {schema}.messages
 UPDATE {schema}.runs SET request = :request WHERE thread_key = :thread_key AND seq = :seq AND state = 1;
 
 -- name: retry_run
--- A run that an earlier one precedes is blocked again.
+-- A run that an earlier one precedes is blocked again. It takes a number: see `and_runs_are_known`.
+WITH counted AS (UPDATE {schema}.threads SET run_seq = run_seq + 1 WHERE thread_key = :thread_key)
 UPDATE {schema}.runs
    SET state = :state, due = :now, crashes = 0, ended_at = 0, error = NULL, request = 0, deadline = 4611686018427387904
  WHERE thread_key = :thread_key AND seq = :seq;
