@@ -13,7 +13,8 @@ from typing import Any
 import asyncpg
 
 from durable_graph.checkpointing import CommitHandle, transactions
-from durable_graph.checkpointing.transactions import PreparedWrite, Wanted, WriteRequest, WriteResult, begun, prepare
+from durable_graph.checkpointing.prepared import PreparedWrite, prepare
+from durable_graph.checkpointing.transactions import Wanted, WriteRequest, WriteResult, begun
 from durable_graph.records import CommitUnit, WritesBatch
 from durable_graph_postgres.database import Database
 from durable_graph_postgres.identifiers import too_long

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from durable_graph.checkpointing.columns import Columns, next_column, thread_columns
+from durable_graph.checkpointing.prepared import PreparedWrite
 from durable_graph.checkpointing.queries import Query
-from durable_graph.checkpointing.transactions import PreparedWrite
 from durable_graph_postgres.statements import WITH_RUNS
 
 _WIDTHS = (27, 5, 11, 8, 10)

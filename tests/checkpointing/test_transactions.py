@@ -11,8 +11,9 @@ import pytest
 from durable_graph.checkpointing import CommitHandle
 from durable_graph.checkpointing.columns import Columns, signed
 from durable_graph.checkpointing.digests import request_digest
+from durable_graph.checkpointing.prepared import prepare
 from durable_graph.checkpointing.queries import Query
-from durable_graph.checkpointing.transactions import Batch, Transaction, begun, commit, prepare, save_writes
+from durable_graph.checkpointing.transactions import Batch, Transaction, begun, commit, save_writes
 from durable_graph.records import Committed, CommitUnit, RequestRow, Saved, StoredThread, Sums, WritesBatch
 from durable_graph.testing.conformance.saver_under_test import save, some_thread
 from durable_graph.testing.rows import Step, Writer
