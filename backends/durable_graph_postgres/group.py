@@ -175,7 +175,7 @@ def _prepared(request: WriteRequest) -> PreparedWrite | None:
         return None
     try:
         write = prepare(wanted)
-        return write if write is not None and is_one_statement(write) else None
+        return write if write is None or not write.runs or is_one_statement(write) else None
     except Exception:
         # In a separate transaction, the request raises the same error, to its own caller only.
         return None

@@ -22,7 +22,7 @@ def is_one_statement(write: PreparedWrite) -> bool:
 def statement(writes: Sequence[PreparedWrite]) -> tuple[str, Sequence[Any]]:
     """The name of the statement that makes these writes, and its parameters."""
     name, given = _statement(writes)
-    changes = [change for write in writes for change in write.runs]
+    changes = writes[0].runs if len(writes) == 1 else [change for write in writes for change in write.runs]
     return (WITH_RUNS[name], (*given, *_of_runs(changes))) if changes else (name, given)
 
 

@@ -89,7 +89,8 @@ def _prepared_commit(unit: CommitUnit) -> PreparedWrite | None:
     branch = _first_branch(unit) if rules.begins_thread(base.row) else None
     branches = base.sums.branches if branch is None else branch[2]
     after = signed(row, Sums(writes, branches, base.sums.requests), born)
-    result, runs = Committed(unit.version, after), changes_of_request(unit)
+    runs = () if unit.run is None else changes_of_request(unit)
+    result = Committed(unit.version, after)
     return PreparedWrite(key_of(unit.thread), base, after, result, unit, unit.records, branch, runs)
 
 
@@ -118,7 +119,8 @@ def _prepared_save(batch: WritesBatch) -> PreparedWrite | None:
     writes = rules.sum_with(base.sums.writes, _all_new(batch.records), base.born, row.head)
     after = signed(row, Sums(writes, base.sums.branches, base.sums.requests), base.born)
     result = Saved(row.wseq, is_bumped, batch.records, row.status == "cancelled", after)
-    runs = changes_of_request(batch)
+    is_of_run = batch.run is not None or batch.wakes_run or batch.taken
+    runs = changes_of_request(batch) if is_of_run else ()
     return PreparedWrite(key_of(batch.thread), base, after, result, records=batch.records, runs=runs)
 
 

@@ -47,12 +47,12 @@ class RunFailedError(DurableGraphError):
 
 
 class MissingPowerError(DurableGraphError):
-    """The saver cannot do this: it lacks a power that other savers have. `power` names it."""
+    """The saver cannot do this: it lacks a power that other savers have. `saver` is its class, `power` names it."""
 
-    def __init__(self, saver: object, power: str) -> None:
-        self.saver: str = type(saver).__name__
-        self.power: str = power
+    def __init__(self, saver: str, power: str) -> None:
+        self.saver = saver
+        self.power = power
         super().__init__(
-            f"{self.saver} has no power {power!r}, which this call needs; "
+            f"{saver} has no power {power!r}, which this call needs; "
             f"use SqliteSaver, PostgresSaver or MemorySaver, or give the saver that attribute"
         )

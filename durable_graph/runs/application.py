@@ -87,7 +87,7 @@ class App:
         self._owns_saver = isinstance(store, str)
         saver = open_checkpointer(store) if isinstance(store, str) else store
         if not isinstance(saver, KeepsRuns):
-            raise MissingPowerError(saver, "runs")
+            raise MissingPowerError(type(saver).__name__, "runs")
         self._saver: Checkpointer = saver
         self._runs: RunStore = saver.runs
         self._changes = Changes()
