@@ -78,8 +78,14 @@ class ListsAllThreads(PlantedRuns):
 
 
 class NamesNoWorkers(PlantedRuns):
-    def _name_of(self, worker: int) -> str:
-        return ""
+    def _named(self, run: RunRow) -> RunRow:
+        return run
+
+
+class NamesWorkersInListingsOnly(PlantedRuns):
+    async def find_run(self, thread: str | int, seq: int) -> RunRow | None:
+        found = await super().find_run(thread, seq)
+        return replace(found, worker_name="") if found is not None else None
 
 
 class CountsOnlyUnfinishedRuns(PlantedRuns):

@@ -379,7 +379,10 @@ PLANTS: Mapping[str, tuple[Plant, ...]] = {
         runs(control.ListsAllStates),
         runs(control.ListsAllThreads),
     ),
-    "a_listing_has_the_name_of_the_worker": (runs(control.NamesNoWorkers),),
+    "a_run_has_the_name_of_its_worker": (
+        runs(control.NamesNoWorkers),
+        runs(control.NamesWorkersInListingsOnly),
+    ),
     "runs_are_counted_by_queue_and_state": (
         runs(control.CountsOnlyUnfinishedRuns),
         runs(control.CountsRunsBeforeTheirTime),

@@ -239,10 +239,13 @@ class ListingClauses(RunStoreUnderTest):
             assert await runs.list_runs(graph="mail", thread="a") == []
             assert await runs.list_runs(graph="unknown") == []
 
-    async def test_a_listing_has_the_name_of_the_worker(self) -> None:
+    async def test_a_run_has_the_name_of_its_worker(self) -> None:
         async with self.saver() as saver:
-            await accept(saver, "a")
+            seq = await accept(saver, "a")
             await claim_one(saver, 7)
+            assert (await run_at(saver, seq, "a")).worker_name == "worker 7"
+            unfinished = await runs_of(saver).find_unfinished("a")
+            assert unfinished == await run_at(saver, seq, "a")
             await accept(saver, "b")
             found = await runs_of(saver).list_runs()
             assert [(run.worker, run.worker_name) for run in found] == [(7, "worker 7"), (0, "")]
