@@ -71,7 +71,7 @@ class Server:
             text=True,
             cwd=self._data,
             user=self._user,
-            preexec_fn=end_with_parent,  # noqa: PLW1509  # it allocates nothing and takes no lock
+            preexec_fn=_end_with_parent,  # noqa: PLW1509  # it allocates nothing and takes no lock
         )
         ready = threading.Event()
         assert self._process.stderr is not None
@@ -185,8 +185,8 @@ def free_port() -> int:
         return port
 
 
-def end_with_parent() -> None:
-    """Have the kernel end this process when its parent ends. Elsewhere than on Linux it would be left over."""
+def _end_with_parent() -> None:
+    """Have the kernel crash the server when the tests are killed. Elsewhere than on Linux it would be left over."""
     if sys.platform == "linux":
         set_signal_of_parents_death = 1
         ctypes.CDLL(None).prctl(set_signal_of_parents_death, signal.SIGQUIT)

@@ -9,6 +9,8 @@ from tests.runs.engine.ledger import Ledger
 from tests.runs.engine.processes import Process, Processes, until
 from tests.runs.engine.worker_process import Place
 
+pytestmark = pytest.mark.slow
+
 LEASE = 1.0
 DEATHS = 3
 RUNS = 5

@@ -3,9 +3,13 @@
 import json
 from multiprocessing.synchronize import Barrier
 
+import pytest
+
 from durable_graph.runs import App
 from tests.runs.engine.processes import Processes, all_runs
 from tests.runs.engine.worker_process import Place, app_at, live, note_outcome
+
+pytestmark = pytest.mark.slow
 
 STARTS = 50
 
