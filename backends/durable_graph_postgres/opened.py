@@ -5,6 +5,7 @@ from collections.abc import Coroutine
 from contextvars import Context
 from typing import Any, TypeVar
 
+from durable_graph_postgres.acceptances import Acceptances
 from durable_graph_postgres.database import Database
 from durable_graph_postgres.group import GroupCommit
 
@@ -20,6 +21,7 @@ class Opened:
         self.database: Database = database
         self.workers: Database = workers
         self.writes: GroupCommit = GroupCommit(database)
+        self.acceptances: Acceptances = Acceptances(database)
         self._calls: set[asyncio.Task[Any]] = set()
 
     async def finish(self, call: Coroutine[Any, Any, T]) -> T:
@@ -34,6 +36,7 @@ class Opened:
         """Wait for the calls that have begun, and close the connections."""
         while self._calls:
             await asyncio.wait(self._calls)
+        await self.acceptances.settle()
         await self.writes.settle()
         await self.database.close()
         if self.workers is not self.database:

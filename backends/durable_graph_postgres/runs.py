@@ -55,7 +55,13 @@ class PostgresRuns:
     async def accept(self, run: NewRun) -> Accepted:
         """See `RunStore.accept`. Raises `InvalidOptionError` for a name that PostgreSQL cannot store."""
         check_run(run)
-        accepted: Accepted = await self._write(run.thread, lambda: run_transactions.accept(run, self._clock()))
+        opened = await self._opened()
+        return await opened.finish(self._accepted(opened, run))
+
+    async def _accepted(self, opened: Opened, run: NewRun) -> Accepted:
+        accepted = await opened.acceptances.accept(run, self.skew)
+        if accepted is None:
+            accepted = await opened.writes.begin(run.thread, lambda: run_transactions.accept(run, self._clock()))
         return accepted
 
     async def settle(self, settlement: Settlement) -> bool:

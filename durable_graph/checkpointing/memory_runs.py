@@ -112,8 +112,7 @@ class MemoryRuns:
         if run.state == RunState.RUNNING or run.state.is_ended:
             return run.state
         stored.runs.update(run_rules.cancelled(run, reason), now)
-        if run_rules.cancels_thread(run, stored.row):
-            stored.row = rules.cancelled_thread(stored.row, rules.drawn_incarnation(), now)
+        stored.row = run_rules.thread_after_cancel(stored.row, run, rules.drawn_incarnation(), now)
         return RunState.CANCELLED
 
     @alone

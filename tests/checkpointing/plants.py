@@ -183,6 +183,9 @@ PLANTS: Mapping[str, tuple[Plant, ...]] = {
     ),
     "pruning_leaves_at_least_one_checkpoint": (ruled("check_keep_last", lambda right, keep_last: None),),
     "namespaces_are_separate": (made(planted.ReadsNamesLoosely),),
+    "nested_checkpoints_may_precede_the_first_root_checkpoint": (
+        ruled("begins_thread", lambda right, thread: right(thread) or not thread.head),
+    ),
     "a_commit_without_a_root_checkpoint_keeps_the_head": (
         ruled("thread_after_commit", lambda right, unit, *rest: replace(right(unit, *rest), head=unit.version)),
     ),

@@ -151,6 +151,29 @@ def test_the_killed_agent_makes_no_finished_tool_call_again_and_asks_before_it_p
     ]
 
 
+def test_a_run_is_started_answered_and_finished_by_processes_that_share_nothing_but_the_file(
+    run_example: RunExample,
+) -> None:
+    told = lines_of(run_example("approval_worker"))
+
+    assert told == [
+        "The first process:",
+        "started: True, state: ready",
+        "started: False, state: ready",
+        "A worker, which ends while the run waits:",
+        "  reserve kettle",
+        "state: waiting",
+        "Another process, days later:",
+        "asked: Send the kettle?",
+        "Another worker:",
+        "  approved by Ada",
+        "  send kettle",
+        "state: done",
+        "The end:",
+        "result: {'item': 'kettle', 'log': 'reserved, approved by Ada, sent'}",
+    ]
+
+
 def test_the_readme_lists_every_example() -> None:
     names = {path.stem for path in (ROOT / "examples").iterdir() if path.suffix == ".py" or path.is_dir()}
     listed = (ROOT / "examples" / "README.md").read_text()

@@ -54,10 +54,14 @@ SAID: Final = {
         "{'share': Fraction(1, 3), 'others': {'amy': Fraction(2, 3)}}",
         "[[1.0, 0.0], [0.0, 1.0]]",
     ],
+    "docs/workers.md": ["ready", "{'id': 7, 'log': 'approved by Ada, shipped'}"],
 }
 """What the code of each page prints."""
 
 BLOCK: Final = re.compile(r"^```(python|sh)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+FILE: Final = re.compile(r"# (\w+\.py)$", re.MULTILINE)
+"""The first line of a block that is a file of the reader's."""
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +80,8 @@ def run_blocks(text: str, names: dict[str, Any]) -> None:
                 # The shell on the search path is the one that a reader of the page has.
                 subprocess.run(["sh", "-euc", code], check=True)  # noqa: S607
                 continue
+            if (named := FILE.match(code)) is not None:
+                Path(named[1]).write_text(code, encoding="utf-8")
             # So that a traceback shows the line of the page.
             code = "\n" * text[: block.start(2)].count("\n") + code
             flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
@@ -91,7 +97,9 @@ def test_the_code_of_a_page_runs(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DSN", server.url)
-    monkeypatch.setenv("PATH", f"{server.programs}{os.pathsep}{os.environ['PATH']}")
+    programs = [str(server.programs), str(Path(sys.executable).parent), os.environ["PATH"]]
+    monkeypatch.setenv("PATH", os.pathsep.join(programs))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(str(ROOT / each) for each in ("", "backends", "integrations")))
 
     # Annotations are resolved in the module that a class names, so there has to be one.
     module = ModuleType(page)

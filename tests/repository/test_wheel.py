@@ -94,12 +94,11 @@ def test_it_runs_from_what_is_in_it(wheel: zipfile.ZipFile, tmp_path: Path) -> N
     assert [Path(line).parents[1] for line in lines] == [tmp_path / "unpacked"] * 2
 
 
-def test_the_extra_for_langchain_asks_for_langchain_core_alone(wheel: zipfile.ZipFile) -> None:
-    asked = required(wheel)
+@pytest.mark.parametrize(("extra", "asked"), [("langchain", "langchain-core>=1.0"), ("cli", "cyclopts>=5.4")])
+def test_an_extra_asks_for_one_package(wheel: zipfile.ZipFile, extra: str, asked: str) -> None:
+    found = [requirement for requirement in required(wheel) if f"extra == '{extra}'" in requirement]
 
-    assert [requirement for requirement in asked if "extra == 'langchain'" in requirement] == [
-        "langchain-core>=1.0; extra == 'langchain'"
-    ]
+    assert found == [f"{asked}; extra == '{extra}'"]
 
 
 def test_the_agent_of_the_readme_runs_from_what_is_in_it(wheel: zipfile.ZipFile, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, TypedDict
 
 import pytest
@@ -539,3 +540,16 @@ async def test_listed_runs_are_filtered_by_graph_state_and_thread(saver: Checkpo
     assert [each.run_id for each in await app.runs(after=first)] == [ready.run_id]
     stats = await app.stats()
     assert [(each.queue, each.ready) for each in stats.queues] == [("ask", 1)]
+
+
+def test_an_app_with_a_url_may_be_entered_again(tmp_path: Path) -> None:
+    # A URL is opened before the event loop starts: that reads the installed packages' metadata.
+    app = App({"count": chain(add)}, f"sqlite:///{tmp_path / 'runs.db'}")
+
+    async def main() -> object:
+        async with app:
+            handle = await app.start("count", {})
+        async with app, app.worker():
+            return await handle.result(20)
+
+    assert asyncio.run(main()) == {"count": 1}

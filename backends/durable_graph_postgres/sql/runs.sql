@@ -33,13 +33,14 @@ state = CASE WHEN c.state = 1 THEN r.state WHEN c.state = 2 AND r.inbox > c.inbo
 inbox = inbox + 1, due = CASE WHEN state = 2 THEN {at_once} ELSE due END, state = CASE WHEN state = 2 THEN 0 ELSE state END
 
 -- part: and_runs_are_known
+ -- The subquery reads the thread's row as it was before this statement waited for its lock. Whoever accepts a run, makes
+ -- an ended one ready again or sends a message changes `run_seq`, because other parts of this statement would not see
+ -- the new rows: then the write is not made here.
  AND t.run_seq = (SELECT s.run_seq FROM {schema}.threads s WHERE s.thread_key = t.thread_key)
 
 -- part: with_runs
 ,
-  -- The end of a statement that makes prepared writes and changes runs of these threads. The subquery above reads the
-  -- thread's row as it was before this statement waited for its lock. A run that was accepted meanwhile would be unknown
-  -- to `next_runs`, and would stay blocked for ever: then the write is not made here. No run is changed twice.
+  -- The end of a statement that makes prepared writes and changes runs of these threads. No run is changed twice.
   changes AS MATERIALIZED (
     SELECT x.* FROM unnest(:run_threads::bigint[], :run_seqs::bigint[], :states::smallint[], :dues::bigint[],
                            :inboxes::bigint[], :checkpoints::bigint[], :first_checkpoints::bigint[],
@@ -49,7 +50,7 @@ inbox = inbox + 1, due = CASE WHEN state = 2 THEN {at_once} ELSE due END, state 
   changed_runs AS (
     UPDATE {schema}.runs r
        SET {run_as_changed}
-      FROM changes c WHERE r.thread_key = c.thread_key AND r.seq = c.seq),
+      FROM changes c WHERE r.thread_key = c.thread_key AND r.seq = c.seq AND r.state < 4),
   next_runs AS MATERIALIZED (
     SELECT n.thread_key, n.seq FROM changes c CROSS JOIN LATERAL (
       SELECT thread_key, seq, state FROM {schema}.runs
@@ -65,6 +66,80 @@ inbox = inbox + 1, due = CASE WHEN state = 2 THEN {at_once} ELSE due END, state 
 
 -- name: store_time
 SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint;
+
+-- name: accept_runs
+-- Runs of many threads, a thread occurs once: for a new thread its row, the run, and the request if it has a key; for
+-- an existing one of the same graph a run without a key. Every other run is left to a transaction, as is one whose
+-- thread got another run while this statement waited for its lock: see `and_runs_are_known`.
+WITH
+  clock AS MATERIALIZED (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now),
+  req AS MATERIALIZED (
+    SELECT * FROM unnest(
+        :thread_key::bigint[], :thread_id::text[], :incarnation::bigint[], :origin::bytea[], :graph::text[],
+        :graph_digest::bytea[], :version::bigint[], :head::bigint[], :epoch::bigint[], :writes_seq::bigint[],
+        :prunes::bigint[], :oldest_kept::bigint[], :status::text[], :status_since::bigint[], :created_at::bigint[],
+        :updated_at::bigint[], :commit_id::bytea[], :next::text[], :metadata::text[], :error::text[], :extra::bytea[],
+        :writes_digest::bytea[], :branches_digest::bytea[], :requests_digest::bytea[], :digest::bytea[],
+        :seq::bigint[], :key::text[], :request_digest::bytea[], :priority::smallint[], :skew::bigint[],
+        :delay::bigint[], :time_limit::bigint[], :waits::boolean[], :queue::text[], :input_digest::bytea[],
+        :input::bytea[], :options::bytea[], :context::bytea[], :token::bytea[])
+      AS r (thread_key, thread_id, incarnation, origin, graph, graph_digest, version, head, epoch, writes_seq, prunes,
+            oldest_kept, status, status_since, created_at, updated_at, commit_id, next, metadata, error, extra,
+            writes_digest, branches_digest, requests_digest, digest, seq, key, request_digest, priority, skew, delay,
+            time_limit, waits, queue, input_digest, input, options, context, token)),
+  begun AS (
+    INSERT INTO {schema}.threads (thread_key, thread_id, incarnation, origin, graph, graph_digest, version, head,
+                                 epoch, writes_seq, prunes, oldest_kept, run_seq, status, status_since, created_at,
+                                 updated_at, commit_id, next, metadata, error, extra, writes_digest, branches_digest,
+                                 requests_digest, digest)
+    SELECT thread_key, thread_id, incarnation, origin, graph, graph_digest, version, head, epoch, writes_seq, prunes,
+           oldest_kept, seq, status, status_since, created_at, updated_at, commit_id, next, metadata, error, extra,
+           writes_digest, branches_digest, requests_digest, digest
+      FROM req r
+     -- No rows of a thread whose own row is missing.
+     WHERE NOT EXISTS (SELECT FROM {schema}.checkpoints o WHERE o.thread_key = r.thread_key OFFSET 0)
+       AND NOT EXISTS (SELECT FROM {schema}.channel_rows o WHERE o.thread_key = r.thread_key OFFSET 0)
+       AND NOT EXISTS (SELECT FROM {schema}.tasks o WHERE o.thread_key = r.thread_key OFFSET 0)
+       AND NOT EXISTS (SELECT FROM {schema}.branches o WHERE o.thread_key = r.thread_key OFFSET 0)
+     ORDER BY thread_key
+    ON CONFLICT DO NOTHING RETURNING thread_key, run_seq),
+  locked AS MATERIALIZED (
+    SELECT t.thread_key, t.thread_id, t.graph FROM {schema}.threads t
+     WHERE t.thread_key = ANY (:thread_key) AND (SELECT count(*) FROM begun) >= 0{and_runs_are_known}
+     ORDER BY t.thread_key FOR NO KEY UPDATE),
+  known AS MATERIALIZED (
+    SELECT l.thread_key, r.waits, (
+        SELECT seq FROM {schema}.runs WHERE thread_key = l.thread_key AND state < 4 ORDER BY seq LIMIT 1
+           FOR NO KEY UPDATE) AS unfinished
+      -- The tombstone of a deleted thread has no id.
+      FROM locked l JOIN req r USING (thread_key, thread_id)
+     WHERE r.key IS NULL AND (l.graph IS NULL OR l.graph = r.graph)
+       AND NOT EXISTS (SELECT FROM {schema}.runs s WHERE s.thread_key = l.thread_key AND s.extra = r.token OFFSET 0)),
+  counted AS (
+    UPDATE {schema}.threads t SET run_seq = CASE WHEN t.run_seq = 0 THEN clock.now ELSE t.run_seq + 1 END
+      FROM known k CROSS JOIN clock
+     WHERE t.thread_key = k.thread_key AND (k.waits OR k.unfinished IS NULL)
+    RETURNING t.thread_key, t.run_seq, CASE WHEN k.unfinished IS NULL THEN 0 ELSE 3 END AS state),
+  new_requests AS (
+    INSERT INTO {schema}.requests (thread_key, key, input_digest, seq, checkpoint, made_at, extra, digest)
+    SELECT thread_key, r.key, r.input_digest, r.seq, 0, r.created_at, '', r.request_digest
+      FROM begun JOIN req r USING (thread_key) WHERE r.key IS NOT NULL),
+  accepted AS (
+    INSERT INTO {schema}.runs (thread_key, seq, state, priority, due, deadline, first_checkpoint, checkpoint,
+                               claimed_version, attempt, crashes, inbox, worker, request, accepted_at, ended_at,
+                               limit_key, parent_key, parent_seq, on_parent, queue, graph, thread_id, error,
+                               input_digest, input, options, context, extra)
+    SELECT thread_key, n.run_seq, n.state, r.priority, c.now + r.skew + r.delay,
+           CASE WHEN r.time_limit > 0 THEN c.now + r.skew + r.time_limit ELSE 4611686018427387904 END,
+           0, 0, 0, 0, 0, (SELECT count(*) FROM {schema}.messages m WHERE m.thread_key = r.thread_key AND m.taken = 0),
+           0, 0, c.now + r.skew, 0, 0, 0, 0, 0, r.queue, r.graph, r.thread_id, NULL,
+           r.input_digest, r.input, r.options, r.context, r.token
+      FROM (SELECT thread_key, run_seq, 0 AS state FROM begun UNION ALL SELECT * FROM counted) n
+      JOIN req r USING (thread_key) CROSS JOIN clock c
+    RETURNING thread_key, seq, state)
+SELECT a.thread_key, a.seq, a.state, c.now FROM clock c LEFT JOIN accepted a ON true;
+
+-- name: find_run
 
 -- name: find_run
 SELECT thread_id, seq, state, priority, due, deadline, first_checkpoint, checkpoint, claimed_version, attempt, crashes,
@@ -104,7 +179,7 @@ UPDATE {schema}.runs r
   FROM (VALUES (:thread_key::bigint, :seq::bigint, :state::smallint, :due::bigint, :inbox::bigint,
                 :checkpoint::bigint, :first_checkpoint::bigint, :ended_at::bigint, :error::text))
     AS c (thread_key, seq, state, due, inbox, checkpoint, first_checkpoint, ended_at, error)
- WHERE r.thread_key = c.thread_key AND r.seq = c.seq;
+ WHERE r.thread_key = c.thread_key AND r.seq = c.seq AND r.state < 4;
 
 -- name: unblock_run
 -- A run of the thread has ended: the next one may begin, unless an earlier one has not ended either.
@@ -121,6 +196,8 @@ UPDATE {schema}.runs SET {run_as_woken} WHERE thread_key = :thread_key AND state
 SELECT seq FROM {schema}.messages WHERE thread_key = :thread_key AND topic = :topic AND key = :key;
 
 -- name: add_message
+-- It takes a number: see `and_runs_are_known`.
+WITH counted AS (UPDATE {schema}.threads SET run_seq = run_seq + 1 WHERE thread_key = :thread_key)
 INSERT INTO {schema}.messages (thread_key, seq, topic, key, taken, made_at, extra, value)
 VALUES (:thread_key, (SELECT coalesce(max(seq), 0) + 1 FROM {schema}.messages WHERE thread_key = :thread_key), :topic,
         :key, 0, :made_at, '', :value);
@@ -136,7 +213,8 @@ SELECT seq, topic, value FROM {schema}.messages
 UPDATE {schema}.runs SET request = :request WHERE thread_key = :thread_key AND seq = :seq AND state = 1;
 
 -- name: retry_run
--- A run that an earlier one precedes is blocked again.
+-- A run that an earlier one precedes is blocked again. It takes a number: see `and_runs_are_known`.
+WITH counted AS (UPDATE {schema}.threads SET run_seq = run_seq + 1 WHERE thread_key = :thread_key)
 UPDATE {schema}.runs
    SET state = :state, due = :now, crashes = 0, ended_at = 0, error = NULL, request = 0, deadline = 4611686018427387904
  WHERE thread_key = :thread_key AND seq = :seq;

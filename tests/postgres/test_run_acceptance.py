@@ -1,0 +1,202 @@
+"""Runs are accepted in one statement for many threads; a transaction decides what the statement cannot."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from durable_graph.checkpointing import verify_request
+from durable_graph.errors import InvalidOptionError
+from durable_graph.records import Committed
+from durable_graph.run_records import NewMessage, RunState, Sent
+from durable_graph.testing.rows import Step
+from durable_graph_postgres import PostgresSaver
+from tests.postgres.executions import (
+    Two,
+    claimed,
+    locking,
+    new_run,
+    proxied_saver,
+    schema_of,
+    states,
+    two_savers,
+    with_run,
+    writer_of,
+)
+from tests.postgres.proxy import Cut
+from tests.savers import saver_of
+
+
+@pytest.fixture
+async def saver(postgres: str, tmp_path: Path) -> AsyncIterator[PostgresSaver]:
+    async with saver_of("postgres", tmp_path, postgres) as opened:
+        assert isinstance(opened, PostgresSaver)
+        yield opened
+
+
+@pytest.fixture
+async def two(postgres: str) -> AsyncIterator[Two]:
+    async with two_savers(postgres) as savers:
+        yield savers
+
+
+async def test_a_repeated_acceptance_is_one_run(saver: PostgresSaver) -> None:
+    run = new_run("t")
+
+    first, second = await saver.runs.accept(run), await saver.runs.accept(run)
+
+    assert first.seq == second.seq
+    assert len(await saver.runs.list_runs()) == 1
+
+
+async def test_simultaneous_acceptances_with_one_key_are_one_run(two: Two) -> None:
+    runs = [new_run("t", key="k") for _ in range(10)]
+
+    answers = await asyncio.gather(*(two[number % 2].runs.accept(run) for number, run in enumerate(runs)))
+
+    assert len({answer.seq for answer in answers}) == 1
+    assert sum(answer.is_new for answer in answers) == 1
+    assert await states(two[0]) == [RunState.READY]
+
+
+async def test_simultaneous_acceptances_of_a_new_thread_are_queued(two: Two) -> None:
+    answers = await asyncio.gather(*(two[number % 2].runs.accept(new_run("t")) for number in range(10)))
+
+    assert len({answer.seq for answer in answers}) == 10
+    assert await states(two[0]) == [RunState.READY, *[RunState.BLOCKED] * 9]
+
+
+async def test_a_run_of_a_new_thread_and_the_next_one_are_one_round_trip_each(postgres: str) -> None:
+    async with proxied_saver(postgres) as (saver, proxy, trips):
+        for thread in ("warm", "t"):
+            proxy.expect()
+            for run in (new_run(thread, key="k"), new_run(thread), new_run(thread)):
+                await saver.runs.accept(run)
+
+        assert trips() == ["accept_runs"] * 3
+        assert await states(saver) == [RunState.READY, RunState.BLOCKED, RunState.BLOCKED]
+        request = await saver.find_request("t", "k")
+        assert request is not None
+        accepted = verify_request(request)
+        assert accepted is not None
+        assert accepted.seq == (await saver.runs.list_runs(thread="t"))[0].seq
+
+
+async def test_runs_that_are_accepted_at_the_same_time_share_statements(postgres: str) -> None:
+    async with proxied_saver(postgres) as (saver, proxy, trips):
+        await saver.runs.accept(new_run("warm"))
+        proxy.expect()
+
+        answers = await asyncio.gather(*(saver.runs.accept(new_run(f"t {n % 50}")) for n in range(100)))
+
+        assert trips().count("accept_runs") == 2
+        assert [answer.state for answer in answers] == [RunState.READY] * 50 + [RunState.BLOCKED] * 50
+
+
+async def test_an_acceptance_whose_answer_was_lost_is_one_run(postgres: str) -> None:
+    async with proxied_saver(postgres) as (saver, proxy, _):
+        await saver.runs.accept(new_run("warm"))
+        for number in range(2):
+            proxy.expect(Cut(1, "after"))
+
+            accepted = await saver.runs.accept(new_run("t", key=f"k {number}" if number else None))
+
+            assert proxy.has_cut
+            assert accepted.is_new
+        assert await states(saver) == [RunState.READY, RunState.BLOCKED]
+
+
+async def test_a_run_that_is_accepted_while_the_run_before_it_ends_is_ready(two: Two, postgres: str) -> None:
+    """The statement of the acceptance began before the end was visible."""
+    first, second = two
+    await first.runs.accept(new_run("t"))
+    claim, writer = await claimed(first, 1)
+    ends = with_run(writer.unit(Step({"v": b"1"})), RunState.DONE, claim.seq)
+    async with locking(postgres, await schema_of(first)) as lock:
+        await lock("threads", "t")
+        committing = asyncio.ensure_future(first.commit(ends))
+        await lock.until_waiting(1)
+        accepting = asyncio.ensure_future(second.runs.accept(new_run("t")))
+        await lock.until_waiting(2)
+
+    committed, accepted = await asyncio.gather(committing, accepting)
+
+    assert committed == Committed(1)
+    assert accepted.state is RunState.READY
+    assert await states(first) == [RunState.DONE, RunState.READY]
+
+
+async def test_of_two_runs_that_wait_for_an_idle_thread_the_second_is_blocked_by_the_first(
+    two: Two, postgres: str
+) -> None:
+    ended = await two[0].runs.accept(new_run("t"))
+    await two[0].runs.cancel_run("t", ended.seq, "not needed")
+    accepting = []
+    async with locking(postgres, await schema_of(two[0])) as lock:
+        await lock("threads", "t")
+        for number, saver in enumerate(two):
+            run = new_run("t", waits_if_busy=number == 0)
+            accepting.append(asyncio.ensure_future(saver.runs.accept(run)))
+            await lock.until_waiting(1 + number)
+
+    first, second = await asyncio.gather(*accepting)
+
+    assert first.state is RunState.READY
+    assert (second.seq, second.busy_seq) == (0, first.seq)
+
+
+async def test_a_run_that_is_accepted_while_a_message_is_sent_knows_of_the_message(two: Two, postgres: str) -> None:
+    """The statement of the acceptance began before the message was visible."""
+    await two[0].runs.accept(new_run("t"))
+    async with locking(postgres, await schema_of(two[0])) as lock:
+        await lock("threads", "t")
+        sending = asyncio.ensure_future(two[0].runs.send(NewMessage("t", "topic", "key", b"value")))
+        await lock.until_waiting(1)
+        accepting = asyncio.ensure_future(two[1].runs.accept(new_run("t")))
+        await lock.until_waiting(2)
+
+    sent, accepted = await asyncio.gather(sending, accepting)
+
+    assert sent is Sent.NEW
+    assert [run.inbox for run in await two[0].runs.list_runs(thread="t")] == [1, 1]
+    assert accepted.state is RunState.BLOCKED
+
+
+async def test_runs_of_a_thread_of_another_graph_and_of_a_busy_thread_are_refused(saver: PostgresSaver) -> None:
+    first = await saver.runs.accept(new_run("t"))
+
+    of_other = await saver.runs.accept(new_run("t", graph="other"))
+    busy = await saver.runs.accept(new_run("t", waits_if_busy=False))
+    renamed = await saver.runs.accept(new_run("t", graph="new", formerly=("g",)))
+
+    assert (of_other.seq, of_other.stored_graph) == (0, "g")
+    assert (busy.seq, busy.busy_seq) == (0, first.seq)
+    assert renamed.state is RunState.BLOCKED
+
+
+async def test_a_run_of_a_deleted_thread_begins_it_anew(saver: PostgresSaver) -> None:
+    await saver.runs.accept(new_run("t"))
+    before = await writer_of(saver, "t")
+    await saver.delete_thread("t")
+
+    accepted = await saver.runs.accept(new_run("t"))
+
+    assert accepted.state is RunState.READY
+    assert (await writer_of(saver, "t")).thread.incarnation != before.thread.incarnation
+
+
+async def test_a_queue_name_with_a_nul_character_is_refused(saver: PostgresSaver) -> None:
+    with pytest.raises(InvalidOptionError, match="queue"):
+        await saver.runs.accept(new_run("t", queue="a\x00"))
+
+
+async def test_the_row_of_an_accepted_thread_is_the_base_of_its_first_commit(saver: PostgresSaver) -> None:
+    await saver.runs.accept(new_run("t"))
+
+    accepted = await saver.load("t")
+
+    assert accepted is not None
+    assert (accepted.checkpoint, accepted.thread.version) == (None, 0)
+    assert accepted.base is not None
+    assert accepted.base.row == accepted.thread
