@@ -6,12 +6,13 @@ from multiprocessing.synchronize import Barrier
 import pytest
 
 from durable_graph.runs import App
+from tests.crash.conftest import IS_LONG
 from tests.runs.engine.processes import Processes, all_runs
 from tests.runs.engine.worker_process import Place, app_at, live, note_outcome
 
 pytestmark = pytest.mark.slow
 
-STARTS = 50
+STARTS = 1000 if IS_LONG else 50
 
 
 def start_runs(place: Place, barrier: Barrier, name: str) -> None:

@@ -5,6 +5,7 @@ import signal
 import pytest
 
 from durable_graph.runs import App, RunHandle
+from tests.crash.conftest import IS_LONG
 from tests.runs.engine.graphs import Gate, done_by
 from tests.runs.engine.ledger import Ledger
 from tests.runs.engine.processes import Process, Processes, running_by, stop, until
@@ -13,7 +14,7 @@ from tests.runs.engine.worker_process import Place
 pytestmark = pytest.mark.slow
 
 LEASE = 1.0
-RUNS = 5
+RUNS = 50 if IS_LONG else 5
 
 
 @pytest.fixture
