@@ -270,6 +270,7 @@ def _runs(found: Sequence[RunStatus]) -> list[str]:
 
 
 def _shown(found: ShownThread) -> list[str]:
+    now = _now()
     lines = fields(
         [
             ("thread", found.thread_id),
@@ -290,8 +291,11 @@ def _shown(found: ShownThread) -> list[str]:
         ],
     )
     questions = table(
-        ("INTERRUPT", "NODE", "KEY", "QUESTION"),
-        [(each.id, each.node, each.key, _compact(each.value)) for each in found.interrupts],
+        ("INTERRUPT", "NODE", "KEY", "TOPIC", "DUE", "QUESTION"),
+        [
+            (each.id, each.node, each.key, each.topic, until(each.due, now), _compact(each.value))
+            for each in found.interrupts
+        ],
         longest=_LONGEST_QUESTION,
     )
     for part in (_runs(found.runs), checkpoints, questions):

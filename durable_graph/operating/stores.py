@@ -42,7 +42,7 @@ async def opened(place: App | Checkpointer) -> AsyncIterator[Checkpointer]:
 def runs_of(saver: Checkpointer) -> RunStore:
     """The runs of a saver. Raises `MissingPowerError`."""
     if not isinstance(saver, KeepsRuns):
-        raise MissingPowerError(saver, "runs")
+        raise MissingPowerError(type(saver).__name__, "runs")
     return saver.runs
 
 

@@ -47,11 +47,16 @@ class ShownCheckpoint(msgspec.Struct, frozen=True):
 
 
 class ShownInterrupt(msgspec.Struct, frozen=True):
-    """A question without an answer. `value` is plain data: see `stored_values`."""
+    """An interrupt without an answer. `value` is plain data: see `stored_values`.
+
+    `due` is the time at which the run goes on by itself, `topic` the topic of the message that it waits for.
+    """
 
     id: str
     node: str
     key: str | None
+    topic: str | None
+    due: datetime | None
     value: Any
 
 
@@ -150,4 +155,8 @@ def _questions(found: StoredCheckpoint) -> list[ShownInterrupt]:
     no = found.checkpoint.no
     planned = {(no - entry.ago, entry.ord) for entry in decode_header(found.checkpoint.header).plan}
     asking = [open_asks_in(record.value) for record in found.records if (record.born, record.ord) in planned]
-    return [ShownInterrupt(ask.id, node, ask.key, plain_value(ask.value)) for node, asks in asking for ask in asks]
+    return [
+        ShownInterrupt(ask.id, node, ask.key, ask.topic, moment(ask.due), plain_value(ask.value))
+        for node, asks in asking
+        for ask in asks
+    ]

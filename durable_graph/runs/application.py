@@ -38,7 +38,7 @@ from durable_graph.errors import (
 from durable_graph.graph import Command
 from durable_graph.graph.durations import Duration, microseconds
 from durable_graph.run_records import NewMessage, NewRun, QueueStats, RunRow, RunState, Sent
-from durable_graph.runs import operations
+from durable_graph.runs import graph_calls, operations
 from durable_graph.runs.claimed_request import (
     StartOptions,
     check_start,
@@ -87,7 +87,7 @@ class App:
         self._owns_saver = isinstance(store, str)
         saver = open_checkpointer(store) if isinstance(store, str) else store
         if not isinstance(saver, KeepsRuns):
-            raise MissingPowerError(saver, "runs")
+            raise MissingPowerError(type(saver).__name__, "runs")
         self._saver: Checkpointer = saver
         self._runs: RunStore = saver.runs
         self._changes = Changes()
@@ -109,7 +109,7 @@ class App:
         if graph.checkpointer not in (None, self._saver):
             what = type(graph.checkpointer).__name__
             raise InvalidOptionError(f"graphs[{name!r}]", what, allowed="a graph without a checkpointer of its own")
-        return graph.with_store(self._saver, name)
+        return graph_calls.bound(graph, self._saver, name)
 
     # Runs
 
@@ -271,7 +271,7 @@ class App:
         if row is None:
             raise UnknownRunError.of_thread(thread)
         command: Command[Any] = Command(resume=value if interrupt_id is None else {interrupt_id: value})
-        answered = await self.graph(row.graph).answer_claimed(thread, command)
+        answered = await graph_calls.answer(self.graph(row.graph), self._saver, thread, command)
         self._changes.is_ready()
         return answered
 
@@ -369,7 +369,7 @@ class App:
 
     async def output_of(self, row: RunRow) -> Any:
         """The output of a run that is done."""
-        return await self.graph(row.graph).output_at(row.thread, row.checkpoint)
+        return await graph_calls.output_at(self.graph(row.graph), self._saver, row.thread, row.checkpoint)
 
     def change_of(self, thread: str, seq: int) -> Any:
         """A future that is set when this process has changed the run."""

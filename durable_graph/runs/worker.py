@@ -40,6 +40,7 @@ from durable_graph.run_records import (
     RunState,
     Settlement,
 )
+from durable_graph.runs import graph_calls
 from durable_graph.runs.claimed_request import StoredInput, request_of
 from durable_graph.runs.handle import DEADLINE_PASSED
 from durable_graph.runs.lease import Lease, LeasedControl
@@ -68,13 +69,13 @@ class Execution:
     __slots__ = ("claim", "control", "deadline", "is_cancelled", "lease", "owned", "task")
 
     def __init__(self, claim: Claim, lease: Lease) -> None:
-        self.claim = claim
-        self.lease = lease
-        self.control = LeasedControl(lease)
-        self.owned = OwnedRun(
+        self.claim: Claim = claim
+        self.lease: Lease = lease
+        self.control: LeasedControl = LeasedControl(lease)
+        self.owned: OwnedRun = OwnedRun(
             claim.seq, claim.first_checkpoint == 0, claim.inbox, claim.inbox, claimed_at=claim.now, lease=lease
         )
-        self.is_cancelled = False
+        self.is_cancelled: bool = False
         self.task: asyncio.Task[None] | None = None
         self.deadline: float | None = None
         if claim.deadline != NEVER:
@@ -362,7 +363,7 @@ class Worker:
             request = request_of(graph, stored, claim, execution.owned, execution.control)
             request = msgspec.structs.replace(request, context=self._context_of(claim.graph))
             async with deadline:
-                ended = await graph.execute_claimed(request, claim.epoch)
+                ended = await graph_calls.execute(graph, self._saver, request, claim.epoch)
         except GraphDrained:
             return self._settlement(execution, RunState.READY)
         except ThreadCancelledError:

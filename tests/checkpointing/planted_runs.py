@@ -3,37 +3,31 @@
 import asyncio
 import copy
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
 
-from durable_graph import MemorySaver
 from durable_graph.checkpointing import rules
 from durable_graph.checkpointing.binding import Binding
 from durable_graph.checkpointing.columns import key_of
-from durable_graph.checkpointing.memory_rows import RunRows, StoredRun, ThreadRows
+from durable_graph.checkpointing.memory_rows import RunRows, ThreadRows
 from durable_graph.checkpointing.memory_runs import Lease, MemoryRuns
 from durable_graph.records import (
-    CommitResult,
-    Committed,
-    CommitUnit,
     RequestRow,
-    Saved,
-    SaveResult,
-    ThreadInfo,
-    WritesBatch,
 )
 from durable_graph.run_records import (
     Accepted,
     Claim,
     Heartbeat,
+    Message,
+    NewMessage,
     NewRun,
     NewWorker,
-    QueueStats,
     RunRow,
     RunState,
+    Sent,
     Settlement,
     Swept,
 )
@@ -189,33 +183,6 @@ class NeverCloses(PlantedRuns):
 # Claims
 
 
-class UnblocksAll:
-    """In the place of `RunRows.unblock`."""
-
-    @staticmethod
-    def unblock(runs: RunRows) -> None:
-        for seq, run in runs.by_seq.items():
-            if run.row.state == RunState.BLOCKED:
-                runs.by_seq[seq] = replace(run, row=replace(run.row, state=RunState.READY))
-
-    @staticmethod
-    def unblock_at_once(runs: RunRows) -> None:
-        first = runs.first()
-        if first is not None and first.state == RunState.BLOCKED:
-            runs.change(replace(first, state=RunState.READY, due=0))
-
-    @staticmethod
-    def never(runs: RunRows) -> None:
-        """Do nothing."""
-
-
-def first_that_does_not_wait(runs: RunRows) -> RunRow | None:
-    """In the place of `RunRows.first`."""
-    rows = [runs.by_seq[seq].row for seq in runs.unfinished]
-    rows = [row for row in rows if row.state != RunState.WAITING]
-    return rows[0] if rows else None
-
-
 class CancelsAndUnblocks(PlantedRuns):
     async def cancel_run(self, thread: str, seq: int, reason: str) -> RunState | None:
         state = await super().cancel_run(thread, seq, reason)
@@ -315,81 +282,6 @@ class HasItsOwnLeasesBeside(PlantedRuns):
 # Commits, saves and settlements
 
 
-class DropsRunsOfCommits(MemorySaver):
-    async def commit(self, unit: CommitUnit) -> CommitResult:
-        return await super().commit(replace(unit, run=None))
-
-
-class ChangesRunsOfRefusedCommits(MemorySaver):
-    async def commit(self, unit: CommitUnit) -> CommitResult:
-        answer = await super().commit(unit)
-        if not isinstance(answer, Committed) and unit.run is not None:
-            self._threads[key_of(unit.thread)].runs.update(unit.run, unit.at)
-        return answer
-
-
-class ChangesRunsOfRepeatedCommits(MemorySaver):
-    async def commit(self, unit: CommitUnit) -> CommitResult:
-        before = self._threads.get(key_of(unit.thread))
-        is_repeated = before is not None and before.row.version >= unit.version
-        answer = await super().commit(unit)
-        if is_repeated and unit.run is not None:
-            self._threads[key_of(unit.thread)].runs.update(unit.run, unit.at)
-        return answer
-
-
-class BeginsThreadsAnew(MemorySaver):
-    async def commit(self, unit: CommitUnit) -> CommitResult:
-        before = self._threads.get(key_of(unit.thread))
-        if before is not None and not before.row.head:
-            before.requests.clear()
-        return await super().commit(unit)
-
-
-class DropsRunsOfSaves(MemorySaver):
-    async def save_writes(self, batch: WritesBatch) -> SaveResult:
-        return await super().save_writes(replace(batch, run=None))
-
-
-class ChangesRunsOfRefusedSaves(MemorySaver):
-    async def save_writes(self, batch: WritesBatch) -> SaveResult:
-        answer = await super().save_writes(batch)
-        if not isinstance(answer, Saved) and batch.run is not None:
-            self._threads[key_of(batch.thread)].runs.update(batch.run, batch.at)
-        return answer
-
-
-class WakesNobody(MemorySaver):
-    async def save_writes(self, batch: WritesBatch) -> SaveResult:
-        return await super().save_writes(replace(batch, wakes_run=False))
-
-
-class WakesByRefusedSaves(MemorySaver):
-    async def save_writes(self, batch: WritesBatch) -> SaveResult:
-        answer = await super().save_writes(batch)
-        if not isinstance(answer, Saved) and batch.wakes_run:
-            self._threads[key_of(batch.thread)].runs.wake(batch.at)
-        return answer
-
-
-class WakesWithoutRecords(MemorySaver):
-    async def save_writes(self, batch: WritesBatch) -> SaveResult:
-        return await super().save_writes(replace(batch, records=()) if batch.wakes_run else batch)
-
-
-def keeps_the_input(right: Any, runs: RunRows, update: Any, at: int) -> None:
-    """In the place of `RunRows.update`."""
-    before = runs.by_seq[update.seq].input
-    right(runs, update, at)
-    runs.by_seq[update.seq] = replace(runs.by_seq[update.seq], input=before)
-
-
-def removes_the_input(right: Any, runs: RunRows, update: Any, at: int) -> None:
-    """In the place of `RunRows.update`."""
-    right(runs, update, at)
-    runs.by_seq[update.seq] = replace(runs.by_seq[update.seq], options=b"", context=b"")
-
-
 class SettlesWithoutErrors(PlantedRuns):
     async def settle(self, settlement: Settlement) -> bool:
         return await super().settle(replace(settlement, error=None))
@@ -398,6 +290,69 @@ class SettlesWithoutErrors(PlantedRuns):
 class ReleasesAtOnce(PlantedRuns):
     async def settle(self, settlement: Settlement) -> bool:
         return await super().settle(replace(settlement, delay=0))
+
+
+# Messages
+
+
+class IgnoresKeysOfMessages(PlantedRuns):
+    async def send(self, message: NewMessage) -> Sent:
+        return await super().send(replace(message, key=os.urandom(8).hex()))
+
+
+class IgnoresTopicsOfKeys(PlantedRuns):
+    async def send(self, message: NewMessage) -> Sent:
+        stored = self.thread(message.thread)
+        keys = {key for _, key in stored.runs.inbox.keys} if stored is not None else ()
+        return Sent.KNOWN if message.key in keys else await super().send(message)
+
+
+class FindsMessagesTooEarly(PlantedRuns):
+    async def send(self, message: NewMessage) -> Sent:
+        stored = self.thread(message.thread)
+        is_known = stored is not None and (message.topic, message.key) in stored.runs.inbox.keys
+        await asyncio.sleep(0)
+        return Sent.KNOWN if is_known else await super().send(replace(message, key=os.urandom(8).hex()))
+
+
+class ReadsAllTopics(PlantedRuns):
+    async def inbox(self, thread: str, topics: Collection[str]) -> list[Message]:
+        stored = self.thread(thread)
+        return list(stored.runs.inbox.waiting.values()) if stored is not None else []
+
+
+class ReadsByKey(PlantedRuns):
+    async def inbox(self, thread: str, topics: Collection[str]) -> list[Message]:
+        return (await super().inbox(thread, topics))[::-1]
+
+
+class SendsToAnyThread(PlantedRuns):
+    async def send(self, message: NewMessage) -> Sent:
+        sent = await super().send(message)
+        return sent if sent == Sent.KNOWN else Sent.NEW
+
+
+class TellsNoCancellation(PlantedRuns):
+    async def send(self, message: NewMessage) -> Sent:
+        sent = await super().send(message)
+        return Sent.NO_RUN if sent == Sent.CANCELLED else sent
+
+
+class SendsWithoutWaking(PlantedRuns):
+    async def send(self, message: NewMessage) -> Sent:
+        stored = self.thread(message.thread)
+        if stored is None:
+            return Sent.NO_THREAD
+        stored.runs.inbox.put(message)
+        return Sent.NEW
+
+
+class WakesByKnownMessages(PlantedRuns):
+    async def send(self, message: NewMessage) -> Sent:
+        sent, stored = await super().send(message), self.thread(message.thread)
+        if sent == Sent.KNOWN and stored is not None:
+            stored.runs.wake(1)
+        return sent
 
 
 # Workers
@@ -491,117 +446,3 @@ class SweepsOnlyHolders(PlantedRuns):
         swept = await super().sweep(max_crashes)
         self._workers.update(idle)
         return swept
-
-
-# Cancelling, retrying, listing
-
-
-class CancelsTheRunning(PlantedRuns):
-    async def cancel_run(self, thread: str, seq: int, reason: str) -> RunState | None:
-        state = await super().cancel_run(thread, seq, reason)
-        if state == RunState.RUNNING:
-            self.change(thread, seq, state=RunState.CANCELLED, worker=0)
-        return state
-
-
-class AsksNobody(PlantedRuns):
-    async def cancel_run(self, thread: str, seq: int, reason: str) -> RunState | None:
-        state = await super().cancel_run(thread, seq, reason)
-        if state == RunState.RUNNING:
-            self.change(thread, seq, request=0)
-        return state
-
-
-class CancelsTheEnded(PlantedRuns):
-    async def cancel_run(self, thread: str, seq: int, reason: str) -> RunState | None:
-        state = await super().cancel_run(thread, seq, reason)
-        if state is not None and state.is_ended:
-            self.change(thread, seq, state=RunState.CANCELLED, error=reason)
-        return state
-
-
-class FindsByIdOnly(PlantedRuns):
-    async def find_run(self, thread: str | int, seq: int) -> RunRow | None:
-        return None if isinstance(thread, int) else await super().find_run(thread, seq)
-
-
-class FindsTheLast(PlantedRuns):
-    async def find_unfinished(self, thread: str) -> RunRow | None:
-        stored = self.thread(thread)
-        unfinished = stored.runs.unfinished if stored is not None else []
-        return stored.runs.by_seq[unfinished[-1]].row if stored is not None and unfinished else None
-
-
-class FindsTheEnded(PlantedRuns):
-    async def find_unfinished(self, thread: str) -> RunRow | None:
-        stored = self.thread(thread)
-        return next((run.row for run in stored.runs.by_seq.values()), None) if stored is not None else None
-
-
-class ListsOnePage(PlantedRuns):
-    async def list_runs(self, **given: Any) -> list[RunRow]:
-        return await super().list_runs(**given) if given.get("after") is None else []
-
-
-class ListsByNumber(PlantedRuns):
-    async def list_runs(self, **given: Any) -> list[RunRow]:
-        return sorted(await super().list_runs(**given), key=lambda run: run.seq)
-
-
-class ListsAllGraphs(PlantedRuns):
-    async def list_runs(self, **given: Any) -> list[RunRow]:
-        return await super().list_runs(**{**given, "graph": None})
-
-
-class ListsAllStates(PlantedRuns):
-    async def list_runs(self, **given: Any) -> list[RunRow]:
-        return await super().list_runs(**{**given, "state": None})
-
-
-class ListsAllThreads(PlantedRuns):
-    async def list_runs(self, **given: Any) -> list[RunRow]:
-        return await super().list_runs(**{**given, "thread": None})
-
-
-class NamesNoWorkers(PlantedRuns):
-    def _name_of(self, worker: int) -> str:
-        return ""
-
-
-class CountsOnlyUnfinishedRuns(PlantedRuns):
-    async def queue_stats(self) -> list[QueueStats]:
-        return [replace(stats, quarantined=0) for stats in await super().queue_stats()]
-
-
-class CountsRunsBeforeTheirTime(PlantedRuns):
-    async def queue_stats(self) -> list[QueueStats]:
-        counted = []
-        for stats in await super().queue_stats():
-            due = [run.due for run in self.all_runs() if run.queue == stats.queue and run.state == RunState.READY]
-            counted.append(replace(stats, oldest_due=min(due, default=0)))
-        return counted
-
-
-class KeepsRunsOfDeletedThreads(MemorySaver):
-    async def delete_thread(self, thread: str, *, seen: ThreadInfo | None = None, purge: bool = False) -> bool:
-        before = self._threads.get(key_of(thread))
-        is_gone = await super().delete_thread(thread, seen=seen)
-        if before is not None:
-            self._threads[key_of(thread)].runs = before.runs
-        return is_gone
-
-
-class ForgetsTheNumbersOfDeletedThreads(MemorySaver):
-    async def delete_thread(self, thread: str, *, seen: ThreadInfo | None = None, purge: bool = False) -> bool:
-        is_gone = await super().delete_thread(thread, seen=seen, purge=purge)
-        if key_of(thread) in self._threads:
-            self._threads[key_of(thread)].runs.last = 0
-        return is_gone
-
-
-class CopiesRuns(MemorySaver):
-    async def copy_thread(self, source: str, target: str) -> None:
-        await super().copy_thread(source, target)
-        for seq, run in self._threads[key_of(source)].runs.by_seq.items():
-            of_copy = StoredRun(replace(run.row, thread=target), run.input, run.options, run.context, run.token)
-            self._threads[key_of(target)].runs.by_seq[seq] = of_copy

@@ -12,7 +12,9 @@ from durable_graph.checkpointing.memory_rows import RunRows
 from durable_graph.checkpointing.memory_runs import MemoryRuns
 from durable_graph.records import Committed, Conflict
 from durable_graph.run_records import NEVER, RunState
+from tests.checkpointing import planted_run_control as control
 from tests.checkpointing import planted_runs as planted
+from tests.checkpointing import planted_savers_of_runs as savers
 
 replace = msgspec.structs.replace
 
@@ -77,7 +79,7 @@ def refuses_first_commits(right: Callable[..., Any], unit: Any, thread: Any, *re
 
 _right_update = RunRows.update
 draws_one_epoch = ruled("drawn_incarnation", lambda right: 77)
-never_unblocks = rows_with("unblock", planted.UnblocksAll.never)
+never_unblocks = rows_with("unblock", savers.unblocks_nothing)
 ignores_the_counter = ruled("row_after", lambda right, run, update, at: right(run, replace(update, inbox=1 << 40), at))
 
 PLANTS: Mapping[str, tuple[Plant, ...]] = {
@@ -85,8 +87,8 @@ PLANTS: Mapping[str, tuple[Plant, ...]] = {
     "an_accepted_run_is_durable": (runs(planted.ForgetsRuns),),
     "an_accepted_run_has_the_fields_of_its_call": (
         runs(planted.ForgetsTheContext),
-        ruled("accepted_run", lambda right, *given: replace(right(*given), priority=2)),
-        ruled("accepted_run", lambda right, *given: replace(right(*given), deadline=NEVER)),
+        ruled("accepted_run", lambda right, *given, **named: replace(right(*given, **named), priority=2)),
+        ruled("accepted_run", lambda right, *given, **named: replace(right(*given, **named), deadline=NEVER)),
     ),
     "a_thread_exists_once_its_first_run_is_accepted": (
         ruled("accepted_thread", lambda right, *given: replace(right(*given), graph=None)),
@@ -99,7 +101,7 @@ PLANTS: Mapping[str, tuple[Plant, ...]] = {
     "a_known_key_returns_the_digest_of_its_own_input": (runs(planted.ReturnsTheDigestOfTheCall),),
     "a_known_key_returns_its_run_after_the_end_of_the_run": (runs(planted.ForgetsKeysOfEndedRuns),),
     "a_key_of_a_commit_is_known": (runs(planted.KnowsOnlyKeysOfRuns),),
-    "a_key_of_a_run_is_a_request_of_its_thread": (runs(planted.SignsNoRequests), made(planted.BeginsThreadsAnew)),
+    "a_key_of_a_run_is_a_request_of_its_thread": (runs(planted.SignsNoRequests), made(savers.BeginsThreadsAnew)),
     "a_repeated_acceptance_is_idempotent": (runs(planted.IgnoresTokens),),
     "a_cancelled_acceptance_is_atomic": (runs(planted.TearsAcceptances),),
     "a_run_that_does_not_wait_is_refused_by_a_busy_thread": (runs(planted.AlwaysWaits),),
@@ -110,7 +112,7 @@ PLANTS: Mapping[str, tuple[Plant, ...]] = {
     "a_run_of_any_graph_is_accepted_by_a_thread_without_one": (
         ruled("is_of_another_graph", lambda right, run, stored: stored != run.graph),
     ),
-    "runs_of_a_thread_have_ascending_numbers": (made(planted.ForgetsTheNumbersOfDeletedThreads),),
+    "runs_of_a_thread_have_ascending_numbers": (made(savers.ForgetsTheNumbersOfDeletedThreads),),
     "runs_of_a_purged_thread_repeat_no_number": (ruled("next_seq", lambda right, last, now: last + 1),),
     "simultaneous_runs_of_a_thread_are_one_ready_and_others_blocked": (
         runs(planted.NeverBlocks),
@@ -124,13 +126,13 @@ PLANTS: Mapping[str, tuple[Plant, ...]] = {
     # The order of a thread's runs
     "a_later_run_is_blocked_until_a_commit_ends_the_run_before_it": (
         never_unblocks,
-        rows_with("unblock", planted.UnblocksAll.unblock),
+        rows_with("unblock", savers.unblocks_all),
         runs(planted.NeverBlocks),
     ),
     "a_later_run_is_blocked_until_the_run_before_it_is_settled": (never_unblocks, runs(planted.NeverBlocks)),
     "a_later_run_is_blocked_until_the_run_before_it_is_cancelled": (never_unblocks, runs(planted.NeverBlocks)),
     "a_later_run_is_blocked_until_the_run_before_it_is_quarantined": (never_unblocks, runs(planted.NeverBlocks)),
-    "a_later_run_is_blocked_while_the_run_before_it_waits": (rows_with("first", planted.first_that_does_not_wait),),
+    "a_later_run_is_blocked_while_the_run_before_it_waits": (rows_with("first", savers.first_that_does_not_wait),),
     "a_blocked_run_is_cancelled_alone": (
         runs(planted.CancelsAndUnblocks),
         ruled(
@@ -139,7 +141,7 @@ PLANTS: Mapping[str, tuple[Plant, ...]] = {
         ),
     ),
     "a_retried_run_is_blocked_by_an_unfinished_run_before_it": (runs(planted.RetriesAtOnce),),
-    "a_blocked_run_keeps_its_time": (rows_with("unblock", planted.UnblocksAll.unblock_at_once),),
+    "a_blocked_run_keeps_its_time": (rows_with("unblock", savers.unblocks_at_once),),
     # Claims
     "a_claimed_run_belongs_to_its_worker": (
         ruled("claimed", lambda right, run, *rest: replace(right(run, *rest), state=run.state)),
@@ -154,8 +156,8 @@ PLANTS: Mapping[str, tuple[Plant, ...]] = {
     "only_runs_of_the_given_queues_are_claimed": (runs(planted.ClaimsFromAllQueues),),
     "runs_are_claimed_by_priority_and_then_by_time": (
         runs(planted.ClaimsQueueByQueue),
-        ruled("accepted_run", lambda right, *given: replace(right(*given), priority=2)),
-        ruled("accepted_run", lambda right, *given: replace(right(*given), due=0)),
+        ruled("accepted_run", lambda right, *given, **named: replace(right(*given, **named), priority=2)),
+        ruled("accepted_run", lambda right, *given, **named: replace(right(*given, **named), due=0)),
     ),
     "a_claim_returns_at_most_the_wanted_number": (runs(planted.ClaimsAll), runs(planted.ClaimsOfEachQueue)),
     "a_delayed_run_is_claimed_at_its_time": (
@@ -171,7 +173,7 @@ PLANTS: Mapping[str, tuple[Plant, ...]] = {
     "workers_in_several_operating_system_threads_share_the_runs": (runs(planted.HasItsOwnThreadsBeside),),
     # Commits, saves and settlements
     "a_commit_changes_its_run": (
-        made(planted.DropsRunsOfCommits),
+        made(savers.DropsRunsOfCommits),
         after(checkpoint=lambda run, update, due: update.checkpoint),
         after(first_checkpoint=lambda run, update, due: update.first_checkpoint),
         after(RunState.RUNNING, worker=0),
@@ -179,15 +181,15 @@ PLANTS: Mapping[str, tuple[Plant, ...]] = {
         after(RunState.DONE, ended_at=0),
     ),
     "the_input_of_a_run_is_removed_once_it_is_a_checkpoint": (
-        rows_with("update", lambda *given: planted.keeps_the_input(_right_update, *given)),
-        rows_with("update", lambda *given: planted.removes_the_input(_right_update, *given)),
+        rows_with("update", lambda *given: savers.keeps_the_input(_right_update, *given)),
+        rows_with("update", lambda *given: savers.removes_the_input(_right_update, *given)),
     ),
-    "a_refused_commit_does_not_change_its_run": (made(planted.ChangesRunsOfRefusedCommits),),
-    "a_refused_save_does_not_change_its_run": (made(planted.ChangesRunsOfRefusedSaves),),
-    "a_repeated_commit_changes_its_run_once": (made(planted.ChangesRunsOfRepeatedCommits),),
-    "a_save_fails_its_run": (made(planted.DropsRunsOfSaves), after(RunState.FAILED, error=None)),
+    "a_refused_commit_does_not_change_its_run": (made(savers.ChangesRunsOfRefusedCommits),),
+    "a_refused_save_does_not_change_its_run": (made(savers.ChangesRunsOfRefusedSaves),),
+    "a_repeated_commit_changes_its_run_once": (made(savers.ChangesRunsOfRepeatedCommits),),
+    "a_save_fails_its_run": (made(savers.DropsRunsOfSaves), after(RunState.FAILED, error=None)),
     "a_save_makes_its_run_wait": (
-        made(planted.DropsRunsOfSaves),
+        made(savers.DropsRunsOfSaves),
         after(RunState.WAITING, worker=lambda run, update, due: run.worker),
         after(RunState.WAITING, due=0),
     ),
@@ -197,11 +199,11 @@ PLANTS: Mapping[str, tuple[Plant, ...]] = {
     "a_waiting_run_is_claimed_at_its_time": (after(RunState.WAITING, due=NEVER), after(RunState.WAITING, due=0)),
     "a_waiting_run_is_claimed_at_its_deadline": (after(due=lambda run, update, due: update.due),),
     "a_message_wakes_a_waiting_run": (
-        made(planted.WakesNobody),
+        made(savers.WakesNobody),
         ruled("woken", lambda right, run, at: replace(right(run, at), due=run.due)),
         ruled("woken", lambda right, run, at: replace(right(run, at), inbox=run.inbox)),
     ),
-    "a_message_that_is_refused_wakes_no_run": (made(planted.WakesByRefusedSaves),),
+    "a_message_that_is_refused_wakes_no_run": (made(savers.WakesByRefusedSaves),),
     "a_message_that_arrived_meanwhile_lets_no_run_wait": (
         ignores_the_counter,
         ruled("woken", lambda right, run, at: right(run, at) if run.state == RunState.WAITING else run),
@@ -211,7 +213,7 @@ PLANTS: Mapping[str, tuple[Plant, ...]] = {
         ruled("woken", lambda right, run, at: replace(right(run, at), state=RunState.READY)),
         ruled("woken", lambda right, run, at: right(run, at) if run.attempt else run),
     ),
-    "a_message_that_wakes_a_run_has_its_records": (made(planted.WakesWithoutRecords),),
+    "a_message_that_wakes_a_run_has_its_records": (made(savers.WakesWithoutRecords),),
     "waiting_is_progress": (after(crashes=lambda run, update, due: run.crashes),),
     "a_settlement_ends_the_run_of_its_holder": (
         runs(planted.SettlesWithoutErrors),
@@ -233,6 +235,36 @@ PLANTS: Mapping[str, tuple[Plant, ...]] = {
         ruled(
             "is_held", lambda right, run, settlement: right(replace(run, state=RunState.RUNNING, worker=1), settlement)
         ),
+    ),
+    # Messages
+    "a_message_is_recorded_once_for_its_key": (runs(planted.IgnoresKeysOfMessages), runs(planted.IgnoresTopicsOfKeys)),
+    "of_simultaneous_messages_with_a_key_one_is_recorded": (runs(planted.FindsMessagesTooEarly),),
+    "messages_are_read_by_topic_in_the_order_of_their_arrival": (
+        runs(planted.ReadsAllTopics),
+        runs(planted.ReadsByKey),
+    ),
+    "a_message_needs_an_unfinished_run": (runs(planted.SendsToAnyThread), runs(planted.TellsNoCancellation)),
+    "a_sent_message_wakes_the_run": (
+        runs(planted.SendsWithoutWaking),
+        runs(planted.WakesByKnownMessages),
+        ignores_the_counter,
+    ),
+    "a_message_is_taken_with_the_save_of_its_record": (
+        made(savers.TakesNoMessages),
+        made(savers.TakesAllMessages),
+        made(savers.ForgetsKeysOfTakenMessages),
+    ),
+    "a_refused_save_takes_no_message": (made(savers.TakesByRefusedSaves),),
+    "a_new_run_has_the_messages_that_nobody_took": (
+        ruled("accepted_run", lambda right, *given, **named: right(*given, **{**named, "inbox": 0})),
+    ),
+    "messages_are_deleted_with_their_thread_and_not_copied": (
+        made(savers.KeepsMessagesOfDeletedThreads),
+        made(savers.CopiesMessages),
+    ),
+    "a_loaded_thread_tells_its_unfinished_run": (
+        made(savers.TellsNoRuns),
+        made(savers.TellsRunsOfTheHeadOnly),
     ),
     # Workers
     "a_heartbeat_renews_the_lease": (runs(planted.NeverRenews),),
@@ -307,12 +339,12 @@ PLANTS: Mapping[str, tuple[Plant, ...]] = {
         ruled("thread_after_cancel", lambda right, thread, *rest: replace(right(thread, *rest), epoch=thread.epoch)),
     ),
     "the_holder_of_a_running_run_is_asked_to_cancel_it": (
-        runs(planted.CancelsTheRunning),
-        runs(planted.AsksNobody),
+        runs(control.CancelsTheRunning),
+        runs(control.AsksNobody),
         after(RunState.CANCELLED, request=lambda run, update, due: run.request),
         after(RunState.RUNNING, request=0),
     ),
-    "an_ended_or_unknown_run_is_not_cancelled": (runs(planted.CancelsTheEnded),),
+    "an_ended_or_unknown_run_is_not_cancelled": (runs(control.CancelsTheEnded),),
     "a_failed_run_is_retried": (
         ruled("can_be_retried", lambda right, run, last: run.state == RunState.CANCELLED),
         ruled("retried", lambda right, run, *rest: replace(right(run, *rest), deadline=run.deadline)),
@@ -335,28 +367,28 @@ PLANTS: Mapping[str, tuple[Plant, ...]] = {
         ruled("can_be_retried", lambda right, run, last: right(run, run.seq)),
     ),
     # Listings and deletions
-    "a_run_is_found_by_the_id_or_the_key_of_its_thread": (runs(planted.FindsByIdOnly),),
-    "the_first_unfinished_run_of_a_thread_is_found": (runs(planted.FindsTheLast), runs(planted.FindsTheEnded)),
+    "a_run_is_found_by_the_id_or_the_key_of_its_thread": (runs(control.FindsByIdOnly),),
+    "the_first_unfinished_run_of_a_thread_is_found": (runs(control.FindsTheLast), runs(control.FindsTheEnded)),
     "runs_are_listed_by_thread_and_number": (
-        runs(planted.ListsOnePage),
-        runs(planted.ListsByNumber),
+        runs(control.ListsOnePage),
+        runs(control.ListsByNumber),
         ruled("check_limit", lambda right, limit: None),
     ),
     "runs_are_listed_by_graph_state_and_thread": (
-        runs(planted.ListsAllGraphs),
-        runs(planted.ListsAllStates),
-        runs(planted.ListsAllThreads),
+        runs(control.ListsAllGraphs),
+        runs(control.ListsAllStates),
+        runs(control.ListsAllThreads),
     ),
-    "a_listing_has_the_name_of_the_worker": (runs(planted.NamesNoWorkers),),
+    "a_listing_has_the_name_of_the_worker": (runs(control.NamesNoWorkers),),
     "runs_are_counted_by_queue_and_state": (
-        runs(planted.CountsOnlyUnfinishedRuns),
-        runs(planted.CountsRunsBeforeTheirTime),
+        runs(control.CountsOnlyUnfinishedRuns),
+        runs(control.CountsRunsBeforeTheirTime),
     ),
     "a_woken_or_released_run_is_due_since_then": (
         ruled("woken", lambda right, run, at: right(run, 0)),
         ruled("released", lambda right, run, now: right(run, 0)),
     ),
-    "a_deleted_thread_has_no_runs": (made(planted.KeepsRunsOfDeletedThreads),),
-    "runs_are_not_copied": (made(planted.CopiesRuns),),
+    "a_deleted_thread_has_no_runs": (made(savers.KeepsRunsOfDeletedThreads),),
+    "runs_are_not_copied": (made(savers.CopiesRuns),),
 }
 """Which savers each clause has to fail on, by the clause's name without `test_`."""

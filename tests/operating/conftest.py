@@ -23,10 +23,11 @@ SHOP = '''
 import asyncio
 import time
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TypedDict
 
-from durable_graph import START, StateGraph, interrupt
+from durable_graph import START, StateGraph, interrupt, receive, sleep
 from durable_graph.runs import App
 
 
@@ -47,6 +48,15 @@ async def reserve(order: Order) -> Order:
 
 async def approve(order: Order) -> Order:
     return {"log": interrupt(Question("Pay?", order["sum"]))}
+
+
+async def rest(order: Order) -> Order:
+    await sleep(timedelta(days=3))
+    return {"log": "rested"}
+
+
+async def listen(order: Order) -> Order:
+    return {"log": await receive("parcel")}
 
 
 async def fail(order: Order) -> Order:
@@ -88,6 +98,8 @@ GRAPHS = {
     "pack": chain(pack, reserve),
     "hang": chain(reserve, hang),
     "block": chain(block),
+    "rest": chain(rest),
+    "listen": chain(listen),
 }
 app = App(GRAPHS, store="sqlite:///shop.db")
 '''

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import sqlite3
 import sys
 from contextlib import closing
@@ -106,6 +107,18 @@ def test_show_prints_open_questions_without_the_classes_of_the_program(shop: Sho
     assert question["id"] in printed
     assert '{"$type":"Question","value":{"text":"Pay?","sum":240}}' in printed
     assert "shop" not in sys.modules
+
+
+def test_show_prints_sleeps_with_their_time_and_awaited_messages_with_their_topic(shop: Shop, operate: Operate) -> None:
+    shop.start("rest", "t-1")
+    shop.start("listen", "t-2")
+    shop.work("waiting")
+    (asleep,) = json.loads(operate("show", "t-1", "--store", STORE, "--json").out)["interrupts"]
+    (listening,) = json.loads(operate("show", "t-2", "--store", STORE, "--json").out)["interrupts"]
+    assert (asleep["topic"], asleep["due"] is None) == (None, False)
+    assert (listening["topic"], listening["due"]) == ("parcel", None)
+    for command in (["show", "t-1"], ["runs", "--thread", "t-1"]):
+        assert re.search(" in [23]d ", operate(*command, "--store", STORE).out)
 
 
 def test_show_prints_an_accepted_run_whose_thread_has_no_checkpoint(shop: Shop, operate: Operate) -> None:

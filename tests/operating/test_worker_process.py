@@ -28,7 +28,7 @@ def begin(shop: Shop) -> Iterator[Begin]:
     def begin(*options: str) -> "subprocess.Popen[str]":
         process = shop.begin("worker", "shop:app", *options)
         begun.append(process)
-        wait_for_line(process, "executes runs of: order, print, pack, hang, block")
+        wait_for_line(process, "executes runs of: order, print, pack, hang, block, rest, listen")
         return process
 
     yield begin

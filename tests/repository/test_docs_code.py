@@ -17,7 +17,7 @@ import pytest
 from tests.postgres.server import Server, started
 from tests.repository.tree import ROOT, readme_programs
 
-SAID: Final = {
+PRINTED: Final = {
     "docs/coming-from-langgraph.md": [
         "{'publish?': 'Tea is a drink.'}",
         "['Write about tea.', 'Tea is a drink.', 'Yes.']",
@@ -56,7 +56,7 @@ SAID: Final = {
     ],
     "docs/workers.md": ["ready", "{'id': 7, 'log': 'approved by Ada, shipped'}"],
 }
-"""What the code of each page prints."""
+"""The lines that the code of each page prints."""
 
 BLOCK: Final = re.compile(r"^```(python|sh)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -66,7 +66,7 @@ FILE: Final = re.compile(r"# (\w+\.py)$", re.MULTILINE)
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    """A PostgreSQL of their own: pages use the saver's schema."""
+    """A separate PostgreSQL server, because pages use the saver's default schema."""
     with started() as opened:
         yield opened
 
@@ -82,7 +82,7 @@ def run_blocks(text: str, names: dict[str, Any]) -> None:
                 continue
             if (named := FILE.match(code)) is not None:
                 Path(named[1]).write_text(code, encoding="utf-8")
-            # So that a traceback shows the line of the page.
+            # The padding makes a traceback show the line of the page.
             code = "\n" * text[: block.start(2)].count("\n") + code
             flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
             program = compile(code, names["__name__"], "exec", flags=flags, dont_inherit=True)
@@ -91,7 +91,7 @@ def run_blocks(text: str, names: dict[str, Any]) -> None:
                 runner.run(running)
 
 
-@pytest.mark.parametrize("page", SAID)
+@pytest.mark.parametrize("page", PRINTED)
 def test_the_code_of_a_page_runs(
     page: str, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -106,7 +106,7 @@ def test_the_code_of_a_page_runs(
     monkeypatch.setitem(sys.modules, page, module)
     run_blocks((ROOT / page).read_text(encoding="utf-8"), vars(module))
 
-    assert capsys.readouterr().out.splitlines() == SAID[page]
+    assert capsys.readouterr().out.splitlines() == PRINTED[page]
 
 
 def test_the_programs_of_the_readme_run(
@@ -126,19 +126,19 @@ def test_the_programs_of_the_readme_run(
     ]
 
 
-def test_every_page_whose_code_is_python_is_run() -> None:
+def test_every_page_with_python_code_is_run() -> None:
     pages = {page for page in (ROOT / "docs").glob("*.md") if "```python\n" in page.read_text(encoding="utf-8")}
 
-    assert pages == {ROOT / page for page in SAID}
+    assert pages == {ROOT / page for page in PRINTED}
 
 
 @pytest.mark.parametrize("block", ["```python\nawait nothing()\n```\n", "```sh\nfalse\n```\n"])
-def test_a_page_whose_code_fails_fails_the_test(block: str) -> None:
+def test_a_failing_block_of_a_page_fails_the_test(block: str) -> None:
     with pytest.raises((NameError, subprocess.CalledProcessError)):
         run_blocks(f"Text.\n\n{block}", {"__name__": "page"})
 
 
-def test_an_error_in_a_page_is_reported_by_its_line() -> None:
+def test_an_error_in_a_page_is_reported_with_its_line() -> None:
     page = "# A page\n\n```python\nx = 1\n```\n\nand\n\n```python\nassert x == 2\n```\n"
 
     with pytest.raises(AssertionError) as raised:

@@ -16,7 +16,7 @@
 
 -- part: run_as_changed
 -- A run that waits becomes ready at once if a message arrived since its execution read the inbox. A change to "running"
--- leaves the state: the run of a worker whose lease has ended may be ready again, or quarantined.
+-- leaves the state: the run of a worker whose lease has ended may be ready again. It may have ended as well.
 state = CASE WHEN c.state = 1 THEN r.state WHEN c.state = 2 AND r.inbox > c.inbox THEN 0 ELSE c.state END,
            due = CASE WHEN c.state = 2 AND r.inbox > c.inbox THEN {at_once}
                       WHEN c.state IN (0, 2) THEN least(c.due, r.deadline) ELSE r.due END,
@@ -143,12 +143,14 @@ SELECT a.thread_key, a.seq, a.state, c.now FROM clock c LEFT JOIN accepted a ON 
 
 -- name: find_run
 SELECT thread_id, seq, state, priority, due, deadline, first_checkpoint, checkpoint, claimed_version, attempt, crashes,
-       inbox, worker, request, accepted_at, ended_at, queue, graph, error
+       inbox, worker, request, accepted_at, ended_at, queue, graph, error,
+       coalesce((SELECT name FROM {schema}.workers WHERE id = worker), '')
   FROM {schema}.runs WHERE thread_key = :thread_key AND seq = :seq;
 
 -- name: find_unfinished_run
 SELECT thread_id, seq, state, priority, due, deadline, first_checkpoint, checkpoint, claimed_version, attempt, crashes,
-       inbox, worker, request, accepted_at, ended_at, queue, graph, error
+       inbox, worker, request, accepted_at, ended_at, queue, graph, error,
+       coalesce((SELECT name FROM {schema}.workers WHERE id = worker), '')
   FROM {schema}.runs WHERE thread_key = :thread_key AND state < 4 ORDER BY seq LIMIT 1;
 
 -- name: find_run_of_token

@@ -3,12 +3,14 @@
 
 -- name: find_run
 SELECT thread_id, seq, state, priority, due, deadline, first_checkpoint, checkpoint, claimed_version, attempt, crashes,
-       inbox, worker, request, accepted_at, ended_at, queue, graph, error
+       inbox, worker, request, accepted_at, ended_at, queue, graph, error,
+       coalesce((SELECT name FROM workers WHERE id = worker), '')
   FROM runs WHERE thread_key = :thread_key AND seq = :seq;
 
 -- name: find_unfinished_run
 SELECT thread_id, seq, state, priority, due, deadline, first_checkpoint, checkpoint, claimed_version, attempt, crashes,
-       inbox, worker, request, accepted_at, ended_at, queue, graph, error
+       inbox, worker, request, accepted_at, ended_at, queue, graph, error,
+       coalesce((SELECT name FROM workers WHERE id = worker), '')
   FROM runs WHERE thread_key = :thread_key AND state < 4 ORDER BY seq LIMIT 1;
 
 -- name: find_run_of_token
