@@ -232,7 +232,8 @@ class Worker:
 
     async def _cancel(self, execution: Execution) -> None:
         claim = execution.claim
-        if not await self._graphs[claim.graph].acancel(claim.thread) and execution.task is not None:
+        has_begun = await self._graphs[claim.graph].acancel(claim.thread)
+        if not has_begun and execution.task is not None and not execution.is_cancelled:
             # The thread has nothing of this run yet: its input is committed with its first superstep.
             execution.is_cancelled = True
             execution.task.cancel()

@@ -71,7 +71,7 @@ class Server:
             text=True,
             cwd=self._data,
             user=self._user,
-            preexec_fn=end_with_parent,  # noqa: PLW1509  # it allocates nothing and takes no lock
+            preexec_fn=_end_with_parent,  # noqa: PLW1509  # it allocates nothing and takes no lock
         )
         ready = threading.Event()
         assert self._process.stderr is not None
@@ -185,7 +185,7 @@ def free_port() -> int:
         return port
 
 
-def end_with_parent() -> None:
+def _end_with_parent() -> None:
     """Have the kernel end this process when its parent ends. On other systems than Linux it keeps running."""
     if sys.platform == "linux":
         set_signal_of_parents_death = 1

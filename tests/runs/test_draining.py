@@ -8,7 +8,7 @@ from typing import Any, TypedDict
 
 import pytest
 
-from durable_graph import START, Checkpointer, CompiledGraph, StateGraph, interrupt
+from durable_graph import START, Checkpointer, CompiledGraph, StateGraph, interrupt, sleep
 from durable_graph.runs import App, RunHandle
 from tests.runs.engine.graphs import STEPS, Gate, done_by
 from tests.runs.engine.ledger import Ledger
@@ -96,12 +96,17 @@ async def test_a_node_that_outlasts_the_grace_is_cancelled_and_its_run_is_releas
     assert attempts == ["first", "second", "second"]
 
 
+async def rest(state: State) -> State:
+    await sleep(timedelta(days=1))
+    return {}
+
+
 async def test_runs_that_wait_do_not_delay_the_end(saver: Checkpointer) -> None:
-    app = App({"ask": graph_of(ask)}, saver)
-    handles = [await app.start("ask", {}) for _ in range(20)]
+    app = App({"ask": graph_of(ask), "rest": graph_of(rest)}, saver)
+    handles = [await app.start(graph, {}) for graph in ("ask", "rest") for _ in range(10)]
     later = [await app.start("ask", {}, delay=timedelta(days=1)) for _ in range(20)]
     async with app.worker(grace=60):
-        await until(lambda: _have_state(handles, "waiting"), "the interrupts")
+        await until(lambda: _have_state(handles, "waiting"), "the interrupts and sleeps")
         began = time.monotonic()
     assert time.monotonic() - began < 5
     assert await _have_state(handles, "waiting")
@@ -113,6 +118,7 @@ async def _have_state(handles: list[RunHandle], state: str) -> bool:
     return all([(await each.status()).state == state for each in handles])
 
 
+@pytest.mark.slow
 async def test_a_process_that_is_told_to_end_finishes_its_supersteps_and_releases_its_runs(
     app: App, processes: Processes, ledger: Ledger, place: Place
 ) -> None:

@@ -71,6 +71,7 @@ async def has_no_lease(app: App) -> bool:
 # A node that blocks
 
 
+@pytest.mark.slow
 async def test_a_node_that_blocks_the_event_loop_keeps_the_lease(
     app: App, processes: Processes, ledger: Ledger
 ) -> None:
@@ -288,6 +289,7 @@ async def _has_been_claimed(app: App) -> bool:
     return all(each.attempt for each in await app.runs())
 
 
+@pytest.mark.slow
 async def test_a_call_whose_thread_a_worker_of_another_process_claims_stores_nothing_more(
     app: App, processes: Processes, ledger: Ledger, place: Place
 ) -> None:

@@ -4,14 +4,17 @@ import pytest
 
 from durable_graph.errors import RunFailedError
 from durable_graph.runs import App, RunHandle
+from tests.crash.conftest import IS_LONG
 from tests.runs.engine.graphs import STEPS, Gate, done_by
 from tests.runs.engine.ledger import Ledger
 from tests.runs.engine.processes import Process, Processes, until
 from tests.runs.engine.worker_process import Place
 
+pytestmark = pytest.mark.slow
+
 LEASE = 1.0
 DEATHS = 3
-RUNS = 5
+RUNS = 20 if IS_LONG else 5
 
 
 async def executed_by_mortals(processes: Processes, handle: RunHandle) -> list[Process]:

@@ -3,11 +3,16 @@
 import json
 from multiprocessing.synchronize import Barrier
 
+import pytest
+
 from durable_graph.runs import App
+from tests.crash.conftest import IS_LONG
 from tests.runs.engine.processes import Processes, all_runs
 from tests.runs.engine.worker_process import Place, app_at, live, note_outcome
 
-STARTS = 50
+pytestmark = pytest.mark.slow
+
+STARTS = 1000 if IS_LONG else 50
 
 
 def start_runs(place: Place, barrier: Barrier, name: str) -> None:

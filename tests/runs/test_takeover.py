@@ -6,11 +6,15 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from statistics import median
 
+import pytest
+
 from durable_graph.runs import App, RunHandle, RunStatus
 from tests.crash.conftest import IS_LONG, Echo
 from tests.runs.engine.graphs import STEPS, done_by
 from tests.runs.engine.ledger import Ledger, Start
 from tests.runs.engine.processes import Process, Processes, all_runs, running_by, until
+
+pytestmark = pytest.mark.slow
 
 LEASE = 2.0
 WORKERS = 3
@@ -73,22 +77,19 @@ async def _more_nodes(ledger: Ledger, worker: Process, number: int) -> None:
 async def _busiest(app: App, handles: list[RunHandle], workers: list[Process]) -> Process | None:
     """The worker that executes most of the runs; None once fewer than half of them are executed by anyone."""
     ids = {each.run_id for each in handles}
+    shares: Counter[int] = Counter()
+    ended = 0
 
-    async def shares() -> list[int]:
-        return [len([run for run in await running_by(app, each.pid) if run.run_id in ids]) for each in workers]
+    async def have_moved() -> bool:
+        nonlocal ended
+        runs = [each for each in await all_runs(app) if each.run_id in ids]
+        ended = sum(each.has_ended for each in runs)
+        shares.clear()
+        shares.update(int(each.worker.rpartition(":")[2]) for each in runs if each.worker)
+        return max(ended, sum(shares[each.pid] for each in workers)) >= len(ids) / 2
 
-    async def are_claimed() -> bool:
-        return sum(await shares()) >= len(ids) / 2 or await _ended(app, ids) >= len(ids) / 2
-
-    await until(are_claimed, "the claims")
-    if await _ended(app, ids) >= len(ids) / 2:
-        return None
-    found = await shares()
-    return workers[found.index(max(found))]
-
-
-async def _ended(app: App, ids: set[str]) -> int:
-    return len([run for run in await all_runs(app) if run.run_id in ids and run.has_ended])
+    await until(have_moved, "the claims")
+    return None if ended >= len(ids) / 2 else max(workers, key=lambda each: shares[each.pid])
 
 
 async def _takeovers(ledger: Ledger, victims: list[RunStatus], pid: int, at: float) -> list[float]:

@@ -5,13 +5,16 @@ import signal
 import pytest
 
 from durable_graph.runs import App, RunHandle
+from tests.crash.conftest import IS_LONG
 from tests.runs.engine.graphs import Gate, done_by
 from tests.runs.engine.ledger import Ledger
 from tests.runs.engine.processes import Process, Processes, running_by, stop, until
 from tests.runs.engine.worker_process import Place
 
+pytestmark = pytest.mark.slow
+
 LEASE = 1.0
-RUNS = 5
+RUNS = 50 if IS_LONG else 5
 
 
 @pytest.fixture
@@ -51,6 +54,10 @@ async def test_a_stopped_worker_commits_nothing_and_begins_no_node_after_others_
     continued = zombie.send(signal.SIGCONT)
     outputs = [await each.result(60) for each in handles]
     statuses = [await each.status() for each in handles]
+    histories = [app.graph(graph).aget_state_history(thread_id=each.thread_id) for each in handles]
+    # One of the input, and one of each superstep.
+    supersteps = 1 if graph == "fan" else len(nodes)
+    assert [len([each async for each in history]) for history in histories] == [supersteps + 1] * RUNS
     other.send(signal.SIGTERM)
     assert await other.ended() == 0
 

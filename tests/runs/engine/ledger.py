@@ -27,6 +27,8 @@ class Ledger:
     def __init__(self, folder: Path) -> None:
         self._path = folder / "ledger"
         self._file: int | None = None
+        self._read = 0
+        self._starts: list[Start] = []
 
     def note(self, runtime: Runtime[Any]) -> None:
         """Append that this process begins the node."""
@@ -38,9 +40,11 @@ class Ledger:
 
     def starts(self, *, pid: int | None = None, since: float = 0.0) -> list[Start]:
         """The lines so far, in their order: those of one process, and those since a time."""
-        if not self._path.exists():
-            return []
-        # The kill of a process may have cut its last line.
-        lines = self._path.read_bytes().split(b"\n")[:-1]
-        found = [msgspec.json.decode(line, type=Start) for line in lines]
-        return [each for each in found if pid in (None, each.pid) and each.at >= since]
+        if self._path.exists():
+            with self._path.open("rb") as file:
+                file.seek(self._read)
+                # A line may not be complete yet.
+                lines, end, _ = file.read().rpartition(b"\n")
+            self._read += len(lines) + len(end)
+            self._starts += [msgspec.json.decode(line, type=Start) for line in lines.split(b"\n") if line]
+        return [each for each in self._starts if pid in (None, each.pid) and each.at >= since]

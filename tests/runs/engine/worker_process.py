@@ -1,7 +1,10 @@
 """What a process of a test does: it executes runs until SIGTERM, or until it is killed."""
 
 import asyncio
+import multiprocessing
+import os
 import signal
+import threading
 import traceback
 import warnings
 from collections.abc import AsyncIterator, Coroutine
@@ -14,7 +17,6 @@ import msgspec
 from durable_graph.errors import DurableGraphError
 from durable_graph.runs import App
 from tests.crash.engine.stores import store_of
-from tests.postgres.server import end_with_parent
 from tests.runs.engine.graphs import graphs_of
 
 
@@ -82,9 +84,17 @@ def note_outcome(place: Place, name: str, text: str) -> None:
     (place.folder / name).write_text(text)
 
 
+def _end_with_tests() -> None:
+    """End this process when the tests have ended without killing it."""
+    tests = multiprocessing.parent_process()
+    if tests is not None:
+        tests.join()
+        os._exit(1)
+
+
 def live(place: Place, main: Coroutine[Any, Any, None]) -> None:
     """Run the coroutine as a process of its own does. An error that is not handled is appended to `failures`."""
-    end_with_parent()
+    threading.Thread(target=_end_with_tests, daemon=True).start()
     warnings.simplefilter("error")
 
     def note(text: str) -> None:
