@@ -35,7 +35,7 @@ long:  ## run the tests in every form: each whole graph on each store in each du
 
 crash:  ## kill, resume and compare for many minutes (ARGS as for test)
 	@.ci/venv dev
-	DURABLE_GRAPH_CRASH=long HYPOTHESIS_PROFILE=explore $(run) pytest tests/crash tests/postgres --forms=all --timeout=3600 $(ARGS)
+	DURABLE_GRAPH_CRASH=long HYPOTHESIS_PROFILE=explore $(run) pytest tests/crash tests/postgres tests/runs --forms=all --timeout=3600 $(ARGS)
 
 pgbouncer:  ## PostgresSaver behind a real pgbouncer, from the system's packages
 	@.ci/venv dev

@@ -111,8 +111,8 @@ class RunRow(msgspec.Struct, frozen=True, gc=False):
     """A run's row, without its input, options and context.
 
     `attempt` counts its claims; `crashes` the claims in a row whose worker ended without progress. `claimed_version` is
-    the thread's version at the last claim. `worker` is 0 if no worker holds it. `request` is what the worker is asked
-    for. `lease_until` is the end of the worker's lease by the store's clock (0: no worker).
+    the thread's version at the last claim. `worker` is 0 if no worker holds it, and `worker_name` is set in listings
+    only. `request` is what the worker is asked for.
     """
 
     thread: str

@@ -1,4 +1,4 @@
-"""What holds in every test: the library never blocks the event loop, and generated examples are the same everywhere."""
+"""Rules for every test: the library never blocks the event loop, and generated examples are the same everywhere."""
 
 import asyncio
 import os
@@ -21,8 +21,8 @@ from tests.selection import FORMS, selected
 # Every graph of every test is checked for nodes that change their input in place.
 os.environ.setdefault("DURABLE_GRAPH_DEBUG", "1")
 
-# A red run is about the change that was made, never about luck: the same examples on every machine. `make crash` and
-# HYPOTHESIS_PROFILE=explore look for new ones.
+# A failed run is caused by a change, never by chance: the examples are the same on every machine. `make crash` and
+# HYPOTHESIS_PROFILE=explore look for new examples.
 
 settings.register_profile("everywhere", deadline=None, derandomize=True, print_blob=True)
 settings.register_profile("explore", deadline=None, derandomize=False, print_blob=True, max_examples=1000)
@@ -41,8 +41,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session", autouse=True)
 def langchain_is_loaded() -> None:
-    """The first graph of a process that may hold LangChain's messages imports them, which takes a moment. The
-    first look-up of the stored types of installed packages takes a moment as well."""
+    """Load LangChain before the tests. The first graph of a process that may hold LangChain's messages imports them,
+    and the first look-up of the stored types of installed packages takes time as well."""
     installed_library()
     callbacks_in_use()
     as_function(str)
@@ -53,8 +53,8 @@ def langchain_is_loaded() -> None:
 def nothing_blocks_the_event_loop() -> Iterator[None]:
     """A blocking call in a running event loop raises, if the library is anywhere in its stack.
 
-    What a test does in its own body is its own business, and so is what the suite for savers does, which damages files
-    between two calls. A node that blocks is called by the library, and counts.
+    Blocking calls in the body of a test are allowed, and so are those of the conformance suite, which damages files
+    between two calls. A node that blocks raises, because the library calls it.
     """
     with blockbuster_ctx(
         ["durable_graph", "durable_graph_sqlite", "durable_graph_postgres"],
@@ -86,7 +86,7 @@ def durability(request: pytest.FixtureRequest) -> Durability:
 
 @pytest.fixture(params=SAVERS)
 async def saver(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Checkpointer]:
-    """An open saver of each kind. Whatever a graph does has to be the same on each."""
+    """An open saver of each kind. A graph must behave the same on each."""
     dsn = request.getfixturevalue("postgres") if request.param == "postgres" else ""
     async with saver_of(request.param, tmp_path, dsn) as opened:
         yield opened

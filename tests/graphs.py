@@ -1,4 +1,4 @@
-"""Small graphs whose nodes record their calls, and short ways to read what a run returned."""
+"""Small graphs whose nodes record their calls, and short ways to read the results of runs."""
 
 import operator
 from collections import Counter
@@ -19,7 +19,7 @@ Node = Callable[[State], Awaitable[State]]
 
 
 class Nodes:
-    """Nodes of one test that add to the log. `calls` counts the calls of each; `taken` has them in order."""
+    """Nodes of one test that add to the log. `calls` counts the calls of each; `taken` returns them in order."""
 
     def __init__(self) -> None:
         self.calls: Counter[str] = Counter()
@@ -45,9 +45,9 @@ class Nodes:
         return node
 
     def asking(self, name: str, *questions: Any) -> Node:
-        """A node that asks one question after the other, and logs `name:answer,answer`.
+        """A node that interrupts with its questions in sequence, and logs `name:answer,answer`.
 
-        Without questions it asks `<name>?` and logs `<name>=<answer>`.
+        Without questions it interrupts with `<name>?` and logs `<name>=<answer>`.
         """
 
         async def node(state: State) -> State:
@@ -60,7 +60,7 @@ class Nodes:
         return node
 
     def chain(self, *nodes: "str | tuple[str, Any]") -> StateGraph[State]:
-        """A graph of nodes one after the other. A node `name?` asks a question; its name has no question mark."""
+        """A graph of nodes in sequence. A node `name?` interrupts; its name has no question mark."""
         return chain(*(self._described(node) for node in nodes))
 
     def _described(self, node: "str | tuple[str, Any]") -> tuple[str, Any]:
@@ -71,7 +71,7 @@ class Nodes:
 
 
 def chain(*nodes: tuple[str, Any]) -> StateGraph[State]:
-    """A graph of nodes one after the other."""
+    """A graph of nodes in sequence."""
     builder = StateGraph(State)
     previous = START
     for name, node in nodes:
@@ -91,7 +91,7 @@ def fan_out(*nodes: tuple[str, Any]) -> StateGraph[State]:
 
 
 LONG_CHAIN: Final = tuple(f"s{number}" for number in range(10))
-"""The nodes of a graph that continues for a while after another one has ended."""
+"""The nodes of a graph that runs longer than the other graphs of a test."""
 
 
 def graph_calling(call: Callable[[], Awaitable[list[Any]]], saver: Checkpointer | None, **node: Any) -> Any:
@@ -113,12 +113,12 @@ def interrupts_of(result: Any) -> list[Interrupt]:
 
 
 def questions_of(found: Any) -> list[Any]:
-    """The questions of a result, or of a snapshot's `interrupts`."""
+    """The values of the interrupts of a result, or of a snapshot's `interrupts`."""
     return [each.value for each in _interrupts(found)]
 
 
 def interrupt_ids(found: Any) -> dict[Any, str]:
-    """The ids of interrupts by their questions."""
+    """The ids of interrupts by their values."""
     return {each.value: each.id for each in _interrupts(found)}
 
 
@@ -187,7 +187,7 @@ class Inputs:
         self.calls: list[tuple[str, Any]] = []
 
     def node(self, name: str, result: Any) -> Any:
-        """A node that records its input and returns `result`, or what the function `result` makes of the input."""
+        """A node that records its input and returns `result`, or the result of the function `result` on the input."""
 
         async def node(state: Any) -> Any:
             self.calls.append((name, dict(state) if isinstance(state, dict) else state))
@@ -201,7 +201,7 @@ class Inputs:
 
 
 def chain_of(schema: Any, inputs: Inputs, *nodes: tuple[str, Any], **options: Any) -> StateGraph[Any]:
-    """A graph of nodes one after the other."""
+    """A graph of nodes in sequence."""
     builder = _with_nodes(schema, inputs, nodes, options)
     for source, target in pairwise([START, *(name for name, _ in nodes)]):
         builder.add_edge(source, target)
@@ -209,7 +209,7 @@ def chain_of(schema: Any, inputs: Inputs, *nodes: tuple[str, Any], **options: An
 
 
 def fan_out_of(schema: Any, inputs: Inputs, *nodes: tuple[str, Any], then: tuple[str, Any]) -> StateGraph[Any]:
-    """A graph of nodes that run in one superstep, and of one that runs after them."""
+    """A graph of nodes that run in one superstep, and of the node `then` that runs after them."""
     builder = _with_nodes(schema, inputs, (*nodes, then), {})
     for name, _ in nodes:
         builder.add_edge(START, name)

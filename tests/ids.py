@@ -4,5 +4,5 @@ import re
 
 
 def without_address(value: object) -> str:
-    """How the value reads, without where in memory it is."""
+    """The text of the value without its memory address."""
     return re.sub(r" at 0x[0-9a-f]+| id='[0-9]+'", "", str(value))

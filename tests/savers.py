@@ -58,7 +58,7 @@ async def drop_emptied(dsn: str) -> None:
 
 @asynccontextmanager
 async def schema_of_its_own(dsn: str) -> AsyncIterator[str]:
-    """The name of a schema that is not there yet. It is gone afterwards."""
+    """The name of a schema that does not exist yet. It is dropped afterwards."""
     schema = _new_schema()
     try:
         yield schema
@@ -71,7 +71,7 @@ def _new_schema() -> str:
 
 
 async def dropped(dsn: str, schema: str) -> None:
-    """Remove a schema and all that is in it."""
+    """Remove a schema with its contents."""
     connection = await asyncpg.connect(dsn)
     try:
         await connection.execute(f'SET client_min_messages = error; DROP SCHEMA IF EXISTS "{schema}" CASCADE')

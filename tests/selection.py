@@ -7,7 +7,7 @@ durability modes and its own parameters. `--forms` chooses among them:
   need a server or a process of their own, and those with the mark `slow`, are left out.
 - `usual` (`make test`): those, and of each test function one form on SQLite in the mode "exit" and one on PostgreSQL in
   the mode "async". So each function runs on each store and in each mode. Tests with the mark `every_store`, whose
-  subject is what is stored, run on every store in all modes, with the exception of two pairs (`_LEFT_OUT`).
+  subject is the stored data, run on every store in all modes, with the exception of two pairs (`_LEFT_OUT`).
 - `all` (`make long`): every form of every test.
 """
 

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from contextvars import Context
 from typing import Any, NamedTuple
 
-import msgspec
-
 from durable_graph.checkpointing.columns import key_of, signed, thread_columns
 from durable_graph.checkpointing.digests import add, request_digest
 from durable_graph.checkpointing.rules import accepted_thread
@@ -119,9 +117,9 @@ def _columns(run: NewRun, now: int, skew: int) -> dict[str, Any]:
     at = now + skew
     row, sums, request = accepted_thread(run, None, at), Sums(), None
     if run.key is not None:
-        request = RequestRow(run.key, run.input_digest, at, 0, at, b"")
-        request = msgspec.structs.replace(request, digest=request_digest(row.origin, request))
-        sums = msgspec.structs.replace(sums, requests=add(sums.requests, request.digest))
+        unsigned = RequestRow(run.key, run.input_digest, at, 0, at, b"")
+        request = RequestRow(run.key, run.input_digest, at, 0, at, request_digest(row.origin, unsigned))
+        sums = Sums(requests=add(sums.requests, request.digest))
     return {
         **thread_columns(signed(row, sums, 0), run.thread),
         "seq": at,

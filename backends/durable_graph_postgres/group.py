@@ -13,7 +13,8 @@ from typing import Any
 import asyncpg
 
 from durable_graph.checkpointing import CommitHandle, transactions
-from durable_graph.checkpointing.transactions import PreparedWrite, Wanted, WriteRequest, WriteResult, begun, prepare
+from durable_graph.checkpointing.prepared import PreparedWrite, prepare
+from durable_graph.checkpointing.transactions import Wanted, WriteRequest, WriteResult, begun
 from durable_graph.records import CommitUnit, WritesBatch
 from durable_graph_postgres.database import Database
 from durable_graph_postgres.identifiers import too_long
@@ -174,7 +175,7 @@ def _prepared(request: WriteRequest) -> PreparedWrite | None:
         return None
     try:
         write = prepare(wanted)
-        return write if write is not None and is_one_statement(write) else None
+        return write if write is None or not write.runs or is_one_statement(write) else None
     except Exception:
         # In a separate transaction, the request raises the same error, to its own caller only.
         return None

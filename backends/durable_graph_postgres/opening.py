@@ -54,8 +54,8 @@ async def open_databases(
     given: "Parameters | asyncpg.Pool[asyncpg.Record]", retry: Retry, *, pool_size: int, prepares: bool
 ) -> tuple[Database, Database]:
     """Open connections, and bring the tables to the current format. `given` are the parameters of a DSN, or a user's
-    pool, which the user closes. The second one is for acceptances, claims and heartbeats, which must not wait for connections
-    that execute nodes; it is the first one if the pool is the user's.
+    pool, which the user closes. The second one is for acceptances, claims and heartbeats, which must not wait for
+    connections that execute nodes; it is the first one if the pool is the user's.
 
     Raises `StoreFormatError` for tables of another version, `StoreUnavailableError` for a replica,
     `StoreConfigurationError`, and `StoreUnavailableError`.

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from durable_graph.checkpointing.columns import Columns, next_column, thread_columns
+from durable_graph.checkpointing.prepared import PreparedWrite
 from durable_graph.checkpointing.queries import Query
-from durable_graph.checkpointing.transactions import PreparedWrite
 from durable_graph_postgres.statements import WITH_RUNS
 
 _WIDTHS = (27, 5, 11, 8, 10)
@@ -22,7 +22,7 @@ def is_one_statement(write: PreparedWrite) -> bool:
 def statement(writes: Sequence[PreparedWrite]) -> tuple[str, Sequence[Any]]:
     """The name of the statement that makes these writes, and its parameters."""
     name, given = _statement(writes)
-    changes = [change for write in writes for change in write.runs]
+    changes = writes[0].runs if len(writes) == 1 else [change for write in writes for change in write.runs]
     return (WITH_RUNS[name], (*given, *_of_runs(changes))) if changes else (name, given)
 
 

@@ -16,6 +16,7 @@ from durable_graph.checkpointing.columns import (
     value_from,
 )
 from durable_graph.checkpointing.queries import Query, Steps, check_branches
+from durable_graph.checkpointing.rules import begins_thread
 from durable_graph.records import NestedRecord, StoredCheckpoint
 
 _CHECKPOINT_WIDTH, _RECORD_WIDTH = 10, 9
@@ -47,8 +48,8 @@ def load(thread: str, ns: str, no: int | None, max_value_bytes: int) -> Steps[St
             if arms[_VANISHED]:
                 raise missing_newest(thread, ns)
         # A thread whose first run was accepted has a row, which its first commit replaces.
-        has_begun = row.head or row.status == "deleted"
-        return StoredCheckpoint(row, None, base=None if has_begun else stored, unfinished_run=unfinished)
+        is_accepted = begins_thread(row) and row.status != "deleted"
+        return StoredCheckpoint(row, None, base=stored if is_accepted and is_head else None, unfinished_run=unfinished)
     checkpoint = checkpoint_from(thread, found[0][:_CHECKPOINT_WIDTH])
     check_branches(row, branches, stored.sums.branches if no is None else None)
     for channel, _, _, _, size, *_ in arms[_VALUE]:

@@ -10,7 +10,8 @@ from typing import Any
 
 from durable_graph.checkpointing import CommitHandle
 from durable_graph.checkpointing.columns import thread_columns
-from durable_graph.checkpointing.transactions import PreparedWrite, Wanted, WriteRequest, begun, prepare
+from durable_graph.checkpointing.prepared import PreparedWrite, prepare
+from durable_graph.checkpointing.transactions import Wanted, WriteRequest, begun
 from durable_graph.errors import StoreUnavailableError
 from durable_graph.records import CommitUnit, WritesBatch
 from durable_graph_sqlite.connection import Connection

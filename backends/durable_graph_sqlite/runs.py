@@ -14,7 +14,7 @@ from durable_graph.checkpointing.rules import check_limit, drawn_incarnation
 from durable_graph.checkpointing.run_changes import run_from
 from durable_graph.checkpointing.run_sweep import freed
 from durable_graph.checkpointing.run_transactions import Clock
-from durable_graph.checkpointing.transactions import Wanted
+from durable_graph.checkpointing.transactions import Wanted, begun
 from durable_graph.run_records import (
     Accepted,
     Claim,
@@ -33,7 +33,7 @@ from durable_graph.run_records import (
 from durable_graph_sqlite.connection import Connection
 from durable_graph_sqlite.failures import told_in_ours
 from durable_graph_sqlite.retry import Retry
-from durable_graph_sqlite.statements import SQL, rows
+from durable_graph_sqlite.statements import SQL, rows, run
 
 T = TypeVar("T")
 
@@ -227,23 +227,23 @@ class SqliteRuns:
         for (worker,) in dead:
             for key, seq, crashes, claimed, version, nodes in rows(db, "find_runs_of_worker", {"worker": worker}):
                 has_moved = version > claimed
-                run = freed(crashes=crashes, has_moved=has_moved, nodes=nodes, most=max_crashes, now=now)
+                after = freed(crashes=crashes, has_moved=has_moved, nodes=nodes, most=max_crashes, now=now)
                 db.execute(
                     SQL["free_run"],
                     {
                         "thread_key": key,
                         "seq": seq,
-                        "state": int(run.state),
-                        "crashes": run.crashes,
-                        "due": run.due,
-                        "ended_at": run.ended_at,
-                        "error": run.error,
+                        "state": int(after.state),
+                        "crashes": after.crashes,
+                        "due": after.due,
+                        "ended_at": after.ended_at,
+                        "error": after.error,
                     },
                 )
-                if run.state.is_ended:
+                if after.state.is_ended:
                     db.execute(SQL["unblock_run"], {"thread_key": key})
-                ready += run.state is RunState.READY
-                quarantined += run.state is RunState.QUARANTINED
+                ready += after.state is RunState.READY
+                quarantined += after.state is RunState.QUARANTINED
             db.execute(SQL["remove_worker"], {"worker": worker})
         return Swept(len(dead), ready, quarantined)
 
@@ -255,7 +255,11 @@ class SqliteRuns:
         async def opened() -> Connection:
             return connection
 
-        other = SqliteRuns(self._path, self._retry, opened, self._write)
+        async def write(thread: str, wanted: Wanted) -> Any:
+            with told_in_ours(str(self._path), thread):
+                return await connection.write(lambda db: run(db, begun(wanted)).result)
+
+        other = SqliteRuns(self._path, self._retry, opened, write)
         other.skew, other.lease_skew = self.skew, self.lease_skew
         try:
             yield other

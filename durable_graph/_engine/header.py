@@ -277,6 +277,14 @@ def questions_in(data: bytes) -> tuple[tuple[str, ...], dict[str, bytes]]:
     return tuple(ask.id for ask in record.asks), {each.id: each.value for each in record.answers}
 
 
+def open_asks_in(data: bytes) -> tuple[str, tuple[RecordedAsk, ...]]:
+    """The node of a task's record, and the last attempt's interrupts without an answer, whose values are not decoded.
+    Raises `DecodeError`."""
+    record = _record(data)
+    answered = {each.id for each in record.answers}
+    return record.node, tuple(ask for ask in record.asks if ask.id not in answered)
+
+
 _RECORD = "a task's record"
 
 

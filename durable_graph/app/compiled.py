@@ -1,14 +1,11 @@
 """The graph that callers run: arguments in, a frozen `Request` to the runtime, results out."""
 
-import dataclasses
 import typing
 from collections.abc import AsyncGenerator, Awaitable, Iterable, Mapping, Sequence
 from typing import Any, Generic, Literal, Never, Self, Unpack, overload
 
 import msgspec
 
-from durable_graph._runtime.commit.thread import open_thread
-from durable_graph._runtime.entry.claimed import answer_claimed, execute_claimed
 from durable_graph._runtime.entry.observed_run import observed_run
 from durable_graph._runtime.entry.options import Config, RunOptions, ThreadId, check_bound, check_savers, merged_config
 from durable_graph._runtime.entry.start import run_in_turn
@@ -29,7 +26,7 @@ from durable_graph.app.streaming import stream_of
 from durable_graph.app.threads import GraphThreads, saver_of
 from durable_graph.caching import Cache
 from durable_graph.checkpointing import Checkpointer
-from durable_graph.errors import InvalidOptionError, MissingCheckpointerError, UnknownNameError
+from durable_graph.errors import InvalidOptionError
 from durable_graph.errors.elsewhere import GRAPH, missing_attribute
 from durable_graph.graph import Command, Topology
 from durable_graph.graph.drawing import Drawing
@@ -37,7 +34,6 @@ from durable_graph.graph.jsonschema import JsonSchema
 from durable_graph.graph.policies import time_limit
 from durable_graph.graph.subgraph import Persistence
 from durable_graph.graph.type_variables import ContextT, InputT, OutputT, RecordT, StateT
-from durable_graph.records import checkpoint_id
 
 Version = Literal["v1", "v2"]
 
@@ -121,49 +117,10 @@ class CompiledGraph(Generic[StateT, ContextT, InputT, OutputT]):
         copy.step_timeout = own.step_timeout
         return copy
 
-    # For `durable_graph.runs`
-
     @property
     def setup(self) -> GraphSetup:
-        """How calls of this graph are made."""
+        """How calls of this graph are made. For `durable_graph.runs`."""
         return self._setup
-
-    def with_store(self, saver: Checkpointer, name: str) -> Self:
-        """The same graph under this name, with this saver."""
-        own = self._setup
-        topology = dataclasses.replace(self._topology, graph_name=name)
-        copy = type(self)(topology, saver, own.cache, own.defaults, own.config)
-        copy.step_timeout = own.step_timeout
-        return copy
-
-    def execute_claimed(self, request: Request, epoch: int) -> Awaitable[Ended]:
-        """Execute the run `request.owned`, which a worker has claimed."""
-        own, saver, library = self._setup, self._own_saver("a run"), callbacks_in_use()
-
-        def execute(place: Nested | Request) -> Awaitable[Ended]:
-            assert isinstance(place, Request)  # noqa: S101  # a worker's call is in no node
-            return execute_claimed(own.plan, saver, place, NullSink(), own.cache, epoch)
-
-        return execute(request) if library is None else observed_run(library, self._topology, request, execute)
-
-    async def answer_claimed(self, thread_id: str, command: Command[Any]) -> tuple[str, ...]:
-        """Record answers for the unfinished run of a thread, which a worker executes. Returns their interrupts' ids."""
-        request = msgspec.structs.replace(self._setup.defaults, input=command, thread_id=thread_id)
-        return await answer_claimed(self._setup.plan, self._own_saver("an answer"), request)
-
-    async def output_at(self, thread_id: str, no: int) -> Any:
-        """The output of a run that ended at the checkpoint `no`. Raises `UnknownNameError` if that was removed."""
-        opened = await open_thread(self._own_saver("a result"), self._topology, thread_id, no)
-        if opened.restored is None:
-            raise UnknownNameError.of_checkpoint(thread_id, checkpoint_id(no))
-        state = opened.restored.state
-        return result_of(self._topology, Ended(state, {}, state.values), None, "v1")
-
-    def _own_saver(self, what: str) -> Checkpointer:
-        saver = self._threads.checkpointer
-        if saver is None:
-            raise MissingCheckpointerError(what)
-        return saver
 
     # Of all output types, only `Any` matches `Never`.
     @overload

@@ -130,11 +130,11 @@ class RunRows:
     def update(self, update: RunUpdate, at: int) -> None:
         """Change a run together with its thread."""
         run = self.by_seq.get(update.seq)
-        if run is None:
-            return
-        if update.first_checkpoint:
-            self.put(msgspec.structs.replace(run, input=b""))
-        self.change(run_rules.row_after(run.row, update, at))
+        if run is not None:
+            after = run_rules.row_after(run.row, update, at)
+            if after.first_checkpoint:
+                self.put(msgspec.structs.replace(run, input=b""))
+            self.change(after)
 
     def wake(self, at: int) -> None:
         """Wake the run that waits: something was sent to the thread."""

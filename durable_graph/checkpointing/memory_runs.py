@@ -112,8 +112,7 @@ class MemoryRuns:
         if run.state == RunState.RUNNING or run.state.is_ended:
             return run.state
         stored.runs.update(run_rules.cancelled(run, reason), now)
-        if run_rules.cancels_thread(run, stored.row):
-            stored.row = rules.cancelled_thread(stored.row, rules.drawn_incarnation(), now)
+        stored.row = run_rules.thread_after_cancel(stored.row, run, rules.drawn_incarnation(), now)
         return RunState.CANCELLED
 
     @alone
@@ -158,13 +157,14 @@ class MemoryRuns:
     async def find_run(self, thread: str | int, seq: int) -> RunRow | None:
         """See `RunStore.find_run`."""
         found = self._found(thread, seq)
-        return found[1] if found is not None else None
+        return self._named(found[1]) if found is not None else None
 
     @alone
     async def find_unfinished(self, thread: str) -> RunRow | None:
         """See `RunStore.find_unfinished`."""
         found = self._threads.get(key_of(thread))
-        return found.runs.first() if found is not None else None
+        first = found.runs.first() if found is not None else None
+        return self._named(first) if first is not None else None
 
     @alone
     async def list_runs(
@@ -186,7 +186,7 @@ class MemoryRuns:
         ]
         later = (run for run in listed if (run.thread, run.seq) > (after or ("", 0)))
         page = heapq.nsmallest(limit, later, key=lambda run: (run.thread, run.seq))
-        return [msgspec.structs.replace(run, worker_name=self._name_of(run.worker)) for run in page]
+        return [self._named(run) for run in page]
 
     @alone
     async def queue_stats(self) -> list[QueueStats]:
@@ -309,8 +309,10 @@ class MemoryRuns:
     def _is_alive(self, worker: int) -> bool:
         return worker in self._workers and self._workers[worker].until > self._lease_now()
 
-    def _name_of(self, worker: int) -> str:
-        return self._workers[worker].name if worker in self._workers else ""
+    def _named(self, run: RunRow) -> RunRow:
+        """The run with the name of the worker that holds it."""
+        lease = self._workers.get(run.worker)
+        return run if lease is None else msgspec.structs.replace(run, worker_name=lease.name)
 
     def _now(self) -> int:
         return time.time_ns() // 1000 + self.skew

@@ -7,6 +7,7 @@ from datetime import timedelta
 import msgspec
 
 from durable_graph.checkpointing.protocol import Checkpointer
+from durable_graph.checkpointing.run_store import KeepsRuns
 from durable_graph.errors import CorruptCheckpointError, InvalidOptionError, UnknownThreadError
 from durable_graph.records import LISTED_STATUSES, ListedStatus, ThreadInfo
 
@@ -40,8 +41,9 @@ async def delete_expired_threads(
 ) -> DeletedThreads:
     """Delete the threads that have been in one of these statuses for longer than `older_than`.
 
-    With `keep_last` they stay, and are pruned to that number of checkpoints. Each deletion leaves a row without the
-    thread's id, which stops late writers of the thread; rows older than `protect` are removed as well.
+    A thread with an unfinished run stays. With `keep_last` they all stay, and are pruned to that number of checkpoints.
+    Each deletion leaves a row without the thread's id, which stops late writers of the thread; rows older than
+    `protect` are removed as well.
 
     Call it regularly, from one process or several: each thread is a separate transaction, a thread that continues
     meanwhile is left alone, and the next call completes an interrupted one. A damaged thread does not stop the call:
@@ -91,7 +93,8 @@ class _Expiry:
 
     async def _delete(self, info: ThreadInfo) -> None:
         if not self._keep_last:
-            self.threads += await self._checkpointer.delete_thread(info.thread, seen=info)
+            if not await self._has_unfinished_run(info.thread):
+                self.threads += await self._checkpointer.delete_thread(info.thread, seen=info)
             return
         if self._keep_last == 1 and info.floor == info.head:
             # Only the last checkpoint is left: no transaction is needed.
@@ -103,3 +106,8 @@ class _Expiry:
         except UnknownThreadError:
             # The thread was deleted, and its tombstone removed, since it was listed.
             return
+
+    async def _has_unfinished_run(self, thread: str) -> bool:
+        # The thread's status is that of its last execution; another run may be blocked, or not be due yet.
+        saver = self._checkpointer
+        return isinstance(saver, KeepsRuns) and await saver.runs.find_unfinished(thread) is not None

@@ -7,6 +7,7 @@ from typing import Any
 
 from durable_graph.checkpointing.columns import Columns, key_of
 from durable_graph.checkpointing.queries import Query
+from durable_graph.records import CommitUnit, WritesBatch
 from durable_graph.run_records import RunRow, RunState, RunUpdate
 
 FIRST_PAUSE = 100_000
@@ -50,6 +51,15 @@ def wake(thread: str, at: int) -> Query:
 def take(thread: str, seq: int, at: int) -> Query:
     """The statement that takes a message. Its row stays, so that its key stays known, and its value goes."""
     return Query("take_message", {"thread_key": key_of(thread), "seq": seq, "at": at})
+
+
+def changes_of_request(request: CommitUnit | WritesBatch) -> list[Query]:
+    """The statements for the run that the write changes, and for the run that it wakes."""
+    changes = [] if request.run is None else changes_of(request.thread, request.run, request.at)
+    if isinstance(request, WritesBatch):
+        changes += [take(request.thread, seq, request.at) for seq in request.taken]
+        changes += [wake(request.thread, request.at)] if request.wakes_run else []
+    return changes
 
 
 RUN_COLUMNS = (

@@ -6,7 +6,7 @@ not read; each of these functions names its statement. `MemorySaver` uses the fu
 
 import msgspec
 
-from durable_graph.checkpointing.rules import begins_thread
+from durable_graph.checkpointing.rules import begins_thread, cancelled_thread
 from durable_graph.checkpointing.run_sweep import Freed
 from durable_graph.records import ThreadRow
 from durable_graph.run_records import NEVER, NewRun, RunRow, RunState, RunUpdate, Settlement
@@ -95,16 +95,21 @@ def after_sweep(run: RunRow, freed: Freed) -> RunRow:
 
 
 def row_after(run: RunRow, update: RunUpdate, at: int) -> RunRow:
-    """The run after the update by a commit, a save or a settlement at the time `at`. As `update_run` does it."""
-    state, due = run.state, run.due
-    if update.state == RunState.WAITING and run.inbox > update.inbox:
+    """The run after the update by a commit, a save or a settlement at the time `at`. As `update_run` does it.
+
+    A worker whose lease has ended is refused only once another worker has claimed its run. So its commits find runs
+    that are ready again, and stay so, and runs that have ended, which nothing changes.
+    """
+    if run.state.is_ended:
+        return run
+    state, due = update.state, run.due
+    if update.state == RunState.RUNNING:
+        state = run.state
+    elif update.state == RunState.WAITING and run.inbox > update.inbox:
         # A message arrived since the execution read the inbox.
         state, due = RunState.READY, at
     elif update.state in _CLAIMABLE:
-        state, due = update.state, min(update.due, run.deadline)
-    elif update.state != RunState.RUNNING:
-        state = update.state
-    # A change to "running" leaves the state: the run of a worker whose lease has ended may be ready again.
+        due = min(update.due, run.deadline)
     is_ended = update.state.is_ended
     return msgspec.structs.replace(
         run,
@@ -148,10 +153,18 @@ def cancelled(run: RunRow, reason: str) -> RunUpdate:
     return RunUpdate(run.seq, RunState.CANCELLED, error=reason)
 
 
-def cancels_thread(run: RunRow, thread: ThreadRow) -> bool:
-    """Whether the thread is cancelled with a run that no worker holds: the run has begun, or it is the thread's first
-    one. A blocked run leaves the thread to the run before it."""
-    return run.state != RunState.BLOCKED and (run.first_checkpoint > 0 or begins_thread(thread))
+def thread_after_cancel(thread: ThreadRow, run: RunRow, epoch: int, at: int) -> ThreadRow:
+    """The thread's row after a run was cancelled that no worker holds. `epoch` is random.
+
+    The thread is cancelled with a run that has begun, or is its first one. A blocked run leaves the thread to the run
+    before it.
+    """
+    if run.state == RunState.BLOCKED:
+        return thread
+    if run.first_checkpoint or begins_thread(thread):
+        return cancelled_thread(thread, epoch, at)
+    # A worker whose lease has ended may be about to begin it.
+    return msgspec.structs.replace(thread, epoch=epoch) if run.attempt else thread
 
 
 def can_be_retried(run: RunRow, last: int) -> bool:

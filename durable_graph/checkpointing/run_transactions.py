@@ -13,7 +13,7 @@ from durable_graph.checkpointing import run_rules
 from durable_graph.checkpointing.columns import key_of, request_columns, request_from, signed, thread_columns
 from durable_graph.checkpointing.digests import add, request_digest
 from durable_graph.checkpointing.queries import Query, check_no_orphan, first_of
-from durable_graph.checkpointing.rules import accepted_thread, cancelled_thread, reopened_thread
+from durable_graph.checkpointing.rules import accepted_thread, reopened_thread
 from durable_graph.checkpointing.run_changes import changes_of, run_from, wake
 from durable_graph.checkpointing.transactions import Batch, Part, Transaction, WriteResult, lock, put_thread, run_all
 from durable_graph.records import RequestRow, StoredThread, Sums
@@ -136,9 +136,9 @@ def cancel_run(thread: str, seq: int, reason: str, epoch: int, clock: Clock) -> 
     if run.state is RunState.RUNNING or run.state.is_ended:
         return WriteResult(run.state)
     yield from run_all(changes_of(thread, run_rules.cancelled(run, reason), now))
-    if run_rules.cancels_thread(run, locked.row):
-        after = signed(cancelled_thread(locked.row, epoch, now), locked.sums, locked.born)
-        yield Query("change_thread", thread_columns(after, thread))
+    row = run_rules.thread_after_cancel(locked.row, run, epoch, now)
+    if row != locked.row:
+        yield Query("change_thread", thread_columns(signed(row, locked.sums, locked.born), thread))
     return WriteResult(RunState.CANCELLED)
 
 

@@ -10,12 +10,14 @@ class UnknownRunError(DurableGraphError, LookupError):
 
     def __init__(self, run_id: str) -> None:
         self.run_id = run_id
+        self.thread_id: str | None = None
         super().__init__(f"there is no run {run_id!r} in this store; check the id, or whether its thread was deleted")
 
     @classmethod
     def of_thread(cls, thread_id: str) -> Self:
         """The error for a thread without a run that could be answered."""
         error = cls("")
+        error.thread_id = thread_id
         text = f"thread {thread_id!r} has no unfinished run; start one, or call ainvoke on the thread"
         error.args = (bounded(text),)
         return error
@@ -45,12 +47,12 @@ class RunFailedError(DurableGraphError):
 
 
 class MissingPowerError(DurableGraphError):
-    """The saver cannot do this: it lacks a power that other savers have. `power` names it."""
+    """The saver cannot do this: it lacks a power that other savers have. `saver` is its class, `power` names it."""
 
-    def __init__(self, saver: object, power: str) -> None:
-        self.saver = type(saver).__name__
+    def __init__(self, saver: str, power: str) -> None:
+        self.saver = saver
         self.power = power
         super().__init__(
-            f"{self.saver} has no power {power!r}, which this call needs; "
+            f"{saver} has no power {power!r}, which this call needs; "
             f"use SqliteSaver, PostgresSaver or MemorySaver, or give the saver that attribute"
         )

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Literal, Unpack
 from uuid import uuid4
 
@@ -26,7 +27,6 @@ from durable_graph.errors import (
     InvalidOptionError,
     KeyReusedError,
     MissingPowerError,
-    RunFailedError,
     ThreadBusyError,
     ThreadCancelledError,
     ThreadFinishedError,
@@ -38,6 +38,7 @@ from durable_graph.errors import (
 from durable_graph.graph import Command
 from durable_graph.graph.durations import Duration, microseconds
 from durable_graph.run_records import NewMessage, NewRun, QueueStats, RunRow, RunState, Sent
+from durable_graph.runs import graph_calls, operations
 from durable_graph.runs.claimed_request import (
     StartOptions,
     check_start,
@@ -67,7 +68,8 @@ class App:
 
     A run that `start` has accepted is executed by a worker of any process, and taken over by another one if that
     process ends. Every method may be called in any process that has the same store. The store is a URL or a saver; it
-    opens on first use, and `async with app` or `aclose` closes it, unless it was given as a saver.
+    opens on first use. `async with app` and `aclose` close it, unless it was given as a saver; `async with app` may be
+    entered again. A URL is read at start-up, outside of the event loop: see `open_checkpointer`.
     """
 
     def __init__(
@@ -85,7 +87,7 @@ class App:
         self._owns_saver = isinstance(store, str)
         saver = open_checkpointer(store) if isinstance(store, str) else store
         if not isinstance(saver, KeepsRuns):
-            raise MissingPowerError(saver, "runs")
+            raise MissingPowerError(type(saver).__name__, "runs")
         self._saver: Checkpointer = saver
         self._runs: RunStore = saver.runs
         self._changes = Changes()
@@ -107,7 +109,7 @@ class App:
         if graph.checkpointer not in (None, self._saver):
             what = type(graph.checkpointer).__name__
             raise InvalidOptionError(f"graphs[{name!r}]", what, allowed="a graph without a checkpointer of its own")
-        return graph.with_store(self._saver, name)
+        return graph_calls.bound(graph, self._saver, name)
 
     # Runs
 
@@ -207,7 +209,7 @@ class App:
 
     async def find(self, run_id: str) -> RunHandle:
         """The run with this id, started by any process. Raises `UnknownRunError`."""
-        row = await self._row(run_id)
+        row = await operations.find_run(self._runs, run_id)
         return RunHandle(self, row.thread, row.seq, is_new=False)
 
     async def runs(
@@ -240,10 +242,10 @@ class App:
 
     async def cancel(self, run_id: str, reason: str = "cancelled by a caller") -> RunStatus:
         """Cancel a run: recorded when this returns. See `RunHandle.cancel`. Raises `UnknownRunError`."""
-        row = await self._row(run_id)
-        if await self._runs.cancel_run(row.thread, row.seq, reason) is RunState.CANCELLED:
+        row = await operations.cancel_run(self._runs, await operations.find_run(self._runs, run_id), reason)
+        if row.state is RunState.CANCELLED:
             self._changes.has_changed(row.thread, row.seq)
-        return status_of(await self._row(run_id))
+        return status_of(row)
 
     async def retry(self, run_id: str) -> RunHandle:
         """Make a failed, cancelled or quarantined run ready again: it goes on where it stopped.
@@ -251,13 +253,7 @@ class App:
         Raises `UnknownRunError`, and `RunFailedError` for a run that cannot be retried, because new input followed it
         in its thread. A run that has not ended stays as it is.
         """
-        row = await self._row(run_id)
-        state = await self._runs.retry_run(row.thread, row.seq)
-        if state is None:
-            raise UnknownRunError(run_id)
-        if state.is_ended and state is not RunState.DONE:
-            why = "a later run of its thread has followed it, so it cannot be retried"
-            raise RunFailedError(run_id, row.thread, "failed", why)
+        row = await operations.retry_run(self._runs, await operations.find_run(self._runs, run_id))
         self._changes.is_ready()
         return RunHandle(self, row.thread, row.seq, is_new=False)
 
@@ -275,7 +271,7 @@ class App:
         if row is None:
             raise UnknownRunError.of_thread(thread)
         command: Command[Any] = Command(resume=value if interrupt_id is None else {interrupt_id: value})
-        answered = await self.graph(row.graph).answer_claimed(thread, command)
+        answered = await graph_calls.answer(self.graph(row.graph), self._saver, thread, command)
         self._changes.is_ready()
         return answered
 
@@ -311,6 +307,16 @@ class App:
             raise UnknownNameError.of_graph(name, known=self._graphs)
         return self._graphs[name]
 
+    @property
+    def graphs(self) -> Mapping[str, Graph]:
+        """All graphs by name, bound to the store."""
+        return MappingProxyType(self._graphs)
+
+    @property
+    def checkpointer(self) -> Checkpointer:
+        """The saver of the graphs and of their runs."""
+        return self._saver
+
     def worker(
         self,
         *,
@@ -342,6 +348,8 @@ class App:
             await self._saver.aclose()
 
     async def __aenter__(self) -> "App":
+        if self._owns_saver:
+            await self._saver.__aenter__()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -361,14 +369,8 @@ class App:
 
     async def output_of(self, row: RunRow) -> Any:
         """The output of a run that is done."""
-        return await self.graph(row.graph).output_at(row.thread, row.checkpoint)
+        return await graph_calls.output_at(self.graph(row.graph), self._saver, row.thread, row.checkpoint)
 
     def change_of(self, thread: str, seq: int) -> Any:
         """A future that is set when this process has changed the run."""
         return self._changes.change_of(thread, seq)
-
-    async def _row(self, id_: str) -> RunRow:
-        row = await self._runs.find_run(*parts_of(id_))
-        if row is None:
-            raise UnknownRunError(id_)
-        return row

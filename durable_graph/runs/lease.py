@@ -25,12 +25,15 @@ class Lease:
     stopped and continues finds it over, and starts no further node.
     """
 
-    def __init__(self, runs: RunStore, worker: int, ttl: float, on_beat: Callable[[Heartbeat | None], None]) -> None:
+    def __init__(
+        self, runs: RunStore, worker: int, ttl: float, sent: float, on_beat: Callable[[Heartbeat | None], None]
+    ) -> None:
+        """`sent` is the time from before the worker was registered."""
         self.worker = worker
         self._runs = runs
         self._ttl = ttl
         self._on_beat = on_beat
-        self._until = time.monotonic() + ttl
+        self._until = sent + ttl
         self._is_closing = False
         self._closing: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
         self._loop = asyncio.get_running_loop()
@@ -55,6 +58,9 @@ class Lease:
     def _run(self) -> None:
         try:
             asyncio.run(self._beat())
+        except Exception:
+            _logger.exception("the heartbeats of a worker have failed")
+            self._lose()
         finally:
             self._call(self._set_ended)
 
@@ -86,12 +92,17 @@ class Lease:
                 pause = min(_SOON, self._ttl / 10)
                 await _is_set_within(closing, pause)
 
+    def _lose(self) -> None:
+        self._until = 0.0
+        self._call(self._on_beat, None)
+
     async def _renewed(self, runs: RunStore) -> bool:
         sent = time.monotonic()
         beat = await runs.heartbeat(self.worker, round(self._ttl * 1_000_000))
-        if beat is None:
-            self._until = sent
-            self._call(self._on_beat, None)
+        if beat is None or self.has_ended:
+            # Once it has ended it stays so: executions may have stopped because of that, and nobody else would
+            # execute their runs.
+            self._lose()
             return False
         self._until = sent + self._ttl
         if beat.requests:

@@ -5,6 +5,7 @@ import logging
 import os
 import random
 import socket
+import time
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from types import TracebackType
@@ -39,6 +40,7 @@ from durable_graph.run_records import (
     RunState,
     Settlement,
 )
+from durable_graph.runs import graph_calls
 from durable_graph.runs.claimed_request import StoredInput, request_of
 from durable_graph.runs.handle import DEADLINE_PASSED
 from durable_graph.runs.lease import Lease, LeasedControl
@@ -49,24 +51,40 @@ DEFAULT_MAX_CRASHES = 5
 _LARGEST_CLAIM = 64
 _FIRST_LOOK, _LONGEST_LOOK = 0.05, 2.0
 """Seconds between two looks for runs that another process accepted."""
+_LONGEST_PAUSE = 10.0
+"""Seconds between two attempts to record the end of a run."""
 _LONGEST_ERROR = 1000
+
+_SUSPECT, _SUSPECT_PAUSE = 2, 1.0
+"""After so many crashes without progress, a run may be what ends its processes. A worker executes one such run at a
+time, and looks again for the others after about so many seconds: beside it they would be counted the same crashes, and
+be quarantined with it."""
 
 _logger = logging.getLogger("durable_graph")
 
 
 class Execution:
-    """A claimed run while this worker executes it."""
+    """A claimed run while this worker executes it under a lease. `is_cancelled`: a caller has cancelled the run."""
 
-    __slots__ = ("claim", "control", "deadline", "owned", "task")
+    __slots__ = ("claim", "control", "deadline", "is_cancelled", "lease", "owned", "task")
 
-    def __init__(self, claim: Claim, control: LeasedControl) -> None:
-        self.claim = claim
-        self.control = control
-        self.owned = OwnedRun(claim.seq, claim.first_checkpoint == 0, claim.inbox, claim.inbox, claimed_at=claim.now)
+    def __init__(self, claim: Claim, lease: Lease) -> None:
+        self.claim: Claim = claim
+        self.lease: Lease = lease
+        self.control: LeasedControl = LeasedControl(lease)
+        self.owned: OwnedRun = OwnedRun(
+            claim.seq, claim.first_checkpoint == 0, claim.inbox, claim.inbox, claimed_at=claim.now, lease=lease
+        )
+        self.is_cancelled: bool = False
         self.task: asyncio.Task[None] | None = None
         self.deadline: float | None = None
         if claim.deadline != NEVER:
             self.deadline = (claim.deadline - claim.now) / 1_000_000
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether the run may be what ends its processes."""
+        return self.claim.crashes >= _SUSPECT and not self.owned.has_progressed
 
 
 class Worker:
@@ -104,6 +122,8 @@ class Worker:
         self._nudge = asyncio.Event()
         self._is_draining = False
         self._lease: Lease | None = None
+        # Whether a claim had no reply, so that the store may count more runs as this worker's than it executes.
+        self._may_hold_more = False
         self._loops: set[asyncio.Task[None]] = set()
 
     @property
@@ -138,17 +158,16 @@ class Worker:
 
     async def drain(self) -> None:
         """Claim nothing more, let the supersteps in flight finish, and release all other runs."""
-        lease = self._lease
-        if lease is None:
+        if self._lease is None:
             return
         self._is_draining = True
         self._changes.workers.discard(self._nudge)
         loops = list(self._loops)
         for each in loops:
             each.cancel()
-        await asyncio.gather(*loops, return_exceptions=True)
         for execution in self._executions.values():
             execution.control.request_drain("the worker stops")
+        await asyncio.gather(*loops, return_exceptions=True)
         tasks = [each.task for each in self._executions.values() if each.task is not None]
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=self._grace)
@@ -156,21 +175,29 @@ class Worker:
                 task.cancel()
             if late:
                 await asyncio.wait(late)
+        lease, self._lease = self._lease, None
         await lease.close()
-        self._lease = None
-        try:
-            await self._runs.unregister(lease.worker)
-        except StoreUnavailableError as error:
-            # Its lease ends by itself, and another worker takes the runs over then.
-            _logger.warning("a worker could not release its runs: %s", error)
+        await self._unregister(lease.worker)
 
     # Its lease
 
     async def _register(self) -> None:
-        worker = drawn_incarnation()
+        worker, sent = drawn_incarnation(), time.monotonic()
         name = f"{socket.gethostname()}:{os.getpid()}"
-        await self._runs.register(NewWorker(worker, round(self._ttl * 1_000_000), name))
-        self._lease = Lease(self._runs, worker, self._ttl, self._on_beat)
+        try:
+            await self._runs.register(NewWorker(worker, round(self._ttl * 1_000_000), name))
+        except BaseException:
+            # The call may have had its effect.
+            await self._unregister(worker)
+            raise
+        self._lease = Lease(self._runs, worker, self._ttl, sent, self._on_beat)
+
+    async def _unregister(self, worker: int) -> None:
+        try:
+            await self._runs.unregister(worker)
+        except DurableGraphError as error:
+            # Its lease ends by itself, and another worker takes the runs over then.
+            _logger.warning("a worker could not release its runs: %s", error)
 
     def _on_beat(self, beat: Heartbeat | None) -> None:
         if beat is None:
@@ -190,6 +217,9 @@ class Worker:
             task.cancel()
         if lost:
             await asyncio.wait(lost)
+        if self._lease is not None:
+            # The store may not have noticed the end.
+            await self._unregister(self._lease.worker)
         while not self._is_draining:
             try:
                 await self._register()
@@ -202,7 +232,10 @@ class Worker:
 
     async def _cancel(self, execution: Execution) -> None:
         claim = execution.claim
-        await self._graphs[claim.graph].acancel(claim.thread)
+        if not await self._graphs[claim.graph].acancel(claim.thread) and execution.task is not None:
+            # The thread has nothing of this run yet: its input is committed with its first superstep.
+            execution.is_cancelled = True
+            execution.task.cancel()
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -235,17 +268,40 @@ class Worker:
         lease = self._lease
         if free <= 0 or lease is None or lease.has_ended:
             return 0
+        if self._may_hold_more:
+            await self._give_back(lease)
+        self._may_hold_more = True
         claims = await self._runs.claim(lease.worker, list(self._graphs), free)
-        for claim in claims:
-            execution = Execution(claim, LeasedControl(lease))
-            key = claim.thread, claim.seq, claim.attempt
+        for execution in await self._without_suspects([Execution(claim, lease) for claim in claims]):
+            key = execution.claim.thread, execution.claim.seq, execution.claim.attempt
             self._executions[key] = execution
-            execution.task = asyncio.get_running_loop().create_task(self._execute(execution, lease))
+            execution.task = asyncio.get_running_loop().create_task(self._execute(execution))
             execution.task.add_done_callback(partial(self._is_over, key))
+        self._may_hold_more = False
         return len(claims)
 
+    async def _without_suspects(self, claimed: list[Execution]) -> list[Execution]:
+        """The runs to execute now. All suspects but one are given back, before that one begins."""
+        others = [each for each in claimed if not each.is_suspect]
+        suspects = [each for each in claimed if each.is_suspect]
+        if suspects and not any(each.is_suspect for each in self._executions.values()):
+            others.append(suspects.pop(0))
+        postponed = [self._settlement(each, RunState.READY, delay=_spread(_SUSPECT_PAUSE)) for each in suspects]
+        await asyncio.gather(*map(self._runs.settle, postponed))
+        return others
+
+    async def _give_back(self, lease: Lease) -> None:
+        """Release the runs that the worker holds and does not execute: their claim had no reply."""
+        after: tuple[str, int] | None = None
+        while page := await self._runs.list_runs(state=RunState.RUNNING, after=after):
+            for row in page:
+                after = row.thread, row.seq
+                if row.worker == lease.worker and (*after, row.attempt) not in self._executions:
+                    released = Settlement(*after, row.worker, row.attempt, RunState.READY, inbox=row.inbox)
+                    await self._runs.settle(released)
+
     async def _pause(self, longest: float) -> float:
-        if len(self._executions) >= self._concurrency:
+        if self._lease is None or self._lease.has_ended or len(self._executions) >= self._concurrency:
             return _LONGEST_LOOK
         due = await self._runs.next_due(list(self._graphs))
         return longest if due is None else min(longest, max(due / 1_000_000, 0.001))
@@ -258,7 +314,7 @@ class Worker:
 
     async def _sweep_all(self) -> None:
         while True:
-            await asyncio.sleep(self._ttl / 4 * random.uniform(0.5, 1.5))  # noqa: S311  # spreads the load
+            await asyncio.sleep(_spread(self._ttl / 4) / 1_000_000)
             try:
                 swept = await self._runs.sweep(self._max_crashes)
             except DurableGraphError as error:
@@ -269,42 +325,48 @@ class Worker:
 
     # Executions
 
-    async def _execute(self, execution: Execution, lease: Lease) -> None:
+    async def _execute(self, execution: Execution) -> None:
         """Execute a claimed run to its end or its next suspension, and have that recorded."""
         try:
             settled = await self._outcome(execution)
         except asyncio.CancelledError:
-            # The worker ends, or has lost its lease. A cancelled execution has recorded what had finished.
-            if lease.has_ended:
-                return
-            settled = self._settlement(execution, RunState.READY)
-        if settled is not None and execution.owned.state is RunState.RUNNING and not lease.has_ended:
+            # The run is cancelled, or the worker ends or has lost its lease. What had finished is recorded.
+            settled = (
+                self._cancelled(execution) if execution.is_cancelled else self._settlement(execution, RunState.READY)
+            )
+        pause = _FIRST_LOOK
+        # Without the lease, others may execute the run.
+        while execution.owned.state is RunState.RUNNING and not execution.lease.has_ended:
             try:
                 await self._runs.settle(settled)
             except DurableGraphError as error:
-                # The run stays with this worker until its lease ends, or until the sweep of another one.
+                # Nobody else would end the run: the worker keeps its lease.
                 _logger.warning("the end of a run of thread %r is not recorded: %s", execution.claim.thread, error)
+                pause = min(pause * 2, _LONGEST_PAUSE)
+                await asyncio.sleep(pause)
+            else:
+                return
 
-    async def _outcome(self, execution: Execution) -> Settlement | None:
-        """What is left to record once the run has been executed; None if its commits have recorded it."""
+    async def _outcome(self, execution: Execution) -> Settlement:
+        """Execute the run. The result is to be recorded, unless the commits of the run have recorded its end."""
         claim, graph = execution.claim, self._graphs[execution.claim.graph]
         if execution.deadline is not None and execution.deadline <= 0:
             return self._settlement(execution, RunState.FAILED, error=DEADLINE_PASSED)
-        if claim.request == RequestOfRun.CANCEL:
-            if claim.first_checkpoint:
-                await graph.acancel(claim.thread)
-            return self._settlement(execution, RunState.CANCELLED, error="cancelled by a caller")
         deadline = asyncio.timeout(execution.deadline)
         try:
+            if claim.request == RequestOfRun.CANCEL:
+                if claim.first_checkpoint:
+                    await graph.acancel(claim.thread)
+                return self._cancelled(execution)
             stored = StoredInput.of(graph, claim)
             request = request_of(graph, stored, claim, execution.owned, execution.control)
             request = msgspec.structs.replace(request, context=self._context_of(claim.graph))
             async with deadline:
-                ended = await graph.execute_claimed(request, claim.epoch)
+                ended = await graph_calls.execute(graph, self._saver, request, claim.epoch)
         except GraphDrained:
             return self._settlement(execution, RunState.READY)
         except ThreadCancelledError:
-            return self._settlement(execution, RunState.CANCELLED, error="cancelled by a caller")
+            return self._cancelled(execution)
         except (CheckpointConflictError, ThreadBusyError):
             # Another worker has claimed the run. If none has, somebody changed the thread, or is about to: begin again
             # from there.
@@ -323,17 +385,26 @@ class Worker:
         make = self._contexts.get(graph)
         return None if make is None else context_of(self._graphs[graph].topology.context, make())
 
+    def _cancelled(self, execution: Execution) -> Settlement:
+        return self._settlement(execution, RunState.CANCELLED, error="cancelled by a caller")
+
     def _settlement(
         self, execution: Execution, state: RunState, *, error: str | None = None, delay: int = 0, due: int = NEVER
     ) -> Settlement:
         claim, inbox = execution.claim, execution.owned.inbox
-        return Settlement(claim.thread, claim.seq, self.id, claim.attempt, state, due, inbox, error, delay)
+        worker = execution.lease.worker
+        return Settlement(claim.thread, claim.seq, worker, claim.attempt, state, due, inbox, error, delay)
 
 
 def _text_of(error: Exception, deadline: asyncio.Timeout) -> str:
     if isinstance(error, TimeoutError) and deadline.expired():
         return DEADLINE_PASSED
     return shown(error).replace("\0", "\\x00")[:_LONGEST_ERROR]
+
+
+def _spread(seconds: float) -> int:
+    """About so many seconds, in microseconds, so that neither workers nor runs come all at once."""
+    return round(seconds * random.uniform(0.5, 1.5) * 1_000_000)  # noqa: S311  # spreads the load
 
 
 async def _set_within(event: asyncio.Event, seconds: float) -> None:

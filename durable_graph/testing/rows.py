@@ -21,8 +21,8 @@ from durable_graph.checkpointing.chains import (
     whole_row,
 )
 from durable_graph.checkpointing.digests import EMPTY_STATE, checkpoint_digest, origin_of, record_digest, state_digest
+from durable_graph.checkpointing.prepared import prepare
 from durable_graph.checkpointing.rules import needs_forked_head, thread_after_commit
-from durable_graph.checkpointing.transactions import prepare
 from durable_graph.records import (
     CheckpointRow,
     CommitUnit,

@@ -9,7 +9,7 @@ from benchmarks.flush import Disk, disks
 
 @pytest.fixture(scope="session")
 def disk() -> Iterator[Disk]:
-    """The real one: this process has no simulated flush."""
+    """The real disk: this process has no simulated flush."""
     with disks() as found:
         (only,) = found
         yield only

@@ -1,4 +1,4 @@
-"""The floor and the skeleton do what durable_graph does: a figure of theirs is of the same work."""
+"""The floor and the skeleton do the same work as durable_graph, so that their figures can be compared."""
 
 import sqlite3
 from contextlib import closing
@@ -24,7 +24,7 @@ DURABILITIES: tuple[Durability, ...] = ("sync", "async", "exit")
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("name", SHAPES)
-async def test_an_engine_ends_with_the_state_of_the_library(name: str, engine: type[Floor | Skeleton]) -> None:
+async def test_an_engine_ends_with_the_same_state_as_the_library(name: str, engine: type[Floor | Skeleton]) -> None:
     shape: Shape = SHAPES[name]
     graph = shape.build(OURS_LIBRARY).compile()
     expected: Any = await graph.ainvoke(dict(shape.given), recursion_limit=shape.units + 1)
@@ -39,7 +39,7 @@ async def test_an_engine_ends_with_the_state_of_the_library(name: str, engine: t
 async def test_the_rows_of_an_engine_restore_its_state(
     kind: Kind, durability: Durability, engine: type[Floor | Skeleton], disk: Disk
 ) -> None:
-    # So many that the updates are followed by a snapshot.
+    # Enough rows that a snapshot follows the updates.
     shape = chat(400)
     async with Place(kind, disk).store(durability) as store:
         assert store is not None
@@ -60,7 +60,7 @@ async def test_each_task_of_a_fan_out_is_recorded(kind: Kind, disk: Disk) -> Non
         assert len(await store.load("t")) == 1 + 7 + 1
 
 
-async def test_a_thread_of_another_process_is_not_written(tmp_path: Path) -> None:
+async def test_a_thread_owned_by_another_process_is_refused(tmp_path: Path) -> None:
     shape = chain(2)
     store = SqliteStore(tmp_path / "engine.db")
     with closing(sqlite3.connect(tmp_path / "engine.db")) as connection:
@@ -78,7 +78,7 @@ async def test_a_thread_of_another_process_is_not_written(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("writes", "error"), [({"nothing": 1}, UnknownChannelError), ({"count": 1}, ConflictingWritesError)]
 )
-async def test_the_skeleton_checks_what_nodes_write(writes: State, error: type[Exception]) -> None:
+async def test_the_skeleton_checks_the_writes_of_nodes(writes: State, error: type[Exception]) -> None:
     async def node(state: State) -> State:
         return writes
 

@@ -1,4 +1,4 @@
-"""The simulated flush is there where it can be, and is not taken for granted where it cannot."""
+"""The flush is simulated where the platform allows it, and is never assumed to be simulated elsewhere."""
 
 import shutil
 import sys
@@ -18,13 +18,13 @@ sys.exit(7 if times.get("simulated", 0) >= FLUSH_MICROSECONDS else 8)
 """
 
 
-def test_a_flush_of_a_file_in_memory_takes_its_time_where_there_is_a_compiler() -> None:
+def test_a_flush_of_a_file_in_memory_is_delayed_if_a_compiler_is_installed() -> None:
     can_be = sys.platform == "linux" and shutil.which("cc") is not None and MEMORY.is_dir()
 
     assert with_simulated_flush(["-c", PROGRAM]) == (7 if can_be else 8)
 
 
-def test_without_the_library_no_flush_is_simulated(tmp_path: Path) -> None:
+def test_no_flush_is_simulated_without_the_preloaded_library(tmp_path: Path) -> None:
     assert not is_simulated()
     assert Disk("disk", tmp_path).flush_microseconds > 0
     assert FLUSH_MICROSECONDS > 0

@@ -1,4 +1,4 @@
-"""The page of figures is the one that its record makes."""
+"""The page of figures is generated from its record."""
 
 import re
 import xml.etree.ElementTree as ElementTree
@@ -16,7 +16,7 @@ def record() -> Record:
     return record_of(RECORD.read_bytes())
 
 
-def test_the_tables_of_the_page_are_those_of_the_record(record: Record) -> None:
+def test_the_tables_of_the_page_and_the_readme_match_the_record(record: Record) -> None:
     for path, tables in ((PAGE, 5), (README, 1)):
         page = path.read_text(encoding="utf-8")
         emptied, number = re.subn(r"(from the record: \w+ -->\n).*?(<!-- end -->)", r"\1\2", page, flags=re.DOTALL)
@@ -30,20 +30,20 @@ def test_the_figures_of_the_readme_are_all_in_the_record(record: Record) -> None
     assert SUMMARY.keys() <= {(row.work, row.flush) for row in record.rows if row.is_compared}
 
 
-def test_the_plots_are_those_of_the_record_and_are_on_the_page(record: Record) -> None:
+def test_the_plots_match_the_record_and_are_on_the_page(record: Record) -> None:
     page = PAGE.read_text(encoding="utf-8")
     for path, svg in plots_of(record).items():
         assert path.read_text(encoding="utf-8") == svg
         assert f"({path.relative_to(PAGE.parent).as_posix()})" in page
 
 
-def test_the_record_has_every_question_and_the_peer(record: Record) -> None:
+def test_the_record_has_every_question_and_the_versions_of_the_peers(record: Record) -> None:
     assert {row.question for row in record.rows} == set(QUESTIONS)
     assert record.run.versions.keys() >= {"langgraph", "langgraph-checkpoint-postgres", "psycopg", "dbos"}
     assert {"disk", "simulated"} == set(record.run.flushes)
 
 
-def test_a_ratio_is_taken_in_each_round() -> None:
+def test_a_ratio_is_computed_from_each_round() -> None:
     row = Row(question="q", work="w", of="unit", samples={OURS: [10.0, 40.0, 90.0], FLOOR: [1.0, 2.0, 3.0]})
 
     assert row.ratio(OURS, FLOOR) == Spread(15.0, 20.0, 25.0)
@@ -51,18 +51,18 @@ def test_a_ratio_is_taken_in_each_round() -> None:
     assert line_of(row) == "w: durable_graph 40.0 us; floor 2.00 us\n    / floor 20.0 (15.0-25.0)"
 
 
-def test_there_is_no_ratio_to_a_difference_that_is_not_above_zero() -> None:
+def test_a_ratio_to_figures_that_are_not_all_positive_is_omitted() -> None:
     row = Row(question="q", work="w", of="unit", samples={OURS: [10.0, 40.0], SKELETON: [1.0, -0.5]})
 
     assert row.ratio(OURS, SKELETON) is None
     assert line_of(row).endswith("/ skeleton ")
 
 
-def test_one_figure_has_no_spread() -> None:
+def test_a_single_figure_has_no_spread() -> None:
     assert spread([3.0]) == Spread(3.0, 3.0, 3.0)
 
 
-def test_the_peer_is_taken_with_its_fastest_connection() -> None:
+def test_the_best_peer_is_the_one_with_the_fastest_connection() -> None:
     samples = {OURS: [1.0], LANGGRAPH: [9.0], f"{LANGGRAPH}, pool": [7.0], f"{LANGGRAPH}, pipeline": [8.0]}
 
     assert best_peer(Row(question="q", work="w", of="unit", samples=samples)) == f"{LANGGRAPH}, pool"

@@ -1,4 +1,4 @@
-"""Each question is measured in a few units. What is asserted is the shape of the figures, never a time."""
+"""Each question is measured in a few units. The tests assert the shape of the figures, never a time."""
 
 import asyncio
 
@@ -34,7 +34,7 @@ ROWS = {
     "messages": 6,
     "imports": 2,
 }
-"""How many rows each question has on one disk."""
+"""The number of rows of each question on one disk."""
 
 WITH_ENGINES = {"chain_bare", "chain_memory", "chain_sqlite", "chain_postgres", "chat", "threads", "fan_out"}
 
@@ -98,7 +98,7 @@ def test_a_question_that_fails_ends_the_run(disk: Disk, monkeypatch: pytest.Monk
         measured(Lab([OURS_LIBRARY], [disk]), ["chain_bare"])
 
 
-def test_a_record_is_the_same_after_a_round_trip_through_json() -> None:
+def test_a_record_round_trips_through_json() -> None:
     row = Row(question="q", work="w", of="unit", samples={OURS: [1.5, 2.0], FLOOR: [1.0, 4.0]})
     run = measured(Lab([OURS_LIBRARY], []), []).run
     record = Record(run=run, rows=[row])

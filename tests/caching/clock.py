@@ -1,4 +1,4 @@
-"""A time of day that passes when a test says so."""
+"""A clock that tests advance."""
 
 import time
 
@@ -6,7 +6,7 @@ import pytest
 
 
 class Clock:
-    """The time of day, as far as caches are told."""
+    """The time of day, as caches read it."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._real = time.time

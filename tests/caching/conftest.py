@@ -1,4 +1,4 @@
-"""An open cache of each kind, and a clock for what expires."""
+"""An open cache of each kind, and a clock for entries that expire."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What every cache does."""
+"""Behaviour of every cache."""
 
 import asyncio
 
@@ -11,25 +11,25 @@ PLAN_AGAIN: CacheKey = (("graph", "plan"), "b")
 WRITE: CacheKey = (("graph", "write"), "a")
 
 
-def test_it_is_a_cache(cache: Cache) -> None:
+def test_every_cache_implements_the_cache_protocol(cache: Cache) -> None:
     assert isinstance(cache, Cache)
 
 
-async def test_what_was_kept_is_found_and_nothing_else(cache: Cache) -> None:
+async def test_stored_entries_are_found_and_no_others(cache: Cache) -> None:
     await cache.aset({PLAN: (b"one", None), WRITE: (b"", None)})
 
     assert await cache.aget([PLAN, PLAN_AGAIN, WRITE]) == {PLAN: b"one", WRITE: b""}
     assert await cache.aget([]) == {}
 
 
-async def test_the_latest_value_of_a_key_counts(cache: Cache) -> None:
+async def test_the_latest_value_of_a_key_is_found(cache: Cache) -> None:
     await cache.aset({PLAN: (b"one", 5)})
     await cache.aset({PLAN: (b"two", None)})
 
     assert await cache.aget([PLAN]) == {PLAN: b"two"}
 
 
-async def test_keys_are_distinguished_whatever_they_are_made_of(cache: Cache) -> None:
+async def test_keys_with_similar_parts_are_distinguished(cache: Cache) -> None:
     keys: list[CacheKey] = [
         (("a", "b"), "c"),
         (("a",), "bc"),
@@ -44,7 +44,7 @@ async def test_keys_are_distinguished_whatever_they_are_made_of(cache: Cache) ->
     assert await cache.aget(keys) == {key: str(number).encode() for number, key in enumerate(keys)}
 
 
-async def test_an_entry_expires_with_its_own_time(cache: Cache, clock: Clock) -> None:
+async def test_an_entry_expires_after_its_own_time_to_live(cache: Cache, clock: Clock) -> None:
     await cache.aset({PLAN: (b"short", 10), PLAN_AGAIN: (b"long", 100), WRITE: (b"for ever", None)})
 
     clock.pass_by(9)
@@ -55,7 +55,7 @@ async def test_an_entry_expires_with_its_own_time(cache: Cache, clock: Clock) ->
     assert set(await cache.aget([PLAN, PLAN_AGAIN, WRITE])) == {WRITE}
 
 
-async def test_keeping_it_again_starts_its_time_over(cache: Cache, clock: Clock) -> None:
+async def test_storing_an_entry_again_restarts_its_time_to_live(cache: Cache, clock: Clock) -> None:
     await cache.aset({PLAN: (b"one", 10)})
     clock.pass_by(9)
     await cache.aset({PLAN: (b"one", 10)})
@@ -64,7 +64,7 @@ async def test_keeping_it_again_starts_its_time_over(cache: Cache, clock: Clock)
     assert await cache.aget([PLAN]) == {PLAN: b"one"}
 
 
-async def test_a_namespace_is_cleared_alone(cache: Cache) -> None:
+async def test_clearing_a_namespace_keeps_the_entries_of_other_namespaces(cache: Cache) -> None:
     inside: CacheKey = (("graph", "plan", "more"), "a")
     await cache.aset(dict.fromkeys((PLAN, PLAN_AGAIN, WRITE, inside), (b"one", None)))
 
@@ -81,7 +81,7 @@ async def test_clearing_no_namespace_clears_nothing(cache: Cache) -> None:
     assert await cache.aget([PLAN]) == {PLAN: b"one"}
 
 
-async def test_everything_is_cleared_if_none_is_named(cache: Cache) -> None:
+async def test_clearing_without_a_namespace_clears_everything(cache: Cache) -> None:
     await cache.aset({PLAN: (b"one", None), WRITE: (b"two", 5)})
 
     await cache.aclear()
@@ -89,7 +89,7 @@ async def test_everything_is_cleared_if_none_is_named(cache: Cache) -> None:
     assert await cache.aget([PLAN, WRITE]) == {}
 
 
-async def test_many_may_use_it_at_once(cache: Cache) -> None:
+async def test_a_cache_supports_concurrent_reads_and_writes(cache: Cache) -> None:
     keys: list[CacheKey] = [(("graph", "plan"), str(number)) for number in range(50)]
 
     async with asyncio.TaskGroup() as group:

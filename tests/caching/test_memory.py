@@ -1,4 +1,4 @@
-"""A cache in memory keeps no more than it was told."""
+"""An InMemoryCache holds at most `max_entries` entries."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ async def names_in(cache: InMemoryCache, names: str) -> str:
     return "".join(sorted(name for _, name in await cache.aget([key(name) for name in names])))
 
 
-async def test_what_was_not_asked_for_longest_makes_room() -> None:
+async def test_the_least_recently_used_entry_is_evicted() -> None:
     cache = InMemoryCache(max_entries=3)
     for name in "abc":
         await cache.aset({key(name): (b"", None)})
@@ -28,7 +28,7 @@ async def test_what_was_not_asked_for_longest_makes_room() -> None:
     assert await names_in(cache, "abcd") == "acd"
 
 
-async def test_keeping_an_entry_again_counts_as_asking_for_it() -> None:
+async def test_storing_an_entry_again_counts_as_a_use() -> None:
     cache = InMemoryCache(max_entries=2)
     for name in "abac":
         await cache.aset({key(name): (b"", None)})
@@ -36,7 +36,7 @@ async def test_keeping_an_entry_again_counts_as_asking_for_it() -> None:
     assert await names_in(cache, "abc") == "ac"
 
 
-async def test_more_at_once_than_it_holds_leaves_the_last_of_them() -> None:
+async def test_storing_more_entries_than_the_maximum_keeps_the_last_of_them() -> None:
     cache = InMemoryCache(max_entries=2)
 
     await cache.aset({key(name): (b"", None) for name in "abcd"})
@@ -45,6 +45,6 @@ async def test_more_at_once_than_it_holds_leaves_the_last_of_them() -> None:
 
 
 @pytest.mark.parametrize("entries", [0, -1, 1.5, "many"])
-def test_a_cache_that_could_hold_nothing_is_refused(entries: Any) -> None:
+def test_an_invalid_maximum_of_entries_is_refused(entries: Any) -> None:
     with pytest.raises(InvalidOptionError, match="max_entries"):
         InMemoryCache(max_entries=entries)

@@ -1,10 +1,10 @@
-"""What the cases share: a store of each kind, and how a case ends.
+"""Shared parts of the cases: a store of each kind, and the result of a case.
 
-Each case is a program of its own: `python -m tests.cases.a1_nested_results sqlite`. PostgreSQL is used where
-`DURABLE_GRAPH_TEST_POSTGRES` is a DSN whose role may create schemas; each run drops its own. Where an error is right,
-the case names its class: any other one is wrong.
+Each case is a program: `python -m tests.cases.a1_nested_results sqlite`. PostgreSQL is used if
+`DURABLE_GRAPH_TEST_POSTGRES` is a DSN whose role may create schemas; each run drops its own schema. If an error is the
+right result, the case names its class: any other error is wrong.
 
-Exit code 0: right. 1: wrong. 77: the case is not about this store, or something that it needs is not installed.
+Exit code 0: right. 1: wrong. 77: the case does not apply to this store, or a module that it needs is not installed.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ KINDS = ("memory", "sqlite", "postgres")
 
 
 class Store:
-    """One store; `saver()` makes another saver on it, as another process would (in memory there is but one)."""
+    """One store. `saver()` makes another saver on it, as another process would (in memory there is only one)."""
 
     def __init__(self, kind: str, folder: str) -> None:
         self.kind = kind
@@ -46,14 +46,14 @@ class Store:
         return self._memory
 
     def sql(self, statement: str, *values: Any) -> list[Any]:
-        """Run a statement on the SQLite file, beside the library."""
+        """Run a statement on the SQLite file, without the library."""
         with sqlite3.connect(self.path) as db:
             found = db.execute(statement, values).fetchall()
         db.close()
         return found
 
     async def thread_ids(self) -> list[str | None]:
-        """The ids that the rows of threads have, those that a deletion left included."""
+        """The ids in the rows of threads, including the rows that deletions left."""
         if self.kind == "memory":
             return [stored.row.thread or None for stored in self._memory._threads.values()]
         if self.kind == "sqlite":
@@ -81,7 +81,7 @@ class Store:
 
 
 Result = tuple[Any, Any, bool]
-"""What was expected, what came, and whether that is right."""
+"""The expected result, the actual result, and whether it is right."""
 
 
 def run(
@@ -117,7 +117,7 @@ async def _run(case: Callable[[Store], Awaitable[Result]], kind: str) -> Result:
 
 
 async def outcome(call: Awaitable[Any]) -> Any:
-    """What a call returns, or the error that it raises."""
+    """The result of a call, or the error that it raises."""
     try:
         return await call
     except Exception as error:

@@ -1,4 +1,4 @@
-"""Puts bytes of one's own into a row of the SQLite file, with digests that fit. It knows the internals of today."""
+"""Puts chosen bytes into a row of the SQLite file, with digests that match. Depends on the current internals."""
 
 import msgspec
 
@@ -6,7 +6,7 @@ from durable_graph.checkpointing import digests
 
 
 def replace_value(store, stored, channel, data):
-    """Replace what the newest row of a channel holds. `stored` is what `saver.load` gave before."""
+    """Replace the value in the newest row of a channel. `stored` is an earlier result of `saver.load`."""
     origin, checkpoint = stored.thread.origin, stored.checkpoint
     newest = {}
     for row in sorted(stored.values, key=lambda row: row.no):

@@ -1,4 +1,4 @@
-"""A node calls a nested graph for each of a set of names; after a crash the set is in another order."""
+"""A node calls a nested graph for each name of a set; after a crash the set has another order."""
 
 import operator
 from typing import Annotated, TypedDict

@@ -1,4 +1,4 @@
-"""Two tools of one node ask at once and are answered by id; when the node runs again they ask in the other order."""
+"""Two concurrent interrupts of one node are answered by id; when the node runs again, they come in the other order."""
 
 import asyncio
 import operator

@@ -1,4 +1,4 @@
-"""A node calls a graph with memory (checkpointer=True) for alice and bob; in the next call for bob and alice."""
+"""A node calls a graph with memory (checkpointer=True) for alice and bob, and in the next call for bob and alice."""
 
 import operator
 from typing import Annotated, TypedDict

@@ -1,4 +1,4 @@
-"""One @task called twice in a race, with arguments that the codec cannot store; after a crash in the other order."""
+"""Two concurrent calls of one @task, with arguments that the codec cannot store; after a crash in the other order."""
 
 import array
 import asyncio

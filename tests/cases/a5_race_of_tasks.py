@@ -1,4 +1,4 @@
-"""Two different tasks in a race; after a crash they are called in the other order. Both results are recorded."""
+"""Concurrent calls of two tasks; after a crash they come in the other order. Both results are recorded."""
 
 import asyncio
 from typing import Any

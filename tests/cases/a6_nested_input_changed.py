@@ -1,4 +1,4 @@
-"""A nested graph is called with another input than before the crash (a time, a random number)."""
+"""A nested graph is called with another input than before the crash (such as a time or a random number)."""
 
 from typing import TypedDict
 

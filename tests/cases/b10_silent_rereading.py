@@ -1,4 +1,4 @@
-"""A declared type changes between two deployments, and old values are read as other values without a word."""
+"""A declared type changes between two deployments, and old values are read as other values without an error."""
 
 import dataclasses
 import enum

@@ -1,4 +1,4 @@
-"""A reducer inside of a union or of a type alias is dropped: the last write wins, without a word."""
+"""A reducer inside a union or a type alias is dropped: the last write wins, without an error."""
 
 import operator
 from typing import Annotated, TypedDict

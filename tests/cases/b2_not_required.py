@@ -1,4 +1,4 @@
-"""NotRequired is ignored where annotations are postponed: Python's __required_keys__ does not know it then."""
+"""NotRequired is ignored if annotations are postponed: Python's __required_keys__ does not see it then."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An instance made through a parametrised class carries __orig_class__, which is taken for a field."""
+"""An instance made through a parametrised class has __orig_class__, which is mistaken for a field."""
 
 import dataclasses
 from typing import Generic, TypedDict, TypeVar

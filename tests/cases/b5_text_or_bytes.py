@@ -16,7 +16,7 @@ async def case(store):
         for value in ("x", b"x"):
             await graph.ainvoke({"text": value}, thread_id=repr(value))
             found.append((await graph.aget_state(thread_id=repr(value))).values["text"])
-    return "b'x' and 'x' kept apart", found, found == ["x", b"x"]
+    return "b'x' and 'x' are distinguished", found, found == ["x", b"x"]
 
 
 run(case)

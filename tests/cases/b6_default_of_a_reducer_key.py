@@ -1,4 +1,4 @@
-"""The default of a key with a reducer: the node reads 10, writes +5, the next one reads 5."""
+"""The default of a key with a reducer: the node reads 10, writes +5, and the next node reads 5."""
 
 import dataclasses
 import operator

@@ -1,4 +1,4 @@
-"""A pydantic alias as an input key is refused, and the error does not say that there are aliases."""
+"""A pydantic alias as an input key is refused, and the error does not mention aliases."""
 
 from durable_graph import StateKeyError
 from tests.cases._case import one_node, outcome, run, shown

@@ -1,4 +1,4 @@
-"""The input class of a Send's target types a key of the state in its own way."""
+"""The input class of a Send's target declares another type for a key of the state."""
 
 import operator
 from typing import Annotated, TypedDict

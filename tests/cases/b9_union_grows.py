@@ -1,4 +1,4 @@
-"""A deployment adds a class to a union: list[A] becomes list[A | B]. All threads of before are refused."""
+"""A deployment adds a class to a union: list[A] becomes list[A | B]. All older threads are refused."""
 
 import dataclasses
 from typing import TypedDict

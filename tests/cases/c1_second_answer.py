@@ -1,4 +1,4 @@
-"""Two answers to one question at the same time (two savers; in memory two calls): the loser is to learn which one stands."""
+"""Two concurrent answers to one interrupt (two savers; in memory two calls): the rejected call gets the accepted answer."""
 
 import asyncio
 import collections

@@ -1,4 +1,4 @@
-"""A call is refused with a conflict and the advice to repeat it, while its input stayed: repeating pays twice."""
+"""A call is refused with a conflict and the advice to repeat it, but its input was stored: repeating pays twice."""
 
 import asyncio
 import operator

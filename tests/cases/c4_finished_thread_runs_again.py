@@ -1,4 +1,4 @@
-"""The same start for an order that is done charges again; `if_finished="reject"` is the way to say 'once'."""
+"""Repeating the start of a finished order charges again; `if_finished="reject"` refuses the second start."""
 
 from typing import TypedDict
 

@@ -1,4 +1,4 @@
-"""No call cancels a thread from outside, and there is no status for it (recovery resumes it); any status may be asked for."""
+"""No call cancels a thread from outside, no status exists for it (recovery resumes it), and unknown statuses are accepted."""
 
 import asyncio
 from typing import TypedDict

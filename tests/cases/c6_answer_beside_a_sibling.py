@@ -1,4 +1,4 @@
-"""A question is open while its sibling still works; an answer through a second saver runs the sibling a second time."""
+"""An interrupt is open while a parallel node still runs; an answer through a second saver runs that node a second time."""
 
 import asyncio
 import operator
@@ -36,7 +36,7 @@ async def case(store):
         log = sorted((await one.aget_state(thread_id="t")).values.get("log", []))
     is_right = begun == ["slow"] and log == ["answer True", "slow"]
     actual = f"begun {begun}, log {log}; the answer: {shown(answered)}; the run: {shown(ended)}"
-    return "slow runs once, the answer is recorded and reaches its question", actual, is_right
+    return "slow runs once, the answer is recorded and reaches its interrupt", actual, is_right
 
 
 run(case, kinds=("sqlite", "postgres"))

@@ -1,4 +1,4 @@
-"""A node runs a graph in a thread of its own, and that one asks: the parent goes on as if it had ended."""
+"""A node runs a graph in a separate thread, and that graph interrupts: the parent continues as if it had ended."""
 
 from typing import TypedDict
 
@@ -21,7 +21,7 @@ async def case(store):
         graph = one_node(State, node).compile(saver)
         end = await outcome(graph.ainvoke({"n": 4}, thread_id="parent"))
     is_right = isinstance(end, UnfinishedChildError) and [each.value for each in end.interrupts] == ["how many?"]
-    return "UnfinishedChildError, with the question", shown(end), is_right
+    return "UnfinishedChildError, with the interrupt", shown(end), is_right
 
 
 run(case)

@@ -1,4 +1,4 @@
-"""One damaged row of a thread stops the sweep for all that come after it, and the thread cannot be deleted."""
+"""One damaged row of a thread stops the sweep for all later threads, and the thread cannot be deleted."""
 
 from datetime import timedelta
 from typing import TypedDict

@@ -1,4 +1,4 @@
-"""The newest checkpoint of a nested graph vanishes: its node runs again, and the answer is lost."""
+"""The newest checkpoint of a nested graph is missing: its node runs again, and the answer is lost."""
 
 from typing import TypedDict
 

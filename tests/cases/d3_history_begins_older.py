@@ -1,4 +1,4 @@
-"""The newest checkpoint vanishes: aget_state says so, and the history begins with an older one without a word."""
+"""The newest checkpoint is missing: aget_state raises, but the history begins with an older checkpoint."""
 
 import operator
 from typing import Annotated, TypedDict

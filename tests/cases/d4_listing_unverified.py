@@ -1,4 +1,4 @@
-"""Damage in the status column: an unfinished thread is listed as done, and nobody recovers it."""
+"""Damage in the status column: an unfinished thread is listed as done, and is never recovered."""
 
 import asyncio
 from typing import TypedDict

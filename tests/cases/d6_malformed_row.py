@@ -1,4 +1,4 @@
-"""A row whose digest is right and whose bytes are malformed: IndexError out of aget_state."""
+"""A row with a correct digest and malformed bytes: aget_state raises IndexError."""
 
 import operator
 from typing import Annotated, TypedDict

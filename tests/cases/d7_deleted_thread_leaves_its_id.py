@@ -1,4 +1,4 @@
-"""A deleted thread leaves a row with its id (an e-mail address, say) for ever; there is no complete deletion."""
+"""A deleted thread leaves a row with its id (such as an e-mail address) forever; complete deletion is impossible."""
 
 from typing import TypedDict
 

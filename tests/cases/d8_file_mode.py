@@ -1,4 +1,4 @@
-"""The SQLite file is created readable for everybody."""
+"""The SQLite file is created readable for everyone."""
 
 import os
 from typing import TypedDict

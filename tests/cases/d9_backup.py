@@ -1,4 +1,4 @@
-"""Copying the file while it is open restores to no threads at all; there is no `backup`, and no word on how to."""
+"""A copy of the open file has no threads; there is no `backup`, and no documentation of how to make one."""
 
 from typing import TypedDict
 

@@ -1,4 +1,4 @@
-"""Reading ten checkpoints of a thread of 15,000 supersteps stops the event loop: all values are decoded anew for each."""
+"""Reading ten checkpoints of a thread of 15,000 supersteps blocks the event loop: each decodes all values again."""
 
 import asyncio
 import operator
@@ -21,7 +21,7 @@ async def node(s):
 
 
 async def longest_block(work):
-    """The longest time for which the loop did nothing else, in seconds of its thread's CPU: others use the machine."""
+    """The longest block of the loop, in CPU seconds of its thread, because other programs use the machine."""
     longest, is_over = 0.0, False
 
     async def watch():

@@ -1,4 +1,4 @@
-"""A row of 3 MB in a channel declared `int` costs a hundred times its size: to say what it found, it is decoded untyped."""
+"""A row of 3 MB in a channel declared `int` takes a hundred times its size: it is decoded untyped for the error text."""
 
 import resource
 import struct

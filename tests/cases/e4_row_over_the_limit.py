@@ -1,4 +1,4 @@
-"""`max_value_bytes` is looked at when a value is written, not when it is loaded."""
+"""`max_value_bytes` is checked when a value is written, and not when it is loaded."""
 
 from typing import TypedDict
 

@@ -1,4 +1,4 @@
-"""3,000 Sends of quick nodes: everything that has finished is encoded and recorded in one batch, late."""
+"""3,000 Sends of quick nodes: all finished tasks are encoded and recorded in one late batch."""
 
 import asyncio
 from typing import TypedDict

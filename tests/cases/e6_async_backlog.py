@@ -1,4 +1,4 @@
-"""durability="async" while the store stalls: supersteps wait in memory by number, whatever their size."""
+"""durability="async" while the store stalls: the number of supersteps in memory is limited, and not their size."""
 
 import asyncio
 from typing import TypedDict

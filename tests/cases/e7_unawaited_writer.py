@@ -1,4 +1,4 @@
-"""A node tells faster than its reader reads, without awaiting: the bound is 10,000 events of any size."""
+"""A node emits faster than its reader reads, without awaiting: the limit is 10,000 events of any size."""
 
 from typing import TypedDict
 
@@ -13,14 +13,14 @@ class State(TypedDict, total=False):
 
 
 async def case(store):
-    told = 0
+    emitted = 0
 
     async def node(s):
-        nonlocal told
+        nonlocal emitted
         write, text = get_stream_writer(), "x" * (KB << 10)
         for _ in range(20_000):
-            write(text)  # one text, told again and again: what it would be as events of their own
-            told += 1
+            write(text)  # one text for all events, counted as if each event had its own
+            emitted += 1
         return {}
 
     async def read(graph):
@@ -29,7 +29,7 @@ async def case(store):
 
     async with store.saver() as saver:
         end = await outcome(read(one_node(State, node).compile(saver)))
-    return "an error before 128 MB wait", f"{told * KB >> 10} MB; {shown(end, 120)}", told * KB >> 10 <= 128
+    return "an error before 128 MB wait", f"{emitted * KB >> 10} MB; {shown(end, 120)}", emitted * KB >> 10 <= 128
 
 
 run(case, kinds=("memory",))

@@ -1,4 +1,4 @@
-"""One saver, two `asyncio.run`: the second is refused, MemorySaver's too; and the saver cannot be closed."""
+"""One saver, two `asyncio.run`: the second is refused, even with MemorySaver, and the saver cannot be closed."""
 
 import asyncio
 import sys

@@ -1,4 +1,4 @@
-"""A client leaves while the store is down; when the store's patience ends: 'Task exception was never retrieved'."""
+"""A client leaves while the store is down; when the store's call fails: 'Task exception was never retrieved'."""
 
 import asyncio
 import gc

@@ -1,4 +1,4 @@
-"""A DSN as hosted databases print it: a parameter of libpq is passed to the server, and its refusal is told as an outage."""
+"""A DSN of a hosted database: a parameter of libpq is passed to the server, and its refusal is reported as an outage."""
 
 from typing import TypedDict
 
@@ -26,7 +26,7 @@ async def case(store):
     is_right = all(end == {"n": 1} for end in ends.values())
     is_right = is_right and isinstance(refused, InvalidOptionError) and "channel_binding" in str(refused)
     actual = f"{[shown(end) for end in ends.values()]}; {shown(refused)}"
-    return "those that ask for nothing are taken, the other is refused by name", actual, is_right
+    return "parameters without a requirement are accepted, the other is refused by name", actual, is_right
 
 
 run(case, kinds=("postgres",))

@@ -1,4 +1,4 @@
-"""LangGraph's names that are not there: what replaces them is in the migration page, not in the error."""
+"""Missing names of LangGraph: the migration page names their replacements, and the error does not."""
 
 from typing import TypedDict
 
@@ -28,11 +28,11 @@ async def case(store):
             return use()
 
         end = await outcome(used())
-        # `AttributeError` for a name that is not there; what is taken under LangGraph's name is no error.
-        is_told = isinstance(end, AttributeError) and hint in str(end)
-        if isinstance(end, Exception) and not is_told:
+        # `AttributeError` for a missing name; a call that is accepted under LangGraph's name is no error.
+        is_named = isinstance(end, AttributeError) and hint in str(end)
+        if isinstance(end, Exception) and not is_named:
             found[name] = shown(end, 90)
-    return "each works, or its error names what replaces it", found, not found
+    return "each works, or its error names the replacement", found, not found
 
 
 run(case, kinds=("memory",))

@@ -1,4 +1,4 @@
-"""stream_mode="values": a breakpoint inside a nested graph, and the sibling's write is never told; ainvoke returns it."""
+"""stream_mode="values", a breakpoint inside a nested graph: a parallel node's write is never emitted, but returned."""
 
 import operator
 from typing import Annotated, TypedDict
@@ -18,9 +18,9 @@ async def case(store):
     builder.add_node("other", lambda s: {"k": ["other"]}).add_edge(START, "inner").add_edge(START, "other")
     async with store.saver() as saver:
         graph = builder.compile(saver)
-        told = [each async for each in graph.astream({"k": []}, thread_id="t", stream_mode="values")]
+        emitted = [each async for each in graph.astream({"k": []}, thread_id="t", stream_mode="values")]
         returned = await graph.ainvoke({"k": []}, thread_id="u")
-    return f"the last of the stream is {returned}", told, told[-1] == returned
+    return f"the last of the stream is {returned}", emitted, emitted[-1] == returned
 
 
 run(case)

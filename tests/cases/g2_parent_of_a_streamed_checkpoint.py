@@ -1,4 +1,4 @@
-"""durability="exit": a checkpoint that is streamed, and stored then, names a parent that never was stored."""
+"""durability="exit": a checkpoint that is streamed and then stored names a parent that was never stored."""
 
 import operator
 from typing import Annotated, TypedDict

@@ -1,4 +1,4 @@
-"""Several writes to one key by one task: the stream tells both, the history of the same task the last one only."""
+"""Several writes to one key by one task: the stream emits both, the history of the task has only the last."""
 
 from typing import Annotated, TypedDict
 
@@ -13,13 +13,13 @@ class State(TypedDict, total=False):
 async def case(store):
     async with store.saver() as saver:
         graph = one_node(State, lambda s: Command(update=[("text", "1"), ("text", "2")])).compile(saver)
-        told = [
+        emitted = [
             each["result"]
             async for each in graph.astream({"text": "in"}, thread_id="t", stream_mode="tasks")
             if "result" in each
         ]
         history = [task.result async for each in graph.aget_state_history(thread_id="t") for task in each.tasks]
-    return "stream and history say the same", f"stream {told}, history {history}", told == history
+    return "stream and history are equal", f"stream {emitted}, history {history}", emitted == history
 
 
 run(case)

@@ -1,4 +1,4 @@
-"""What a node changes in place is in the result of ainvoke and not in the store."""
+"""A change that a node makes in place is in the result of ainvoke and not in the store."""
 
 import operator
 import os

@@ -1,4 +1,4 @@
-"""Every case is right on every store that it is about."""
+"""Every case is right on every store that it applies to."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +11,7 @@ from tests.programs.fork_server import ForkServer, fork_server_of
 CASES = sorted(path.stem for path in Path(__file__).parent.glob("[a-z][0-9]*_*.py"))
 
 IMPORTED = ("durable_graph", "durable_graph_postgres", "durable_graph_sqlite", "pydantic")
-"""What most cases import, which takes longer than most cases."""
+"""Modules that most cases import, which takes longer than most cases."""
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The rules that users put into an annotation."""
+"""The rules that users declare in annotations."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,7 +18,7 @@ def drawn() -> str:
 
 
 @pytest.mark.parametrize("rule", [AnyValue(int), EphemeralValue(int, guard=False), UntrackedValue(int, guard=False)])
-def test_of_several_writes_the_last_in_task_order_counts(rule: Declarable) -> None:
+def test_the_last_of_several_writes_in_task_order_is_the_value(rule: Declarable) -> None:
     assert not rule.takes_one_write
     assert rule.merge(1, [2, 3]) == 3
 
@@ -30,18 +30,18 @@ def test_a_guarded_rule_takes_one_write(rule: Declarable) -> None:
 
 
 @pytest.mark.parametrize("rule", TRANSIENT)
-def test_what_lives_for_one_superstep_is_gone_without_a_write(rule: Declarable) -> None:
+def test_a_transient_value_is_removed_in_a_superstep_without_a_write(rule: Declarable) -> None:
     assert rule.is_transient
     assert rule.merge(1, []) is MISSING
 
 
-def test_what_is_there_to_stay_stays() -> None:
+def test_a_lasting_value_is_kept_in_a_superstep_without_a_write() -> None:
     assert [rule.is_transient for rule in LASTING] == [False, False, False]
     assert [LASTING[0].merge(1, []), LASTING[1].merge(1, []), LASTING[2].merge([1], [])] == [1, 1, [1]]
 
 
 @pytest.mark.parametrize("rule", [*TRANSIENT, *LASTING])
-def test_nothing_is_there_before_the_first_write(rule: Declarable) -> None:
+def test_a_channel_has_no_value_before_the_first_write(rule: Declarable) -> None:
     assert rule.initial() is MISSING
 
 
@@ -57,7 +57,7 @@ def test_a_topic_starts_again_in_each_superstep() -> None:
     assert not rule.stores_updates
 
 
-def test_a_topic_that_accumulates_stores_what_it_is_given() -> None:
+def test_a_topic_that_accumulates_stores_its_updates() -> None:
     rule = Topic(int, accumulate=True)
 
     assert rule.merge([1], [[2], [3, 4]]) == [1, 2, 3, 4]
@@ -82,7 +82,9 @@ def test_a_write_to_a_topic_is_an_item_or_a_list_of_items() -> None:
         (list, Topic(), list[Any]),
     ],
 )
-def test_the_annotation_says_what_a_topic_is_of(declared: Any, rule: Topic, expected: Any) -> None:
+def test_the_item_type_of_a_topic_comes_from_the_annotation_or_the_rule(
+    declared: Any, rule: Topic, expected: Any
+) -> None:
     assert rule.on(declared).declared == expected
 
 
@@ -95,7 +97,7 @@ def test_a_topic_of_anything_but_a_list_is_refused(declared: Any) -> None:
 @pytest.mark.parametrize(
     "rule", [LastValue(str), AnyValue(str), EphemeralValue(str, guard=False), UntrackedValue(str, guard=False)]
 )
-def test_the_annotation_says_the_type_and_the_rule_the_rest(rule: Declarable) -> None:
+def test_the_type_comes_from_the_annotation_and_the_guard_from_the_rule(rule: Declarable) -> None:
     on = rule.on(int)
 
     assert (type(on), on.declared, on.takes_one_write) == (type(rule), int, rule.takes_one_write)

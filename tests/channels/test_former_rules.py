@@ -1,4 +1,4 @@
-"""Updates that were stored for a rule which the channel has no more."""
+"""Updates that were stored for a rule that the channel no longer has."""
 
 import operator
 from typing import Any
@@ -24,7 +24,7 @@ ONE, TWO = {"id": "1", "content": "a"}, {"id": "1", "content": "b"}
         (Messages(list[Any]), MISSING, [[ONE, {"id": "2"}], [RemoveMessage("1")]]),
     ],
 )
-def test_they_come_to_what_their_rule_makes_of_them(rule: Any, current: Any, updates: list[Any]) -> None:
+def test_updates_of_a_former_rule_are_merged_by_that_rule(rule: Any, current: Any, updates: list[Any]) -> None:
     begun = rule.initial() if current is MISSING else current
 
     assert merged_by_mark(rule.mark, current, updates) == rule.merge(begun, updates)
@@ -33,6 +33,6 @@ def test_they_come_to_what_their_rule_makes_of_them(rule: Any, current: Any, upd
 @pytest.mark.parametrize(
     ("mark", "updates"), [(9, [[1]]), (0, [[1], "a"]), (0, [None, None]), (1, [[1], None]), (2, [[1]])]
 )
-def test_what_no_rule_makes_a_value_of_is_refused(mark: int, updates: list[Any]) -> None:
+def test_updates_that_no_rule_can_merge_are_refused(mark: int, updates: list[Any]) -> None:
     with pytest.raises(UpdateRefused):
         merged_by_mark(mark, MISSING, updates)

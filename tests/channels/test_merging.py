@@ -38,7 +38,7 @@ _WRITES: st.SearchStrategy[tuple[Channel, list[Any]]] = st.sampled_from(_RULES).
 
 
 class Counted(list[int]):
-    """A class of the user's."""
+    """A list class of the user."""
 
 
 def one_by_one(rule: Channel, current: Any, updates: list[Any]) -> Any:
@@ -49,7 +49,7 @@ def one_by_one(rule: Channel, current: Any, updates: list[Any]) -> Any:
 
 @settings(deadline=None)
 @given(_WRITES, st.integers(0, 5))
-def test_supersteps_may_be_cut_anywhere(case: tuple[Channel, list[Any]], cut: int) -> None:
+def test_merging_does_not_depend_on_the_boundaries_of_supersteps(case: tuple[Channel, list[Any]], cut: int) -> None:
     rule, updates = case
     at_once = rule.merge(rule.initial(), updates)
 
@@ -59,7 +59,7 @@ def test_supersteps_may_be_cut_anywhere(case: tuple[Channel, list[Any]], cut: in
 
 @settings(deadline=None)
 @given(_WRITES, st.lists(st.integers(0, 5), max_size=3).map(sorted))
-def test_merging_in_pieces_gives_what_merging_at_once_gives(case: tuple[Channel, list[Any]], cuts: list[int]) -> None:
+def test_merging_in_pieces_equals_merging_at_once(case: tuple[Channel, list[Any]], cuts: list[int]) -> None:
     rule, updates = case
     current = rule.merge(rule.initial(), updates)
     before = copy.deepcopy((current, updates))
@@ -92,7 +92,7 @@ def test_updates_of_another_class_merge_in_pieces_as_they_do_at_once() -> None:
 
 @settings(deadline=None)
 @given(_WRITES)
-def test_merging_leaves_the_current_value_and_the_writes_as_they_are(case: tuple[Channel, list[Any]]) -> None:
+def test_merging_changes_neither_the_current_value_nor_the_writes(case: tuple[Channel, list[Any]]) -> None:
     rule, updates = case
     current = rule.merge(rule.initial(), updates)
     before = copy.deepcopy((current, updates))
@@ -104,14 +104,14 @@ def test_merging_leaves_the_current_value_and_the_writes_as_they_are(case: tuple
 
 @settings(deadline=None)
 @given(_WRITES)
-def test_merging_nothing_changes_nothing(case: tuple[Channel, list[Any]]) -> None:
+def test_merging_no_writes_keeps_the_value(case: tuple[Channel, list[Any]]) -> None:
     rule, updates = case
     current = rule.merge(rule.initial(), updates)
 
     assert rule.merge(current, []) == current
 
 
-def test_a_list_that_grew_is_a_new_list() -> None:
+def test_a_merge_into_a_list_makes_a_new_list() -> None:
     rule = Accumulated(list[int], operator.add)
     first = rule.merge(rule.initial(), [[1]])
     second = rule.merge(first, [[2], [3]])
@@ -120,13 +120,15 @@ def test_a_list_that_grew_is_a_new_list() -> None:
 
 
 @pytest.mark.parametrize(("rule", "_updates"), [case for case in _RULES if isinstance(case[0], Accumulated)])
-def test_without_a_value_the_first_write_is_the_value(rule: Channel, _updates: object) -> None:
+def test_the_first_write_is_the_value_of_an_accumulated_channel_without_a_value(
+    rule: Channel, _updates: object
+) -> None:
     one = [] if rule.initial() is MISSING else rule.initial()
 
     assert rule.merge(MISSING, [one, one]) == one
 
 
-def test_what_the_operator_refuses_is_refused_however_many_writes_there_are() -> None:
+def test_a_write_that_the_operator_refuses_is_refused_among_any_number_of_writes() -> None:
     rule = Accumulated(Sequence[int], operator.add)
 
     for updates in ([(1,)], [(1,), [2]], [[1], (2,)]):
@@ -143,7 +145,7 @@ def test_what_the_operator_refuses_is_refused_however_many_writes_there_are() ->
         (Accumulated(tuple[int, ...], operator.add), (1,)),
     ],
 )
-def test_many_writes_are_joined_once(rule: Accumulated, one: Any) -> None:
+def test_many_writes_are_joined_at_once_and_not_one_by_one(rule: Accumulated, one: Any) -> None:
     calls: list[Any] = []
 
     def add(value: Any, update: Any) -> Any:
@@ -157,7 +159,7 @@ def test_many_writes_are_joined_once(rule: Accumulated, one: Any) -> None:
 
 
 class Loud(str):
-    """A str that adds as its own class says."""
+    """A str class with its own `__add__`."""
 
     __slots__ = ()
 
@@ -165,11 +167,11 @@ class Loud(str):
         return Loud(f"{self!s}!{other}")
 
 
-def test_a_class_of_the_users_is_added_as_it_says() -> None:
+def test_a_str_subclass_is_merged_by_its_own_add_method() -> None:
     assert Accumulated(str, operator.add).merge(Loud("a"), ["b", "c"]) == "a!b!c"
 
 
-def test_the_last_value_is_what_was_written_last() -> None:
+def test_a_last_value_channel_keeps_the_last_write() -> None:
     rule = LastValue(str)
 
     assert rule.initial() is MISSING
@@ -178,7 +180,7 @@ def test_the_last_value_is_what_was_written_last() -> None:
     assert rule.takes_one_write
 
 
-def test_a_reducer_of_the_users_gets_the_value_so_far_and_one_write() -> None:
+def test_a_custom_reducer_receives_the_current_value_and_one_write() -> None:
     calls: list[tuple[Any, Any]] = []
 
     def reducer(value: list[int], write: int) -> list[int]:
@@ -201,7 +203,7 @@ def test_a_reducer_starts_from_the_empty_value_of_its_type(
     assert rule.merge(rule.initial(), updates) == merged
 
 
-def test_without_an_empty_value_the_first_write_is_the_value() -> None:
+def test_the_first_write_is_the_value_of_a_reduced_channel_without_an_empty_value() -> None:
     rule = Reduced(complex | None, operator.mul)
 
     assert rule.initial() is MISSING
@@ -211,7 +213,7 @@ def test_without_an_empty_value_the_first_write_is_the_value() -> None:
 
 @settings(deadline=None)
 @given(st.lists(st.sampled_from("abc")))
-def test_a_join_is_full_once_every_source_arrived_in_whatever_order(arrivals: list[str]) -> None:
+def test_a_join_is_full_once_every_source_arrived_in_any_order(arrivals: list[str]) -> None:
     rule = Joined(frozenset("abc"))
     value = rule.merge(rule.initial(), arrivals)
 
@@ -219,7 +221,7 @@ def test_a_join_is_full_once_every_source_arrived_in_whatever_order(arrivals: li
     assert one_by_one(rule, rule.initial(), arrivals) == value
 
 
-def test_a_join_that_nothing_arrived_at_is_not_full() -> None:
+def test_a_join_without_arrivals_is_not_full() -> None:
     rule = Joined(frozenset("ab"))
 
     assert rule.merge(rule.initial(), []) is MISSING

@@ -1,4 +1,4 @@
-"""Messages that are dicts, or objects of the user's own: told apart by their ids, whatever they are."""
+"""Messages that are dicts or objects of the user: identified by their ids, whatever their class."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -35,18 +35,18 @@ def ids() -> Callable[[], str]:
 # Merging
 
 
-def test_a_message_with_a_known_id_takes_the_place_of_that_message() -> None:
+def test_a_message_with_a_known_id_replaces_that_message() -> None:
     new = {"id": "a", "content": "new"}
 
     assert add_messages([A, B], [new, C]) == [new, B, C]
 
 
-def test_a_message_that_is_no_list_is_one_message() -> None:
+def test_a_single_message_may_be_written_without_a_list() -> None:
     assert add_messages(A, B) == [A, B]
     assert add_messages([], (A, B)) == [A, B]
 
 
-def test_messages_without_id_are_never_taken_for_one_another() -> None:
+def test_equal_messages_without_id_are_all_kept() -> None:
     anonymous = {"content": "hi"}
 
     assert add_messages([anonymous], [anonymous]) == [anonymous, anonymous]
@@ -62,7 +62,7 @@ def test_a_removal_may_be_a_dict(removal: dict[str, str]) -> None:
     assert add_messages([A, B], [removal]) == [A]
 
 
-def test_a_removal_of_another_library_is_one_as_well() -> None:
+def test_a_removal_may_be_an_object_of_another_library() -> None:
     class Removal:
         id = "b"
         type = "remove"
@@ -70,7 +70,7 @@ def test_a_removal_of_another_library_is_one_as_well() -> None:
     assert add_messages([A, B], [Removal()]) == [A]
 
 
-def test_a_message_that_is_not_there_cannot_be_removed() -> None:
+def test_the_removal_of_an_unknown_message_is_an_error() -> None:
     with pytest.raises(ValueError, match="no message with the id 'x'"):
         add_messages([A], [RemoveMessage("x")])
 
@@ -80,15 +80,15 @@ def test_two_nodes_may_remove_the_same_message_in_one_superstep() -> None:
     assert RULE.merge([A, B], [[RemoveMessage(REMOVE_ALL_MESSAGES)], [RemoveMessage("a")]]) == []
 
 
-def test_a_message_that_was_removed_and_added_again_comes_last() -> None:
+def test_a_message_that_was_removed_and_added_again_is_last() -> None:
     assert add_messages([A, B], [RemoveMessage("a"), A]) == [B, A]
 
 
-def test_all_messages_before_it_are_removed() -> None:
+def test_a_removal_of_all_messages_removes_the_messages_before_it() -> None:
     assert add_messages([A, B], [C, RemoveMessage(REMOVE_ALL_MESSAGES), B]) == [B]
 
 
-def test_the_list_that_there_was_is_left_as_it_is() -> None:
+def test_merging_messages_does_not_change_the_current_list() -> None:
     before = [A, B]
 
     after = RULE.merge(before, [[RemoveMessage("a"), {"id": "b", "content": "new"}]])
@@ -107,8 +107,8 @@ _ANY_WRITE = st.lists(
 
 
 @given(st.lists(_ANY_WRITE, max_size=6))
-def test_what_was_merged_superstep_by_superstep_is_the_same_merged_at_once(writes: list[list[Any]]) -> None:
-    """What is stored are the writes: a load merges them all at once."""
+def test_merging_messages_superstep_by_superstep_equals_merging_them_at_once(writes: list[list[Any]]) -> None:
+    """The writes are stored, and a load merges them all at once."""
     value: Any = RULE.initial()
     for write in writes:
         value = RULE.merge(value, [write])
@@ -155,11 +155,11 @@ class Plain:
 
 
 class OfDict(dict[str, Any]):
-    """A dict of a class of its own."""
+    """A subclass of dict."""
 
 
 @pytest.mark.parametrize("cls", [Data, Frozen, Unasked, Struct, Model, Plain])
-def test_a_message_without_id_is_given_one_and_the_callers_stays_as_it_is(cls: Any) -> None:
+def test_a_message_without_id_is_written_with_a_new_id_and_the_callers_object_is_unchanged(cls: Any) -> None:
     given = cls(content="hi")
 
     (written,) = RULE.prepare([given], ids())
@@ -187,15 +187,15 @@ def test_a_message_with_an_id_is_written_as_it_is() -> None:
     ]
 
 
-def test_every_message_is_given_an_id_of_its_own() -> None:
+def test_every_message_without_id_gets_an_id_of_its_own() -> None:
     assert [each["id"] for each in RULE.prepare([{"n": 1}, A, {"n": 2}], ids())] == ["id-1", "a", "id-2"]
 
 
-def test_a_whole_list_is_given_ids_and_said_once() -> None:
+def test_a_whole_list_is_written_with_ids_and_without_duplicates() -> None:
     assert RULE.prepare_whole([{"n": 1}, A, A], ids()) == [{"n": 1, "id": "id-1"}, A]
 
 
-# What is no message
+# Invalid messages
 
 
 class Pair(NamedTuple):
@@ -204,7 +204,7 @@ class Pair(NamedTuple):
 
 
 @pytest.mark.parametrize("message", ["hi", ("user", "hi"), 3, None])
-def test_what_is_no_message_is_refused_with_what_would_be_one(message: Any) -> None:
+def test_an_invalid_message_is_refused_with_an_example_of_a_valid_one(message: Any) -> None:
     with pytest.raises(UpdateRefused, match=r'write a dict like \{"role": "user"'):
         RULE.prepare([message], ids())
 
@@ -215,7 +215,7 @@ def test_a_message_that_no_id_can_be_set_on_is_refused() -> None:
 
 
 @pytest.mark.parametrize("id_", [["a"], 1.5, b"a"])
-def test_an_id_that_is_no_text_is_refused(id_: Any) -> None:
+def test_an_id_that_is_no_string_is_refused(id_: Any) -> None:
     with pytest.raises(UpdateRefused, match="a message's id has to be a str"):
         RULE.prepare([{"id": id_}], ids())
 
@@ -233,7 +233,7 @@ def test_only_a_removal_is_checked_for_the_message_that_it_removes() -> None:
         RULE.check([A], [RemoveMessage("b")])
 
 
-def test_a_long_message_is_cut_in_what_is_said_of_it() -> None:
+def test_a_long_message_is_shortened_in_the_error() -> None:
     with pytest.raises(UpdateRefused) as raised:
         RULE.prepare(["x" * 1000], ids())
 
@@ -249,13 +249,13 @@ def test_a_long_message_is_cut_in_what_is_said_of_it() -> None:
         (list, list[Any]),
     ],
 )
-def test_a_write_is_of_the_lists_items_and_removals(declared: Any, update: Any) -> None:
+def test_the_type_of_an_update_is_a_list_of_the_items_and_removals(declared: Any, update: Any) -> None:
     rule = Messages(declared)
 
     assert rule.update_type == update
     assert rule.stores_updates
 
 
-def test_without_a_value_there_are_no_messages() -> None:
+def test_a_messages_channel_without_a_value_is_an_empty_list() -> None:
     assert RULE.merge(MISSING, [[A]]) == [A]
     assert RULE.initial() == []

@@ -1,4 +1,4 @@
-"""Which channels store their writes instead of their value."""
+"""The channels that store their writes instead of their value."""
 
 import operator
 from collections import deque
@@ -20,12 +20,12 @@ class Callable2:
 
 
 @pytest.mark.parametrize("declared", [list, list[str], Sequence[str], tuple, tuple[int, ...], str, bytes])
-def test_what_plus_makes_longer_is_stored_as_updates(declared: Any) -> None:
+def test_types_that_add_concatenates_are_stored_as_updates(declared: Any) -> None:
     assert is_stored_as_updates(declared, operator.add)
 
 
 @pytest.mark.parametrize("declared", [dict[str, int], Mapping[str, int], set[int], frozenset[int]])
-def test_what_a_union_makes_larger_is_stored_as_updates(declared: Any) -> None:
+def test_types_that_a_union_merges_are_stored_as_updates(declared: Any) -> None:
     assert is_stored_as_updates(declared, operator.or_)
 
 
@@ -42,7 +42,7 @@ def test_what_a_union_makes_larger_is_stored_as_updates(declared: Any) -> None:
         (deque[int], operator.add),
     ],
 )
-def test_anything_else_is_stored_whole(declared: Any, reducer: Any) -> None:
+def test_other_types_and_reducers_are_stored_whole(declared: Any, reducer: Any) -> None:
     assert not is_stored_as_updates(declared, reducer)
 
 
@@ -50,11 +50,11 @@ def test_anything_else_is_stored_whole(declared: Any, reducer: Any) -> None:
     ("declared", "empty"),
     [(list[int], []), (Sequence[int], []), (Mapping[str, int], {}), (int, 0), (str, ""), (tuple[int, ...], ())],
 )
-def test_a_type_of_ours_has_an_empty_value(declared: Any, empty: Any) -> None:
+def test_a_standard_type_has_an_empty_value(declared: Any, empty: Any) -> None:
     assert empty_value(declared) == empty
     assert concrete_type(declared) is type(empty)
 
 
 @pytest.mark.parametrize("declared", [Callable2, int | None, Any])
-def test_a_class_of_the_users_is_never_called_for_an_empty_value(declared: Any) -> None:
+def test_a_custom_class_is_never_called_for_an_empty_value(declared: Any) -> None:
     assert empty_value(declared) is MISSING

@@ -1,4 +1,4 @@
-"""Values with changes laid over them are what a dict would be that was changed."""
+"""Values with layered changes are equal to a dict with the same changes."""
 
 from collections.abc import Mapping
 
@@ -14,7 +14,7 @@ CHANGES = st.dictionaries(st.sampled_from(KEYS), st.one_of(st.integers(), st.jus
 
 
 @given(st.dictionaries(st.sampled_from(KEYS), st.integers()), st.lists(CHANGES, max_size=8))
-def test_changes_laid_over_values_read_like_a_changed_dict(
+def test_values_with_layered_changes_read_like_a_changed_dict(
     start: dict[str, int], steps: list[dict[str, object]]
 ) -> None:
     expected: dict[str, object] = dict(start)
@@ -37,11 +37,11 @@ def test_changes_laid_over_values_read_like_a_changed_dict(
     for chosen in (KEYS, KEYS[::2], sorted(expected), sorted(expected, reverse=True)):
         in_order = [(key, expected[key]) for key in chosen if key in expected]
         assert list(selected(values, dict.fromkeys(chosen)).items()) == in_order
-    # Nothing that was there before has changed.
-    assert all(earlier == what_it_was for earlier, what_it_was in before)
+    # The earlier values are unchanged.
+    assert all(earlier == copy for earlier, copy in before)
 
 
-def test_a_key_without_a_value_is_a_key_error() -> None:
+def test_reading_a_key_without_a_value_raises_key_error() -> None:
     values = changed({"a": 1, "b": 2}, {"a": MISSING})
 
     for key in ("a", "c"):

@@ -1,4 +1,4 @@
-"""Two savers are asked the same at random, and have to answer the same: whatever it is, right or stale or repeated."""
+"""Equal random calls on two savers, which must give equal results: valid calls, stale calls and repeated calls."""
 
 from collections.abc import Awaitable, Callable, Iterable
 from random import Random
@@ -39,8 +39,8 @@ _NAMESPACES = (
 _CHANNELS = ("log", "count", "notes")
 
 
-class Disagreement(AssertionError):  # noqa: N818 - it is what a test finds, not what a library raises
-    """The two savers answered differently."""
+class Disagreement(AssertionError):  # noqa: N818 - a finding of a test, not an error of a library
+    """The results of the two savers differ."""
 
 
 class Walk:
@@ -54,7 +54,7 @@ class Walk:
         self._asked: list[tuple[str, Call]] = []
 
     async def go(self, calls: int) -> None:
-        """Ask so many times, and look at everything in the end. Raises `Disagreement`."""
+        """Make that many random calls, and compare everything at the end. Raises `Disagreement`."""
         kinds = (self._commit,) * 8 + (self._save,) * 6 + (self._fork,) * 2 + (self._read,) * 3
         rare = self._repeat, self._repeat, self._join, self._prune, self._copy, self._delete
         for _ in range(calls):
@@ -88,7 +88,7 @@ class Walk:
         found = await self._savers[0].load(writer.thread.thread, "", None)
         bases = [no for no in writer.known() if no] if found is not None and found.checkpoint is not None else []
         for no in self._random.sample(bases, min(len(bases), 3)):
-            # Only what is there can be forked: a caller has loaded it.
+            # Only a stored checkpoint can be forked: a caller has loaded it.
             places = [await self._savers[0].load(writer.thread.thread, ns, no) for ns in set(_NAMESPACES)]
             if any(place is not None and place.checkpoint is not None for place in places):
                 await self._send(writer, no)
@@ -136,7 +136,7 @@ class Walk:
             self._writers[thread].append(self._writers[thread][-1].reborn(grave.thread))
 
     async def _join(self) -> None:
-        """Another writer goes on from where one is, or one hears of what happened meanwhile."""
+        """Add a writer at the position of an existing one, or bring a writer up to date with the stored thread."""
         thread = self._random.choice(self._threads)
         writer = self._writers[thread][-1]
         found = await self._savers[0].load(thread)
@@ -174,7 +174,7 @@ class Walk:
             await self._ask(f"records {thread} {ns}", lambda saver, ns=ns: saver.load_records(thread, ns))  # type: ignore[misc]
             await self._ask(f"history {thread} {ns}", lambda saver, ns=ns: saver.history(thread, ns, limit=99))  # type: ignore[misc]
 
-    # What is asked
+    # Arguments of calls
 
     def _writer(self) -> Writer:
         writers = self._writers[self._random.choice(self._threads)]
@@ -213,11 +213,11 @@ async def _answer(saver: Checkpointer, call: Call) -> Any:
 
 
 def _in_order(answer: Any) -> Any:
-    """Rows come in any order, but for checkpoints and task records."""
+    """The result with its rows sorted: a saver may return them in any order, except checkpoints and task records."""
     match answer:
         case StoredCheckpoint():
             nested = tuple(sorted(answer.nested, key=repr))
-            # What a saver wants to be handed in again is its own.
+            # The base belongs to its saver, and two savers may differ in it.
             return msgspec.structs.replace(answer, values=_sorted(answer.values), nested=nested, base=None)
         case HistoryPage():
             bases = {no: _sorted(values) for no, values in answer.bases.items()}

@@ -1,4 +1,4 @@
-"""Rows with contents of one's own and digests that fit them: what a digest cannot notice."""
+"""Forged rows with matching digests: changes that a digest cannot detect."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -24,7 +24,7 @@ def forge_checkpoint(saver: MemorySaver, which: int, change: Change[CheckpointRo
 
 
 def forge_record(saver: MemorySaver, which: int, change: Change[TaskRecord]) -> None:
-    """The same for a task's record."""
+    """Change a task's record in the same way."""
     stored = _only(saver)
     rows = stored.records[""]
     key = rows.order[-1 - which % len(rows.order)]
@@ -34,7 +34,7 @@ def forge_record(saver: MemorySaver, which: int, change: Change[TaskRecord]) -> 
 
 
 def forge_value(saver: MemorySaver, channel: str, which: int, change: Change[ValueRow]) -> None:
-    """The same for a channel's row."""
+    """Change a channel's row in the same way."""
     stored = _only(saver)
     rows = stored.values[""][channel]
     no = rows.order[-1 - which % len(rows.order)]
@@ -44,7 +44,7 @@ def forge_value(saver: MemorySaver, channel: str, which: int, change: Change[Val
 
 
 def _only(saver: MemorySaver) -> ThreadRows:
-    # The rows of a saver in memory can be got at in no other way, and are nobody's business but a test's.
+    # Private: the rows of a MemorySaver have no public access, because only tests need it.
     (stored,) = saver._threads.values()
     return stored
 

@@ -53,8 +53,8 @@ class Trims(MemorySaver):
         return await super().commit(replace(unit, checkpoints=checkpoints))
 
 
-class HandsTheRowBeforeBack(MemorySaver):
-    """The thread that comes back is the one that the unit was made from."""
+class ReturnsTheOutdatedThread(MemorySaver):
+    """Returns the thread that the unit was made from."""
 
     async def commit(self, unit: CommitUnit) -> CommitResult:
         answer = await super().commit(unit)
@@ -66,7 +66,7 @@ class HandsTheRowBeforeBack(MemorySaver):
 
 
 class TrustsTheBase(MemorySaver):
-    """It takes the thread's row from the caller, and does not ask whether that is still the stored one."""
+    """Takes the thread's row from the caller without comparing it with the stored row."""
 
     async def commit(self, unit: CommitUnit) -> CommitResult:
         if unit.base is not None and key_of(unit.thread) in self._threads:
@@ -96,7 +96,7 @@ class RefusesGaps(MemorySaver):
         return await super().commit(unit)
 
 
-class TakesTheFirstCheckpointOnly(MemorySaver):
+class StoresTheFirstCheckpointOnly(MemorySaver):
     async def commit(self, unit: CommitUnit) -> CommitResult:
         return await super().commit(replace(unit, checkpoints=unit.checkpoints[:1]))
 
@@ -111,7 +111,7 @@ class ForkOverwrites(MemorySaver):
         return answer
 
 
-class DropsRidingRecords(MemorySaver):
+class DropsTheRecordsOfCommits(MemorySaver):
     async def commit(self, unit: CommitUnit) -> CommitResult:
         return await super().commit(replace(unit, records=()))
 
@@ -151,7 +151,7 @@ class InventsThreads(MemorySaver):
 
 
 class FallsBack(MemorySaver):
-    """If the newest checkpoint is gone, the one before it will do."""
+    """Loads the checkpoint before the newest one if the newest one is missing."""
 
     async def load(self, thread: str, ns: str = "", no: int | None = None) -> StoredCheckpoint | None:
         rows = self._threads[key_of(thread)].checkpoints.get(ns)
@@ -200,13 +200,13 @@ class HasOnePage(MemorySaver):
         return replace(page, older=0) if page else None
 
 
-class DoesNotSayWhichPage(MemorySaver):
+class DropsTheBoundOfThePage(MemorySaver):
     async def history(self, thread: str, ns: str = "", *, before: int | None = None, limit: int) -> HistoryPage | None:
         page = await super().history(thread, ns, before=before, limit=limit)
         return replace(page, before=0, writes_digest=None) if page else None
 
 
-class ForgetsWhatVanished(MemorySaver):
+class HidesMissingCheckpoints(MemorySaver):
     async def load(self, thread: str, ns: str = "", no: int | None = None) -> StoredCheckpoint | None:
         try:
             return await super().load(thread, ns, no)
@@ -241,7 +241,7 @@ class ListsAsCreated(MemorySaver):
         return [rules.thread_info(found.row) for found in self._threads.values()][:limit]
 
 
-class ListsAnyTime(MemorySaver):
+class IgnoresTheTimeWhenListing(MemorySaver):
     async def list_threads(
         self,
         *,
@@ -253,12 +253,12 @@ class ListsAnyTime(MemorySaver):
         return await super().list_threads(status=status, limit=limit, after=after)
 
 
-class DeletesWhatHasGoneOn(MemorySaver):
+class DeletesChangedThreads(MemorySaver):
     async def delete_thread(self, thread: str, *, seen: ThreadInfo | None = None, purge: bool = False) -> bool:
         return await super().delete_thread(thread)
 
 
-class PrunesOfAnyTime(MemorySaver):
+class IgnoresTheTimeWhenPruning(MemorySaver):
     async def prune(self, thread: str, *, keep_last: int = 1, before: int | None = None) -> int:
         return await super().prune(thread, keep_last=keep_last)
 
@@ -276,7 +276,7 @@ class ForgetsTheStatus(MemorySaver):
         return await super().save_writes(replace(batch, status=None))
 
 
-class AppliesWhatItSendsBack(MemorySaver):
+class AppliesRefusedBatches(MemorySaver):
     async def save_writes(self, batch: WritesBatch) -> SaveResult:
         answer = await super().save_writes(batch)
         if isinstance(answer, WritesMoved):
@@ -336,7 +336,7 @@ class ForgetsRequests(MemorySaver):
         return await super().commit(replace(unit, request=None))
 
 
-class AcceptsInAnyCase(MemorySaver):
+class StoresRequestsOfConflicts(MemorySaver):
     async def commit(self, unit: CommitUnit) -> CommitResult:
         answer = await super().commit(unit)
         if unit.request is not None:
@@ -431,7 +431,7 @@ class IsHarmedByAnotherLoop(BelongsToItsFirstLoop):
 
 
 class TearsCommits(MemorySaver):
-    """The values a moment after the checkpoint, as with a driver that is used statement by statement."""
+    """Writes the values a moment after the checkpoint, like a driver that is used without a transaction."""
 
     async def commit(self, unit: CommitUnit) -> CommitResult:
         before = self._threads.get(key_of(unit.thread))
@@ -468,7 +468,7 @@ class TearsCopies(MemorySaver):
 
 
 class StaysInsideTransactions(MemorySaver):
-    """A read that is cancelled leaves the connection where no other call can use it."""
+    """Leaves the connection inside a transaction after a cancelled read."""
 
     inside = False
 
@@ -485,7 +485,7 @@ class StaysInsideTransactions(MemorySaver):
 
 
 class ForgetsTheShield(MemorySaver):
-    """Commits wait for one task that serves them all, and whoever is cancelled while waiting cancels it."""
+    """Commits wait for one shared task, and a cancelled commit cancels it."""
 
     serving: asyncio.Task[None] | None = None
 

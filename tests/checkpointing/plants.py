@@ -1,4 +1,4 @@
-"""Which clause has to fail on which planted bug."""
+"""The planted bugs on which each clause has to fail."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -17,7 +17,7 @@ Plant = Callable[[pytest.MonkeyPatch], MemorySaver]
 
 
 def ruled(name: str, rule: Callable[..., Any]) -> Plant:
-    """A saver of which one rule is replaced; the replacement gets the right one first, then its arguments."""
+    """A saver with one replaced rule. The replacement receives the original rule and then its arguments."""
 
     def plant(patch: pytest.MonkeyPatch) -> MemorySaver:
         module = rules if hasattr(rules, name) else pruning
@@ -33,7 +33,7 @@ def made(kind: type[MemorySaver]) -> Plant:
 
 
 def answer_turned(wrong: type, into: CommitResult | None) -> Plant:
-    """A saver that gives another answer than the one that is due."""
+    """A saver whose commits return `into` instead of a result of the class `wrong`."""
 
     def decide(right: Callable[..., Any], unit: CommitUnit, *rest: Any) -> CommitResult | None:
         due: CommitResult | None = right(unit, *rest)
@@ -67,11 +67,11 @@ PLANTS: Mapping[str, tuple[Plant, ...]] = {
     "the_first_commit_repeated_is_not_a_conflict": (forgets_what_it_applied,),
     "another_epoch_is_a_conflict": (never_conflicts,),
     "a_commit_that_misses_a_task_record_is_writes_moved": (answer_turned(WritesMoved, None),),
-    "the_thread_that_comes_back_is_the_thread_as_it_is_stored": (made(planted.HandsTheRowBeforeBack),),
+    "the_thread_that_comes_back_is_the_thread_as_it_is_stored": (made(planted.ReturnsTheOutdatedThread),),
     "an_outdated_base_changes_no_result": (made(planted.TrustsTheBase),),
     "a_conflict_does_not_fail_concurrent_commits": (made(planted.FailsNeighbours),),
     "checkpoint_numbers_may_have_gaps": (made(planted.RefusesGaps),),
-    "one_unit_may_hold_several_checkpoints_of_several_namespaces": (made(planted.TakesTheFirstCheckpointOnly),),
+    "one_unit_may_hold_several_checkpoints_of_several_namespaces": (made(planted.StoresTheFirstCheckpointOnly),),
     "a_fork_reads_the_values_of_its_own_branch": (ruled("lineage", lambda right, parents, no: [(1, no)]),),
     "a_fork_keeps_the_old_branch_readable": (made(planted.ForkOverwrites),),
     "a_long_chain_of_updates_is_read_in_few_rows": (made(planted.ReadsEverything),),
@@ -94,10 +94,10 @@ PLANTS: Mapping[str, tuple[Plant, ...]] = {
         ruled("thread_after_save", lambda right, batch, thread, stood, bumped: replace(thread, status=batch.status)),
     ),
     "a_status_can_be_saved_without_records": (made(planted.ForgetsTheStatus),),
-    "records_in_a_commit_are_stored": (made(planted.DropsRidingRecords),),
+    "records_in_a_commit_are_stored": (made(planted.DropsTheRecordsOfCommits),),
     "replanned_tasks_keep_their_records": (made(planted.ForgetsOlderRecords),),
     "of_two_concurrent_answers_one_is_recorded": (ignores_the_count,),
-    "a_refused_batch_writes_nothing": (made(planted.AppliesWhatItSendsBack),),
+    "a_refused_batch_writes_nothing": (made(planted.AppliesRefusedBatches),),
     "saving_a_status_alone_can_compare_and_swap": (ignores_the_count,),
     "a_batch_that_expects_another_status_is_refused": (
         ruled("accepts", lambda right, batch, thread: right(replace(batch, if_status=None), thread)),
@@ -119,7 +119,7 @@ PLANTS: Mapping[str, tuple[Plant, ...]] = {
     "a_page_size_below_one_is_refused": (ruled("check_limit", lambda right, limit: None),),
     "threads_are_listed_by_id_page_by_page": (made(planted.ListsAsCreated),),
     "threads_are_listed_by_status": (ruled("is_listed", lambda right, thread, status, before: True),),
-    "threads_are_listed_by_the_time_of_their_status": (made(planted.ListsAnyTime),),
+    "threads_are_listed_by_the_time_of_their_status": (made(planted.IgnoresTheTimeWhenListing),),
     "threads_of_a_status_are_paged_in_order_of_its_time": (
         made(planted.ListsAsCreated),
         ruled("check_listing", lambda right, *given: None),
@@ -132,7 +132,7 @@ PLANTS: Mapping[str, tuple[Plant, ...]] = {
     ),
     "a_deleted_thread_leaves_a_tombstone": (made(planted.DeletesTheTombstone),),
     "a_request_is_found_by_its_key": (made(planted.ForgetsRequests),),
-    "a_request_and_its_commit_are_atomic": (made(planted.AcceptsInAnyCase),),
+    "a_request_and_its_commit_are_atomic": (made(planted.StoresRequestsOfConflicts),),
     "requests_are_not_copied_and_are_deleted_with_the_thread": (made(planted.CopiesRequests),),
     "a_cancelled_thread_stops_its_run_at_the_next_commit_or_save": (
         ruled("is_bumped", lambda right, batch, thread, replaced: bool(tuple(replaced))),
@@ -153,7 +153,7 @@ PLANTS: Mapping[str, tuple[Plant, ...]] = {
     ),
     "deleting_an_unknown_thread_does_nothing": (made(planted.DeletesTheTombstone),),
     "a_delete_that_expects_an_older_version_is_a_conflict": (
-        made(planted.DeletesWhatHasGoneOn),
+        made(planted.DeletesChangedThreads),
         made(planted.DeletesTheTombstone),
     ),
     "a_stale_writer_of_a_deleted_thread_gets_a_conflict": (
@@ -169,8 +169,8 @@ PLANTS: Mapping[str, tuple[Plant, ...]] = {
     ),
     "pruning_keeps_the_rows_that_kept_checkpoints_use": (ruled("needed_values", prunes_needed_rows),),
     "pruning_keeps_recent_checkpoints": (
-        made(planted.PrunesOfAnyTime),
-        # Each on its own: what follows one that is young enough goes.
+        made(planted.IgnoresTheTimeWhenPruning),
+        # Ignores `before`: checkpoints that are recent enough are removed as well.
         ruled("_first_since", lambda right, rows, before: len(rows)),
     ),
     "a_pruned_thread_can_be_read_and_continued": (
@@ -183,6 +183,9 @@ PLANTS: Mapping[str, tuple[Plant, ...]] = {
     ),
     "pruning_leaves_at_least_one_checkpoint": (ruled("check_keep_last", lambda right, keep_last: None),),
     "namespaces_are_separate": (made(planted.ReadsNamesLoosely),),
+    "nested_checkpoints_may_precede_the_first_root_checkpoint": (
+        ruled("begins_thread", lambda right, thread: right(thread) or not thread.head),
+    ),
     "a_commit_without_a_root_checkpoint_keeps_the_head": (
         ruled("thread_after_commit", lambda right, unit, *rest: replace(right(unit, *rest), head=unit.version)),
     ),
@@ -222,8 +225,8 @@ PLANTS: Mapping[str, tuple[Plant, ...]] = {
     "a_missing_value_is_detected": (signs_what_it_reads,),
     "a_damaged_checkpoint_is_detected": (signs_what_it_reads,),
     "a_missing_head_is_detected_in_the_history": (made(planted.HidesDamage),),
-    "a_missing_task_record_of_the_head_is_detected_in_the_history": (made(planted.DoesNotSayWhichPage),),
-    "a_namespace_without_its_only_checkpoint_does_not_look_new": (made(planted.ForgetsWhatVanished),),
+    "a_missing_task_record_of_the_head_is_detected_in_the_history": (made(planted.DropsTheBoundOfThePage),),
+    "a_namespace_without_its_only_checkpoint_does_not_look_new": (made(planted.HidesMissingCheckpoints),),
     "a_missing_head_does_not_load_an_older_state": (made(planted.FallsBack),),
     "a_missing_checkpoint_is_detected_in_the_history": (made(planted.HidesDamage),),
     "a_damaged_task_record_is_detected": (signs_what_it_reads,),
@@ -233,4 +236,4 @@ PLANTS: Mapping[str, tuple[Plant, ...]] = {
     "a_damaged_record_of_a_call_is_detected": (signs_what_it_reads,),
     "a_missing_branch_is_detected": (signs_what_it_reads,),
 }
-"""Which savers each clause has to fail on, by the clause's name without `test_`."""
+"""The savers on which each clause has to fail, by the clause's name without `test_`."""

@@ -1,4 +1,4 @@
-"""Behind a MemorySaver's back."""
+"""Changes to the stored rows of a MemorySaver without its knowledge."""
 
 from typing import Literal
 
@@ -11,7 +11,7 @@ from durable_graph.testing.conformance import StoredRow
 
 def tamper(saver: MemorySaver, row: StoredRow, how: Literal["flip", "remove"]) -> None:
     """Change or remove a stored row."""
-    # The rows of a saver in memory can be got at in no other way, and are nobody's business but a test's.
+    # Private: the rows of a MemorySaver have no public access, because only tests need it.
     thread = saver._threads[key_of(row.thread)]
     match row.table, how:
         case "value", "remove":

@@ -1,4 +1,4 @@
-"""Every clause of the conformance suite has been seen to fail, on a saver with the bug that it is for."""
+"""Every clause of the conformance suite fails on a saver with the bug that the clause detects."""
 
 from typing import Literal
 
@@ -19,7 +19,7 @@ CASES = [
 
 
 class Planted(CheckpointerConformance):
-    """The suite on a saver with a bug. Bugs in rules are planted once for a test, savers are made as often as asked."""
+    """The suite on a saver with a bug. A bug in a rule is planted once for a test; savers are made as needed."""
 
     def __init__(self, plant: Plant, patch: pytest.MonkeyPatch) -> None:
         self.kind = type(plant(patch))
@@ -32,14 +32,12 @@ class Planted(CheckpointerConformance):
         tamper(saver, row, how)
 
 
-def test_every_clause_has_a_saver_that_it_fails_on() -> None:
+def test_every_clause_has_a_planted_bug() -> None:
     assert sorted(PLANTS) == CLAUSES
 
 
 @pytest.mark.parametrize(("clause", "plant"), CASES)
-async def test_the_clause_fails_on_the_bug_that_it_is_for(
-    clause: str, plant: Plant, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_clause_fails_on_its_planted_bug(clause: str, plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
     suite = Planted(plant, monkeypatch)
     # A torn or hidden row shows as an error of the library in clauses that did not expect one.
     with pytest.raises((AssertionError, DurableGraphError)):

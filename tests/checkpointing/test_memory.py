@@ -1,4 +1,4 @@
-"""MemorySaver keeps to the clauses of every saver."""
+"""MemorySaver passes the conformance suite of savers."""
 
 from typing import Literal
 

@@ -2,7 +2,8 @@
 
 from durable_graph import Checkpointer, MemorySaver
 from durable_graph.checkpointing.run_store import KeepsRuns, RunStore
-from durable_graph.testing.conformance.runs import RunStoreConformance
+from durable_graph.testing.conformance import RunStoreConformance
+from durable_graph.testing.conformance.run_store_under_test import accept
 from tests.checkpointing.sharing import SharingSaver
 
 
@@ -19,3 +20,16 @@ def test_a_memory_saver_keeps_runs() -> None:
 
     assert isinstance(saver, KeepsRuns)
     assert isinstance(saver.runs, RunStore)
+
+
+async def test_the_numbers_of_runs_continue_in_a_thread_that_was_imported() -> None:
+    one, other = MemorySaver(), MemorySaver()
+    last = [await accept(one) for _ in range(3)][-1]
+
+    exported = await one.export_thread("thread")
+    assert exported is not None
+    await other.import_thread(exported)
+
+    # Runs are not exported. Their ids must not name other runs.
+    assert await other.runs.list_runs() == []
+    assert await accept(other) == last + 1

@@ -1,4 +1,4 @@
-"""A store that is opened by its first use, and those who wait for it."""
+"""A store that is opened by its first use, and the callers that wait for it."""
 
 import asyncio
 import gc
@@ -15,7 +15,7 @@ from tests.errors.kinds import of_kind
 
 
 class Door:
-    """What is opened: it says how often it was tried, and waits until it may go on."""
+    """A resource whose opening waits for `may_go_on` and raises the given failures in turn; it counts its closes."""
 
     def __init__(self, *failures: Exception | None) -> None:
         self.failures = list(failures)
@@ -36,7 +36,7 @@ class Door:
         self.closed += 1
 
 
-async def test_a_failure_that_nobody_waited_for_is_not_told_to_who_comes_later() -> None:
+async def test_a_failure_to_open_that_nobody_awaited_is_not_raised_to_later_callers() -> None:
     reported: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, what: reported.append(what))
     door = Door(OSError("away"))
@@ -58,7 +58,7 @@ async def test_a_failure_that_nobody_waited_for_is_not_told_to_who_comes_later()
     assert door.closed == 1
 
 
-async def test_all_who_wait_are_told_of_a_failure_and_the_next_one_tries_again() -> None:
+async def test_a_failure_to_open_is_raised_to_all_waiting_callers_and_the_next_call_tries_again() -> None:
     door = Door(OSError("away"))
     store = OpenedOnce("door", door.open, door.close)
     door.may_go_on.set()
@@ -69,7 +69,7 @@ async def test_all_who_wait_are_told_of_a_failure_and_the_next_one_tries_again()
     assert await store.get() == "open"
 
 
-async def test_what_fails_to_open_while_it_is_closed_is_closed() -> None:
+async def test_closing_a_store_while_it_fails_to_open_succeeds() -> None:
     door = Door(OSError("away"))
     store = OpenedOnce("door", door.open, door.close)
     waiting = asyncio.create_task(store.get())
@@ -86,7 +86,7 @@ async def test_what_fails_to_open_while_it_is_closed_is_closed() -> None:
 
 
 class Log:
-    """A store that opens and closes at once, or waits in closing, and notes what happens and in which loop."""
+    """A store that opens and closes at once, or waits in closing, and logs each event with its loop."""
 
     def __init__(self) -> None:
         self.events: list[str] = []
@@ -108,7 +108,7 @@ class Log:
         return OpenedOnce("store", self.open, self.close)
 
 
-def test_a_loop_that_shuts_down_closes_a_store_that_was_left_open() -> None:
+def test_the_shutdown_of_a_loop_closes_a_store_that_was_left_open() -> None:
     log = Log()
     store = log.store()
 
@@ -117,13 +117,15 @@ def test_a_loop_that_shuts_down_closes_a_store_that_was_left_open() -> None:
     assert log.events == ["open 1", "close 1 in its loop", "open 2", "close 2 in its loop"]
 
 
-def test_a_loop_that_shuts_down_in_a_forked_child_closes_nothing_of_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_shutdown_of_a_loop_in_a_forked_child_does_not_close_the_store_of_its_parent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     log = Log()
     store = log.store()
     loop = asyncio.new_event_loop()
     loop.run_until_complete(store.get())
 
-    # A real child that shuts down the loop of its parent takes the parent's wake-ups along: asyncio shares them.
+    # A real child that shuts down the loop of its parent consumes the parent's wake-ups: asyncio shares them.
     with monkeypatch.context() as patch:
         patch.setattr(os, "getpid", lambda: -1)
         loop.run_until_complete(loop.shutdown_asyncgens())
@@ -132,7 +134,7 @@ def test_a_loop_that_shuts_down_in_a_forked_child_closes_nothing_of_its_parent(m
     assert log.events == ["open 1"]
 
 
-def test_a_store_that_a_loop_closed_by_hand_has_left_is_closed_before_the_next_is_opened() -> None:
+def test_a_store_left_open_by_a_loop_closed_by_hand_is_closed_before_it_is_opened_again() -> None:
     log = Log()
     store = log.store()
     first = asyncio.new_event_loop()
@@ -144,7 +146,7 @@ def test_a_store_that_a_loop_closed_by_hand_has_left_is_closed_before_the_next_i
     assert log.events == ["open 1", "close 1 in another loop", "open 2", "close 2 in its loop"]
 
 
-def test_a_store_that_a_loop_has_left_is_closed_by_closing_alone() -> None:
+def test_aclose_closes_a_store_left_open_by_a_loop_closed_by_hand() -> None:
     log = Log()
     store = log.store()
     first = asyncio.new_event_loop()
@@ -157,7 +159,7 @@ def test_a_store_that_a_loop_has_left_is_closed_by_closing_alone() -> None:
     assert log.events == ["open 1", "close 1 in another loop"]
 
 
-def test_a_closing_that_was_cut_off_is_finished_by_the_next_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unfinished_close_is_finished_by_the_next_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(opened_once, "_LONGEST_GOODBYE", 0.01)
     log = Log()
     store = log.store()
@@ -206,7 +208,7 @@ async def test_entering_a_closed_store_opens_it_again_and_any_other_call_does_no
     assert log.events == ["open 1", "close 1 in its loop", "open 2", "close 2 in its loop"]
 
 
-def test_of_two_live_loops_that_come_at_once_one_owns_the_store() -> None:
+def test_only_one_of_two_concurrent_loops_owns_the_store() -> None:
     for _ in range(50):
         log = Log()
         store = log.store()

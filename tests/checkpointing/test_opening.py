@@ -1,4 +1,4 @@
-"""From a URL to a saver."""
+"""Savers opened by URL."""
 
 import asyncio
 import sys
@@ -28,7 +28,7 @@ class NoSaver:
 
 @pytest.fixture(autouse=True)
 def _installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A distribution that brings backends, as an installed one does."""
+    """A distribution with entry points of backends, as if it were installed."""
     metadata = tmp_path / "some_backends-1.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text(_METADATA)
@@ -48,7 +48,7 @@ def test_a_scheme_finds_its_backend(tmp_path: Path) -> None:
     asyncio.run(use())
 
 
-def test_a_scheme_that_nobody_answers_to_is_refused() -> None:
+def test_a_url_without_a_known_scheme_is_refused() -> None:
     with pytest.raises(MissingBackendError, check=of_kind("backend"), match="'mysql'") as caught:
         open_checkpointer("mysql://localhost/runs")
     assert {"ours", "file"} <= set(caught.value.known)
@@ -59,10 +59,10 @@ def test_a_scheme_that_nobody_answers_to_is_refused() -> None:
             open_checkpointer(path)
 
 
-def test_a_backend_whose_driver_is_missing_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_of_a_backend_with_a_missing_driver_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in [name for name in sys.modules if name.split(".")[0] == "durable_graph_postgres"]:
         monkeypatch.delitem(sys.modules, module)
-    # What is None there cannot be imported.
+    # A module that is None in `sys.modules` cannot be imported.
     monkeypatch.setitem(sys.modules, "asyncpg", None)
 
     with pytest.raises(MissingBackendError, check=of_kind("driver"), match="pip install asyncpg") as caught:
@@ -71,7 +71,7 @@ def test_a_backend_whose_driver_is_missing_says_what_to_install(monkeypatch: pyt
     assert (caught.value.scheme, caught.value.driver) == ("postgresql", "asyncpg")
 
 
-def test_what_is_no_checkpointer_is_refused() -> None:
+def test_a_backend_that_returns_no_checkpointer_is_refused() -> None:
     with pytest.raises(InvalidOptionError, match="NoSaver"):
         open_checkpointer("strange://")
 
@@ -81,7 +81,7 @@ def test_a_url_that_the_backend_cannot_read_is_refused() -> None:
         open_checkpointer("ours://there")
 
 
-def test_memory_takes_its_name_alone() -> None:
+def test_a_memory_url_takes_no_path() -> None:
     assert isinstance(MemorySaver.from_url("memory://"), Checkpointer)
     with pytest.raises(InvalidOptionError):
         MemorySaver.from_url("memory://runs")

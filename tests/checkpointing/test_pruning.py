@@ -1,4 +1,4 @@
-"""Which namespaces a prune may take, and which records, as functions of rows."""
+"""The namespaces and records that a prune keeps, as functions of rows."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -37,7 +37,7 @@ def test_a_namespace_shows_which_checkpoint_planned_its_task(
 
 
 class _Thread:
-    """A thread of these steps, one to a commit; `forks` has what the commit of a number is a fork of."""
+    """A thread with one commit per step. `forks` maps the number of a commit to the checkpoint that it forks."""
 
     def __init__(self, *steps: Step, forks: Mapping[int, int] = MappingProxyType({})) -> None:
         writer = Writer.of("thread")
@@ -55,7 +55,7 @@ class _Thread:
         return found
 
 
-def test_a_namespace_goes_with_the_last_checkpoint_that_planned_its_task() -> None:
+def test_a_namespace_is_pruned_with_the_last_checkpoint_that_planned_its_task() -> None:
     thread = _Thread(
         Step(),
         Step(ns="node:1.0"),
@@ -74,13 +74,13 @@ def test_a_task_that_is_planned_again_keeps_its_namespaces() -> None:
     assert thread.kept(1).checkpoints == {("", 4), ("node:1.0", 2)}
 
 
-def test_memory_stays_as_it_was_when_the_oldest_kept_checkpoint_was_made() -> None:
+def test_memory_is_kept_as_of_the_oldest_kept_checkpoint() -> None:
     steps = [Step(ns="node" if number % 2 else "") for number in range(8)]
     thread = _Thread(*steps)
     assert thread.kept(2).checkpoints == {("", 5), ("", 7), ("node", 4), ("node", 6), ("node", 8)}
 
 
-def test_a_namespace_inside_memory_goes_by_the_task_that_called_it() -> None:
+def test_a_namespace_inside_memory_is_pruned_with_the_task_that_called_it() -> None:
     thread = _Thread(
         Step(),
         Step(ns="node"),
@@ -93,7 +93,7 @@ def test_a_namespace_inside_memory_goes_by_the_task_that_called_it() -> None:
     assert thread.kept(1).checkpoints == places
 
 
-def test_namespaces_of_other_lines_are_nobodys() -> None:
+def test_namespaces_and_records_of_other_branches_are_pruned() -> None:
     thread = _Thread(Step(), Step(), Step(ns="node:2.0"), Step(), Step(), forks={4: 1})
     keeps = thread.kept(9)
     assert keeps.checkpoints == {("", 1), ("", 4), ("", 5)}
@@ -101,7 +101,7 @@ def test_namespaces_of_other_lines_are_nobodys() -> None:
     assert not keeps.needs_record("", 2)
 
 
-def test_records_go_with_what_may_still_ask_for_them() -> None:
+def test_records_are_kept_while_a_kept_checkpoint_may_need_them() -> None:
     thread = _Thread(Step(), Step(), Step(ns="node:2.0"), Step(ns="node:2.0"), Step(born=2))
     keeps = thread.kept(1)
     assert keeps.checkpoints == {("", 5), ("node:2.0", 4)}
@@ -111,6 +111,6 @@ def test_records_go_with_what_may_still_ask_for_them() -> None:
     assert needed == [*root, ("node:2.0", 2), ("node:2.0", 4), ("node:2.0", 5), *calls]
 
 
-def test_without_a_root_checkpoint_there_is_nothing_to_go_by() -> None:
+def test_a_thread_without_a_root_checkpoint_is_not_pruned() -> None:
     thread = _Thread(Step(ns="child"))
     assert kept(thread.rows, thread.lines, thread.row, 1) is None

@@ -40,12 +40,12 @@ def test_a_unit_applies_to_the_thread_that_it_was_made_for() -> None:
         ({"version": 4}, Committed(4)),
     ],
 )
-def test_a_unit_is_judged_by_the_thread_as_it_is(changes: dict[str, object], answer: object) -> None:
+def test_the_result_of_a_commit_depends_on_the_stored_thread(changes: dict[str, object], answer: object) -> None:
     thread, unit = _thread_and_unit()
     assert rules.decide(unit, replace(thread, **changes)) == answer
 
 
-def test_a_unit_is_known_by_its_checkpoint_once_the_thread_is_beyond_it() -> None:
+def test_a_repeated_unit_is_recognised_by_its_checkpoint_after_later_commits() -> None:
     thread, unit = _thread_and_unit()
     beyond = replace(thread, version=7)
     assert rules.needs_read_back(unit, beyond)
@@ -53,11 +53,11 @@ def test_a_unit_is_known_by_its_checkpoint_once_the_thread_is_beyond_it() -> Non
     assert rules.decide(unit, beyond, b"another run's") == Conflict(7)
     assert rules.decide(unit, beyond, None) == Conflict(7)
     assert not rules.needs_read_back(unit, replace(thread, version=4))
-    # One run's commits have one id: its last one says nothing of the one before.
+    # All commits of a run have one id: the last commit says nothing about the one before.
     assert not rules.needs_read_back(unit, thread)
 
 
-def test_a_fork_needs_the_generation_that_it_saw() -> None:
+def test_a_fork_of_another_generation_or_of_a_checkpoint_below_the_floor_is_a_conflict() -> None:
     thread, unit = _thread_and_unit()
     fork = replace(unit, fork_of=2)
     assert rules.decide(fork, thread) is None
@@ -66,7 +66,7 @@ def test_a_fork_needs_the_generation_that_it_saw() -> None:
     assert rules.decide(fork, replace(thread, floor=3)) == Conflict(3)
 
 
-def test_the_status_keeps_its_time_while_it_stays() -> None:
+def test_the_time_of_a_status_changes_only_with_the_status() -> None:
     thread, unit = _thread_and_unit()
     later = replace(unit, at=50)
     assert rules.thread_after_commit(later, thread).status_since == thread.status_since
@@ -82,7 +82,7 @@ def test_the_head_is_the_newest_root_checkpoint() -> None:
     assert rules.thread_after_commit(both, writer.thread).head == 2
 
 
-def test_the_lineage_of_forks_of_forks() -> None:
+def test_the_lineage_of_a_fork_of_a_fork_includes_every_branch_below() -> None:
     parents = {1: 0, 6: 3, 9: 7, 12: 4}
     assert rules.lineage(parents, 5) == [(1, 5)]
     assert rules.lineage(parents, 8) == [(6, 8), (1, 3)]
@@ -92,12 +92,12 @@ def test_the_lineage_of_forks_of_forks() -> None:
     assert rules.lineage({5: 0}, 3) == []
 
 
-def test_a_line_that_leads_back_up_is_not_followed_for_ever() -> None:
+def test_a_branch_that_forks_from_a_later_checkpoint_is_not_followed_forever() -> None:
     assert rules.lineage({1: 0, 5: 7}, 6) == [(5, 6), (1, 4)]
 
 
 @pytest.mark.parametrize("rank", Rank)
-def test_a_record_never_loses_to_itself(rank: Rank) -> None:
+def test_a_record_is_not_replaced_by_one_of_equal_rank_and_revision(rank: Rank) -> None:
     writer = Writer.of("thread")
     first, second = (writer.record(born=1, rank=rank, value=value) for value in (b"first", b"second"))
     assert rules.standing(first, second) is first
@@ -123,7 +123,7 @@ def test_a_record_never_loses_to_itself(rank: Rank) -> None:
         ((Rank.DONE, 1), (Rank.ROUTING_OPEN, 9), False),
     ],
 )
-def test_the_more_final_record_stands_then_the_later_one(
+def test_the_more_final_record_stands_and_then_the_one_with_the_higher_revision(
     recorded: tuple[Rank, int], offered: tuple[Rank, int], is_replaced: bool
 ) -> None:
     writer = Writer.of("thread")
@@ -131,9 +131,9 @@ def test_the_more_final_record_stands_then_the_later_one(
     assert rules.standing(first, second) is (second if is_replaced else first)
 
 
-def test_which_record_stands_does_not_depend_on_the_order_of_arrival() -> None:
+def test_the_standing_record_does_not_depend_on_the_order_of_arrival() -> None:
     writer = Writer.of("thread")
-    # One record of each rank and revision: two of the same would be a tie, and what is done is one anyway.
+    # One record of each rank and revision: two of the same would be a tie, and a task has only one done record.
     places = [(rank, revision) for rank in Rank for revision in (1, 2) if rank not in (Rank.DONE, Rank.INTERRUPTED)]
     records = [writer.record(born=1, rank=rank, revision=revision) for rank, revision in places]
     for some in itertools.combinations([*records, writer.record(born=1)], 4):
@@ -158,7 +158,9 @@ def _folded(order: tuple[TaskRecord, ...]) -> TaskRecord:
         ({"status": "deleted"}, Conflict(3)),
     ],
 )
-def test_a_batch_that_compares_is_judged_by_the_thread_as_it_is(changes: dict[str, object], answer: object) -> None:
+def test_a_batch_with_if_unmoved_is_accepted_only_on_an_unchanged_thread(
+    changes: dict[str, object], answer: object
+) -> None:
     writer = Writer.of("thread")
     for _ in range(3):
         writer.applied(writer.unit(Step({"count": b"x"})))
@@ -168,18 +170,18 @@ def test_a_batch_that_compares_is_judged_by_the_thread_as_it_is(changes: dict[st
     assert rules.accepts(batch, thread) == (answer is None)
     if answer is not None:
         assert rules.answer_to_late_save(batch, thread, [None]) == answer
-    # Whoever recorded the same meanwhile: it is what was to be recorded.
+    # If another writer saved the same records meanwhile, the batch counts as saved.
     repeated = rules.answer_to_late_save(batch, thread, batch.records)
     assert repeated == Saved(thread.wseq, bumped=False, standing=batch.records)
 
 
-def test_a_batch_that_does_not_compare_goes_by_the_version_alone() -> None:
+def test_a_batch_without_if_unmoved_is_accepted_after_other_writes() -> None:
     writer = Writer.of("thread")
     writer.applied(writer.unit(Step()))
     assert rules.accepts(writer.batch(writer.record()), replace(writer.thread, wseq=99))
 
 
-def test_the_head_goes_back_with_a_fork_that_has_no_root_checkpoint() -> None:
+def test_a_fork_without_a_root_checkpoint_moves_the_head_back() -> None:
     writer = Writer.of("thread")
     for ns in ("", "child", "", "child"):
         writer.applied(writer.unit(Step(ns=ns)))
@@ -191,7 +193,7 @@ def test_the_head_goes_back_with_a_fork_that_has_no_root_checkpoint() -> None:
     assert not rules.needs_forked_head(writer.unit(Step(ns="child")))
 
 
-def test_the_head_vouches_for_its_tasks_and_for_what_came_about_under_them() -> None:
+def test_the_head_covers_the_records_of_its_tasks_and_of_their_calls() -> None:
     writer = Writer.of("thread")
     covered = {
         (ns, born)

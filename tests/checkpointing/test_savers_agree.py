@@ -1,4 +1,4 @@
-"""Whatever savers are asked, they answer as MemorySaver does."""
+"""Every saver gives the results of MemorySaver, for any calls."""
 
 import itertools
 import time
@@ -25,7 +25,7 @@ CALLS = 60
 
 
 @pytest.fixture(autouse=True)
-def _what_savers_draw_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def _fixed_incarnations_and_times(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rules, "drawn_incarnation", lambda: 77)
     monkeypatch.setattr(time, "time_ns", lambda: 50_000)
 
@@ -68,7 +68,7 @@ async def test_postgres_agrees_on_random_calls(version: str, walks: int) -> None
 
 
 class Alternately:
-    """Several savers on one store: each call is the next one's, which has not seen what the others did."""
+    """Several savers on one store that take turns: each call goes to one that has not seen the calls of the others."""
 
     def __init__(self, *savers: Checkpointer) -> None:
         self._turns = itertools.cycle(savers)
@@ -77,7 +77,7 @@ class Alternately:
         return getattr(next(self._turns), name)
 
 
-async def test_two_processes_on_one_database_agree_with_one(postgres: str, walks: int) -> None:
+async def test_two_savers_on_one_database_agree_with_one_on_random_calls(postgres: str, walks: int) -> None:
     async with (
         schema_of_its_own(postgres) as schema,
         PostgresSaver(postgres, schema=schema) as first,
@@ -91,7 +91,7 @@ async def test_two_processes_on_one_database_agree_with_one(postgres: str, walks
     "kind",
     [
         planted.KeepsTheRootsRecordsOnly,
-        planted.AppliesWhatItSendsBack,
+        planted.AppliesRefusedBatches,
         planted.ForgetsTheStatus,
         planted.ForkOverwrites,
         planted.CopyDropsNamespaces,
@@ -100,6 +100,6 @@ async def test_two_processes_on_one_database_agree_with_one(postgres: str, walks
         planted.IgnoresAbsence,
     ],
 )
-async def test_a_walk_finds_a_saver_that_differs(sqlite: Checkpointer, kind: type[MemorySaver]) -> None:
+async def test_random_calls_detect_a_saver_with_a_bug(sqlite: Checkpointer, kind: type[MemorySaver]) -> None:
     with pytest.raises(Disagreement):
         await _walk_through(kind(), sqlite)

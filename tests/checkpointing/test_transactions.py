@@ -1,4 +1,4 @@
-"""What is prepared without reading is what a transaction that reads would do; everything else is not prepared."""
+"""Writes prepared without reading equal the writes of a transaction that reads; other writes are not prepared."""
 
 import asyncio
 from collections.abc import Sequence
@@ -11,8 +11,9 @@ import pytest
 from durable_graph.checkpointing import CommitHandle
 from durable_graph.checkpointing.columns import Columns, signed
 from durable_graph.checkpointing.digests import request_digest
+from durable_graph.checkpointing.prepared import prepare
 from durable_graph.checkpointing.queries import Query
-from durable_graph.checkpointing.transactions import Batch, Transaction, begun, commit, prepare, save_writes
+from durable_graph.checkpointing.transactions import Batch, Transaction, begun, commit, save_writes
 from durable_graph.records import Committed, CommitUnit, RequestRow, Saved, StoredThread, Sums, WritesBatch
 from durable_graph.testing.conformance.saver_under_test import save, some_thread
 from durable_graph.testing.rows import Step, Writer
@@ -86,7 +87,7 @@ def _of_another_row(base: StoredThread, **changes: Any) -> StoredThread:
 
 
 @pytest.mark.parametrize("kind", ["commit", "save"])
-def test_what_only_the_store_can_decide_is_not_prepared(kind: str) -> None:
+def test_writes_that_only_the_store_can_decide_are_not_prepared(kind: str) -> None:
     writer = _writer()
     base = writer.base
     assert base is not None
@@ -118,7 +119,7 @@ def test_forks_and_commits_with_records_of_the_next_plan_are_not_prepared() -> N
 
 
 def _asked(transaction: Transaction[Any], *found: Sequence[Columns]) -> list[str]:
-    """The names of the statements of a transaction, which finds these rows and then nothing."""
+    """The names of the statements of a transaction whose queries find these rows, and then no rows."""
     names: list[str] = []
     answers = iter(found)
     try:
@@ -131,7 +132,7 @@ def _asked(transaction: Transaction[Any], *found: Sequence[Columns]) -> list[str
         return names
 
 
-def test_a_transaction_asks_only_for_what_it_decides_by() -> None:
+def test_a_transaction_runs_only_the_queries_that_its_decision_needs() -> None:
     writer = Writer.of("thread")
     unit = writer.unit(Step({"count": b"1"}))
 
@@ -141,7 +142,7 @@ def test_a_transaction_asks_only_for_what_it_decides_by() -> None:
     assert _asked(begun(unit)) == _asked(commit(unit))
 
 
-async def test_a_record_that_was_stored_before_is_no_error_of_a_prepared_write(tmp_path: Path) -> None:
+async def test_a_prepared_write_of_a_record_that_is_already_stored_is_no_error(tmp_path: Path) -> None:
     """Records of an older plan are in no sum: only their keys show that they are stored."""
     async with SqliteSaver(tmp_path / "runs.db") as saver:
         writer = await some_thread(saver)

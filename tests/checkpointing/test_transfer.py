@@ -1,4 +1,4 @@
-"""Threads go from any store to any other as they are."""
+"""Export of threads from any store, and import into any other store without changes."""
 
 import asyncio
 import errno
@@ -77,7 +77,7 @@ async def test_a_thread_continues_in_another_store(saver: Checkpointer, target: 
     there = graph_on(target)
     assert [snapshot async for snapshot in there.aget_state_history(thread_id="a")] == history
     ended = await there.ainvoke(Command(resume="amy"), thread_id="a")
-    # The other store's own thread is as it was.
+    # The thread in the first store is unchanged.
     assert (await graph.aget_state(thread_id="a")).next == ("nested",)
     assert ended == await graph.ainvoke(Command(resume="amy"), thread_id="a")
     assert path.stat().st_mode & 0o777 == 0o600
@@ -98,7 +98,7 @@ async def test_exports_of_one_thread_are_the_same_from_every_store(
     assert await back.list_threads() == await saver.list_threads()
 
 
-async def test_a_thread_that_is_there_is_never_overwritten(saver: Checkpointer, tmp_path: Path) -> None:
+async def test_an_existing_thread_is_never_overwritten(saver: Checkpointer, tmp_path: Path) -> None:
     graph, path = graph_on(saver), tmp_path / "threads.export"
     for thread in ("a", "b"):
         await graph.ainvoke({"log": ["go"]}, thread_id=thread)
@@ -179,7 +179,7 @@ async def test_every_damaged_byte_of_an_export_is_detected_before_anything_is_im
     assert await target.list_threads() == []
 
 
-async def test_what_cannot_be_done_is_refused(tmp_path: Path) -> None:
+async def test_invalid_exports_and_imports_are_refused(tmp_path: Path) -> None:
     saver: Any = MemorySaver()
     taken = tmp_path / "taken"
     taken.write_text("not to be lost")
@@ -196,7 +196,7 @@ async def test_what_cannot_be_done_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["missing/threads", "", "a\0b", "\ud800", "taken/threads"])
-async def test_a_path_that_leads_to_no_file_is_refused(tmp_path: Path, path: str) -> None:
+async def test_a_path_that_cannot_be_a_file_is_refused(tmp_path: Path, path: str) -> None:
     saver = MemorySaver()
     await graph_on(saver).ainvoke({"log": ["go"]}, thread_id="a")
     (tmp_path / "taken").write_text("a file")
@@ -222,7 +222,7 @@ async def test_a_full_disk_leaves_no_export(tmp_path: Path, monkeypatch: pytest.
     ("table", "column", "value"),
     [("threads", "origin", "text"), ("channel_rows", "channel", b"bytes"), ("tasks", "digest", "text")],
 )
-async def test_a_thread_that_no_store_can_hold_keeps_no_other_from_being_imported(
+async def test_a_thread_that_no_store_can_hold_does_not_prevent_the_import_of_others(
     target: Checkpointer, tmp_path: Path, table: str, column: str, value: object
 ) -> None:
     saver = MemorySaver()
@@ -238,7 +238,7 @@ async def test_a_thread_that_no_store_can_hold_keeps_no_other_from_being_importe
         rows = [(*row[:at], value, *row[at + 1 :]) for row in exported.tables[table]]
         return ExportedThread(thread, {**exported.tables, table: rows})
 
-    saver.export_thread = with_another_type  # type: ignore[method-assign]  # a damaged database would
+    saver.export_thread = with_another_type  # type: ignore[method-assign]  # as from a damaged database
     await export_threads(saver, tmp_path / "threads")
 
     with pytest.raises(CorruptCheckpointError, match=f"'b'.*{table}.*{column}"):
@@ -246,7 +246,7 @@ async def test_a_thread_that_no_store_can_hold_keeps_no_other_from_being_importe
     assert [info.thread for info in await target.list_threads()] == ["a", "c"]
 
 
-async def test_an_import_that_fails_leaves_nothing_of_its_thread(tmp_path: Path) -> None:
+async def test_a_failed_import_leaves_no_rows_of_its_thread(tmp_path: Path) -> None:
     saver = MemorySaver()
     await graph_on(saver).ainvoke({"log": ["go"]}, thread_id="a")
     exported = await saver.export_thread("a")
@@ -260,7 +260,9 @@ async def test_an_import_that_fails_leaves_nothing_of_its_thread(tmp_path: Path)
         assert len(await target.list_threads()) == 1
 
 
-async def test_a_file_system_without_links_takes_an_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_export_succeeds_on_a_file_system_without_hard_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refused(*_: object, **__: object) -> None:
         raise OSError(errno.EPERM, "no links here")
 
@@ -272,7 +274,7 @@ async def test_a_file_system_without_links_takes_an_export(tmp_path: Path, monke
     assert _names(tmp_path) == ["threads.export"]
 
 
-async def test_an_export_that_is_cancelled_as_it_begins_leaves_no_file(
+async def test_an_export_that_is_cancelled_at_its_start_leaves_no_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     is_making, may_make = threading.Event(), threading.Event()
@@ -292,7 +294,7 @@ async def test_an_export_that_is_cancelled_as_it_begins_leaves_no_file(
         may_make.set()
         with pytest.raises(asyncio.CancelledError):
             await export
-        # By then whatever was left to a thread has been done.
+        # Wait until the threads of the executor have ended.
         await asyncio.get_running_loop().shutdown_default_executor()
     assert _names(tmp_path) == []
 

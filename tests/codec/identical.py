@@ -1,4 +1,4 @@
-"""What "comes back as it was" means: equal and of the same type throughout, down to what equality does not look at."""
+"""The equality of round trips: equal and of the same type throughout, including details that `==` ignores."""
 
 import dataclasses
 import struct
@@ -16,7 +16,7 @@ import pydantic_core
 
 
 def identical(one: Any, other: Any) -> bool:
-    """Whether nothing that a program can ask tells the two apart, object identity aside."""
+    """Whether a program can distinguish the two values by nothing but object identity."""
     if type(one) is not type(other):
         return False
     for kind, same in SAME:
@@ -59,7 +59,7 @@ def _same_zone(one: tzinfo | None, other: tzinfo | None) -> bool:
         return one.key == other.key
     if isinstance(one, pydantic_core.TzInfo) and isinstance(other, pydantic_core.TzInfo):
         return one.utcoffset(None) == other.utcoffset(None)
-    moment = datetime(2024, 1, 1)  # noqa: DTZ001 - a fixed offset has no rules that a moment could matter to
+    moment = datetime(2024, 1, 1)  # noqa: DTZ001 - a fixed offset is the same at every moment
     if isinstance(one, timezone) and isinstance(other, timezone):
         return one.utcoffset(moment) == other.utcoffset(moment) and one.tzname(moment) == other.tzname(moment)
     return one is None and other is None

@@ -57,7 +57,7 @@ Call = TypedDict("Call", {"always": "int", "maybe-not": "NotRequired[int]"})
 
 
 def linked_in_a_function() -> Any:
-    """Instances of a Struct that only a function knows, and that mentions itself."""
+    """Instances of a Struct that is local to a function and refers to itself."""
 
     class Link(msgspec.Struct):
         size: int

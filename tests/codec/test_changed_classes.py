@@ -1,4 +1,4 @@
-"""A class changes while threads are under way: what is stored fits, takes defaults, or is an error."""
+"""A class changes while threads have stored instances: they fit, take defaults, or raise an error."""
 
 import dataclasses
 from collections.abc import Callable
@@ -19,7 +19,7 @@ def reader(declared: Any) -> TypeCodec:
 
 
 def version(cls: Any) -> TypeCodec:
-    """The codec of a program in which this class is the one that is stored as `Kept`."""
+    """The codec of a program that stores this class under the tag `Kept`."""
     return Codec([("Kept", cls)]).of(cls, where="channel 'x'")
 
 
@@ -120,7 +120,7 @@ def test_a_new_field_without_a_default_is_an_error(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["dataclass", "struct", "model", "named tuple"])
-def test_a_field_that_is_gone_is_an_error_and_not_dropped(kind: str) -> None:
+def test_a_removed_field_is_an_error_and_not_dropped(kind: str) -> None:
     before, grown, _ = versions()[kind]
     with pytest.raises(DecodeError, match=r"has no field"):
         version(before).decode(version(grown).encode(grown(name="x")))
@@ -143,7 +143,7 @@ WIDENED: list[tuple[Callable[[Any], Any], str]] = [
 
 
 @pytest.mark.parametrize(("widen", "_name"), WIDENED)
-def test_a_declared_class_may_become_optional(widen: Callable[[Any], Any], _name: str) -> None:
+def test_a_declared_class_may_become_a_member_of_a_union(widen: Callable[[Any], Any], _name: str) -> None:
     @dataclasses.dataclass
     class Kept:
         name: str
@@ -152,7 +152,7 @@ def test_a_declared_class_may_become_optional(widen: Callable[[Any], Any], _name
     assert reader(widen(Kept)).decode(stored) == Kept("x")
 
 
-def test_a_declared_class_may_take_what_was_stored_under_its_tag() -> None:
+def test_a_declared_class_reads_an_instance_stored_as_any_under_its_tag() -> None:
     @dataclasses.dataclass
     class Kept:
         name: str

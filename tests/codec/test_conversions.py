@@ -172,9 +172,7 @@ def priority() -> Priority:
         (float, priority(), "reason"),
     ],
 )
-def test_a_subclass_with_attributes_of_its_own_is_refused_wherever_it_keeps_them(
-    declared: Any, value: Any, attribute: str
-) -> None:
+def test_a_subclass_with_attributes_in_slots_or_a_dict_is_refused(declared: Any, value: Any, attribute: str) -> None:
     made = Codec().of(declared, where="channel 'x'")
 
     with pytest.raises(UnstorableValueError, match=f"has attributes of its own, which .*: {attribute};"):
@@ -182,12 +180,12 @@ def test_a_subclass_with_attributes_of_its_own_is_refused_wherever_it_keeps_them
     assert made.convert(value) is value
 
 
-def test_a_slot_that_is_empty_loses_nothing() -> None:
+def test_a_subclass_with_an_empty_slot_is_converted() -> None:
     assert same(Codec().of(str, where="channel 'x'").take(Tagged("a"))[0], "a")
 
 
 class Own(str):
-    """As a key it is another one than the same text."""
+    """A string that differs as a key from a string of the same text."""
 
     __slots__ = ()
     __hash__ = object.__hash__
@@ -197,7 +195,7 @@ class Own(str):
 
 
 @pytest.mark.parametrize("declared", [dict[str, float], Keyed, set[str], frozenset[str]])
-def test_keys_and_items_that_become_the_same_are_refused(declared: Any) -> None:
+def test_keys_and_items_that_become_equal_by_conversion_are_refused(declared: Any) -> None:
     keys = [Own("good"), Own("good")]
     kind = getattr(declared, "__origin__", dict)
     value = dict.fromkeys(keys, 1.0)

@@ -1,4 +1,4 @@
-"""Which types a channel may have, and the tags of classes."""
+"""The types that a channel may have, and the tags of classes."""
 
 import dataclasses
 import enum
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 Shapes = TypeVarTuple("Shapes")
-Lost = TypeAliasType("Lost", "list[Nowhere]")  # type: ignore[name-defined]  # noqa: F821 - what the test is about
+Lost = TypeAliasType("Lost", "list[Nowhere]")  # type: ignore[name-defined]  # noqa: F821 - the subject of the test
 
 
 class Plain:
@@ -47,12 +47,12 @@ class Nested(TypedDict):
 
 
 class Unfinished(pydantic.BaseModel):
-    later: "Missing"  # type: ignore[name-defined]  # noqa: F821 - what the test is about
+    later: "Missing"  # type: ignore[name-defined]  # noqa: F821 - the subject of the test
 
 
 @dataclasses.dataclass
 class Dangling:
-    later: "Missing"  # type: ignore[name-defined]  # noqa: F821 - what the test is about
+    later: "Missing"  # type: ignore[name-defined]  # noqa: F821 - the subject of the test
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ class Dangling:
         (type[int], "type"),
         (list[Callable[[], None]], "Callable"),
         (T, "T.* type parameter"),
-        (list[T], "T.* type parameter"),  # type: ignore[valid-type]  # what the test is about
+        (list[T], "T.* type parameter"),  # type: ignore[valid-type]  # the subject of the test
         (Plain, "Plain.*make it a dataclass"),
         (ADict, "ADict.*dict would be lost"),
         (complex, "complex"),
@@ -75,7 +75,7 @@ class Dangling:
         (Nested, r"Nested\.holder.*Holder\.call.*Callable"),
         ("Message", "Message.*not resolved"),
         (3, "3"),
-        (tuple[int, *Shapes], "its length depends"),  # type: ignore[valid-type]  # what the test is about
+        (tuple[int, *Shapes], "its length depends"),  # type: ignore[valid-type]  # the subject of the test
         (list["Message"], "Message.*not resolved"),
         (Lost, "mentions 'Nowhere'"),
         (Unfinished, r"Unfinished\.model_rebuild"),
@@ -84,7 +84,7 @@ class Dangling:
 )
 def test_a_type_whose_values_can_never_be_stored_is_refused(declared: Any, words: str) -> None:
     codec = Codec()
-    # Twice: a type that was refused is not half known afterwards.
+    # Twice: a refused type leaves no partial entry in the codec.
     for _ in range(2):
         with pytest.raises(GraphValidationError, check=of_kind("type"), match=f"(?s)channel 'x'.*{words}"):
             codec.of(declared, where="channel 'x'")
@@ -105,10 +105,10 @@ def test_a_class_that_cannot_be_stored_cannot_be_listed() -> None:
 
 def test_only_classes_are_listed() -> None:
     with pytest.raises(GraphValidationError, check=of_kind("type"), match="only classes are listed"):
-        Codec([3])  # type: ignore[list-item]  # what the test is about
+        Codec([3])  # type: ignore[list-item]  # the subject of the test
 
 
-def test_a_name_in_quotes_that_python_has_resolved_is_understood() -> None:
+def test_a_quoted_annotation_is_accepted_where_its_name_is_defined() -> None:
     class Later(TypedDict):
         parts: "list[Tree]"
 
@@ -119,7 +119,7 @@ def test_a_name_in_quotes_that_python_has_resolved_is_understood() -> None:
     assert identical(made.decode(made.encode({"parts": [Tree("a")]})), {"parts": [Tree("a")]})
 
 
-def test_two_classes_with_one_tag_are_distinguished_by_tags_of_the_user() -> None:
+def test_two_classes_with_the_same_tag_need_tags_from_the_user() -> None:
     def another() -> type:
         @dataclasses.dataclass
         class Local:
@@ -140,14 +140,14 @@ def test_two_classes_with_one_tag_are_distinguished_by_tags_of_the_user() -> Non
     assert identical(made.decode(made.encode([one(1), other(1)])), [one(1), other(1)])
 
 
-def test_classes_mentioned_by_any_declared_type_may_stand_where_any_is_declared() -> None:
+def test_classes_in_any_declared_type_are_accepted_where_any_is_declared() -> None:
     codec = Codec()
     codec.of(dict[str, list[Tree]], where="channel 'trees'")
     made = codec.of(Any, where="channel 'x'")
     assert identical(made.decode(made.encode([Tree("a")])), [Tree("a")])
 
 
-def test_classes_mentioned_in_fields_may_stand_where_any_is_declared() -> None:
+def test_classes_in_fields_are_accepted_where_any_is_declared() -> None:
     @dataclasses.dataclass
     class Outer:
         parts: list[Message] | None
@@ -169,13 +169,13 @@ def test_tags_do_not_depend_on_where_a_class_is_defined() -> None:
     assert b"samples" not in data
 
 
-def test_a_tag_that_no_declared_class_has_is_named() -> None:
+def test_the_error_for_a_tag_of_no_declared_class_names_the_tag() -> None:
     data = Codec([Message]).of(Any, where="channel 'x'").encode(Message("a", "b"))
     with pytest.raises(DecodeError, match="'Message' belongs to none"):
         Codec().of(Any, where="channel 'x'").decode(data)
 
 
-def test_a_class_without_its_arguments_takes_any() -> None:
+def test_a_generic_class_without_arguments_accepts_any_value() -> None:
     made = Codec().of(Box, where="channel 'x'")
     assert identical(made.decode(made.encode(Box([1, "x"]))), Box([1, "x"]))
 
@@ -201,7 +201,7 @@ def test_a_member_of_an_enum_that_the_class_does_not_list_is_refused() -> None:
         made.encode(Open("new"))
 
 
-def test_a_parametrised_alias_of_a_generic_knows_its_own_parameter_from_its_bases() -> None:
+def test_a_generic_class_distinguishes_its_own_parameter_from_that_of_its_base() -> None:
     @dataclasses.dataclass
     class Base(Generic[T]):
         item: T
@@ -213,7 +213,7 @@ def test_a_parametrised_alias_of_a_generic_knows_its_own_parameter_from_its_base
     made = Codec().of(Derived[int], where="channel 'x'")
     assert identical(made.decode(made.encode(Derived([1], 2))), Derived([1], 2))
     with pytest.raises(UnstorableValueError, match=r"\.item"):
-        made.encode(Derived(1, 2))  # type: ignore[arg-type]  # what the test is about
+        made.encode(Derived(1, 2))  # type: ignore[arg-type]  # the subject of the test
 
 
 class Numbered(TypedDict, Generic[T]):
@@ -224,7 +224,7 @@ class NumberedTwice(Numbered[list[int]], Generic[T]):
     other: T
 
 
-def test_a_typed_dict_knows_its_own_parameter_from_its_bases() -> None:
+def test_a_generic_typed_dict_distinguishes_its_own_parameter_from_that_of_its_base() -> None:
     made = Codec().of(NumberedTwice[str], where="channel 'x'")
     assert made.decode(made.encode({"item": [1], "other": "x"})) == {"item": [1], "other": "x"}
     for wrong in ({"item": ["x"], "other": "x"}, {"item": [1], "other": 1}):
@@ -253,7 +253,7 @@ def test_a_typed_dict_knows_its_own_parameter_from_its_bases() -> None:
         (postponed.Call, {"always"}, {"maybe-not"}),
     ],
 )
-def test_which_keys_may_be_left_out_is_read_off_postponed_annotations(
+def test_required_and_optional_keys_are_read_from_postponed_annotations(
     declared: Any, required: set[str], optional: set[str]
 ) -> None:
     codec = Codec().of(declared, where="channel 'x'")
@@ -267,7 +267,7 @@ def test_which_keys_may_be_left_out_is_read_off_postponed_annotations(
             codec.encode({key: item for key, item in least.items() if key != name})
 
 
-def test_a_struct_of_a_function_may_mention_itself_in_postponed_annotations() -> None:
+def test_a_local_struct_may_refer_to_itself_in_postponed_annotations() -> None:
     value = postponed.linked_in_a_function()
     made = Codec().of(type(value), where="channel 'x'")
 
@@ -300,7 +300,7 @@ class NamedRow(Row[str, *Shapes], Generic[*Shapes]):
         (tuple[Unpack[tuple[int, str]]], (1, "a")),  # noqa: UP044  # the older spelling
     ],
 )
-def test_a_type_variable_tuple_stands_for_all_that_it_is_given(declared: Any, value: Any) -> None:
+def test_a_type_variable_tuple_accepts_values_of_its_arguments(declared: Any, value: Any) -> None:
     made = Codec().of(declared, where="channel 'x'")
 
     assert identical(made.decode(made.encode(value)), value)
@@ -315,6 +315,6 @@ def test_a_type_variable_tuple_stands_for_all_that_it_is_given(declared: Any, va
         (tuple[int, *tuple[str, ...]], (1, b"a")),
     ],
 )
-def test_what_it_is_given_is_checked(declared: Any, value: Any) -> None:
+def test_the_arguments_of_a_type_variable_tuple_are_checked(declared: Any, value: Any) -> None:
     with pytest.raises(UnstorableValueError):
         Codec().of(declared, where="channel 'x'").encode(value)

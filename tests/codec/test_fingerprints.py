@@ -1,4 +1,4 @@
-"""The fingerprint that a value is stamped with: one for each type, however the type is spelled."""
+"""The fingerprint in the stamp of a value: one for each type, independent of the spelling of the type."""
 
 import dataclasses
 import os
@@ -37,9 +37,9 @@ class Third(TypedDict):
     left: NotRequired["Third | None"]
 
 
-Itself = TypeAliasType("Itself", "Itself")  # type: ignore[misc]  # what the test is about
-One = TypeAliasType("One", "Other")  # type: ignore[misc]  # what the test is about
-Other = TypeAliasType("Other", "One")  # type: ignore[misc]  # what the test is about
+Itself = TypeAliasType("Itself", "Itself")  # type: ignore[misc]  # the subject of the test
+One = TypeAliasType("One", "Other")  # type: ignore[misc]  # the subject of the test
+Other = TypeAliasType("Other", "One")  # type: ignore[misc]  # the subject of the test
 
 
 def fingerprint(declared: Any, **tags: type) -> bytes:
@@ -64,7 +64,7 @@ def fingerprint(declared: Any, **tags: type) -> bytes:
         (list[Json], list[Json]),
     ],
 )
-def test_two_spellings_of_a_type_have_one_fingerprint(one: Any, other: Any) -> None:
+def test_two_spellings_of_a_type_have_the_same_fingerprint(one: Any, other: Any) -> None:
     assert fingerprint(one) == fingerprint(other)
 
 
@@ -94,7 +94,7 @@ def versions() -> list[Any]:
     return [Order, Grown, Strict, Renamed, Retyped]
 
 
-def test_types_that_are_read_in_other_ways_have_other_fingerprints() -> None:
+def test_types_that_are_read_differently_have_different_fingerprints() -> None:
     types: list[Any] = [
         *(int, float, bool, str, bytes, None, Any, list[int], list[str], tuple[int, ...], tuple[int], tuple[int, int]),
         *(set[int], frozenset[int], dict[str, int], dict[int, str], int | None, Literal["a"], Literal["a", "b"]),
@@ -117,12 +117,12 @@ def test_a_class_keeps_its_fingerprint_when_it_moves_and_when_it_is_renamed_unde
     assert fingerprint(before) != fingerprint(renamed)
 
 
-def test_a_member_more_is_another_type() -> None:
+def test_an_added_enum_member_changes_the_fingerprint_and_a_changed_value_does_not() -> None:
     assert fingerprint(Enum("E", {"A": 1})) != fingerprint(Enum("E", {"A": 1, "B": 2}))
     assert fingerprint(Enum("E", {"A": 1})) == fingerprint(Enum("E", {"A": "another value"}))
 
 
-def test_types_of_many_levels_are_fingerprinted_soon() -> None:
+def test_the_fingerprint_of_a_type_with_exponentially_many_paths_is_computed_in_time() -> None:
     declared: Any = int
     for level in range(40):
         declared = dataclasses.make_dataclass(f"Node{level}", [("left", declared), ("right", declared)])
@@ -152,7 +152,7 @@ def test_the_stamp_costs_four_bytes() -> None:
 
 
 @pytest.mark.parametrize("declared", [Itself, list[Itself], One, dict[str, Other]])
-def test_an_alias_that_stands_for_itself_is_refused(declared: Any) -> None:
+def test_an_alias_that_refers_only_to_itself_is_refused(declared: Any) -> None:
     codec = Codec()
     for _ in range(2):
         with pytest.raises(GraphValidationError, check=of_kind("type"), match="the alias refers to itself"):

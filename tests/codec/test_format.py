@@ -1,4 +1,4 @@
-"""The bytes themselves: format version 1 stays readable, is compact, and is the same in every process."""
+"""The stored bytes: format version 1 stays readable, is compact, and is the same in every process."""
 
 import os
 import subprocess
@@ -141,7 +141,7 @@ GOLDEN: list[tuple[Any, Any, str]] = [
 
 
 @pytest.mark.parametrize(("declared", "value", "stored"), GOLDEN)
-def test_version_1_is_written_and_read_as_ever(declared: Any, value: Any, stored: str) -> None:
+def test_version_1_of_the_format_is_unchanged(declared: Any, value: Any, stored: str) -> None:
     made = CODEC.of(declared, where="channel 'x'")
     assert made.encode(value).hex() == stored
     assert identical(made.decode(bytes.fromhex(stored)), value)
@@ -170,25 +170,25 @@ def test_a_string_costs_a_few_bytes_more_than_its_length() -> None:
     assert len(CODEC.of(list[str], where="channel 'x'").encode(["x" * 200])) <= 204
 
 
-def test_an_instance_costs_its_tag_and_the_names_of_its_fields() -> None:
+def test_an_instance_is_stored_with_its_tag_and_field_names() -> None:
     data = CODEC.of(list[Message], where="channel 'x'").encode([Message("user", "hi")])
     fields = {"role": "user", "content": "hi", "tags": [], "seen": 0}
     assert data == b"\x01" + msgspec.msgpack.encode([[Ext(0, b"o"), "Message", fields]])
 
 
-def test_an_instance_has_the_same_bytes_whatever_type_is_declared() -> None:
+def test_the_bytes_of_an_instance_do_not_depend_on_the_declared_type() -> None:
     value = [Message("user", "hi"), Point(1), Color.RED, Permission.RUN]
     declared = (Any, list[Any], list[Message | Point | Color | Permission], list[object])
     assert len({CODEC.of(each, where="channel 'x'").encode(value) for each in declared}) == 1
 
 
-def test_one_rare_value_does_not_change_how_the_others_are_stored() -> None:
+def test_a_rare_value_does_not_change_the_bytes_of_other_values() -> None:
     made = CODEC.of(list[dict[str, Any]], where="channel 'x'")
     plain, rare = made.encode([{"a": 1}]), made.encode([{"a": 1}, {"b": (1, 2**70)}])
     assert rare[2:].startswith(plain[2:])
 
 
-def test_nothing_in_user_data_is_taken_for_a_marker() -> None:
+def test_user_data_is_never_mistaken_for_a_marker() -> None:
     made = CODEC.of(Any, where="channel 'x'")
     for value in (
         {"__type__": "tuple", "t": [1]},
@@ -230,7 +230,7 @@ def test_equal_values_have_equal_bytes_in_every_process() -> None:
     assert {written("1"), written("4711")} == {first}
 
 
-def test_equal_values_have_equal_bytes_however_they_were_made() -> None:
+def test_equal_values_that_were_made_differently_have_equal_bytes() -> None:
     made = CODEC.of(Any, where="channel 'x'")
     one = {"s": {"a", "b", "c"}, "n": [Message("user", "hi"), Decimal("1.50")]}
     other = {"s": {"c", "b", "a"}, "n": [Message("us" + "er", "hi"), Decimal("1.50")]}
@@ -238,7 +238,7 @@ def test_equal_values_have_equal_bytes_however_they_were_made() -> None:
     assert made.encode(made.decode(made.encode(one))) == made.encode(one)
 
 
-def test_what_is_equal_but_not_the_same_has_other_bytes() -> None:
+def test_equal_values_that_can_be_distinguished_have_different_bytes() -> None:
     made = CODEC.of(Any, where="channel 'x'")
     groups: list[list[Any]] = [
         [1, 1.0, True, Decimal(1), Level.LOW],

@@ -1,4 +1,4 @@
-"""Whatever the bytes are: a value of the declared type, or DecodeError. Nothing is imported, opened or run."""
+"""Arbitrary bytes decode to a value of the declared type or raise DecodeError. Nothing is imported, opened or run."""
 
 import contextlib
 import dataclasses
@@ -67,14 +67,14 @@ def instance(tag: str, value: Any) -> bytes:
 
 @given(st.sampled_from(CODECS), st.binary(max_size=60))
 @settings(max_examples=600, deadline=None)
-def test_random_bytes_are_a_value_or_a_decode_error(made: TypeCodec, data: bytes) -> None:
+def test_random_bytes_decode_to_a_value_or_raise_a_decode_error(made: TypeCodec, data: bytes) -> None:
     for candidate in (data, b"\x01" + data):
-        _decodes_or_says_why(made, candidate)
+        _decodes_or_raises_decode_error(made, candidate)
 
 
 @given(anything, st.data())
 @settings(max_examples=300, deadline=None)
-def test_damaged_bytes_are_a_value_or_a_decode_error(value: Any, data: st.DataObject) -> None:
+def test_damaged_bytes_decode_to_a_value_or_raise_a_decode_error(value: Any, data: st.DataObject) -> None:
     made = codec(Any)
     stored = bytearray(made.encode(value))
     for _ in range(data.draw(st.integers(1, 3))):
@@ -83,10 +83,10 @@ def test_damaged_bytes_are_a_value_or_a_decode_error(value: Any, data: st.DataOb
     cut = data.draw(st.integers(0, len(stored)))
     for candidate in (bytes(stored), bytes(stored[:cut]), bytes(stored) + b"\xc0"):
         for reader in (made, *CODECS):
-            _decodes_or_says_why(reader, candidate)
+            _decodes_or_raises_decode_error(reader, candidate)
 
 
-def _decodes_or_says_why(made: TypeCodec, data: bytes) -> None:
+def _decodes_or_raises_decode_error(made: TypeCodec, data: bytes) -> None:
     # Any other error fails the test.
     with contextlib.suppress(DecodeError):
         made.decode(data)
@@ -154,12 +154,12 @@ def _decodes_or_says_why(made: TypeCodec, data: bytes) -> None:
         (str, b"\x01\xa1\xff", "utf-8"),
     ],
 )
-def test_bytes_that_are_no_value_say_why(declared: Any, data: bytes, words: str) -> None:
+def test_the_decode_error_for_invalid_bytes_names_the_reason(declared: Any, data: bytes, words: str) -> None:
     with pytest.raises(DecodeError, match=f"(?is)channel 'x' cannot be read: .*{words}"):
         codec(declared).decode(data)
 
 
-def test_what_a_class_raises_on_damaged_fields_is_a_decode_error() -> None:
+def test_an_exception_of_a_class_on_damaged_fields_becomes_a_decode_error() -> None:
     class Fussy(msgspec.Struct):
         name: str
 
@@ -171,7 +171,7 @@ def test_what_a_class_raises_on_damaged_fields_is_a_decode_error() -> None:
         Codec([("Fussy", Fussy)]).of(Fussy, where="channel 'x'").decode(instance("Fussy", {"name": "bad"}))
 
 
-def test_a_struct_that_changes_its_fields_is_not_read_as_something_else() -> None:
+def test_a_struct_whose_post_init_changes_a_field_is_refused() -> None:
     class Doubling(msgspec.Struct):
         count: int
 
@@ -182,7 +182,7 @@ def test_a_struct_that_changes_its_fields_is_not_read_as_something_else() -> Non
         Codec([("Doubling", Doubling)]).of(Doubling, where="channel 'x'").decode(instance("Doubling", {"count": 2}))
 
 
-def test_a_class_registered_elsewhere_does_not_pass_for_the_declared_one() -> None:
+def test_an_instance_of_another_registered_class_is_refused() -> None:
     @dataclasses.dataclass
     class Other:
         role: str
@@ -247,7 +247,7 @@ def test_decoding_hostile_bytes_imports_opens_and_runs_nothing() -> None:
     assert report["failed"] > 8000
 
 
-def test_a_small_input_does_not_take_much_memory() -> None:
+def test_a_small_input_with_a_huge_declared_size_takes_little_memory() -> None:
     tracemalloc.start()
     try:
         for made in CODECS:
@@ -262,7 +262,7 @@ def test_a_small_input_does_not_take_much_memory() -> None:
 
 @given(st.sampled_from(CODECS), st.lists(st.one_of(st.binary(max_size=20), anything.map(wire_of)), max_size=4))
 @settings(max_examples=400, deadline=None)
-def test_many_bytes_are_read_as_each_of_them_is(made: TypeCodec, datas: list[bytes]) -> None:
+def test_decode_all_and_decode_agree_on_arbitrary_bytes(made: TypeCodec, datas: list[bytes]) -> None:
     one_by_one: list[Any] | None = None
     with contextlib.suppress(DecodeError):
         one_by_one = [made.decode(data) for data in datas]
@@ -275,7 +275,7 @@ def test_many_bytes_are_read_as_each_of_them_is(made: TypeCodec, datas: list[byt
 
 
 @pytest.mark.parametrize("kind", [list[dict[str, Any]], list[Any], list[str]])
-def test_a_value_that_is_cut_short_does_not_take_from_the_next_one(kind: Any) -> None:
+def test_a_truncated_value_does_not_consume_bytes_of_the_next_value(kind: Any) -> None:
     cut, rest = b"\x01\x92\xa1a", b"\x01\xa1b"
 
     with pytest.raises(DecodeError):
@@ -283,7 +283,7 @@ def test_a_value_that_is_cut_short_does_not_take_from_the_next_one(kind: Any) ->
 
 
 def peak_of(made: TypeCodec, data: bytes) -> int:
-    """The most bytes that refusing to decode `data` took."""
+    """The peak of memory, in bytes, until `decode` has refused `data`."""
     tracemalloc.start()
     try:
         with pytest.raises(DecodeError):
@@ -314,14 +314,14 @@ EMPTY_ARRAYS = b"\xdd" + (1_000_000).to_bytes(4, "big") + b"\x90" * 1_000_000
         *(list[Decimal], dict[Color, int], OrderedDict[str, int], Literal["a"], int | Level, Sequence[int]),
     ],
 )
-def test_what_no_value_of_the_type_could_be_is_refused_before_it_is_decoded(declared: Any) -> None:
+def test_data_that_cannot_fit_the_type_is_refused_before_it_is_decoded(declared: Any) -> None:
     made = codec(declared)
     for body in (EMPTY_ARRAYS, b"\x93\xd4\x00o\xa7Message" + EMPTY_ARRAYS, b"\x81\xa4name" + EMPTY_ARRAYS):
         for head in (b"\x01", b"\x02abcd"):
             assert peak_of(made, head + body) < 1_000_000
 
 
-def test_the_fields_of_an_instance_are_refused_before_they_are_decoded() -> None:
+def test_data_that_cannot_fit_a_field_is_refused_before_it_is_decoded() -> None:
     fields = encode({"role": "a", "content": "b", "tags": [], "seen": 0})
     hostile = fields.replace(encode("tags") + encode([]), encode("tags") + EMPTY_ARRAYS)
     for declared in (Message, list[Message]):
@@ -333,7 +333,7 @@ COLLIDING = [n * (2**61 - 1) for n in range(1, 5_001)]
 
 
 @pytest.mark.parametrize("declared", [set[int], frozenset[int], dict[int, None], Any, Counter[int]])
-def test_many_keys_of_one_hash_are_refused_and_not_compared(declared: Any) -> None:
+def test_many_keys_with_the_same_hash_are_refused_without_comparing_them(declared: Any) -> None:
     mark, is_set = {set[int]: (b"s", True), frozenset[int]: (b"f", True), Counter[int]: (b"C", False)}.get(
         declared, (b"m", False)
     )
@@ -345,7 +345,7 @@ def test_many_keys_of_one_hash_are_refused_and_not_compared(declared: Any) -> No
     assert time.process_time() - began < 1
 
 
-def test_a_set_that_would_be_refused_when_it_is_read_is_refused_when_it_is_written() -> None:
+def test_a_set_or_dict_that_decode_would_refuse_is_refused_by_encode() -> None:
     for value in (set(COLLIDING[:1_500]), dict.fromkeys(COLLIDING[:1_500])):
         with pytest.raises(
             UnstorableValueError, match=r"1500 of its (items|keys) have the same hash, and the limit is 1000"
@@ -369,7 +369,7 @@ def test_numbers_of_tens_of_thousands_of_digits_are_refused(value: Any, stored: 
         codec(Any).decode(wire([stored]))
 
 
-def test_what_is_found_in_the_bytes_is_shown_in_part() -> None:
+def test_a_decode_error_shows_only_a_part_of_the_data() -> None:
     for declared in (int, Message, Any, Color):
         for data in (instance("x" * 100_000, None), instance("Color", "x" * 100_000), wire({"x" * 100_000: 1})):
             if (declared, data) == (Any, wire({"x" * 100_000: 1})):

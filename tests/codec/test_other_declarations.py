@@ -1,4 +1,4 @@
-"""A value that was written as one declared type and is read as another: it is equal, or it is refused."""
+"""A value written as one declared type and read as another is equal, or is refused."""
 
 import dataclasses
 from collections import Counter, OrderedDict, defaultdict, deque
@@ -79,13 +79,13 @@ class Demanding(TypedDict):
 
 
 @pytest.fixture(autouse=True)
-def _read_as_large_rows_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What does not pass for the declared type is not read a second time without it: see `TypeCodec._wire`."""
+def _without_a_second_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Data that does not fit the declared type is not read again without it: see `TypeCodec._wire`."""
     monkeypatch.setattr("durable_graph.codec.codec._EXPLAINED", -1)
 
 
 def read(before: Any, value: Any, after: Any, *, listed: Iterable[type] = ()) -> Any:
-    """What a program that declares `after` reads of a value that one with `before` wrote."""
+    """Encode a value in a program that declares `before`, and decode it in a program that declares `after`."""
     data = Codec().of(before, where="channel 'x'", is_stamped=True).encode(value)
     return Codec(listed).of(after, where="channel 'x'", is_stamped=True).decode(data)
 
@@ -216,11 +216,11 @@ REFUSED: list[tuple[Any, Any, Any]] = [
 
 
 @pytest.mark.parametrize(("before", "value", "after"), INCLUDED)
-def test_a_type_that_takes_the_value_reads_it_as_it_was(before: Any, value: Any, after: Any) -> None:
+def test_a_type_that_includes_the_value_reads_it_unchanged(before: Any, value: Any, after: Any) -> None:
     assert identical(read(before, value, after), value)
 
 
-def test_an_int_is_read_as_a_float_that_is_equal_to_it() -> None:
+def test_an_int_is_read_as_an_equal_float() -> None:
     assert identical(read(int, 5, float), 5.0)
     assert identical(read(list[int], [5, 2**53], list[float | None]), [5.0, 2.0**53])
     assert identical(read(int, 5, float | int), 5)
@@ -241,7 +241,7 @@ def test_any_reads_the_instances_of_listed_classes(value: Any) -> None:
 
 
 @pytest.mark.parametrize(("before", "value", "after"), REFUSED)
-def test_what_would_be_another_value_is_refused(before: Any, value: Any, after: Any) -> None:
+def test_data_that_would_be_read_as_another_value_is_refused(before: Any, value: Any, after: Any) -> None:
     with pytest.raises(DecodeError, match="channel 'x'") as refused:
         read(before, value, after)
     assert len(str(refused.value)) <= 400
@@ -251,7 +251,7 @@ def made(base: Any, name: str, members: Any) -> Any:
     return base(name, members)
 
 
-def test_an_enum_with_more_members_reads_the_older_ones() -> None:
+def test_an_enum_with_added_members_reads_its_former_members() -> None:
     before, after = made(Enum, "E", {"A": 1}), made(Enum, "E", {"NEW": 1, "A": 2})
     assert read(before, before.A, after) is after.A
     with pytest.raises(DecodeError, match="has no member 'NEW'"):
@@ -259,7 +259,7 @@ def test_an_enum_with_more_members_reads_the_older_ones() -> None:
 
 
 @pytest.mark.parametrize("base", [StrEnum, IntEnum])
-def test_members_that_are_str_or_int_are_read_by_name_as_well(base: Any) -> None:
+def test_members_of_a_str_enum_or_int_enum_are_read_by_name(base: Any) -> None:
     values = ("a", "b") if base is StrEnum else (1, 2)
     before, after = made(base, "E", {"A": values[0]}), made(base, "E", {"A": values[1]})
     assert read(before, before.A, after) is after.A
@@ -332,7 +332,7 @@ values = st.recursive(
 @pytest.mark.slow
 @given(st.lists(declared, min_size=2, max_size=6), st.lists(values, min_size=8, max_size=8))
 @settings(max_examples=400)
-def test_whatever_is_declared_a_value_is_read_as_it_was_or_refused(types: list[Any], drawn: list[Any]) -> None:
+def test_reading_as_a_random_type_restores_converts_or_refuses_a_value(types: list[Any], drawn: list[Any]) -> None:
     codec = Codec(CLASSES)
     codecs = [codec.of(each, where="channel 'x'", is_stamped=True) for each in types]
     for value in drawn:
@@ -340,7 +340,7 @@ def test_whatever_is_declared_a_value_is_read_as_it_was_or_refused(types: list[A
             try:
                 taken, data = writer.take(value)
             except TypeError:
-                # No value of that type.
+                # The value does not have that type.
                 continue
             assert identical(writer.decode(data), taken)
             for reader in codecs:
@@ -362,7 +362,7 @@ def test_whatever_is_declared_a_value_is_read_as_it_was_or_refused(types: list[A
         (dict[float, str], lambda number: {number: "a"}),
     ],
 )
-def test_an_int_is_never_rounded_to_a_float_also_without_a_fingerprint(
+def test_an_int_is_never_rounded_to_a_float_even_without_a_fingerprint(
     declared: Any, made: Callable[[float], Any]
 ) -> None:
     codec = Codec().of(declared, where="the result of task 'x'")

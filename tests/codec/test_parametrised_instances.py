@@ -1,4 +1,4 @@
-"""Instances that are made through a parametrised class, and what else Python or a library leaves in an instance."""
+"""Instances made through a parametrised class, and other attributes that Python or a library adds to an instance."""
 
 import dataclasses
 from collections import Counter, OrderedDict
@@ -76,7 +76,7 @@ CLASSES: list[Any] = [AsDataclass, AsFrozenDataclass, AsValidatedDataclass, AsSt
 
 
 @pytest.mark.parametrize("cls", CLASSES)
-def test_an_instance_of_a_parametrised_class_comes_back(cls: Any) -> None:
+def test_an_instance_of_a_parametrised_class_round_trips(cls: Any) -> None:
     value = cls[int](value=1)
     assert value.doubled == [1, 1]
     codec = Codec([cls])
@@ -89,7 +89,7 @@ def test_an_instance_of_a_parametrised_class_comes_back(cls: Any) -> None:
         assert one.doubled == [1, 1]
 
 
-def test_the_private_attributes_of_a_model_come_back() -> None:
+def test_the_private_attributes_of_a_model_round_trip() -> None:
     value = AsModel[int](value=1)
     value._noted.append(2)
     made = Codec().of(AsModel[int], where="channel 'x'")
@@ -97,7 +97,7 @@ def test_the_private_attributes_of_a_model_come_back() -> None:
 
 
 @pytest.mark.parametrize("value", [Counter[str]("aab"), OrderedDict[str, int](a=1)])
-def test_a_container_made_through_a_parametrised_class_comes_back(value: Any) -> None:
+def test_a_container_made_through_a_parametrised_class_round_trips(value: Any) -> None:
     for declared in (Counter[str] if isinstance(value, Counter) else OrderedDict[str, int], Any):
         made = Codec().of(declared, where="channel 'x'")
         assert identical(made.decode(made.encode(value)), value)

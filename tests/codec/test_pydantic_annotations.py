@@ -1,4 +1,4 @@
-"""What pydantic exports as types of fields: the values of each come back, or the refusal says what to declare."""
+"""Pydantic's field types: their values round-trip, or the error names the type to declare instead."""
 
 import datetime as dt
 import operator
@@ -20,7 +20,7 @@ from tests.codec.identical import identical
 from tests.errors.kinds import of_kind
 from tests.graph.state_makers import as_model, as_typed_dict
 
-AWARE, NAIVE = dt.datetime(2024, 1, 2, tzinfo=dt.UTC), dt.datetime(2024, 1, 2)  # noqa: DTZ001 - what it is about
+AWARE, NAIVE = dt.datetime(2024, 1, 2, tzinfo=dt.UTC), dt.datetime(2024, 1, 2)  # noqa: DTZ001 - the subject of the test
 ID = UUID(int=1)
 
 PLAIN: dict[str, tuple[Any, Any]] = {
@@ -79,8 +79,8 @@ OTHER: dict[str, tuple[Any, Any]] = {
     "SkipValidation": (pydantic.SkipValidation[int], 1),
     "SerializeAsAny": (pydantic.SerializeAsAny[int], 1),
     "nested": (dict[str, list[pydantic.AwareDatetime | None]], {"a": [AWARE, None]}),
-    "a union of two that hold the same": (pydantic.AwareDatetime | pydantic.NaiveDatetime, NAIVE),
-    "a union with text": (Union[pydantic.EmailStr, pydantic.PastDate, int], "amy@example.com"),  # noqa: UP007
+    "union of two datetime types": (pydantic.AwareDatetime | pydantic.NaiveDatetime, NAIVE),
+    "union with str": (Union[pydantic.EmailStr, pydantic.PastDate, int], "amy@example.com"),  # noqa: UP007
 }
 INSTEAD: dict[str, Any] = {
     **dict.fromkeys(("SecretStr", "SecretBytes", "Secret"), UntrackedValue),
@@ -93,7 +93,7 @@ NO_TYPES = {
     *("Strict", "AllowInfNan", "EncoderProtocol", "EncodedBytes", "EncodedStr", "Base64Encoder", "GetPydanticSchema"),
     *("StringConstraints", "Tag", "Discriminator", "FailFast", "UrlConstraints", "validate_email"),
 }
-"""What pydantic exports beside its types: what stands beside a type in `Annotated`, and functions."""
+"""Names that pydantic exports besides types: markers for `Annotated`, and functions."""
 
 
 def exported(name: str) -> Any:
@@ -105,7 +105,7 @@ def test_every_name_that_pydantic_exports_is_in_a_table() -> None:
 
 
 @pytest.mark.parametrize("name", [*PLAIN, *OTHER])
-def test_values_of_an_annotation_class_come_back_as_the_plain_values_that_they_are(name: str) -> None:
+def test_values_of_pydantic_annotation_types_round_trip_as_plain_values(name: str) -> None:
     declared, value = {**PLAIN, **OTHER}[name]
     model = as_model(declared, "value")
     # A checker knows nothing of such a type.
@@ -120,7 +120,7 @@ def test_values_of_an_annotation_class_come_back_as_the_plain_values_that_they_a
         assert identical(codec.decode(codec.encode(given)), given)
 
 
-def test_only_what_the_class_holds_is_stored() -> None:
+def test_a_value_of_another_class_than_the_annotation_declares_is_refused() -> None:
     for declared, value in ((pydantic.AwareDatetime, "2024"), (pydantic.EmailStr, 1), (pydantic.PastDate, AWARE)):
         with pytest.raises(UnstorableValueError, match="is declared"):
             Codec().of(declared, where="channel 'x'").encode(value)
@@ -136,7 +136,7 @@ def compiles(declared: Any) -> bool:
 
 @pytest.mark.parametrize("name", INSTEAD)
 @pytest.mark.filterwarnings("ignore:PaymentCardNumber:DeprecationWarning")
-def test_what_the_refusal_of_an_object_of_its_own_advises_is_accepted(name: str) -> None:
+def test_the_alternative_named_by_a_refusal_compiles(name: str) -> None:
     declared, instead = exported(name), INSTEAD[name]
     advised = f"Annotated[{name}, UntrackedValue]" if instead is UntrackedValue else f"declare {instead.__name__}, and"
     with pytest.raises(GraphValidationError, check=of_kind("type")) as caught:

@@ -1,4 +1,4 @@
-"""Whatever is annotated: compiling raises our own errors only, and a value comes back as it was or is refused."""
+"""Random annotations: compiling raises only errors of the library, and a value round-trips or is refused."""
 
 import contextlib
 import dataclasses
@@ -60,19 +60,19 @@ from tests.ids import without_address
 T = TypeVar("T")
 
 Json = TypeAliasType("Json", "dict[str, Json] | list[Json] | str | int | float | bool | None")
-Lost = TypeAliasType("Lost", "list[Nowhere]")  # type: ignore[name-defined]  # noqa: F821 - what the test is about
+Lost = TypeAliasType("Lost", "list[Nowhere]")  # type: ignore[name-defined]  # noqa: F821 - the subject of the test
 # Aliases that no checker accepts.
 Named: Any = TypeAliasType
 Endless = Named("Endless", "Endless | None")
 Growing = Named("Growing", "dict[str, Growing[list[T]]] | None", type_params=(T,))
 Twice = Named("Twice", "Twice[T]", type_params=(T,))
-# For types that are made while the test runs, of which a checker knows nothing.
+# Makes types at run time, which a type checker cannot know.
 of: Any = operator.getitem
 
 
 @dataclasses.dataclass
 class Folded(Generic[T]):
-    """A class whose field is of a larger type each time."""
+    """A class that refers to itself with an ever larger argument."""
 
     inner: "Folded[list[T]] | None" = None
 
@@ -135,7 +135,7 @@ def _with_parts(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 storable = st.recursive(st.sampled_from(STORABLE), _with_parts, max_leaves=6)
 
 
-# Values that look alike on the wire or in Python, beside random ones.
+# Values that look alike on the wire or in Python, in addition to random values.
 LOOK_ALIKES: list[Any] = [
     *(None, True, False, 0, 1, 2, 1.0, 0.0, -0.0, "", "a", "RED", "GOOD", "good", "1", b"", b"a", bytearray(b"a")),
     *([], [1], ["a"], (), (1,), (1, 0.5), set(), {1}, frozenset(), frozenset({1}), {}, {"a": 1}, {"name": "a"}, {1: 2}),
@@ -178,14 +178,14 @@ UNIONS = [of(Union, pair) for pair in combinations(STORABLE, 2)]
 
 
 def codec_of(declared: Any) -> TypeCodec | None:
-    """The codec of a type, None where it is refused as it should be."""
+    """The codec of a type, or None if the type is refused."""
     try:
         return Codec([Color, Message, Box]).of(declared, where="channel 'x'")
     except GraphValidationError:
         return None
 
 
-def comes_back_or_is_refused(codec: TypeCodec, value: Any) -> bool:
+def round_trips_or_is_refused(codec: TypeCodec, value: Any) -> bool:
     try:
         taken, data = codec.take(value)
     except UnstorableValueError:
@@ -199,24 +199,24 @@ def test_unions_of_two_types_round_trip() -> None:
     for union in UNIONS:
         codec = codec_of(union)
         assert codec is not None, union
-        assert all(comes_back_or_is_refused(codec, value) for value in LOOK_ALIKES), union
+        assert all(round_trips_or_is_refused(codec, value) for value in LOOK_ALIKES), union
 
 
 @pytest.mark.slow
 def test_unions_of_two_types_round_trip_in_containers(pytestconfig: pytest.Config) -> None:
-    """Every fifth union, and with --forms=all each of them."""
+    """Every fifth union, or every union with --forms=all."""
     keys = [value for value in LOOK_ALIKES if type(value).__hash__ is not None and type(value) is not Event]
     for union in UNIONS if pytestconfig.getoption("--forms") == "all" else UNIONS[::5]:
         in_dicts = codec_of(of(dict, (union, int)))
         assert in_dicts is not None, union
-        assert all(comes_back_or_is_refused(in_dicts, {value: 1}) for value in keys), union
+        assert all(round_trips_or_is_refused(in_dicts, {value: 1}) for value in keys), union
         in_lists = codec_of(of(list, union))
         assert in_lists is not None, union
         # Longer lists are stored column by column.
-        assert all(comes_back_or_is_refused(in_lists, [value] * 4) for value in LOOK_ALIKES), union
+        assert all(round_trips_or_is_refused(in_lists, [value] * 4) for value in LOOK_ALIKES), union
 
 
-def test_text_and_bytes_are_kept_apart() -> None:
+def test_text_and_bytes_are_distinguished() -> None:
     codec = codec_of(str | bytes | None)
     assert codec is not None
     for value in ("x", b"x", "", b"", None, "\ud800"):
@@ -228,17 +228,17 @@ def test_text_and_bytes_are_kept_apart() -> None:
 @pytest.mark.slow
 @given(storable, st.lists(parts, min_size=1, max_size=6))
 @settings(max_examples=300)
-def test_a_value_of_a_random_type_comes_back_as_it_was_or_is_refused(declared: Any, drawn: list[Any]) -> None:
+def test_a_value_of_a_random_type_round_trips_or_is_refused(declared: Any, drawn: list[Any]) -> None:
     codec = codec_of(declared)
     if codec is not None:
-        assert all(comes_back_or_is_refused(codec, value) for value in (*LOOK_ALIKES, *drawn)), declared
+        assert all(round_trips_or_is_refused(codec, value) for value in (*LOOK_ALIKES, *drawn)), declared
 
 
-# What compiling raises
+# Errors of compiling
 
 
 def _skipping(make: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """The type that is made, or its part alone where Python itself does not make it."""
+    """A function that makes a type of a part, or returns the part if Python refuses to make the type."""
 
     def made(part: Any) -> Any:
         try:
@@ -277,7 +277,7 @@ async def node(given: Any) -> None:
 @pytest.mark.slow
 @given(odd, st.sampled_from([*KINDS, lambda declared: declared]))
 @settings(max_examples=400)
-def test_compiling_raises_nothing_but_errors_of_its_own(declared: Any, kind: Kind) -> None:
+def test_compiling_raises_only_graph_validation_errors(declared: Any, kind: Kind) -> None:
     try:
         state = kind(declared)
     except Exception:
@@ -292,4 +292,4 @@ def test_compiling_raises_nothing_but_errors_of_its_own(declared: Any, kind: Kin
 def test_an_odd_type_is_refused_or_compiled(declared: Any, around: Callable[[Any], Any]) -> None:
     made = _skipping(around)(declared)
     codec = codec_of(made)
-    assert codec is None or all(comes_back_or_is_refused(codec, value) for value in (None, 1, [1], {"k": None}))
+    assert codec is None or all(round_trips_or_is_refused(codec, value) for value in (None, 1, [1], {"k": None}))

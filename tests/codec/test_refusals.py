@@ -1,4 +1,4 @@
-"""What would not come back is refused when it is written, with its place, its type and a way out."""
+"""A value that would not round-trip is refused by encode, with an error that names its path, its type and a remedy."""
 
 import dataclasses
 from collections import Counter, OrderedDict, UserDict, defaultdict, deque
@@ -238,7 +238,7 @@ REFUSED: list[tuple[Any, Any, str, str, str]] = [
         *(Message | Tree, list[int] | dict[str, int], Shapeless),
     ],
 )
-def test_a_value_of_another_class_is_refused_whatever_is_declared(declared: Any) -> None:
+def test_a_value_of_another_class_is_refused_for_each_declared_type(declared: Any) -> None:
     made = Codec([Shaped]).of(declared, where="channel 'x'")
     with pytest.raises(UnstorableValueError, match="channel 'x' is a complex and cannot be stored"):
         made.encode(1j)
@@ -270,7 +270,7 @@ def test_every_container_counts_as_a_level(nest: Callable[[Any], Any]) -> None:
 
 
 @pytest.mark.parametrize(("declared", "value", "path", "type_name", "words"), REFUSED)
-def test_a_value_that_would_not_come_back_is_refused(
+def test_a_value_that_would_not_round_trip_is_refused(
     declared: Any, value: Any, path: str, type_name: str, words: str
 ) -> None:
     made = Codec().of(declared, where="channel 'x'")
@@ -285,32 +285,32 @@ def test_a_value_that_would_not_come_back_is_refused(
 
 def test_the_path_leads_through_long_lists_of_objects() -> None:
     value = [Message("a", "b") for _ in range(9)]
-    value[7].tags = ["x", 3]  # type: ignore[list-item]  # what the test is about
+    value[7].tags = ["x", 3]  # type: ignore[list-item]  # the subject of the test
     with pytest.raises(UnstorableValueError) as error:
         Codec().of(list[Message], where="channel 'x'").encode(value)
     assert error.value.path == "[7].tags[1]"
 
 
-def test_a_key_that_python_does_not_print_is_left_out_of_the_path() -> None:
+def test_a_key_that_python_cannot_print_is_shown_as_its_type_in_the_path() -> None:
     with pytest.raises(UnstorableValueError, match="<int>"):
         Codec().of(Any, where="channel 'x'").encode({10**5000: object()})
 
 
-def test_a_list_that_holds_itself_very_often_is_refused_at_once() -> None:
+def test_a_list_that_contains_itself_many_times_is_refused() -> None:
     value: list[Any] = []
     value.extend([value] * 20_000)
     with pytest.raises(UnstorableValueError, match="it contains itself"):
         Codec().of(Any, where="channel 'x'").encode(value)
 
 
-def test_an_object_that_holds_itself_is_refused() -> None:
+def test_an_object_that_contains_itself_is_refused() -> None:
     value = Box[Any](None)
     object.__setattr__(value, "item", [value])
     with pytest.raises(UnstorableValueError, match="it contains itself"):
         Codec().of(Box[Any], where="channel 'x'").encode(value)
 
 
-def test_a_value_is_refused_where_the_stack_is_too_short_for_it() -> None:
+def test_a_deep_value_is_refused_if_the_stack_has_too_few_frames_left() -> None:
     value: list[Any] = [(1,)]
     for _ in range(90):
         value = [value]

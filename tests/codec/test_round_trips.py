@@ -1,4 +1,4 @@
-"""Every value comes back equal and of the same type."""
+"""Every value round-trips: the restored value is equal and of the same type."""
 
 import asyncio
 import dataclasses
@@ -63,8 +63,8 @@ K = TypeVar("K")
 
 
 @pytest.fixture(autouse=True)
-def _read_as_large_rows_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What does not pass for the declared type is not read a second time without it: see `TypeCodec._wire`."""
+def _without_a_second_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Data that does not fit the declared type is not read again without it: see `TypeCodec._wire`."""
     monkeypatch.setattr("durable_graph.codec.codec._EXPLAINED", -1)
 
 
@@ -87,7 +87,7 @@ def codec(declared: Any) -> TypeCodec:
     return CODEC.of(declared, where="channel 'x'")
 
 
-def comes_back(declared: Any, value: Any) -> bool:
+def round_trips(declared: Any, value: Any) -> bool:
     made = codec(declared)
     taken, data = made.take(value)
     return taken is value and identical(made.decode(data), value)
@@ -95,9 +95,9 @@ def comes_back(declared: Any, value: Any) -> bool:
 
 @given(anything)
 @settings(max_examples=400, deadline=None)
-def test_anything_comes_back_where_any_is_declared(value: Any) -> None:
-    assert comes_back(Any, value)
-    assert comes_back(dict[str, Any], {"key": value})
+def test_random_values_round_trip_where_any_is_declared(value: Any) -> None:
+    assert round_trips(Any, value)
+    assert round_trips(dict[str, Any], {"key": value})
 
 
 TYPED: list[tuple[Any, st.SearchStrategy[Any]]] = [
@@ -161,28 +161,28 @@ TYPED: list[tuple[Any, st.SearchStrategy[Any]]] = [
 @pytest.mark.parametrize(("declared", "values"), TYPED, ids=lambda item: str(item)[:40])
 @given(data=st.data())
 @settings(max_examples=20, deadline=None)
-def test_values_of_a_declared_type_come_back(
+def test_values_of_a_declared_type_round_trip(
     declared: Any, values: st.SearchStrategy[Any], data: st.DataObject
 ) -> None:
-    assert comes_back(declared, data.draw(values))
+    assert round_trips(declared, data.draw(values))
 
 
-def test_a_typed_dict_keeps_its_order_and_what_it_leaves_out() -> None:
-    assert comes_back(Options, {"rest": {"x": (1, 2)}, "name": "n"})
-    assert comes_back(Options, {"message": Message("user", "hi"), "name": "n"})
+def test_a_typed_dict_round_trips_with_its_key_order_and_without_omitted_keys() -> None:
+    assert round_trips(Options, {"rest": {"x": (1, 2)}, "name": "n"})
+    assert round_trips(Options, {"message": Message("user", "hi"), "name": "n"})
 
 
-def test_a_typed_dict_may_mention_itself() -> None:
-    assert comes_back(Chain, {"value": 1, "next": {"value": 2, "next": None}})
+def test_a_typed_dict_may_refer_to_itself() -> None:
+    assert round_trips(Chain, {"value": 1, "next": {"value": 2, "next": None}})
 
 
-def test_generic_classes_know_what_their_parameters_stand_for() -> None:
+def test_generic_classes_round_trip_with_and_without_arguments() -> None:
     value = Scores(by_key={"a": [Message("user", "hi")]}, best=Message("user", "x"))
-    assert comes_back(Scores[Message], value)
-    assert comes_back(Scores, value)
+    assert round_trips(Scores[Message], value)
+    assert round_trips(Scores, value)
 
 
-def test_a_local_class_comes_back() -> None:
+def test_a_local_class_round_trips() -> None:
     @dataclasses.dataclass
     class Local:
         parts: "list[Local]"
@@ -192,11 +192,11 @@ def test_a_local_class_comes_back() -> None:
     assert identical(made.decode(made.encode(value)), value)
 
 
-def test_a_registered_subclass_comes_back_where_its_base_is_declared() -> None:
-    assert comes_back(list[Message], [Message("user", "a"), Urgent("user", "b")])
+def test_a_registered_subclass_round_trips_where_its_base_is_declared() -> None:
+    assert round_trips(list[Message], [Message("user", "a"), Urgent("user", "b")])
 
 
-def test_a_registered_subclass_comes_back_where_only_a_plain_base_class_is_declared() -> None:
+def test_a_registered_subclass_round_trips_where_only_a_plain_base_class_is_declared() -> None:
     class Shape:
         pass
 
@@ -208,7 +208,7 @@ def test_a_registered_subclass_comes_back_where_only_a_plain_base_class_is_decla
     assert identical(made.decode(made.encode([Circle(2)])), [Circle(2)])
 
 
-def test_a_cached_property_is_not_stored_and_computed_again() -> None:
+def test_a_cached_property_is_computed_again_and_not_stored() -> None:
     value = Message("user", "four")
     assert value.length == 4
     back = codec(Message).decode(codec(Message).encode(value))
@@ -216,7 +216,7 @@ def test_a_cached_property_is_not_stored_and_computed_again() -> None:
     assert back.length == 4
 
 
-def test_a_dataclass_comes_back_without_its_post_init() -> None:
+def test_a_dataclass_is_restored_without_a_call_of_post_init() -> None:
     runs: list[str] = []
 
     @dataclasses.dataclass
@@ -235,7 +235,7 @@ def test_a_dataclass_comes_back_without_its_post_init() -> None:
     assert runs == ["first", "second"]
 
 
-def test_a_model_comes_back_without_validation_and_knows_which_fields_were_set() -> None:
+def test_a_restored_model_keeps_model_fields_set() -> None:
     value = Profile(name="x")
     back = codec(Profile).decode(codec(Profile).encode(value))
     assert back.model_fields_set == {"name"}
@@ -250,7 +250,7 @@ class Ages(pydantic.RootModel[dict[str, int]], frozen=True):
 
 
 @pytest.mark.parametrize("value", [Numbers([1]), Ages({"amy": 5}), pydantic.RootModel[int](3)])
-def test_a_root_model_comes_back_as_it_was_however_often(value: Any) -> None:
+def test_a_root_model_round_trips_repeatedly(value: Any) -> None:
     made = Codec().of(type(value), where="channel 'x'")
     back = made.decode(made.encode(value))
     assert back == value
@@ -259,7 +259,7 @@ def test_a_root_model_comes_back_as_it_was_however_often(value: Any) -> None:
     assert made.encode(back) == made.encode(value)
 
 
-def test_a_time_that_pydantic_has_parsed_keeps_the_zone_it_got() -> None:
+def test_a_datetime_parsed_by_pydantic_keeps_its_zone() -> None:
     class Stamped(pydantic.BaseModel):
         at: datetime
 
@@ -270,17 +270,17 @@ def test_a_time_that_pydantic_has_parsed_keeps_the_zone_it_got() -> None:
 
 
 def test_encoding_and_decoding_do_not_block_the_event_loop() -> None:
-    async def there_and_back() -> None:
-        assert comes_back(Any, [datetime(2024, 1, 1, tzinfo=zone)])
+    async def round_trip() -> None:
+        assert round_trips(Any, [datetime(2024, 1, 1, tzinfo=zone)])
         codec_made_in_the_loop = Codec(CLASSES).of(Any, where="channel 'x'")
         assert codec_made_in_the_loop.decode(codec_made_in_the_loop.encode((1, 2))) == (1, 2)
 
     zone = ZoneInfo("America/New_York")
     with blockbuster_ctx():
-        asyncio.run(there_and_back())
+        asyncio.run(round_trip())
 
 
-def test_a_class_may_mention_itself_as_self() -> None:
+def test_a_class_may_refer_to_itself_as_self() -> None:
     @dataclasses.dataclass
     class Linked:
         next: Self | None
@@ -290,7 +290,7 @@ def test_a_class_may_mention_itself_as_self() -> None:
     assert identical(made.decode(made.encode(Linked(Linked(None)))), Linked(Linked(None)))
 
 
-def test_a_wrong_member_of_a_union_leaves_the_right_one_what_it_needs() -> None:
+def test_a_union_member_is_read_after_another_failed_on_a_later_field() -> None:
     @dataclasses.dataclass
     class Day:
         at: date
@@ -315,13 +315,13 @@ def test_a_wrong_member_of_a_union_leaves_the_right_one_what_it_needs() -> None:
 
 @given(st.lists(st.builds(Message, texts, texts), min_size=4), st.lists(profiles, min_size=4))
 @settings(max_examples=30, deadline=None)
-def test_long_lists_of_objects_come_back(some: list[Message], others: list[Profile]) -> None:
-    assert comes_back(list[Message], some)
-    assert comes_back(list[Profile], others)
-    assert comes_back(list[Profile | None], others)
+def test_long_lists_of_objects_round_trip(some: list[Message], others: list[Profile]) -> None:
+    assert round_trips(list[Message], some)
+    assert round_trips(list[Profile], others)
+    assert round_trips(list[Profile | None], others)
 
 
-def test_a_long_list_of_objects_with_other_than_plain_fields_comes_back() -> None:
+def test_a_long_list_of_objects_with_date_and_enum_fields_round_trips() -> None:
     @dataclasses.dataclass
     class Dated:
         at: date
@@ -334,27 +334,27 @@ def test_a_long_list_of_objects_with_other_than_plain_fields_comes_back() -> Non
 
 def test_a_nan_keeps_its_bits() -> None:
     value = msgspec.msgpack.decode(bytes.fromhex("cb7ff800000000dead"))
-    assert comes_back(float, value)
-    assert comes_back(Any, [value])
+    assert round_trips(float, value)
+    assert round_trips(Any, [value])
 
 
-def test_values_nest_a_hundred_levels_deep() -> None:
+def test_values_nested_a_hundred_levels_deep_round_trip() -> None:
     value: Any = "end"
     for _ in range(100):
         value = [{"inner": (value,)}] if _ % 10 == 0 else [value]
-    assert comes_back(Any, value)
+    assert round_trips(Any, value)
 
 
-def test_a_value_of_the_greatest_depth_can_be_read_again() -> None:
+def test_a_value_of_the_maximum_depth_round_trips() -> None:
     value: Any = Box("end")
     for _ in range(126):
         value = Box(value)
-    assert comes_back(Any, value)
+    assert round_trips(Any, value)
 
 
 @given(st.data())
 @settings(max_examples=200, deadline=None)
-def test_many_values_are_read_as_each_of_them_is(data: st.DataObject) -> None:
+def test_decode_all_restores_each_value(data: st.DataObject) -> None:
     declared = data.draw(
         st.sampled_from([Any, list[Any], list[dict[str, Any]], list[str], dict[str, int], list[Point]])
     )

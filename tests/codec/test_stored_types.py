@@ -1,4 +1,4 @@
-"""Classes that are none of the user's own: stored as their `StoredType` says, or refused."""
+"""Classes of other libraries: stored as their `StoredType` declares, or refused."""
 
 import dataclasses
 from collections.abc import Callable
@@ -74,7 +74,7 @@ def back(value: Any, declared: Any, types: Any = ALL) -> Any:
         (list[np.float64 | None], [np.float64("nan"), None, np.float64(-0.0)]),
     ],
 )
-def test_an_instance_comes_back_of_its_own_class(declared: Any, value: Any) -> None:
+def test_an_instance_round_trips_with_its_class(declared: Any, value: Any) -> None:
     found = back(value, declared)
     assert repr(found) == repr(value)
     assert type(found) is type(value)
@@ -94,7 +94,7 @@ def test_an_instance_comes_back_of_its_own_class(declared: Any, value: Any) -> N
     ],
 )
 @pytest.mark.parametrize("declared", [Any, np.ndarray, NDArray[Any], np.ndarray | None, list[Any]])
-def test_an_array_comes_back_with_its_type_and_shape(declared: Any, value: Any) -> None:
+def test_an_array_round_trips_with_its_dtype_and_shape(declared: Any, value: Any) -> None:
     found = back([value], declared)[0] if declared == list[Any] else back(value, declared)
     assert (found.dtype, found.shape, found.tobytes()) == (value.dtype, value.shape, value.tobytes())
     assert found.flags.writeable
@@ -105,11 +105,11 @@ def test_fields_of_classes_may_be_of_stored_types() -> None:
     assert (found.at, found.values.tolist()) == (Fraction(1, 2), [1.0])
 
 
-def test_an_error_comes_back_although_its_class_compares_by_identity() -> None:
+def test_an_exception_round_trips_although_its_class_compares_by_identity() -> None:
     assert back(KeyError("a", 1), Any).args == ("a", 1)
 
 
-def test_a_subclass_comes_back_only_as_itself() -> None:
+def test_a_subclass_that_would_be_restored_as_its_base_is_refused() -> None:
     class Half(Fraction):
         pass
 
@@ -120,7 +120,7 @@ def test_a_subclass_comes_back_only_as_itself() -> None:
         made.encode(np.ma.MaskedArray([1]))
 
 
-def test_the_declared_class_is_checked_when_it_is_written_and_read() -> None:
+def test_the_declared_class_is_checked_in_encode_and_decode() -> None:
     wide = Codec(ALL).of(np.generic, where="channel 'x'")
     narrow = Codec(ALL).of(np.float32, where="channel 'x'")
     with pytest.raises(UnstorableValueError, match="float32 is declared"):
@@ -144,7 +144,7 @@ Decode = Callable[[Any], Any]
         (lambda value: value, Fraction, "encode returned Fraction instead of plain data"),
     ],
 )
-def test_what_would_not_come_back_is_refused_when_it_is_written(encode: Encode, decode: Decode, words: str) -> None:
+def test_a_value_that_would_not_round_trip_is_refused_by_encode(encode: Encode, decode: Decode, words: str) -> None:
     made = Codec([StoredType(Fraction, "fraction", encode, decode)]).of(Any, where="channel 'x'")
     with pytest.raises(UnstorableValueError, match=words) as refused:
         made.encode([Fraction(1, 3)])
@@ -152,7 +152,7 @@ def test_what_would_not_come_back_is_refused_when_it_is_written(encode: Encode, 
     assert len(str(refused.value)) <= 400
 
 
-def test_data_that_lacks_a_part_is_refused_although_decode_is_content() -> None:
+def test_incomplete_data_is_refused_although_decode_accepts_it() -> None:
     class Money:
         def __init__(self, amount: int, currency: str = "EUR") -> None:
             self.amount, self.currency = amount, currency
@@ -168,7 +168,7 @@ def test_data_that_lacks_a_part_is_refused_although_decode_is_content() -> None:
         made.encode(Money(5, "USD"))
 
 
-def test_what_decode_raises_while_reading_is_a_decode_error() -> None:
+def test_an_exception_of_decode_becomes_a_decode_error() -> None:
     def strict(data: Any) -> Fraction:
         raise LookupError(data)
 
@@ -215,7 +215,7 @@ def shown(lists: list[list[Any]]) -> list[list[tuple[type, Any]]]:
 
 
 @pytest.mark.parametrize("is_stamped", [False, True])
-def test_lists_of_instances_decode_the_same_together_and_alone(is_stamped: bool) -> None:
+def test_decode_all_and_decode_return_the_same_lists_of_instances(is_stamped: bool) -> None:
     codec = Codec(BOXES).of(list[Box], where="channel 'x'", is_stamped=is_stamped)
     datas = [codec.encode(boxes) for boxes in HELD]
 
@@ -254,12 +254,12 @@ def test_a_former_tag_is_read() -> None:
         ([StoredType(Path, "path", str, Path)], "stored without a StoredType"),
     ],
 )
-def test_types_that_contradict_each_other_are_refused(types: Any, words: str) -> None:
+def test_conflicting_stored_types_are_refused(types: Any, words: str) -> None:
     with pytest.raises(GraphValidationError, check=of_kind("type"), match=words):
         Codec(types)
 
 
-def test_one_stored_type_may_be_given_twice() -> None:
+def test_a_stored_type_may_be_listed_twice() -> None:
     assert back(Fraction(1, 3), Any, [FRACTION, FRACTION]) == Fraction(1, 3)
 
 
@@ -285,7 +285,7 @@ class Wrapper(Generic[T]):
         ((Fraction, "tag", str, "Fraction"), "decode of the StoredType 'tag'"),
     ],
 )
-def test_a_stored_type_of_nothing_is_refused(arguments: Any, words: str) -> None:
+def test_a_stored_type_with_invalid_arguments_is_refused(arguments: Any, words: str) -> None:
     with pytest.raises(InvalidOptionError, match=words):
         StoredType(*arguments)
 

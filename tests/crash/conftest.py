@@ -1,4 +1,4 @@
-"""How long to look. `make crash` sets DURABLE_GRAPH_CRASH=long: more of the same, and it says how much."""
+"""The length of the crash tests. `make crash` sets DURABLE_GRAPH_CRASH=long: more cases, and printed counts."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -7,7 +7,7 @@ from typing import TypeVar
 import pytest
 
 from durable_graph import Durability
-from tests.crash.engine.repeatable_ids import draw_the_same
+from tests.crash.engine.repeatable_ids import make_ids_repeatable
 
 Echo = Callable[[str], None]
 
@@ -19,7 +19,7 @@ IS_LONG = os.environ.get("DURABLE_GRAPH_CRASH") == "long"
 
 
 def in_modes(values: Sequence[T]) -> list[tuple[T, Durability]]:
-    """Each value in one durability mode, the modes taking turns; in a long run each value in every mode."""
+    """Each value in one durability mode, the modes in turn; in a long run each value in every mode."""
     return [
         (value, mode)
         for number, value in enumerate(values)
@@ -34,12 +34,12 @@ def name_of(value: object) -> str:
 
 @pytest.fixture(autouse=True)
 def _runs_are_repeatable(monkeypatch: pytest.MonkeyPatch) -> None:
-    draw_the_same(monkeypatch)
+    make_ids_repeatable(monkeypatch)
 
 
 @pytest.fixture
 def echo(capsys: pytest.CaptureFixture[str]) -> Echo:
-    """Prints what was counted: on the terminal in a long run, and otherwise with the test's own output."""
+    """Prints counts: on the terminal in a long run, and otherwise with the test's own output."""
 
     def report(line: str) -> None:
         if not IS_LONG:

@@ -1,4 +1,4 @@
-"""Cancelled at any moment and in any way, a run keeps what had finished and leaves nothing behind."""
+"""A run that is cancelled at any moment and in any way keeps its finished tasks and leaves nothing behind."""
 
 import asyncio
 import random
@@ -22,14 +22,14 @@ def moments(events: int, seed: str) -> Iterator[Moment]:
 
 
 def ends(thread: threading.Thread) -> bool:
-    """Whether it was about to end: those that plain functions ran in are told to, and not waited for."""
+    """Whether the thread ends: the threads of plain functions are asked to end, and not awaited."""
     thread.join(timeout=10)
     return not thread.is_alive()
 
 
 @pytest.mark.parametrize("mode", ["sync", "async", "exit"])
 @pytest.mark.parametrize("how", HOWS)
-def test_what_had_finished_is_kept_and_nothing_is_left_behind(
+def test_a_cancelled_run_keeps_its_finished_tasks_and_leaves_nothing_behind(
     how: How, mode: Durability, tmp_path: Path, echo: Echo
 ) -> None:
     threads = set(threading.enumerate())

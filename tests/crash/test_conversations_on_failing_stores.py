@@ -1,4 +1,4 @@
-"""Stores that fail, are slow or die, under Commands, Sends, questions and answers."""
+"""Stores that fail, are slow or crash during Commands, Sends, interrupts and answers."""
 
 import asyncio
 from typing import Any
@@ -61,8 +61,10 @@ async def test_recorded_nodes_do_not_run_again_after_a_crash(kind: Kind) -> None
 
 
 @pytest.mark.parametrize(("kind", "durability"), in_modes(KINDS))
-async def test_an_acknowledged_answer_is_never_asked_for_again(durability: Durability, kind: Kind) -> None:
-    """An answer is durable before the node that asked runs on."""
+async def test_an_interrupt_whose_answer_was_acknowledged_is_never_open_again(
+    durability: Durability, kind: Kind
+) -> None:
+    """An answer is durable before the interrupted node continues."""
     for point in crash_points(await store_calls_of(durability, kind)):
         store = MemorySaver()
         dying = Conversation(kind).graph(CrashingSaver(store, point))
@@ -81,7 +83,7 @@ async def test_an_acknowledged_answer_is_never_asked_for_again(durability: Durab
         assert questions_of((await graph.aget_state(thread_id="t")).interrupts) == ["second?"]
 
 
-async def test_a_failed_store_starts_no_new_node(durability: Durability) -> None:
+async def test_no_new_node_starts_after_the_store_has_failed(durability: Durability) -> None:
     """Reference P5 and P6: every node ran, and the error came at the end."""
     for call in range(1, await store_calls_of(durability) + 1):
         failing = CrashingSaver(MemorySaver(), CrashPoint(call, "before"))
@@ -90,7 +92,7 @@ async def test_a_failed_store_starts_no_new_node(durability: Durability) -> None
         started_before: list[int] = []
 
         class Noticing(list[str]):
-            """The names of nodes that start, and how many did once the store had failed."""
+            """The names of nodes that start. `before` gets an entry for each start after the store had failed."""
 
             def append(self, name: str, failing: CrashingSaver = failing, before: list[int] = started_before) -> None:
                 if failing.crashed:
@@ -101,12 +103,12 @@ async def test_a_failed_store_starts_no_new_node(durability: Durability) -> None
         with pytest.raises(SimulatedCrashError):
             await run_to_end(graph, durability)
 
-        # With "async" nodes may be starting in the very moment in which the store fails behind them.
+        # In the mode "async", nodes may start at the moment at which the store fails in the background.
         assert len(started_before) <= (3 if durability == "async" else 0), call
 
 
 class SlowSaver(CrashingSaver):
-    """Commits only when it is let."""
+    """Commits only while its gate is open."""
 
     def __init__(self) -> None:
         super().__init__(MemorySaver())
@@ -135,14 +137,14 @@ async def test_the_backlog_of_a_slow_store_is_bounded() -> None:
     for _ in range(2000):
         await asyncio.sleep(0)
 
-    # The backlog, what the store is at, and what waits for room.
+    # The backlog, the commit in progress, and the superstep that waits for space in the backlog.
     assert 1 <= ran <= Request.__struct_defaults__[-1] + 2
     saver.gate.set()
     assert len((await run)["log"]) == 100
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_question_is_reported_only_when_it_is_durable(durability: Durability, kind: Kind) -> None:
+async def test_an_interrupt_is_reported_only_when_it_is_durable(durability: Durability, kind: Kind) -> None:
     for call in range(1, await store_calls_of(durability, kind) + 1):
         store = MemorySaver()
         dying = Conversation(kind).graph(CrashingSaver(store, CrashPoint(call, "before")))

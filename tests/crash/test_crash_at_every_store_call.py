@@ -1,4 +1,4 @@
-"""A process that dies before, inside or after any call of the store: the next one resumes from exactly there."""
+"""A process that dies before, inside or after any store call: the next process resumes from exactly that point."""
 
 from collections.abc import AsyncIterator, Callable
 from itertools import count
@@ -16,7 +16,7 @@ from tests.savers import SAVERS
 
 @pytest.fixture(params=SAVERS)
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Callable[[], CrashStore]]:
-    """Makes stores that are empty."""
+    """A function that makes empty stores."""
     numbers = count()
     match request.param:
         case "memory":
@@ -29,7 +29,7 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 
 
 @pytest.mark.parametrize(("shape", "mode"), in_modes(SHAPES), ids=name_of)
-async def test_the_next_process_ends_as_if_nothing_had_happened(
+async def test_a_run_resumed_after_a_crash_ends_like_an_undisturbed_run(
     shape: Shape, store: Callable[[], CrashStore], mode: Durability, echo: Echo
 ) -> None:
     tried = [each async for each in one_crash(shape, store, mode)]
@@ -41,7 +41,7 @@ async def test_the_next_process_ends_as_if_nothing_had_happened(
 
 @pytest.mark.parametrize("mode", MODES if IS_LONG else ["sync"])
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
-async def test_a_process_that_dies_while_it_continues_is_survived_as_well(
+async def test_a_run_resumed_after_a_second_crash_ends_like_an_undisturbed_run(
     shape: Shape, mode: Durability, echo: Echo
 ) -> None:
     tried = [each async for each in two_crashes(shape, InMemory, mode)]

@@ -1,4 +1,4 @@
-"""What `CrashingSaver` does to a run, for those who test their own graphs with it."""
+"""`CrashingSaver`, the saver with which users test their own graphs."""
 
 import pytest
 
@@ -23,7 +23,7 @@ def test_every_call_has_three_moments() -> None:
     ]
 
 
-async def test_without_a_point_it_only_counts() -> None:
+async def test_a_crashing_saver_without_a_point_only_counts_calls() -> None:
     saver = CrashingSaver(MemorySaver())
 
     await saver.load("t")
@@ -41,7 +41,9 @@ async def test_without_a_point_it_only_counts() -> None:
 
 
 @pytest.mark.parametrize(("moment", "is_applied"), [("before", False), ("inside", True)])
-async def test_a_call_that_dies_is_applied_or_not_and_its_reply_is_lost(moment: str, is_applied: bool) -> None:
+async def test_a_crash_before_a_call_prevents_it_and_a_crash_inside_loses_only_its_reply(
+    moment: str, is_applied: bool
+) -> None:
     inner = MemorySaver()
     (point,) = (point for point in crash_points(1) if point.moment == moment)
 
@@ -51,7 +53,7 @@ async def test_a_call_that_dies_is_applied_or_not_and_its_reply_is_lost(moment: 
     assert (await inner.load("t") is not None) is is_applied
 
 
-async def test_after_a_call_its_reply_is_the_last_to_arrive() -> None:
+async def test_a_crash_after_a_call_returns_its_reply_and_refuses_the_next_call() -> None:
     inner = MemorySaver()
     saver = CrashingSaver(inner, CrashPoint(1, "after"))
     writer = Writer.of("t")
@@ -67,7 +69,7 @@ async def test_after_a_call_its_reply_is_the_last_to_arrive() -> None:
     assert found.thread.version == 1
 
 
-async def test_a_dead_process_makes_no_call_of_any_kind() -> None:
+async def test_calls_of_every_kind_are_refused_after_a_crash() -> None:
     saver = CrashingSaver(MemorySaver(), CrashPoint(1, "before"))
     with pytest.raises(SimulatedCrashError):
         await saver.load("t")

@@ -1,4 +1,4 @@
-"""kill -9, for real: at every call of the store, inside its transactions, and at any time at all."""
+"""Real kill -9: at every store call, inside transactions, and at random times."""
 
 import random
 from collections.abc import Iterator
@@ -18,15 +18,15 @@ from tests.postgres.server import started
 
 RANDOM_KILLS = 200 if IS_LONG else 12
 
-# The calls of the store: one load, the input, and for each superstep its records, those that wait together in one call,
-# and its commit.
+# The store calls: one load, the input, and for each superstep its records and its commit. Records that wait together
+# share a call.
 INPUT, FIRST_RECORD, SECOND_RECORD, FIRST_COMMIT = 2, 3, 4, 5
 EVERY_CALL = range(1, 9)
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgres"])
 def server(request: pytest.FixtureRequest) -> Iterator[ForkServer]:
-    """One whose processes use files, and one whose processes use a server."""
+    """A fork server whose processes use files, and one whose processes use PostgreSQL."""
     if request.param == "sqlite":
         with fork_server() as running:
             yield running
@@ -43,7 +43,7 @@ def server_with_files() -> Iterator[ForkServer]:
 
 @dataclass(slots=True)
 class Tally:
-    """What kills cost. `in_flight` are tasks that ran again because nothing had been recorded of them."""
+    """The cost of kills. `in_flight` counts the tasks that ran again because they had no record."""
 
     kills: int = 0
     recorded: int = 0
@@ -53,7 +53,7 @@ class Tally:
     ran_again: int = 0
 
     def add(self, killed: Killed, wanted: Killed, mode: Durability) -> list[str]:
-        """Count one more, and say what it broke."""
+        """Count one more kill, and return its violations."""
         first, last = killed.survival.lives[0], killed.survival.lives[-1]
         at_the_kill, end = killed.at_the_kill, killed.survival.found[-1]
         again = set(first.started) & set(last.started) if last is not first else set()
@@ -82,12 +82,12 @@ def test_a_kill_at_any_call_of_the_store_loses_nothing(
         if tally.kills == before:
             break
 
-    # How many records go together is a matter of time; the first of a superstep goes alone.
+    # The number of records that share a call depends on timing; the first record of a superstep has its own call.
     assert mode != "sync" or tally.kills >= len(MOMENTS) * FIRST_COMMIT
     echo(f"{mode}, at every call: {tally}")
 
 
-def test_a_kill_at_any_statement_of_a_transaction_leaves_none_of_it(
+def test_a_kill_at_any_statement_of_a_transaction_rolls_it_back(
     server_with_files: ForkServer, tmp_path: Path, echo: Echo
 ) -> None:
     wanted = undisturbed(server_with_files, tmp_path / "undisturbed", "sync")
@@ -105,7 +105,9 @@ def test_a_kill_at_any_statement_of_a_transaction_leaves_none_of_it(
     echo(f"at every statement: {tally}")
 
 
-def test_a_kill_inside_a_transaction_that_is_none_is_detected(server_with_files: ForkServer, tmp_path: Path) -> None:
+def test_a_kill_between_statements_without_a_transaction_is_detected(
+    server_with_files: ForkServer, tmp_path: Path
+) -> None:
     wanted = undisturbed(server_with_files, tmp_path / "undisturbed", "sync")
 
     noticed: list[object] = []
@@ -121,7 +123,7 @@ def test_a_kill_inside_a_transaction_that_is_none_is_detected(server_with_files:
 
 
 def test_a_kill_at_any_time_loses_nothing(server: ForkServer, tmp_path: Path, echo: Echo) -> None:
-    """Counted are those that fell inside a superstep."""
+    """Only kills inside a superstep are counted."""
     wanted = undisturbed(server, tmp_path / "undisturbed", "sync")
     chance = random.Random(20_26)
     tally = Tally()

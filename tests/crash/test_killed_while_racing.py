@@ -1,4 +1,4 @@
-"""kill -9, for real, of code that calls and asks in an order that is another one in each process: no value is wrong."""
+"""Real kill -9 of code whose calls and interrupts have another order in each process: no value is wrong."""
 
 import os
 import random
@@ -17,12 +17,12 @@ from tests.crash.engine.racing_process import WANTED
 from tests.postgres.server import started
 
 KILLS = 100 if IS_LONG else 4
-"""For each store."""
+"""The number of kills for each store."""
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgres"])
 def dsn(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Where the threads are: in files, or on a server."""
+    """The place of the threads: files, or a server."""
     if request.param == "sqlite":
         yield ""
     else:
@@ -31,7 +31,7 @@ def dsn(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 class Process:
-    """A process that resumes the thread of a folder, with a hash seed of its own."""
+    """A process that resumes the thread of a folder, with its own hash seed."""
 
     def __init__(self, folder: Path, dsn: str, seconds: float, seed: int, *planted: str) -> None:
         began = time.monotonic()
@@ -58,7 +58,7 @@ class Process:
         self.values = sorted(done.stdout.splitlines())
 
 
-def test_whatever_order_calls_and_questions_are_in_after_a_kill_no_value_is_wrong(
+def test_no_value_is_wrong_if_calls_and_interrupts_change_their_order_after_a_kill(
     dsn: str, tmp_path: Path, echo: Echo
 ) -> None:
     chance = random.Random(20_26)
@@ -72,7 +72,7 @@ def test_whatever_order_calls_and_questions_are_in_after_a_kill_no_value_is_wron
         folder = tmp_path / f"{threads}"
         folder.mkdir()
         for life in count(1):
-            # The later lives are given more time, so that each thread comes to its end.
+            # Later processes get more time, so that each thread reaches its end.
             process = Process(folder, dsn, chance.uniform(0, undisturbed.seconds) * life / 8, chance.randrange(2**32))
             kills += process.was_killed
             if not process.was_killed:
@@ -84,8 +84,8 @@ def test_whatever_order_calls_and_questions_are_in_after_a_kill_no_value_is_wron
     echo(f"{kills} kills of {threads} threads that race: {wrong} with wrong values")
 
 
-def test_records_that_are_matched_by_position_are_detected(tmp_path: Path) -> None:
-    """One process asks, and another one with another seed resumes: it takes no kill."""
+def test_matching_records_by_position_is_detected(tmp_path: Path) -> None:
+    """No kill is needed: random delays change the order of calls in a process that resumes its own thread."""
     folder = tmp_path / "planted"
     folder.mkdir()
 

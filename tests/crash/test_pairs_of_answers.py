@@ -1,4 +1,4 @@
-"""Two answers to one question at the same time, very often: the loser is always told which one stands."""
+"""Two concurrent answers to one interrupt, many times: the rejected caller always gets the accepted answer."""
 
 import asyncio
 import random
@@ -20,8 +20,8 @@ from tests.postgres.server import started
 
 PAIRS = 1_000 if IS_LONG else 25
 LATEST = 0.02
-"""The second answer comes up to so many seconds after the first: before, while and after that one is recorded, and once
-its run has ended."""
+"""In seconds. The second answer comes up to this long after the first: before, while and after the first is recorded,
+and after its run has ended."""
 
 Give = Callable[[Job], Awaitable[AnswerResult]]
 
@@ -84,7 +84,7 @@ async def _process(folder: Path, dsn: str) -> AsyncIterator[Give]:
 
 
 async def pair(graph: CompiledGraph[State], ways: tuple[Give, Give], number: int, *, is_by_id: bool) -> str:
-    """What became of one pair; "told" if everything is as it should be."""
+    """The outcome of one pair: "correct", or a description of the violation."""
     thread = f"{number}"
     question = interrupt_ids(await graph.ainvoke({}, thread_id=thread))["which colour?"]
     drawn = random.Random(number)
@@ -93,18 +93,18 @@ async def pair(graph: CompiledGraph[State], ways: tuple[Give, Give], number: int
         for answer, delay in (("red", 0.0), ("blue", drawn.random() * LATEST))
     ]
     found = await asyncio.gather(*(way(job) for way, job in zip(ways, jobs, strict=True)))
-    won = [job.answer for job, told in zip(jobs, found, strict=True) if told.won]
+    won = [job.answer for job, result in zip(jobs, found, strict=True) if result.won]
     if len(won) != 1:
         return f"{len(won)} won: {found}"
-    if sorted(found, key=lambda told: told.won) != [AnswerResult(stands=won[0]), AnswerResult(won=True)]:
+    if sorted(found, key=lambda result: result.won) != [AnswerResult(stands=won[0]), AnswerResult(won=True)]:
         return str(found)
     state = (await graph.aget_state(thread_id=thread)).values
-    return "told" if state == {"log": [won[0], "after"]} else f"{won} won, and the state is {state}"
+    return "correct" if state == {"log": [won[0], "after"]} else f"{won} won, and the state is {state}"
 
 
 @pytest.mark.parametrize("is_by_id", [True, False], ids=["by_id", "without"])
 @pytest.mark.parametrize("through", [one_process, two_savers, two_processes])
-async def test_of_two_answers_the_loser_learns_which_one_stands(
+async def test_the_caller_of_a_rejected_concurrent_answer_gets_the_accepted_answer(
     through: Callable[[Path, str], AbstractAsyncContextManager[tuple[Give, Give]]],
     is_by_id: bool,
     dsn: str,
@@ -118,5 +118,5 @@ async def test_of_two_answers_the_loser_learns_which_one_stands(
         for number in range(PAIRS):
             found[await pair(graph, ways, number, is_by_id=is_by_id)] += 1
 
-    echo(f"{found['told']} losers of {PAIRS} pairs were told the standing answer")
-    assert found == {"told": PAIRS}
+    echo(f"{found['correct']} rejected callers of {PAIRS} pairs got the accepted answer")
+    assert found == {"correct": PAIRS}

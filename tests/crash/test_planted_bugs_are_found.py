@@ -1,4 +1,4 @@
-"""The crash tests can fail: each of these bugs is found by them, and as what it is."""
+"""The crash tests can fail: they find each of these bugs, with the expected violation."""
 
 import asyncio
 from pathlib import Path
@@ -34,7 +34,7 @@ async def test_a_planted_bug_is_found(bug: Bug, monkeypatch: pytest.MonkeyPatch,
 
 
 @pytest.mark.parametrize("bug", CANCELLATION_BUGS, ids=lambda bug: bug.name)
-def test_a_bug_of_cancelling_is_found(
+def test_a_planted_cancellation_bug_is_found(
     bug: CancellationBug, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, echo: Echo
 ) -> None:
     bug.plant(monkeypatch)

@@ -1,4 +1,4 @@
-"""The scenarios can end badly: each of these bugs is found by them, and as what it is."""
+"""The scenarios can fail: they find each of these bugs, with the expected violation."""
 
 import pytest
 
@@ -11,7 +11,7 @@ from tests.crash.engine.stores import InMemory
 
 
 @pytest.mark.parametrize("bug", SCENARIO_BUGS, ids=lambda bug: bug.name)
-async def test_a_bug_of_the_language_is_found(bug: ScenarioBug, monkeypatch: pytest.MonkeyPatch, echo: Echo) -> None:
+async def test_a_planted_scenario_bug_is_found(bug: ScenarioBug, monkeypatch: pytest.MonkeyPatch, echo: Echo) -> None:
     wanted = await undisturbed(bug.scenario, InMemory, bug.mode)
     bug.plant(monkeypatch)
 
@@ -22,7 +22,7 @@ async def test_a_bug_of_the_language_is_found(bug: ScenarioBug, monkeypatch: pyt
             if any(bug.found_as in sentence for sentence in broken):
                 break
     except (DurableGraphError, WrongAnswerError) as error:
-        # With some bugs a thread cannot even be read, or gone on with.
+        # With some bugs a thread cannot even be read or resumed.
         sentences.append(f"{type(error).__name__}: {error}")
 
     assert any(bug.found_as in sentence for sentence in sentences), sentences

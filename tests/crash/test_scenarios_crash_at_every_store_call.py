@@ -1,6 +1,6 @@
-"""Whatever a process does in LangGraph's language when it dies at a call of the store, another resumes from there.
+"""A process that dies at any store call while it uses LangGraph's language: another process resumes from there.
 
-The client answers, edits and steers. Nothing that it was told is undone, and nothing that it said is asked again.
+The client answers, edits and sends commands. Nothing reported to it is undone, and no answer of it is asked for again.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -17,15 +17,15 @@ from tests.crash.scenarios.all_scenarios import SCENARIOS, SHORT_SCENARIOS
 from tests.crash.scenarios.everything import EVERYTHING
 from tests.crash.scenarios.scenario import Scenario
 
-# Of how many moments one is tried, where not all are. None of the numbers has the factor 3: a call has three moments,
+# One of this many moments is tried, where not all are. None of the numbers has the factor 3: a call has three moments,
 # and each of them has its turn.
 SOME, FEW = (1, 1) if IS_LONG else (11, 41)
-TAKING_TIME = in_modes(SCENARIOS)
+IN_MODES = in_modes(SCENARIOS)
 OF_PAIRS = 4 if IS_LONG else 19
 
 
 @pytest.mark.parametrize(("scenario", "mode"), in_modes(SHORT_SCENARIOS), ids=name_of)
-async def test_a_client_comes_to_the_same_end_whenever_a_process_dies(
+async def test_a_client_reaches_the_same_end_after_a_crash_at_any_store_call(
     scenario: Scenario, mode: Durability, echo: Echo
 ) -> None:
     tried = [each async for each in one_crash(scenario, InMemory, mode)]
@@ -37,7 +37,7 @@ async def test_a_client_comes_to_the_same_end_whenever_a_process_dies(
 
 @pytest.fixture(params=["sqlite", "postgres"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Callable[[], CrashStore]]:
-    """Makes stores that are empty, in which every call takes a while."""
+    """A function that makes empty stores whose calls take time."""
     numbers = count()
     if request.param == "sqlite":
         yield lambda: OnDisk(tmp_path / f"{next(numbers)}.db")
@@ -46,10 +46,8 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
             yield made
 
 
-@pytest.mark.parametrize(
-    ("scenario", "mode"), TAKING_TIME, ids=[f"{scenario.name}-{mode}" for scenario, mode in TAKING_TIME]
-)
-async def test_it_does_so_where_calls_take_time(
+@pytest.mark.parametrize(("scenario", "mode"), IN_MODES, ids=[f"{scenario.name}-{mode}" for scenario, mode in IN_MODES])
+async def test_a_client_reaches_the_same_end_after_a_crash_at_a_call_of_a_database(
     scenario: Scenario, mode: Durability, store: Callable[[], CrashStore], echo: Echo
 ) -> None:
     tried = [each async for each in one_crash(scenario, store, mode, FEW if scenario is EVERYTHING else SOME)]
@@ -60,7 +58,9 @@ async def test_it_does_so_where_calls_take_time(
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_it_does_so_with_all_of_the_language_in_one_graph(mode: Durability, echo: Echo) -> None:
+async def test_a_client_of_the_everything_scenario_reaches_the_same_end_after_a_crash(
+    mode: Durability, echo: Echo
+) -> None:
     tried = [each async for each in one_crash(EVERYTHING, InMemory, mode, SOME)]
 
     assert [each for each in tried if each[1]] == []
@@ -70,7 +70,7 @@ async def test_it_does_so_with_all_of_the_language_in_one_graph(mode: Durability
 
 @pytest.mark.parametrize("mode", MODES if IS_LONG else ["sync"])
 @pytest.mark.parametrize("scenario", SHORT_SCENARIOS, ids=lambda scenario: scenario.name)
-async def test_a_process_that_dies_while_it_continues_is_survived_as_well(
+async def test_a_client_reaches_the_same_end_after_two_crashes(
     scenario: Scenario, mode: Durability, echo: Echo
 ) -> None:
     tried = [each async for each in two_crashes(scenario, InMemory, mode, OF_PAIRS)]

@@ -1,4 +1,4 @@
-"""kill -9, for real, while a client uses all of the language: at calls of the store and at any time at all."""
+"""Real kill -9 while a client uses all of the language: at store calls and at random times."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -20,14 +20,14 @@ from tests.postgres.server import started
 
 MODES: tuple[Durability, ...] = ("sync", "async", "exit")
 
-# One of so many moments is tried; the number has no factor in common with the three moments of a call.
+# One of this many moments is tried; the number has no factor in common with the three moments of a call.
 EVERY = 1 if IS_LONG else 47
 TIMES = 60 if IS_LONG else 2
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgres"])
 def server(request: pytest.FixtureRequest) -> Iterator[ForkServer]:
-    """One whose processes use files, and one whose processes use a server."""
+    """A fork server whose processes use files, and one whose processes use PostgreSQL."""
     if request.param == "sqlite":
         with fork_server() as running:
             yield running
@@ -38,7 +38,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[ForkServer]:
 
 @dataclass(slots=True)
 class Tally:
-    """What kills cost."""
+    """The cost of kills."""
 
     scenarios: int = 0
     kills: int = 0
@@ -46,7 +46,7 @@ class Tally:
     began_again: int = 0
 
     def add(self, served: Served, wanted: Served, mode: Durability) -> list[str]:
-        """Count one more, and say what it broke."""
+        """Count one more scenario, and return its violations."""
         survival = served.survival
         self.scenarios += 1
         self.kills += served.kills
@@ -71,7 +71,7 @@ def test_a_kill_at_a_call_of_the_store_loses_nothing(
     tally = Tally()
     survivors = 0
 
-    # How many calls there are is a matter of time; "inside" one that only reads, nobody is killed.
+    # The number of calls depends on timing; no process is killed "inside" a call that only reads.
     for number in count(0, EVERY):
         call, moment = divmod(number, len(MOMENTS))
         kill_plan = KillPlan(Kill(call + 1, MOMENTS[moment]))
@@ -87,7 +87,7 @@ def test_a_kill_at_a_call_of_the_store_loses_nothing(
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_client_whose_processes_are_killed_again_and_again_comes_to_the_same_end(
+def test_a_client_whose_processes_are_killed_repeatedly_reaches_the_same_end(
     server: ForkServer, mode: Durability, tmp_path: Path, echo: Echo
 ) -> None:
     wanted = serve(server, tmp_path / "undisturbed", mode, lambda _: NO_KILL)

@@ -1,4 +1,4 @@
-"""A store that is away for a moment costs a call. It is no failure of a node, and nothing is lost by it."""
+"""A store that is unavailable for one call fails that call. No node fails, and nothing is lost."""
 
 import pytest
 
@@ -15,7 +15,7 @@ from tests.crash.scenarios.scenario import Scenario
     in_modes(SCENARIOS if IS_LONG else SHORT_SCENARIOS),
     ids=name_of,
 )
-async def test_a_client_that_tries_again_comes_to_the_same_end(
+async def test_a_client_that_retries_after_an_outage_reaches_the_same_end(
     scenario: Scenario, mode: Durability, echo: Echo
 ) -> None:
     tried = [each async for each in one_outage(scenario, InMemory, mode)]

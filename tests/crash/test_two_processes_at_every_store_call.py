@@ -1,4 +1,4 @@
-"""Whenever a second process comes to a thread, and wherever it dies: nothing is lost, repeated, or told wrongly.
+"""A second process uses a thread at any store call, and dies anywhere: nothing is lost, repeated or reported wrongly.
 
 With real processes: `tests/runtime/test_processes.py`.
 """
@@ -20,12 +20,14 @@ from tests.crash.engine.two_processes import (
 )
 from tests.crash.scenarios.order_free_graphs import GRAPH_CASES, GraphCase
 
-# A prime, so that what comes before and what comes after a call have their turns.
+# A prime, so that moments before and after a call have their turns.
 SOME = 1 if IS_LONG else 7
 
 
 @pytest.mark.parametrize(("case", "mode"), in_modes(GRAPH_CASES), ids=name_of)
-async def test_two_processes_that_see_one_thread_through(case: GraphCase, mode: Durability, echo: Echo) -> None:
+async def test_a_second_process_that_runs_the_thread_to_its_end_loses_and_repeats_nothing(
+    case: GraphCase, mode: Durability, echo: Echo
+) -> None:
     tried = await interleavings(case, mode, ("before", "inside", "after") if IS_LONG else ("after",))
 
     broken = [
@@ -34,7 +36,7 @@ async def test_two_processes_that_see_one_thread_through(case: GraphCase, mode: 
 
     assert broken == []
     assert len(tried) > 10
-    echo(f"{case.name}, {mode}: met by a second process {len(tried)} times, 0 violations")
+    echo(f"{case.name}, {mode}: joined by a second process {len(tried)} times, 0 violations")
 
 
 @pytest.mark.parametrize(
@@ -42,7 +44,9 @@ async def test_two_processes_that_see_one_thread_through(case: GraphCase, mode: 
     in_modes([edit, supersede, copy, delete, prune]),
     ids=name_of,
 )
-async def test_a_process_that_does_something_else_to_the_thread(act: Act, mode: Durability, echo: Echo) -> None:
+async def test_a_second_process_that_edits_copies_deletes_or_prunes_the_thread_breaks_nothing(
+    act: Act, mode: Durability, echo: Echo
+) -> None:
     tried = [(case, each) for case in GRAPH_CASES for each in await interleavings(case, mode, ("inside", "after"))][
         ::SOME
     ]
@@ -51,4 +55,4 @@ async def test_a_process_that_does_something_else_to_the_thread(act: Act, mode: 
 
     assert broken == []
     assert len(tried) > 10
-    echo(f"{act.__name__}, {mode}: done to a thread at work {len(tried)} times, 0 violations")
+    echo(f"{act.__name__}, {mode}: done to a running thread {len(tried)} times, 0 violations")

@@ -1,4 +1,4 @@
-"""Small graphs for the engine's tests, and shorthands for what their tasks come to."""
+"""Small graphs for the engine's tests, and shorthands for the outcomes of their tasks."""
 
 import operator
 import warnings
@@ -23,7 +23,7 @@ async def nothing(state: State) -> None:
 
 
 def graph(*edges: tuple[str | list[str], str], nodes: str) -> Topology:
-    """A topology with one-letter nodes. The tests plan some that no edge leads to."""
+    """A topology with one-letter nodes. The tests also plan nodes that no edge leads to."""
     builder = StateGraph(State)
     for name in nodes:
         builder.add_node(name, nothing)

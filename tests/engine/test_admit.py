@@ -1,4 +1,4 @@
-"""An input on a thread: what goes in, what starts, what it takes the place of."""
+"""An input on a thread: the new state, the planned tasks and the superseded tasks."""
 
 from durable_graph._engine.admit import admit, replan
 from durable_graph._engine.apply import number
@@ -17,7 +17,7 @@ def test_input_on_a_new_thread_starts_the_entry_nodes() -> None:
     assert (admitted.state.step, admitted.superseded, admitted.writers) == (0, (), ())
 
 
-def test_input_supersedes_what_is_left_and_says_so() -> None:
+def test_input_supersedes_unfinished_tasks_and_reports_them() -> None:
     topology = diamond()
     state = State(4, 3, {"log": ["old"]}, number("ab", [], 4))
 
@@ -30,7 +30,7 @@ def test_input_supersedes_what_is_left_and_says_so() -> None:
     assert {task.born for task in admitted.state.plan} == {5}
 
 
-def test_what_had_finished_is_in_the_state_before_the_input_is() -> None:
+def test_finished_results_are_applied_before_the_input() -> None:
     topology = diamond()
     state = State(4, 3, {"log": ["old"]}, number("ab", [], 4))
     recorded = {(4, 0): done(topology, state.plan[0], {"log": ["from a"], "topic": "a's"})}
@@ -46,7 +46,7 @@ def test_what_had_finished_is_in_the_state_before_the_input_is() -> None:
     assert admitted.changes["log"] == Updates((codec.encode(["from a"]), codec.encode(["input"])))
 
 
-def test_a_node_whose_routing_is_open_had_finished() -> None:
+def test_a_node_with_open_routing_counts_as_finished() -> None:
     topology = diamond()
     state = State(4, 3, {"log": []}, number("a", [], 4))
     recorded = {(4, 0): RoutingOpen(state.plan[0], 1, (write(topology, "log", ["kept"]),), "KeyError: 'x'")}
@@ -56,7 +56,7 @@ def test_a_node_whose_routing_is_open_had_finished() -> None:
     assert (admitted.state.values["log"], admitted.superseded) == (["kept"], ())
 
 
-def test_results_that_cannot_be_merged_are_set_down_instead_of_shutting_the_thread() -> None:
+def test_results_that_cannot_be_merged_are_superseded_and_do_not_block_the_input() -> None:
     topology = diamond()
     state = State(4, 3, {"log": ["old"]}, number("ab", [], 4))
     recorded = {task.key: done(topology, task, {"topic": task.node}) for task in state.plan}
@@ -78,7 +78,7 @@ def test_half_filled_joins_are_kept_and_full_ones_cleared() -> None:
     assert admitted.state.values["#join:b+d:e"] == ("b",)
 
 
-def test_a_fork_plans_the_same_tasks_as_new_ones() -> None:
+def test_a_fork_plans_new_tasks_with_the_same_nodes_and_arguments() -> None:
     topology = diamond()
     route = send(topology, "a", {"x": 1})
     state = State(4, 3, {"log": []}, number("ab", [route], 4))

@@ -1,4 +1,4 @@
-"""Outcomes into the next state: a function of values, whatever order they came in."""
+"""Applying outcomes to a state: a function of values that does not depend on their order."""
 
 from typing import Any
 
@@ -64,7 +64,7 @@ def test_two_writes_to_a_channel_without_reducer_are_an_error_that_names_both_no
     assert (raised.value.channel, raised.value.nodes) == ("topic", ("a", "b"))
 
 
-def test_a_reducer_that_raises_is_named_with_the_nodes_that_wrote() -> None:
+def test_the_error_of_a_reducer_names_its_channel_and_the_nodes_that_wrote() -> None:
     topology = diamond()
     state = at(topology, "a")
     outcome = Done(state.plan[0], 1, (write(topology, "best", 1), write(topology, "best", "not a number")), ())
@@ -74,7 +74,7 @@ def test_a_reducer_that_raises_is_named_with_the_nodes_that_wrote() -> None:
     assert (raised.value.channel, raised.value.nodes) == ("best", ("a", "a"))
 
 
-def test_a_step_stores_the_writes_of_an_operator_and_the_value_of_a_reducer() -> None:
+def test_a_superstep_stores_the_writes_for_an_operator_and_the_value_for_a_reducer() -> None:
     topology = diamond()
     state = at(topology, "a")
 
@@ -96,7 +96,7 @@ def test_a_node_is_planned_once_however_many_edges_lead_to_it() -> None:
     assert nodes_of(apply_all(topology, at(topology, "a", "b")).plan) == ["c"]
 
 
-def test_nodes_come_by_name_and_sends_after_them_as_they_were_emitted() -> None:
+def test_a_plan_has_nodes_in_order_of_name_and_then_sends_in_order_of_emission() -> None:
     topology = graph(START_EDGE, ("a", "d"), ("a", "c"), nodes="abcd")
     state = at(topology, "a", "b")
     outcomes = [
@@ -111,7 +111,7 @@ def test_nodes_come_by_name_and_sends_after_them_as_they_were_emitted() -> None:
     assert [task.key for task in plan] == [(2, place) for place in range(6)]
 
 
-def test_a_graph_that_leads_to_end_is_over() -> None:
+def test_a_graph_that_reaches_end_has_an_empty_plan() -> None:
     topology = graph(START_EDGE, ("a", END), nodes="a")
 
     assert apply_all(topology, at(topology, "a")).plan == ()
@@ -142,7 +142,7 @@ def test_a_join_is_cleared_when_its_node_ran() -> None:
     assert changes == {"#join:a+b:c": Absent()}
 
 
-def test_arrivals_together_with_the_joined_node_count_for_its_next_turn() -> None:
+def test_an_arrival_in_the_superstep_of_the_joined_node_counts_for_its_next_run() -> None:
     topology = graph(START_EDGE, (["a", "b"], "c"), nodes="abc")
     full = apply_all(topology, at(topology, "a", "b"))
 
@@ -152,7 +152,7 @@ def test_arrivals_together_with_the_joined_node_count_for_its_next_turn() -> Non
     assert (after.plan, after.values["#join:a+b:c"]) == ((), ("a",))
 
 
-def test_both_sources_together_with_the_joined_node_start_it_again() -> None:
+def test_arrivals_of_all_sources_in_the_superstep_of_the_joined_node_start_it_again() -> None:
     topology = graph(START_EDGE, (["a", "b"], "c"), nodes="abc")
     full = apply_all(topology, at(topology, "a", "b"))
 

@@ -1,4 +1,4 @@
-"""Digests of values: equal for equal ones in every process, whatever they hold, and others for others."""
+"""Digests of values: equal values have equal digests in every process, and different values have different digests."""
 
 import array
 import dataclasses
@@ -66,7 +66,7 @@ class Plain:
 
 
 class Described:
-    """An array of a library that has no buffer to show, such as one of dates."""
+    """An array of a library that exposes no buffer, such as an array of dates."""
 
     def __init__(self, data: bytes, kind: str = "<M8[ns]") -> None:
         self.data = data
@@ -82,7 +82,7 @@ class Described:
 
 
 class Text(str):
-    """Text in a language; it may have slots, too."""
+    """Text in a language, stored in a slot, with other attributes in a dict."""
 
     __slots__ = ("__dict__", "language")
     language: str
@@ -95,7 +95,7 @@ class Text(str):
 
 
 class Numbers(array.array):  # type: ignore[type-arg]  # it takes none before Python 3.12
-    """An array with a unit, as libraries have them."""
+    """An array with a unit, as in some libraries."""
 
     unit = ""
 
@@ -220,7 +220,7 @@ DIFFERENT = [
 ]
 
 
-def test_no_two_of_these_have_one_digest() -> None:
+def test_examples_of_different_values_have_different_digests() -> None:
     digests = [digest(value) for value in DIFFERENT]
 
     assert len(set(digests)) == len(DIFFERENT)
@@ -242,15 +242,15 @@ def test_no_two_of_these_have_one_digest() -> None:
         (uuid.UUID(int=1), uuid.UUID(int=1, is_safe=uuid.SafeUUID.safe)),
     ],
 )
-def test_equal_ones_have_one_digest(one: Any, other: Any) -> None:
+def test_equal_values_have_equal_digests(one: Any, other: Any) -> None:
     assert digest(one) == digest(other)
 
 
-def test_arguments_are_not_run_together() -> None:
+def test_a_digest_depends_on_the_boundaries_of_its_arguments() -> None:
     assert len({digest("ab", "c"), digest("a", "bc"), digest("abc"), digest(["ab", "c"]), digest()}) == 5
 
 
-def test_what_a_method_is_bound_to_counts() -> None:
+def test_the_digest_of_a_method_depends_on_its_instance() -> None:
     one, other = Pair([1], 2), Pair([2], 2)
 
     assert digest(one.count) == digest(Pair([1], 2).count)
@@ -258,14 +258,14 @@ def test_what_a_method_is_bound_to_counts() -> None:
 
 
 @pytest.mark.parametrize("value", [Plain("1"), lambda: None, iter([1]), Described(bytes(8), "|O")])
-def test_a_part_that_cannot_be_read_counts_by_its_class_and_is_reported(value: Any) -> None:
+def test_an_opaque_part_is_digested_by_its_class_and_reported(value: Any) -> None:
     found = digested({"deep": [value]})
 
     assert found.opaque == (value,)
     assert found.digest != digest({"deep": ["another"]})
 
 
-def test_two_opaque_values_of_a_class_differ_unseen_unless_they_are_one() -> None:
+def test_two_opaque_values_of_a_class_differ_unseen_unless_they_are_identical() -> None:
     client = Plain("client")
 
     assert digest(client, "a") != digest(client, "b")
@@ -274,7 +274,7 @@ def test_two_opaque_values_of_a_class_differ_unseen_unless_they_are_one() -> Non
     assert not digested(client).differs_unseen(digested(client))
 
 
-def test_a_value_that_holds_itself_or_goes_deep_is_digested() -> None:
+def test_a_cyclic_or_deeply_nested_value_is_digested() -> None:
     cycle: list[Any] = [1]
     cycle.append(cycle)
     deep: list[Any] = []
@@ -293,12 +293,12 @@ VALUES = st.recursive(
 
 
 @given(VALUES)
-def test_a_value_that_comes_back_from_the_store_has_the_same_digest(value: Any) -> None:
+def test_a_decoded_value_has_the_digest_of_the_encoded_value(value: Any) -> None:
     assert digest(ANYTHING.decode(ANYTHING.encode(value))) == digest(value)
 
 
 @given(VALUES, VALUES)
-def test_values_that_differ_have_different_digests(one: Any, other: Any) -> None:
+def test_random_values_have_equal_digests_only_if_they_are_equal(one: Any, other: Any) -> None:
     assert (digest(one) == digest(other)) == (ANYTHING.encode(_sorted(one)) == ANYTHING.encode(_sorted(other)))
 
 
@@ -318,7 +318,7 @@ print(digest(*DIFFERENT).hex(), digest({"amy", "bob", "eve", "kim"}, frozenset("
 
 
 @pytest.mark.slow
-def test_another_process_with_another_hash_seed_makes_the_same_digests() -> None:
+def test_processes_with_different_hash_seeds_make_the_same_digests() -> None:
     found = {
         subprocess.run(
             [sys.executable, "-c", PROGRAM],

@@ -1,4 +1,4 @@
-"""Which record a call is given: by what is called and with what, in whatever order."""
+"""Matching of calls to records: by name and arguments, in any order of calls."""
 
 import random
 
@@ -11,7 +11,7 @@ from durable_graph._engine.matching import NOTE, Mark, Point, matching_place, ne
 
 
 def a_call(name: str, argument: str = "", *, nth: int = 0, at: int | None = None) -> Mark:
-    """A call of a task; one in sequence where it is said how many results its caller had."""
+    """A call of a task. With `at`, a call in sequence, made when its caller had that many results."""
     digest = argument.encode().ljust(16, b"-")
     return Mark("task", name, digest, (), nth, at is not None, Point(at or 0))
 
@@ -20,7 +20,7 @@ def a_graph(*nodes: str, name: str = "graph") -> Mark:
     return Mark("graph", name, bytes(16), nodes)
 
 
-def test_a_call_is_given_the_record_of_its_name_and_arguments() -> None:
+def test_a_call_matches_the_record_of_its_name_and_arguments() -> None:
     unclaimed = {1: a_call("pay", "1"), 2: a_call("pay", "2"), 3: a_call("ship", "1")}
 
     assert matching_place(a_call("pay", "2"), unclaimed) == 2
@@ -28,15 +28,15 @@ def test_a_call_is_given_the_record_of_its_name_and_arguments() -> None:
     assert matching_place(a_call("ship", "2"), unclaimed) is None
 
 
-def test_a_graph_is_no_task_of_the_same_name() -> None:
+def test_a_graph_does_not_match_a_task_of_the_same_name() -> None:
     assert matching_place(Mark("graph", "pay", bytes(16)), {1: Mark("task", "pay", bytes(16))}) is None
 
 
-def test_equal_calls_are_given_their_records_in_order() -> None:
+def test_equal_calls_match_their_records_in_order() -> None:
     assert matching_place(a_call("pay"), {7: a_call("pay", nth=1), 9: a_call("pay", nth=0)}) == 9
 
 
-def test_an_unnamed_graph_is_known_by_its_nodes_and_may_gain_and_lose_some() -> None:
+def test_an_unnamed_graph_matches_a_record_with_a_node_in_common() -> None:
     unclaimed = {1: a_graph("a", "b"), 2: a_graph("c")}
 
     assert matching_place(a_graph("b", "x"), unclaimed) == 1
@@ -44,11 +44,11 @@ def test_an_unnamed_graph_is_known_by_its_nodes_and_may_gain_and_lose_some() -> 
     assert matching_place(a_graph("x"), unclaimed) is None
 
 
-def test_of_two_unnamed_graphs_with_a_node_in_common_the_very_same_one_is_chosen() -> None:
+def test_an_unnamed_graph_prefers_the_record_with_exactly_its_nodes() -> None:
     assert matching_place(a_graph("a", "c"), {1: a_graph("a", "b"), 2: a_graph("a", "c")}) == 2
 
 
-def test_a_call_in_sequence_is_refused_for_another_one_at_the_same_point() -> None:
+def test_a_call_in_sequence_conflicts_with_another_call_recorded_at_the_same_point() -> None:
     unclaimed = {1: a_call("pay", "1", at=2)}
 
     assert places_in_the_way(a_call("pay", "2", at=2), unclaimed) == (1,)
@@ -66,9 +66,9 @@ def test_a_call_in_sequence_is_refused_for_another_one_at_the_same_point() -> No
             a_call("pay", "1", at=0),
         ),
     ],
-    ids=["at another point", "in a race now", "in a race then", "after a failure"],
+    ids=["at another point", "in a race now", "recorded in a race", "after a failure"],
 )
-def test_other_calls_run(call: Mark, recorded: Mark) -> None:
+def test_calls_at_another_point_in_a_race_or_after_a_failure_do_not_conflict(call: Mark, recorded: Mark) -> None:
     assert places_in_the_way(call, {1: recorded}) == ()
 
 
@@ -76,7 +76,7 @@ CALLS = st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("123")), max_s
 
 
 @given(CALLS, st.randoms(use_true_random=False))
-def test_in_whatever_order_calls_are_made_each_is_given_its_own_place(
+def test_each_call_matches_its_own_record_in_any_order_of_calls(
     calls: list[tuple[str, str]], chance: random.Random
 ) -> None:
     recorded: dict[int, Mark] = {}
@@ -95,9 +95,7 @@ def test_in_whatever_order_calls_are_made_each_is_given_its_own_place(
 
 
 @given(CALLS, st.data())
-def test_whatever_was_recorded_calls_without_a_record_have_places_of_their_own(
-    calls: list[tuple[str, str]], data: st.DataObject
-) -> None:
+def test_calls_without_a_record_get_places_of_their_own(calls: list[tuple[str, str]], data: st.DataObject) -> None:
     recorded: dict[int, Mark] = {}
     for name, argument in calls:
         place, mark = new_place(a_call(name, argument), recorded)
@@ -117,15 +115,15 @@ def test_whatever_was_recorded_calls_without_a_record_have_places_of_their_own(
     assert unclaimed == {}
 
 
-def test_two_processes_give_one_call_one_place_and_different_calls_different_ones() -> None:
+def test_equal_calls_have_equal_places_and_different_calls_have_different_places() -> None:
     here, there = new_place(a_call("pay", "1"), {}), new_place(a_call("pay", "1"), {})
 
     assert here == there
     assert new_place(a_call("pay", "2"), {})[0] != here[0]
 
 
-def test_a_place_is_a_number_of_18_digits_at_most_that_never_changes_between_versions() -> None:
-    """The ids of tasks, which outside services may have as idempotency keys, are made of it."""
+def test_a_place_has_at_most_18_digits_and_never_changes_between_versions() -> None:
+    """Task ids, which external services may store as idempotency keys, are derived from the place."""
     places = [new_place(a_call("pay", f"{number}"), {})[0] for number in range(1000)]
 
     assert all(0 <= place < 10**18 for place in places)

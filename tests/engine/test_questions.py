@@ -1,4 +1,4 @@
-"""Whose answer is whose: by the name or the value of the question, and equal ones by their order."""
+"""Matching of answers to interrupts: by the name or the value of an interrupt, and by order among equal interrupts."""
 
 from durable_graph._engine.questions import interrupt_id, outdated_answer, question_of
 from durable_graph._engine.task import Answer
@@ -14,8 +14,8 @@ def answered(question: str, *, beside: int = 1, is_claimed: bool = False, key: s
     return Answer(id_of(question), "yes", b"yes", question, key, beside, is_claimed)
 
 
-def test_a_questions_id_is_of_its_code_and_its_value_and_of_where_its_thread_began() -> None:
-    # Not of the thread's name: a copy of the thread waits for the same questions.
+def test_an_interrupt_id_depends_on_its_code_its_value_and_the_origin_of_its_thread() -> None:
+    # The id does not depend on the thread id: a copy of the thread has the same pending interrupts.
     asked = id_of()
 
     assert len(asked) == 32
@@ -29,41 +29,41 @@ def test_a_questions_id_is_of_its_code_and_its_value_and_of_where_its_thread_beg
     assert len({asked, *others}) == 6
 
 
-def test_a_name_takes_the_place_of_the_value() -> None:
+def test_a_named_interrupt_is_identified_by_its_name_and_not_by_its_value() -> None:
     assert question_of("sure", b"first") == question_of("sure", b"second")
     assert question_of("sure", b"first") != question_of("really", b"first")
     assert question_of(None, b"first") != question_of(None, b"second")
 
 
-def test_one_answer_may_miss_its_question() -> None:
+def test_one_unclaimed_answer_is_allowed() -> None:
     assert outdated_answer(id_of(SECOND), [answered(FIRST)]) is None
 
 
-def test_a_second_answer_that_misses_its_question_tells_that_the_question_changes() -> None:
+def test_a_second_unclaimed_answer_shows_that_the_interrupt_changes_at_each_attempt() -> None:
     last = answered("value:2")
 
     assert outdated_answer(id_of("value:3"), [answered("value:1"), last]) is last
 
 
-def test_answers_that_have_reached_their_question_once_are_none_that_missed_it() -> None:
+def test_claimed_answers_do_not_count_as_unclaimed() -> None:
     left = [answered("value:1", is_claimed=True), answered("value:2")]
 
     assert outdated_answer(id_of("value:3"), left) is None
 
 
-def test_answers_to_named_questions_are_none_that_missed_them() -> None:
+def test_answers_to_named_interrupts_do_not_count_as_unclaimed() -> None:
     left = [answered("value:1", key="one"), answered("value:2", key="two")]
 
     assert outdated_answer(id_of("value:3"), left) is None
 
 
-def test_answers_of_other_code_say_nothing_of_a_question() -> None:
+def test_answers_of_other_code_do_not_count_as_unclaimed() -> None:
     left = [answered("value:1"), answered("value:2")]
 
     assert outdated_answer(id_of("value:3", ns="node:2.0"), left) is None
 
 
-def test_questions_that_were_asked_at_once_may_all_wait_for_their_code() -> None:
+def test_answers_to_concurrent_interrupts_may_all_be_unclaimed() -> None:
     left = [answered(f"value:{number}", beside=3) for number in range(3)]
 
     assert outdated_answer(id_of("value:9"), left) is None

@@ -1,4 +1,4 @@
-"""A task's record, read back as the outcome that it was."""
+"""The record of a task decodes to the outcome that was encoded."""
 
 import msgspec
 import pytest
@@ -47,7 +47,7 @@ ANSWERS = (Answer("1" * 32, None, ANY.encode(None)),)
     ],
     ids=lambda outcome: type(outcome).__name__,
 )
-def test_an_outcome_comes_back_as_it_was_recorded(outcome: Outcome) -> None:
+def test_an_outcome_round_trips_through_its_record(outcome: Outcome) -> None:
     rank, data = encode_result(outcome)
 
     assert decode_result(diamond(), TASK, rank, 3, data) == outcome
@@ -58,6 +58,6 @@ def test_an_outcome_comes_back_as_it_was_recorded(outcome: Outcome) -> None:
     )
 
 
-def test_a_record_that_another_version_wrote_is_an_error() -> None:
+def test_a_record_in_the_format_of_another_version_is_an_error() -> None:
     with pytest.raises(DecodeError, match="a task's record"):
         decode_result(diamond(), TASK, Rank.DONE, 1, msgspec.msgpack.encode({"node": "a"}))

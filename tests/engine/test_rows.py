@@ -1,4 +1,4 @@
-"""The rows of a channel: short chains, few bytes, the same value back."""
+"""The rows of a channel: short chains, few bytes, and values that round-trip."""
 
 import operator
 from functools import reduce
@@ -34,7 +34,7 @@ LIMIT = 1 << 20
 
 
 def item(no: int) -> str:
-    """Long enough that a chain of single items is not much larger than the list of them."""
+    """An item long enough that a chain of single items is not much larger than the list of them."""
     return f"item {no} of a long list"
 
 
@@ -84,7 +84,7 @@ def test_each_byte_is_written_once_per_level() -> None:
     assert sum(len(row.value) for row in rows) < payload * 3.2
 
 
-def test_a_chain_continues_after_a_restart_as_it_would_have_without() -> None:
+def test_a_restart_does_not_change_the_links_of_a_chain() -> None:
     topology = diamond()
     rows = appended(topology, 40)
     restored = channel_rows(chains_of(rows)["log"])
@@ -96,7 +96,7 @@ def test_a_chain_continues_after_a_restart_as_it_would_have_without() -> None:
     assert restored.links == stored.channels["log"].links
 
 
-def test_a_chain_that_has_outgrown_its_value_is_replaced_by_it() -> None:
+def test_a_chain_larger_than_its_value_is_replaced_by_the_value() -> None:
     topology = diamond()
     stored = nothing_stored(b"o" * 16, "")
     rows: list[ValueRow] = []
@@ -113,7 +113,7 @@ def test_a_chain_that_has_outgrown_its_value_is_replaced_by_it() -> None:
     assert sum(len(row.value) for row in chain) < 10_000
 
 
-def test_a_list_may_grow_beyond_what_one_row_may_hold() -> None:
+def test_a_list_may_grow_beyond_the_size_limit_of_a_row() -> None:
     rows = appended(diamond(), 500, limit=5000)
 
     chain = chains_of(rows)["log"]
@@ -123,7 +123,7 @@ def test_a_list_may_grow_beyond_what_one_row_may_hold() -> None:
     assert max(len(row.value) for row in rows) <= 5000
 
 
-def test_a_segment_is_left_out_where_it_would_be_too_large_a_row() -> None:
+def test_no_segment_is_written_that_would_exceed_the_size_limit_of_a_row() -> None:
     topology = diamond()
     stored = nothing_stored(b"o" * 16, "")
     rows: list[ValueRow] = []
@@ -136,7 +136,7 @@ def test_a_segment_is_left_out_where_it_would_be_too_large_a_row() -> None:
     assert len(chains_of(rows)["log"]) == 99
 
 
-def test_a_value_that_a_reducer_made_too_large_is_refused() -> None:
+def test_a_value_above_the_size_limit_made_by_a_reducer_is_refused() -> None:
     topology = diamond()
     state = State(1, 1, {"best": 10**500}, ())
 
@@ -145,7 +145,7 @@ def test_a_value_that_a_reducer_made_too_large_is_refused() -> None:
 
 
 @pytest.mark.parametrize("lost", [1, 3, 4, 6])
-def test_frames_cut_short_are_not_read_as_fewer(lost: int) -> None:
+def test_truncated_frames_are_an_error_and_not_read_as_fewer_updates(lost: int) -> None:
     whole = delta(b"\0" + frames_of((b"one", b"two")))
     cut = delta(whole.value[:-lost])
 
@@ -157,12 +157,12 @@ def test_frames_cut_short_are_not_read_as_fewer(lost: int) -> None:
         newest_update(cut)
 
 
-def test_a_row_without_its_first_byte_is_an_error_that_names_it() -> None:
+def test_an_empty_row_is_an_error_that_names_the_row() -> None:
     with pytest.raises(DecodeError, match=r"channel 'log' by checkpoint '0000000000000007'.*empty"):
         updates_in(delta(b""))
 
 
-def test_updates_come_in_pieces_of_bounded_size() -> None:
+def test_updates_are_read_in_pieces_of_bounded_size() -> None:
     updates = tuple(bytes(300_000) for _ in range(20))
     small = (b"x" * 20,) * 20_000
 
@@ -211,7 +211,7 @@ steps = st.lists(
 
 @settings(max_examples=60)
 @given(steps)
-def test_restoring_what_was_committed_gives_the_state_that_was_committed(steps: list[list[tuple[str, Any]]]) -> None:
+def test_restoring_a_commit_gives_the_committed_state(steps: list[list[tuple[str, Any]]]) -> None:
     topology = diamond()
     thread: ThreadRow = new_thread("t")
     stored = nothing_stored(thread.origin, "")

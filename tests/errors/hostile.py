@@ -44,7 +44,7 @@ def error_classes() -> list[type[BaseException]]:
 
 
 def makers() -> list[Maker]:
-    """Every way to make an error: each kind, with every fact and with those that it cannot do without."""
+    """Every way to make an error: each kind, with every fact and with the required facts alone."""
     return [maker for cls in error_classes() for maker in _makers_of(cls)]
 
 

@@ -1,4 +1,4 @@
-"""Messages that people can read, whatever is in them; the facts are whole."""
+"""Messages of errors stay short and readable with any content; the facts of errors are never truncated."""
 
 import pickle
 from collections.abc import Callable
@@ -40,11 +40,11 @@ WORDS = {
     "can_wait",
     "is_droppable",
 }
-"""Of a result and an input the class alone is a fact; the others are words of the message."""
+"""Parameters that are only words of the message. Of a result and of an input, the class alone is a fact."""
 
 
 @pytest.mark.parametrize("maker", makers(), ids=str)
-def test_the_facts_of_an_error_are_whole(maker: Maker) -> None:
+def test_the_facts_of_an_error_are_not_truncated(maker: Maker) -> None:
     held = vars(maker())
 
     for name, given_value in maker.facts.items():
@@ -52,7 +52,7 @@ def test_the_facts_of_an_error_are_whole(maker: Maker) -> None:
         if name in held:
             assert held[name] == expected, name
         elif name not in WORDS:
-            # Another kind of the class has another name for it.
+            # Another kind of the class names this fact differently.
             assert any(holds(each, expected) for each in held.values()), name
 
 
@@ -98,11 +98,11 @@ def test_a_bounded_text_is_short_and_encodable(text: str, limit: int) -> None:
 
 
 @given(st.lists(st.text(max_size=100), max_size=100))
-def test_a_list_in_a_message_is_short_and_counts_what_it_leaves_out(texts: list[str]) -> None:
+def test_a_list_of_names_in_a_message_is_short(texts: list[str]) -> None:
     assert len(names(texts)) <= 260
 
 
-def test_a_long_list_says_how_many_there_are() -> None:
+def test_a_long_list_in_a_message_counts_the_omitted_items() -> None:
     text = listed(f"node {number}" for number in range(1_000))
 
     assert text.startswith("node 0, node 1, ")
@@ -130,7 +130,7 @@ def test_a_quoted_value_is_short(value: object) -> None:
     assert len(quoted(value)) <= 80
 
 
-def test_a_key_error_of_ours_shows_its_message_and_not_its_repr() -> None:
+def test_a_state_key_error_shows_its_message_and_not_its_repr() -> None:
     error = StateKeyError.of_unknown("k", where="the input", known=["a"])
 
     assert str(error) == "the input has the key 'k', which the state does not have; its keys: a"
@@ -177,7 +177,7 @@ def test_an_error_as_text_is_its_repr_with_its_message(error: Exception, text: s
     assert shown(error) == text
 
 
-def test_the_message_of_a_class_that_makes_it_itself_is_not_lost() -> None:
+def test_the_text_of_an_error_includes_a_message_made_by_its_own_str_method() -> None:
     class StatusError(Exception):
         def __init__(self, code: int) -> None:
             self.code = code
@@ -205,7 +205,7 @@ class RefusedError(Exception):
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), KeyError("k"), OSError(2, "gone"), RefusedError(7)], ids=repr)
-def test_what_a_reducer_raised_is_caught_by_its_own_class_and_by_ours(error: Exception) -> None:
+def test_an_error_of_a_reducer_is_caught_by_its_own_class_and_by_reducer_error(error: Exception) -> None:
     made_of_it = ReducerError.of(error, "log", nodes=["a", "b"])
     again = pickle.loads(pickle.dumps(made_of_it))  # noqa: S301  # made here
 
@@ -225,7 +225,7 @@ NOT_EXTENDED = [
 
 
 @pytest.mark.parametrize("error", NOT_EXTENDED, ids=lambda error: type(error).__name__)
-def test_what_cannot_be_extended_is_a_reducer_error_alone(error: Exception) -> None:
+def test_an_error_whose_class_cannot_be_extended_becomes_a_plain_reducer_error(error: Exception) -> None:
     made_of_it = ReducerError.of(error, "log", nodes=["a"])
 
     assert type(made_of_it) is ReducerError
@@ -244,7 +244,7 @@ def test_what_cannot_be_extended_is_a_reducer_error_alone(error: Exception) -> N
     ],
     ids=repr,
 )
-def test_an_error_that_was_stored_reads_as_before(error: Exception) -> None:
+def test_a_stored_error_is_restored_with_its_class_name_message_and_repr(error: Exception) -> None:
     again = read_back(shown(error))
 
     assert (type(again).__name__, str(again), repr(again)) == (type(error).__name__, str(error), repr(error))

@@ -1,4 +1,4 @@
-"""Examples are run as a reader runs them: each in a process of its own."""
+"""Examples run as a reader runs them: each in its own process."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ RunExample = Callable[..., Ended]
 @pytest.fixture
 def run_example(tmp_path: Path) -> RunExample:
     """`run_example("fork", *arguments)` runs `python -m examples.fork` in an empty folder."""
-    # The interpreter is told where the project is, as it lies: it need not be installed.
+    # The interpreter gets the paths of the source tree, so that the project need not be installed.
     paths = [str(ROOT / folder) for folder in ("", "backends", "integrations")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 

@@ -1,4 +1,4 @@
-"""The kill demo proves its claims, and its verdict is one that can go against it."""
+"""The kill demo proves its claims, and its verdict can be negative."""
 
 import json
 import shutil
@@ -36,7 +36,7 @@ CLAIMS = [
 
 @pytest.fixture
 def sources(tmp_path: Path) -> Path:
-    """A folder with real files to analyse: enough for a superstep that takes its time."""
+    """A folder with real files to analyse: enough for a long superstep."""
     folder = tmp_path / "sources"
     for package in ("json", "email", "asyncio"):
         shutil.copytree(STDLIB / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
@@ -45,7 +45,7 @@ def sources(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def shown(sources: Path, tmp_path: Path, run_example: RunExample) -> CompletedProcess[str]:
-    """A demo that has been run."""
+    """A finished run of the demo."""
     return run_example("kill_demo", sources, "--output", tmp_path / "output")
 
 
@@ -54,8 +54,8 @@ def evidence(tmp_path: Path) -> Path:
     return folder
 
 
-def verdicts(told: CompletedProcess[str]) -> dict[str, str]:
-    lines = [line.split(":")[0] for line in told.stdout.splitlines()]
+def verdicts(ended: CompletedProcess[str]) -> dict[str, str]:
+    lines = [line.split(":")[0] for line in ended.stdout.splitlines()]
     return {claim: line.split()[0] for line in lines for claim in CLAIMS if line.endswith(claim)}
 
 
@@ -109,7 +109,7 @@ def test_a_report_that_differs_fails_the_demo(
     assert verdicts(checked) == {**dict.fromkeys(CLAIMS, "holds"), CLAIMS[-1]: "FAILS"}
 
 
-def test_too_few_files_are_refused_in_words(tmp_path: Path, run_example: RunExample) -> None:
+def test_too_few_files_are_refused_with_a_message(tmp_path: Path, run_example: RunExample) -> None:
     (tmp_path / "one.py").write_text("x = 1\n")
 
     ended = run_example("kill_demo", tmp_path, "--output", tmp_path / "output")
@@ -136,7 +136,7 @@ def test_the_exit_status_is_that_of_the_verdict(
     assert "NOT PROVEN" in capsys.readouterr().out
 
 
-async def test_a_kill_that_came_too_late_is_tried_again_on_a_new_thread(
+async def test_a_kill_that_came_too_late_is_repeated_on_a_new_thread(
     sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     start_and_kill = story.start_and_kill
@@ -157,7 +157,7 @@ async def test_a_kill_that_came_too_late_is_tried_again_on_a_new_thread(
     assert "Attempt 1: the superstep was over" in capsys.readouterr().out
 
 
-async def test_a_child_that_fails_by_itself_is_an_error_with_its_own_words(tmp_path: Path) -> None:
+async def test_the_error_for_a_child_that_fails_by_itself_shows_its_message(tmp_path: Path) -> None:
     run = Run(tmp_path, "t", tmp_path)
     run.store.write_text("this is no database, whatever its name says")
 
@@ -167,7 +167,7 @@ async def test_a_child_that_fails_by_itself_is_an_error_with_its_own_words(tmp_p
             await watch(process, graph, run, until=lambda seen: seen.is_midway, show=lambda seen: None)
 
 
-# The verdict, by values
+# The verdict on values
 
 KILL = AtTheKill(thread="t", committed=["list"], recorded=["a"], unrecorded=["b", "c"], entries=5)
 BEFORE = (
@@ -189,33 +189,33 @@ def test_a_task_that_was_running_at_the_kill_may_run_again() -> None:
 
 
 @pytest.mark.parametrize("task", ["a", "list"])
-def test_a_recorded_task_that_only_began_again_is_found(task: str) -> None:
+def test_a_recorded_task_that_only_started_again_is_detected(task: str) -> None:
     assert failing(KILL, (*BEFORE, *AFTER, Entry("start", task))) == ["no recorded task ran again"]
 
 
-def test_a_recorded_task_that_ran_twice_before_the_kill_is_found() -> None:
+def test_a_recorded_task_that_ran_twice_before_the_kill_is_detected() -> None:
     twice = (*BEFORE, Entry("start", "a"), *AFTER)
 
     assert failing(replace(KILL, entries=6), twice) == ["no recorded task ran again"]
 
 
-def test_a_task_that_is_recorded_and_never_ran_is_found() -> None:
+def test_a_recorded_task_that_never_ran_is_detected() -> None:
     assert failing(KILL, BEFORE[:2] + BEFORE[4:] * 3 + AFTER) == [
         "what was recorded had really run",
         "no recorded task ran again",
     ]
 
 
-def test_a_task_that_was_left_out_is_found() -> None:
+def test_an_unrecorded_task_that_never_ran_is_detected() -> None:
     assert failing(KILL, BEFORE + AFTER[:2]) == ["nothing was left out"]
 
 
 @pytest.mark.parametrize("report", [b"other", b"", None])
-def test_a_report_that_differs_or_is_not_there_is_found(report: bytes | None) -> None:
+def test_a_different_or_missing_report_is_detected(report: bytes | None) -> None:
     assert failing(KILL, BEFORE + AFTER, report) == [CLAIMS[-1]]
 
 
-def test_no_report_at_all_is_no_proof() -> None:
+def test_missing_reports_of_both_runs_are_no_proof() -> None:
     assert not all(check.holds for check in judge(KILL, BEFORE + AFTER, None, None))
 
 
@@ -229,14 +229,16 @@ def test_a_kill_outside_of_a_superstep_proves_nothing(recorded: list[str], unrec
 @pytest.mark.parametrize(
     ("recorded", "planned", "midway"), [(0, 0, False), (3, 10, False), (4, 10, True), (9, 10, True), (10, 10, False)]
 )
-def test_the_kill_comes_between_two_fifths_and_all(recorded: int, planned: int, *, midway: bool) -> None:
+def test_the_kill_comes_once_two_fifths_but_not_all_of_the_tasks_are_recorded(
+    recorded: int, planned: int, *, midway: bool
+) -> None:
     assert Progress(recorded, planned).is_midway is midway
 
 
-# What it is made of
+# Parts of the demo
 
 
-def test_a_node_that_raises_leaves_no_done(tmp_path: Path) -> None:
+def test_a_node_that_raises_leaves_no_done_entry(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger")
 
     with ledger.task("a"):
@@ -247,7 +249,7 @@ def test_a_node_that_raises_leaves_no_done(tmp_path: Path) -> None:
     assert read_ledger(tmp_path / "ledger") == (Entry("start", "a"), Entry("done", "a"), Entry("start", "b"))
 
 
-def test_figures_are_those_of_the_file(tmp_path: Path) -> None:
+def test_figures_describe_the_file(tmp_path: Path) -> None:
     source = (
         'import os, os.path\nfrom json import loads\n\nclass A:\n    def f(self):\n        "doc"\n        return os\n'
     )
@@ -266,7 +268,7 @@ def test_figures_are_those_of_the_file(tmp_path: Path) -> None:
     )
 
 
-def test_a_file_that_is_no_python_is_reported_and_not_fatal(tmp_path: Path) -> None:
+def test_a_file_with_invalid_python_is_reported_and_not_fatal(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text("def (:\n")
 
     figures = figures_of(tmp_path, "a.py")

@@ -1,4 +1,4 @@
-"""Each short example shows what it says it shows."""
+"""Each short example demonstrates the behaviour that it claims."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +13,7 @@ def lines_of(ended: CompletedProcess[str]) -> list[str]:
     return ended.stdout.splitlines()
 
 
-def test_the_chat_knows_in_a_second_process_what_was_said_in_the_first(run_example: RunExample) -> None:
+def test_the_chat_in_a_second_process_has_the_history_of_the_first(run_example: RunExample) -> None:
     first = lines_of(run_example("chat_history", "I am Ada"))
     second = lines_of(run_example("chat_history", "Who am I?"))
 
@@ -43,10 +43,10 @@ def test_the_router_leads_back_until_the_draft_is_long_enough(run_example: RunEx
     ]
 
 
-def test_the_sibling_that_had_finished_is_not_run_again(run_example: RunExample) -> None:
-    told = lines_of(run_example("resume_after_error"))
+def test_the_finished_sibling_does_not_run_again(run_example: RunExample) -> None:
+    printed = lines_of(run_example("resume_after_error"))
 
-    assert told == [
+    assert printed == [
         "The first call:",
         "  reserve_stock runs",
         "  charge_card runs",
@@ -59,7 +59,7 @@ def test_the_sibling_that_had_finished_is_not_run_again(run_example: RunExample)
     ]
 
 
-def test_the_fork_leaves_the_other_line_as_it_was(run_example: RunExample) -> None:
+def test_the_fork_leaves_the_other_branch_unchanged(run_example: RunExample) -> None:
     played, forked, kept = lines_of(run_example("fork"))
 
     assert played == "Played:      ['e4', 'reply to e4', 'f4', 'reply to f4']"
@@ -67,12 +67,12 @@ def test_the_fork_leaves_the_other_line_as_it_was(run_example: RunExample) -> No
     assert kept == "Still there: ['e4', 'reply to e4', 'f4', 'reply to f4']"
 
 
-def test_the_payment_is_approved_in_a_second_process_and_what_ran_in_the_first_is_not_run_again(
+def test_the_payment_is_approved_in_a_second_process_without_repeating_finished_nodes(
     run_example: RunExample,
 ) -> None:
-    told = lines_of(run_example("approval"))
+    printed = lines_of(run_example("approval"))
 
-    assert told == [
+    assert printed == [
         "The first process:",
         "  add_fee runs",
         "  approve runs",
@@ -85,16 +85,16 @@ def test_the_payment_is_approved_in_a_second_process_and_what_ran_in_the_first_i
     ]
 
 
-def test_each_piece_is_a_task_and_their_results_come_in_the_order_of_the_sends(run_example: RunExample) -> None:
-    told = lines_of(run_example("map_reduce"))
+def test_each_send_is_a_task_and_the_results_have_the_order_of_the_sends(run_example: RunExample) -> None:
+    printed = lines_of(run_example("map_reduce"))
 
-    assert told == ["2 in 'a word'", "1 in 'one'", "3 in 'three words here'", "The longest: 'three words here'"]
+    assert printed == ["2 in 'a word'", "1 in 'one'", "3 in 'three words here'", "The longest: 'three words here'"]
 
 
-def test_the_inner_graph_asks_and_can_be_looked_at_while_it_waits(run_example: RunExample) -> None:
-    told = lines_of(run_example("subgraph"))
+def test_the_inner_graph_interrupts_and_its_state_can_be_read_while_it_waits(run_example: RunExample) -> None:
+    printed = lines_of(run_example("subgraph"))
 
-    assert told == [
+    assert printed == [
         "  book_train runs",
         "  search runs",
         "Outer: {'city': 'Oslo', 'train': 'to Oslo'}, next: hotel",
@@ -104,10 +104,10 @@ def test_the_inner_graph_asks_and_can_be_looked_at_while_it_waits(run_example: R
     ]
 
 
-def test_the_past_is_corrected_on_a_branch_of_its_own(run_example: RunExample) -> None:
-    told = lines_of(run_example("time_travel"))
+def test_an_old_checkpoint_is_corrected_on_a_new_branch(run_example: RunExample) -> None:
+    printed = lines_of(run_example("time_travel"))
 
-    assert told == [
+    assert printed == [
         "What happened, newest first:",
         "  {'topic': 'taxes', 'joke': 'a joke about taxes'}, next: nothing",
         "  {'topic': 'taxes'}, next: tell",
@@ -118,10 +118,10 @@ def test_the_past_is_corrected_on_a_branch_of_its_own(run_example: RunExample) -
     ]
 
 
-def test_a_resumed_workflow_takes_the_results_of_its_tasks_from_the_record(run_example: RunExample) -> None:
-    told = lines_of(run_example("functional"))
+def test_a_resumed_workflow_takes_the_results_of_its_tasks_from_their_records(run_example: RunExample) -> None:
+    printed = lines_of(run_example("functional"))
 
-    assert told == [
+    assert printed == [
         "The first workflow:",
         "  translate('tea') runs",
         "  translate('cup') runs",
@@ -134,10 +134,10 @@ def test_a_resumed_workflow_takes_the_results_of_its_tasks_from_the_record(run_e
     ]
 
 
-def test_the_killed_agent_makes_no_finished_tool_call_again_and_asks_before_it_pays(run_example: RunExample) -> None:
-    told = lines_of(run_example("agent"))
+def test_the_killed_agent_repeats_no_finished_tool_call_and_interrupts_before_it_pays(run_example: RunExample) -> None:
+    printed = lines_of(run_example("agent"))
 
-    assert told == [
+    assert printed == [
         "The first process:",
         "  find_hotel runs",
         "  book_seat runs",
@@ -148,6 +148,29 @@ def test_the_killed_agent_makes_no_finished_tool_call_again_and_asks_before_it_p
         "A person answers, days later:",
         "  paid 240",
         "The end: Your trip is booked and paid.",
+    ]
+
+
+def test_a_run_is_started_answered_and_finished_by_processes_that_share_nothing_but_the_file(
+    run_example: RunExample,
+) -> None:
+    told = lines_of(run_example("approval_worker"))
+
+    assert told == [
+        "The first process:",
+        "started: True, state: ready",
+        "started: False, state: ready",
+        "A worker, which ends while the run waits:",
+        "  reserve kettle",
+        "state: waiting",
+        "Another process, days later:",
+        "asked: Send the kettle?",
+        "Another worker:",
+        "  approved by Ada",
+        "  send kettle",
+        "state: done",
+        "The end:",
+        "result: {'item': 'kettle', 'log': 'reserved, approved by Ada, sent'}",
     ]
 
 

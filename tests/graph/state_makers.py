@@ -7,7 +7,7 @@ from typing import Any, TypedDict
 import msgspec
 import pydantic
 
-# As a value of no type: a checker wants to see what a class is made of.
+# Untyped: a type checker requires literal arguments.
 _typed_dict: Any = TypedDict
 
 

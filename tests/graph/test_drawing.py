@@ -1,4 +1,4 @@
-"""Which nodes and edges a graph is drawn with."""
+"""The nodes and edges of the drawing of a graph."""
 
 import operator
 from collections.abc import Callable
@@ -42,13 +42,13 @@ def with_node(topology: Topology, name: str, **facts: Any) -> Topology:
 
 @dataclass(frozen=True)
 class Nested:
-    """What a compiled graph is to the graph that it is a node of."""
+    """A stand-in for a compiled graph that is a node of another graph."""
 
     topology: Topology
     persistence: Literal["inherit"] = "inherit"
 
     async def run_as_node(self, given: Any) -> Any:
-        """Nobody runs a drawing."""
+        """Never called: a drawing runs no node."""
 
 
 def essay() -> Topology:
@@ -71,7 +71,7 @@ def test_a_chain_leads_from_start_to_end() -> None:
     assert edges_of(drawing) == ["__start__ -> plan", "plan -> write", "write -> review", "review -> __end__"]
 
 
-def test_a_node_that_only_an_edge_to_end_follows_is_drawn_to_it_once() -> None:
+def test_a_node_with_an_explicit_edge_to_end_has_one_edge_to_end() -> None:
     assert edges_of(drawing_of(graph("plan").add_edge("plan", END).topology())) == [
         "__start__ -> plan",
         "plan -> __end__",
@@ -85,7 +85,7 @@ def test_a_graph_that_never_ends_has_no_end() -> None:
     assert edges_of(drawing) == ["__start__ -> a", "a -> b", "b -> a"]
 
 
-def test_the_choices_of_a_router_are_conditional_and_labelled_where_the_name_does_not_say_it() -> None:
+def test_choices_of_a_router_are_conditional_edges_with_a_label_if_it_differs_from_the_node() -> None:
     builder = graph("draft", "revise", "publish")
     builder.add_conditional_edges("draft", anything, {True: "publish", "again": "revise", "revise": "revise", "": END})
 
@@ -100,7 +100,7 @@ def test_the_choices_of_a_router_are_conditional_and_labelled_where_the_name_doe
     ]
 
 
-def test_a_router_that_does_not_say_what_it_chooses_from_leads_everywhere() -> None:
+def test_a_router_without_declared_choices_has_an_edge_to_every_node_and_to_end() -> None:
     drawing = drawing_of(graph("a", "b").add_conditional_edges("a", anything).topology())
 
     assert edges_of(drawing) == [
@@ -112,7 +112,7 @@ def test_a_router_that_does_not_say_what_it_chooses_from_leads_everywhere() -> N
     ]
 
 
-def test_what_a_routers_annotation_names_is_what_it_leads_to() -> None:
+def test_a_router_has_edges_to_the_nodes_in_its_annotation() -> None:
     def route(state: State) -> Literal["b", "__end__"]:
         return "b"
 
@@ -122,7 +122,7 @@ def test_what_a_routers_annotation_names_is_what_it_leads_to() -> None:
     assert "a -> a (conditional)" not in edges_of(drawing)
 
 
-def test_two_routers_that_choose_alike_are_one_edge() -> None:
+def test_two_routers_with_the_same_choice_are_drawn_as_one_edge() -> None:
     def other(state: State) -> str:
         return "b"
 
@@ -158,7 +158,7 @@ def test_two_joins_into_one_node_are_distinguished() -> None:
     ]
 
 
-def test_where_a_command_may_go_is_conditional() -> None:
+def test_destinations_of_commands_are_conditional_edges() -> None:
     builder = graph("ask").add_node("answer", node, destinations=("ask", END)).add_edge("ask", "answer")
 
     assert edges_of(drawing_of(builder.topology())) == [
@@ -169,7 +169,7 @@ def test_where_a_command_may_go_is_conditional() -> None:
     ]
 
 
-def test_the_same_graph_gives_the_same_drawing() -> None:
+def test_a_drawing_does_not_depend_on_the_order_of_calls_of_the_builder() -> None:
     def described(*orders: Callable[[GraphBuilder[State]], object]) -> Drawing:
         builder = graph("a", "b", "c")
         for add in orders:
@@ -235,7 +235,7 @@ def test_a_star_is_a_breakpoint_at_every_node_and_not_at_start_or_end() -> None:
 
 
 @pytest.mark.parametrize("name", ["wirte", START, END, ""])
-def test_a_breakpoint_at_no_node_is_an_error_that_names_it(name: str) -> None:
+def test_a_breakpoint_at_an_unknown_node_is_an_error_that_names_it(name: str) -> None:
     with pytest.raises(
         UnknownNameError,
         check=of_kind("node"),
@@ -292,7 +292,7 @@ def test_an_opened_subgraph_is_entered_at_its_start_and_left_at_its_end() -> Non
         (True, ["search", "search:sources"]),
     ],
 )
-def test_subgraphs_are_opened_to_the_depth_that_is_asked_for(xray: Any, opened: list[str]) -> None:
+def test_subgraphs_are_opened_to_the_requested_depth(xray: Any, opened: list[str]) -> None:
     assert [node.id for node in drawing_of(research(), xray=xray).nodes if node.is_open] == opened
 
 
@@ -303,7 +303,7 @@ def test_no_edge_leads_to_the_frame_of_an_opened_subgraph() -> None:
     assert ends == {node.id for node in drawing.nodes if not node.is_open}
 
 
-def test_a_command_to_the_graph_around_leads_there_or_out() -> None:
+def test_a_command_to_the_parent_graph_has_an_edge_to_its_node_or_to_end() -> None:
     handing_over = with_node(graph("ask").topology(), "ask", destinations=("publish",))
     around = graph("desk", "publish").add_edge("desk", "publish").topology()
 
@@ -316,7 +316,7 @@ def test_a_command_to_the_graph_around_leads_there_or_out() -> None:
     assert edges_of(alone) == ["__start__ -> ask", "ask -> __end__ (conditional: publish)"]
 
 
-def test_breakpoints_inside_of_a_subgraph_go_by_its_path() -> None:
+def test_breakpoints_inside_a_subgraph_are_named_by_path() -> None:
     drawing = drawing_of(research(), xray=True, interrupt_before=["search:sources:web"])
 
     assert [node.id for node in drawing.nodes if node.interrupts] == ["search:sources:web"]
@@ -324,12 +324,12 @@ def test_breakpoints_inside_of_a_subgraph_go_by_its_path() -> None:
         drawing_of(research(), interrupt_before=["search:sources:web"])
 
 
-def test_a_star_leaves_the_nodes_of_subgraphs_alone() -> None:
+def test_a_star_sets_no_breakpoints_inside_subgraphs() -> None:
     drawing = drawing_of(research(), xray=True, interrupt_before="*")
 
     assert [node.id for node in drawing.nodes if node.interrupts] == ["plan", "search"]
 
 
-def test_less_than_no_levels_cannot_be_opened() -> None:
+def test_a_negative_depth_of_opened_subgraphs_is_refused() -> None:
     with pytest.raises(InvalidOptionError, match="xray=-1 is not possible"):
         drawing_of(research(), xray=-1)

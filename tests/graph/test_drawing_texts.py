@@ -52,7 +52,7 @@ REVIEW: Final = Drawing(
 # Golden texts
 
 
-def test_mermaid() -> None:
+def test_a_drawing_is_rendered_as_mermaid() -> None:
     assert REVIEW.draw_mermaid() == (
         """\
 flowchart TD
@@ -80,7 +80,7 @@ flowchart TD
     )
 
 
-def test_graphviz() -> None:
+def test_a_drawing_is_rendered_as_graphviz() -> None:
     assert REVIEW.draw_dot() == (
         """\
 digraph "review" {
@@ -109,7 +109,7 @@ digraph "review" {
     )
 
 
-def test_plain_text() -> None:
+def test_a_drawing_is_rendered_as_plain_text() -> None:
     assert str(REVIEW.with_status({"draft": "done", "check": "next"})) == (
         """\
 review
@@ -127,7 +127,7 @@ review
     )
 
 
-def test_json() -> None:
+def test_a_drawing_is_rendered_as_json() -> None:
     described = REVIEW.with_status({"draft": "done"}).to_json()
 
     assert json.loads(json.dumps(described)) == described
@@ -163,12 +163,12 @@ def test_notebooks_get_the_picture_and_the_text() -> None:
 @pytest.mark.parametrize(
     ("direction", "rankdir"), [("TD", "TB"), ("TB", "TB"), ("BT", "BT"), ("LR", "LR"), ("RL", "RL")]
 )
-def test_drawings_lead_in_any_direction(direction: Direction, rankdir: str) -> None:
+def test_a_drawing_may_have_any_direction(direction: Direction, rankdir: str) -> None:
     assert REVIEW.draw_mermaid(direction=direction).startswith(f"flowchart {direction}\n")
     assert f"rankdir={rankdir};" in REVIEW.draw_dot(direction=direction)
 
 
-def test_a_direction_that_is_none_is_refused() -> None:
+def test_an_unknown_direction_is_refused() -> None:
     diagonal: Any = "XY"
 
     with pytest.raises(InvalidOptionError, match="direction='XY' is not possible; it takes TD, TB, BT, LR, RL"):
@@ -177,7 +177,7 @@ def test_a_direction_that_is_none_is_refused() -> None:
         REVIEW.draw_dot(direction=diagonal)
 
 
-# Where a thread stands
+# The status of a thread
 
 STATUS: Final[dict[str, NodeStatus]] = {"a": "done", "b": "next", "c": "interrupted", "d": "failed"}
 
@@ -195,7 +195,7 @@ def test_a_status_is_a_colour_and_a_word_in_both_formats() -> None:
     assert '"e" [shape=box, label="e"];' in graphviz
 
 
-def test_colours_that_nothing_has_are_not_defined() -> None:
+def test_colours_of_unused_statuses_are_not_defined() -> None:
     mermaid = drawing("a", "b").draw_mermaid({"a": "done", "b": "done"})
 
     assert re.findall(r"classDef (\w+)", mermaid) == ["done"]
@@ -212,7 +212,7 @@ def test_an_opened_subgraph_has_a_status_of_its_own() -> None:
     )
 
 
-def test_the_status_passed_takes_the_place_of_the_drawings_own() -> None:
+def test_a_passed_status_replaces_the_status_of_the_drawing() -> None:
     shown = drawing("a", "b").with_status({"a": "done"})
 
     assert shown.draw_mermaid() == drawing("a", "b").draw_mermaid({"a": "done"})
@@ -227,14 +227,14 @@ def test_the_status_of_a_node_that_is_not_drawn_is_an_error_that_names_it() -> N
         drawing("write").draw_mermaid({"wirte": "done"})
 
 
-def test_a_status_that_is_none_is_an_error_that_names_it() -> None:
+def test_an_unknown_status_is_an_error_that_names_it() -> None:
     given: Any = {"write": "waiting"}
 
     with pytest.raises(InvalidOptionError, match=r"'waiting'.*done, next, interrupted, failed"):
         drawing("write").with_status(given)
 
 
-def test_of_several_statuses_the_one_that_needs_attention_is_shown() -> None:
+def test_a_node_with_several_statuses_shows_the_most_urgent_status() -> None:
     assert status_of(
         done=["draft", "loop", "ask", "send"],
         next=["loop", "ask", "send", "both"],
@@ -243,7 +243,7 @@ def test_of_several_statuses_the_one_that_needs_attention_is_shown() -> None:
     ) == {"draft": "done", "loop": "next", "ask": "interrupted", "send": "failed", "both": "failed"}
 
 
-def test_the_status_of_a_subgraphs_nodes_goes_by_their_paths() -> None:
+def test_statuses_of_nodes_inside_a_subgraph_are_named_by_path() -> None:
     assert status_of(next=["facts"], inside="check") == {"check:facts": "next"}
 
 
@@ -260,14 +260,14 @@ NAMES: Final = st.text(min_size=1, max_size=80).filter(lambda name: name not in 
 
 
 def lines_of(mermaid: str) -> list[re.Match[str]]:
-    """Each line by the grammar above: nothing else is in the text."""
+    """The lines as matches of the grammar above; the text has no other lines."""
     found = [LINE.fullmatch(line.strip()) for line in mermaid.removesuffix("\n").split("\n")]
     assert None not in found
     return [line for line in found if line is not None]
 
 
 def read(label: str) -> str:
-    """What a renderer shows."""
+    """The text that a renderer shows."""
     return re.sub(r"#(\d+);", lambda entity: chr(int(entity[1])), label).replace("\u2060", "").replace("\xa0", " ")
 
 
@@ -277,7 +277,7 @@ def read(label: str) -> str:
 @example(["end", "END", "subgraph", "direction LR", "constructor", "__proto__"], None)
 @example(["<script>alert(1)</script>", "%%{init: {}}%%", "`**bold**`", "1. list", "&quot;", "#35;"], None)
 @example(["\ud800", "\u202e", "\x00", "🙂", "é", "x" * 80], None)
-def test_every_node_and_edge_is_drawn_whatever_it_is_called(names: list[str], data: st.DataObject | None) -> None:
+def test_every_node_and_edge_is_drawn_whatever_its_name(names: list[str], data: st.DataObject | None) -> None:
     edges = tuple(
         DrawnEdge(source, target, label, is_conditional=True)
         for source, target, label in (
@@ -306,7 +306,7 @@ def test_every_node_and_edge_is_drawn_whatever_it_is_called(names: list[str], da
 @example("line\nbreak \\n \x00")
 @example("  a  b  ")
 @example("$$x$$ fa:fa-car ﬂ°°35¶ß direction LR __init__ -x- a_b a-b")
-def test_a_label_says_what_the_name_is(name: str) -> None:
+def test_a_label_shows_the_name_of_its_node(name: str) -> None:
     picture = drawing(name)
     (label,) = [line["label"] for line in lines_of(picture.draw_mermaid()) if line["label"]]
     printable = "".join(char if char.isprintable() else repr(char)[1:-1] for char in name)
@@ -334,7 +334,7 @@ def test_a_label_says_what_the_name_is(name: str) -> None:
         ("日本", "日本"),
     ],
 )
-def test_what_mermaid_would_read_as_its_own_is_an_entity(name: str, label: str) -> None:
+def test_mermaid_syntax_in_a_name_is_written_as_entities(name: str, label: str) -> None:
     assert f'["{label}"]' in drawing(name).draw_mermaid()
 
 
@@ -342,26 +342,26 @@ def test_what_mermaid_would_read_as_its_own_is_an_entity(name: str, label: str) 
     ("name", "label"),
     [('say "hi"', r'"say \"hi\""'), ("a\\", r'"a\\"'), ("<b>&lt;", '"<b>&amp;lt;"'), ("a\nb", r'"a\\nb"')],
 )
-def test_what_graphviz_would_read_as_its_own_is_escaped(name: str, label: str) -> None:
+def test_graphviz_syntax_in_a_name_is_escaped(name: str, label: str) -> None:
     assert f"label={label}]" in drawing(name).draw_dot()
 
 
-def test_a_name_that_is_an_identifier_is_never_displaced_by_another() -> None:
+def test_a_name_that_is_a_valid_identifier_keeps_it_among_similar_names() -> None:
     mermaid = drawing("a b", "a-b", "a_b", "a_b_2").draw_mermaid()
 
     assert [line["node"] for line in lines_of(mermaid) if line["label"]] == ["a_b_3", "a_b_4", "a_b", "a_b_2"]
 
 
-def test_a_fence_of_markdown_cannot_be_left() -> None:
+def test_a_name_cannot_close_the_markdown_fence() -> None:
     assert drawing("```", edges=(DrawnEdge(START, "```", "```"),))._repr_mimebundle_()["text/markdown"].count("`") == 6
 
 
 @pytest.mark.parametrize("name", ["end", "END", "subgraph", "style", "constructor", "toString", "__proto__"])
-def test_words_that_mermaid_or_its_layout_stumble_over_are_no_identifiers(name: str) -> None:
+def test_reserved_words_of_mermaid_and_its_layout_are_not_used_as_identifiers(name: str) -> None:
     assert f'node_{name}["' in drawing(name).draw_mermaid()
 
 
-def test_identifiers_are_of_bounded_length_and_stay_different() -> None:
+def test_identifiers_have_a_bounded_length_and_stay_unique() -> None:
     mermaid = drawing("x" * 5000, "x" * 5001, "0" * 5000).draw_mermaid()
 
     drawn = [line["node"] for line in lines_of(mermaid) if line["label"]]

@@ -1,4 +1,4 @@
-"""What is handed to a node, a router or an error handler beside the state: by name, and by annotation."""
+"""Parameters beside the state that are injected into nodes, routers and error handlers, by name and by annotation."""
 
 import functools
 from collections.abc import Callable
@@ -22,7 +22,7 @@ class Context:
 
 
 class Elsewhere:
-    """A class of the user's that is called like one of ours."""
+    """A class of the user with a nested class that has the name of a class of the library."""
 
     class Runtime: ...
 
@@ -39,17 +39,19 @@ def as_text(state: State, rt: "Runtime[Context]") -> None: ...
 def without_arguments(state: State, rt: Runtime) -> None: ...
 
 
-def if_there_is_one(state: State, rt: Runtime[Context] | None = None, tell: "StreamWriter | None" = None) -> None: ...
+def optional_by_annotation(
+    state: State, rt: Runtime[Context] | None = None, tell: "StreamWriter | None" = None
+) -> None: ...
 
 
-Told = TypeAliasType("Told", "Runtime[Context]")
-MaybeTold = TypeAliasType("MaybeTold", Told | None)
+RuntimeAlias = TypeAliasType("RuntimeAlias", "Runtime[Context]")
+OptionalRuntimeAlias = TypeAliasType("OptionalRuntimeAlias", RuntimeAlias | None)
 
 
-def by_an_alias(state: State, rt: Told, other: "MaybeTold" = None) -> None: ...
+def by_an_alias(state: State, rt: RuntimeAlias, other: "OptionalRuntimeAlias" = None) -> None: ...
 
 
-def by_an_alias_or_none(state: State, rt: "Told | None" = None) -> None: ...
+def by_an_alias_or_none(state: State, rt: "RuntimeAlias | None" = None) -> None: ...
 
 
 def with_a_remark(state: State, rt: Annotated[Runtime[Context], "a remark"]) -> None: ...
@@ -64,14 +66,14 @@ def the_annotation_wins(state: State, writer: Runtime[Context]) -> None: ...
 def of_another_class(state: State, rt: Elsewhere.Runtime | None = None, runtime: int = 3) -> None: ...
 
 
-def unknown_to_us(state: State, runtime: "Nowhere") -> None:  # type: ignore[name-defined]  # noqa: F821 - imported for the checker alone
+def with_an_unresolved_annotation(state: State, runtime: "Nowhere") -> None:  # type: ignore[name-defined]  # noqa: F821 - imported for the checker alone
     ...
 
 
-def told_its_error(state: State, failure: NodeError, error: Any) -> None: ...
+def with_its_error(state: State, failure: NodeError, error: Any) -> None: ...
 
 
-def may_be_told(state: State, error: int = 3) -> None: ...
+def with_an_optional_error(state: State, error: int = 3) -> None: ...
 
 
 class Worker:
@@ -95,28 +97,30 @@ def injected(action: Callable[..., Any]) -> Any:
         (by_annotation, {"rt": "runtime", "tell": "writer"}),
         (as_text, {"rt": "runtime"}),
         (without_arguments, {"rt": "runtime"}),
-        (if_there_is_one, {"rt": "runtime", "tell": "writer"}),
+        (optional_by_annotation, {"rt": "runtime", "tell": "writer"}),
         (by_an_alias, {"rt": "runtime", "other": "runtime"}),
         (by_an_alias_or_none, {"rt": "runtime"}),
         (with_a_remark, {"rt": "runtime"}),
         (by_keyword, {"rt": "runtime", "config": "config"}),
         (the_annotation_wins, {"writer": "runtime"}),
         (of_another_class, {"runtime": "runtime"}),
-        (unknown_to_us, {"runtime": "runtime"}),
-        (may_be_told, {}),
+        (with_an_unresolved_annotation, {"runtime": "runtime"}),
+        (with_an_optional_error, {}),
         (Worker(), {"rt": "runtime"}),
         (Worker().run, {"tell": "writer"}),
         (functools.partial(by_annotation, tell=GIVEN), {"rt": "runtime"}),
         (functools.partial(by_name, runtime=1, config=2, writer=3), {"previous": "previous"}),
     ],
 )
-def test_a_node_is_given_what_it_asks_for(action: Callable[..., Any], expected: dict[str, str]) -> None:
+def test_parameters_of_a_node_are_injected_by_name_and_by_annotation(
+    action: Callable[..., Any], expected: dict[str, str]
+) -> None:
     assert injected(action) == expected
 
 
-def test_a_handler_receives_its_error_as_well() -> None:
+def test_an_error_handler_also_receives_the_error() -> None:
     builder: Any = GraphBuilder(State)
-    builder.add_node("it", by_name, error_handler=told_its_error).set_entry_point("it")
+    builder.add_node("it", by_name, error_handler=with_its_error).set_entry_point("it")
 
     assert builder.topology().nodes["it"].error_handler.injected == {"failure": "error", "error": "error"}
 
@@ -125,7 +129,7 @@ def routes(state: State, rt: Runtime[Context], config: Any, writer: int = 3) -> 
     return END
 
 
-def test_a_router_is_given_the_runtime_and_the_config() -> None:
+def test_a_router_receives_the_runtime_and_the_config() -> None:
     builder: Any = GraphBuilder(State)
     builder.add_node("it", lambda state: None).add_conditional_edges("it", routes)
     topology = builder.set_conditional_entry_point(routes).topology()

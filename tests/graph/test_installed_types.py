@@ -1,4 +1,4 @@
-"""Packages bring the classes that they store by entry points: read once, loaded for a graph that names the class."""
+"""Entry points by which packages register stored types: read once, and loaded for a graph that names the class."""
 
 import subprocess
 import sys
@@ -58,7 +58,7 @@ def compiled(declared, **options):
     builder.add_node("node", lambda _: {})
     builder.add_edge(START, "node")
     return builder.compile(**options).topology
-def comes_back(codec, value):
+def round_trips(codec, value):
     return codec.decode(codec.encode(value)) == value
 """
 
@@ -81,7 +81,7 @@ def run(site: Path, program: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
 
 
-def test_a_graph_that_names_no_such_class_neither_reads_nor_loads(site: Path) -> None:
+def test_a_graph_without_installed_types_neither_reads_nor_loads_entry_points(site: Path) -> None:
     program = """
 compiled(dict[str, Any])
 print(len(reads), "brought" in sys.modules)
@@ -89,10 +89,10 @@ print(len(reads), "brought" in sys.modules)
     assert run(site, program) == "0 False\n"
 
 
-def test_a_declared_class_is_stored_as_its_package_says(site: Path) -> None:
+def test_a_declared_class_is_stored_by_the_stored_type_of_its_package(site: Path) -> None:
     program = """
 graph = compiled(list[Fraction | None])
-print(comes_back(graph.codecs["value"].value, [Fraction(1, 3), None]), comes_back(graph.argument, Fraction(1, 3)))
+print(round_trips(graph.codecs["value"].value, [Fraction(1, 3), None]), round_trips(graph.argument, Fraction(1, 3)))
 compiled(shop.Order)
 compiled(Fraction)
 print(len(reads))
@@ -100,16 +100,16 @@ print(len(reads))
     assert run(site, program) == "True True\n1\n"
 
 
-def test_a_listed_class_may_be_held_where_the_type_is_open(site: Path) -> None:
+def test_a_listed_class_may_be_stored_in_a_channel_of_type_any(site: Path) -> None:
     program = """
-print(comes_back(compiled(Any, types=[Fraction, shop.Order]).codecs["value"].value, [Fraction(1, 3), shop.Order(5)]))
+print(round_trips(compiled(Any, types=[Fraction, shop.Order]).codecs["value"].value, [Fraction(1, 3), shop.Order(5)]))
 codec = compiled(Any, types=[("former", shop.Order), shop.Order]).codecs["value"].value
-print(comes_back(codec, shop.Order(5)))
+print(round_trips(codec, shop.Order(5)))
 """
     assert run(site, program) == "True\nTrue\n"
 
 
-def test_a_stored_type_of_the_graph_comes_before_that_of_a_package(site: Path) -> None:
+def test_a_stored_type_of_the_graph_takes_precedence_over_that_of_a_package(site: Path) -> None:
     program = """
 from durable_graph import StoredType
 own = StoredType(Fraction, "own", str, Fraction)
@@ -126,7 +126,7 @@ print(b"own" in compiled(Fraction, types=[own]).codecs["value"].value.encode(Fra
         ("Nothing", "is not a StoredType of the class"),
     ],
 )
-def test_an_entry_point_that_gives_no_stored_type_is_named(site: Path, name: str, words: str) -> None:
+def test_an_entry_point_without_a_stored_type_is_named_in_the_error(site: Path, name: str, words: str) -> None:
     program = f"""
 for options in ({{"declared": shop.{name}}}, {{"declared": Any, "types": [shop.{name}]}}):
     try:
@@ -141,7 +141,7 @@ for options in ({{"declared": shop.{name}}}, {{"declared": Any, "types": [shop.{
     assert all(line.startswith("True ") and named in line for line in lines)
 
 
-def test_data_names_no_entry_point(site: Path) -> None:
+def test_decoding_stored_data_loads_no_entry_point(site: Path) -> None:
     program = """
 from durable_graph.errors import DecodeError
 data = compiled(Fraction).codecs["value"].value.encode(Fraction(1, 3))
@@ -156,18 +156,18 @@ except DecodeError as error:
     assert run(site, program) == "the tag 'fraction' belongs to none of the declared types False\n"
 
 
-def test_threads_that_compile_at_once_read_once(site: Path) -> None:
+def test_threads_that_compile_concurrently_read_the_entry_points_once(site: Path) -> None:
     program = """
 from concurrent.futures import ThreadPoolExecutor
 with ThreadPoolExecutor(16) as pool:
     made = list(pool.map(lambda _: compiled(Fraction).codecs["value"].value, range(32)))
-print(len(reads), all(comes_back(each, Fraction(1, 3)) for each in made))
+print(len(reads), all(round_trips(each, Fraction(1, 3)) for each in made))
 """
     assert run(site, program) == "1 True\n"
 
 
 def test_a_package_may_compile_graphs_of_its_own_while_it_is_loaded(site: Path) -> None:
     program = """
-print(comes_back(compiled(shop.Ticket).codecs["value"].value, shop.Ticket(5)))
+print(round_trips(compiled(shop.Ticket).codecs["value"].value, shop.Ticket(5)))
 """
     assert run(site, program) == "True\n"

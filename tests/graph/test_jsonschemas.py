@@ -196,7 +196,7 @@ def test_messages_that_are_dicts_are_a_list() -> None:
 
 
 @pytest.mark.parametrize("context", [Typed, Data, Packed])
-def test_the_context_is_shown(context: Any) -> None:
+def test_the_schema_of_the_context_has_its_keys(context: Any) -> None:
     schema = graph_of(Typed, "review", context_schema=context).get_context_jsonschema()
 
     assert (schema["title"], schema["properties"]["topic"]) == ("review_context", {"type": "string"})

@@ -1,4 +1,4 @@
-"""How a node is called, what it receives, and which types the graph can store because of it."""
+"""Nodes: their callables, their inputs, and the types that a graph can store because of them."""
 
 import functools
 import operator
@@ -91,7 +91,7 @@ def runtime_alone(state: State, runtime: Any) -> None: ...
         (plan, ()),
     ],
 )
-def test_a_node_is_given_what_it_names_and_was_not_given_yet(
+def test_parameters_that_are_already_bound_are_not_injected(
     action: Callable[..., Any], injected: tuple[str, ...]
 ) -> None:
     node = GraphBuilder(State).add_node("it", action).add_edge(START, "it").topology().nodes["it"]
@@ -99,7 +99,7 @@ def test_a_node_is_given_what_it_names_and_was_not_given_yet(
     assert tuple(node.injected) == injected
 
 
-# What nodes receive
+# Inputs of nodes
 
 
 class Private(TypedDict):
@@ -162,13 +162,13 @@ def test_keys_that_only_a_nodes_input_has_are_channels(action: Callable[..., Any
 
 
 @pytest.mark.parametrize("action", [plan, untyped, as_dict, as_unknown, print])
-def test_a_node_that_names_no_other_state_receives_the_state(action: Callable[..., Any]) -> None:
+def test_a_node_without_an_input_class_receives_the_whole_state(action: Callable[..., Any]) -> None:
     topology = topology_of(action)
 
     assert topology.nodes["it"].input is topology.state
 
 
-def test_an_input_schema_says_what_the_annotation_does_not() -> None:
+def test_an_input_schema_takes_precedence_over_the_annotation() -> None:
     assert topology_of(untyped, input_schema=Private).nodes["it"].input.cls is Private
     assert topology_of(private, input_schema=State).nodes["it"].input.cls is State
 
@@ -177,7 +177,7 @@ def test_a_model_can_read_a_state_of_another_kind() -> None:
     assert topology_of(reads_model).nodes["it"].input.read({"topic": "tea"}) == Model(topic="tea")
 
 
-def test_a_router_receives_what_it_is_annotated_with() -> None:
+def test_a_router_receives_the_class_of_its_annotation() -> None:
     def choose(state: Model) -> str:
         return state.topic
 
@@ -205,10 +205,10 @@ def test_an_input_may_narrow_a_type_of_the_state() -> None:
     }
 
 
-# Storing
+# Stored types
 
 
-def test_values_of_any_type_may_be_what_the_graph_names() -> None:
+def test_a_value_of_type_any_may_be_of_a_class_that_the_graph_names() -> None:
     def keep_best(value: Best | None, write: Best) -> Best:
         return write
 
@@ -227,7 +227,7 @@ def test_values_of_any_type_may_be_what_the_graph_names() -> None:
     assert topology.argument.decode(topology.argument.encode(Model(topic="tea"))) == Model(topic="tea")
 
 
-def test_values_of_any_type_may_be_what_the_caller_lists() -> None:
+def test_a_send_argument_may_be_of_a_class_that_the_caller_lists() -> None:
     def identity(state: Any) -> None: ...
 
     topology = GraphBuilder(State).add_node(identity).set_entry_point("identity").topology(types=[("best", Best)])

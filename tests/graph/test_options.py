@@ -1,4 +1,4 @@
-"""What a node is given beside its function, and what holds for all nodes."""
+"""Options of a node, and the defaults for all nodes."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -32,7 +32,7 @@ def node_with(action: Callable[..., Any] = plan, **options: Any) -> Any:
     return builder.add_node("it", action, **options).add_edge(START, "it").topology().nodes["it"]
 
 
-def test_a_node_has_what_it_was_given() -> None:
+def test_a_node_has_the_options_that_it_was_given() -> None:
     retry, cache = RetryPolicy(max_attempts=5), CachePolicy(ttl=1)
     node = node_with(
         defer=True,
@@ -51,14 +51,14 @@ def test_a_node_has_what_it_was_given() -> None:
     assert node.subgraph is None
 
 
-def test_a_node_that_was_given_nothing_has_nothing() -> None:
+def test_a_node_without_options_has_empty_options() -> None:
     node = node_with()
 
     assert (node.defer, node.metadata, node.retry, node.destinations) == (False, {}, (), ())
     assert (node.timeout, node.cache, node.error_handler) == (None, None, None)
 
 
-def test_none_is_as_good_as_nothing() -> None:
+def test_an_option_of_none_equals_an_omitted_option() -> None:
     names = ("metadata", "retry_policy", "cache_policy", "error_handler", "destinations", "timeout")
     options: dict[str, Any] = dict.fromkeys(names)
 
@@ -77,7 +77,7 @@ def test_the_topology_knows_its_deferred_nodes() -> None:
     assert builder.add_edge("a", "b").topology().deferred == {"a"}
 
 
-def test_metadata_that_changes_later_changes_no_topology() -> None:
+def test_a_later_change_of_metadata_does_not_change_the_topology() -> None:
     metadata = {"team": "blue"}
     node = node_with(metadata=metadata)
     metadata["team"] = "red"
@@ -103,14 +103,14 @@ def test_metadata_that_changes_later_changes_no_topology() -> None:
     ],
     ids=without_address,
 )
-def test_an_option_that_means_nothing_is_refused_at_once_and_says_whose_it_is(refused: dict[str, Any]) -> None:
+def test_an_invalid_option_is_refused_at_once_by_an_error_that_names_its_node(refused: dict[str, Any]) -> None:
     builder: Any = GraphBuilder(State)
 
     with pytest.raises(InvalidOptionError, match=f"{next(iter(refused))} of node 'it'"):
         builder.add_node("it", plan, **refused)
 
 
-def test_an_option_that_there_is_not_is_named() -> None:
+def test_an_unknown_option_is_refused_with_the_known_options() -> None:
     builder: Any = GraphBuilder(State)
 
     with pytest.raises(TypeError, match=r"'retries'; it takes: .*retry_policy"):
@@ -131,10 +131,10 @@ def test_a_handler_that_cannot_be_called_is_refused_at_once(handler: Any) -> Non
         builder.set_node_defaults(error_handler=handler)
 
 
-# Where Commands go
+# Destinations of Commands
 
 
-def test_destinations_are_what_the_node_and_its_annotation_say() -> None:
+def test_destinations_come_from_the_option_and_from_the_annotation_of_a_node() -> None:
     async def go(state: State) -> Command[Literal["it", "other"]] | State:
         return {}
 
@@ -159,7 +159,7 @@ def test_labels_of_destinations_are_drawn() -> None:
     assert labels == {("other", "if long"), (END, "if short")}
 
 
-def test_where_a_handler_goes_is_reached_and_drawn() -> None:
+def test_destinations_of_an_error_handler_are_reachable_and_drawn() -> None:
     async def rescue(state: State, error: NodeError) -> Command[Literal["other"]]:
         return Command(goto="other")
 
@@ -176,7 +176,7 @@ def test_where_a_handler_goes_is_reached_and_drawn() -> None:
         ]
 
 
-def test_a_default_handler_is_not_asked_where_the_node_has_its_own() -> None:
+def test_a_default_handler_does_not_apply_to_a_node_with_its_own_handler() -> None:
     async def rescue(state: State, error: NodeError) -> Command[Literal["other"]]:
         return Command(goto="other")
 
@@ -187,7 +187,7 @@ def test_a_default_handler_is_not_asked_where_the_node_has_its_own() -> None:
         builder.set_entry_point("it").topology()
 
 
-# What holds for all nodes
+# Defaults for all nodes
 
 
 def with_defaults(*calls: dict[str, Any], **options: Any) -> Any:
@@ -199,7 +199,7 @@ def with_defaults(*calls: dict[str, Any], **options: Any) -> Any:
     )
 
 
-def test_the_defaults_hold_where_a_node_says_nothing() -> None:
+def test_the_defaults_apply_to_a_node_without_options() -> None:
     retry, cache = RetryPolicy(), CachePolicy()
     builder = with_defaults({"retry_policy": retry, "cache_policy": cache, "timeout": 3, "error_handler": handle})
     node = builder.topology().nodes["it"]
@@ -208,18 +208,18 @@ def test_the_defaults_hold_where_a_node_says_nothing() -> None:
     assert node.error_handler.action is handle
 
 
-def test_a_node_says_otherwise_even_if_it_says_nothing_at_all() -> None:
+def test_an_empty_option_of_a_node_overrides_the_default() -> None:
     builder = with_defaults({"retry_policy": RetryPolicy(), "timeout": 3}, retry_policy=(), timeout=TimeoutPolicy())
     node = builder.topology().nodes["it"]
 
     assert (node.retry, node.timeout) == ((), TimeoutPolicy())
 
 
-def test_a_default_timeout_is_not_for_plain_functions() -> None:
+def test_a_default_timeout_does_not_apply_to_plain_functions() -> None:
     assert with_defaults({"timeout": 3}).topology().nodes["plain"].timeout is None
 
 
-def test_a_later_call_changes_only_what_it_names() -> None:
+def test_a_later_call_changes_only_the_given_defaults() -> None:
     one, two = RetryPolicy(max_attempts=1), RetryPolicy(max_attempts=2)
     builder = with_defaults({"retry_policy": one, "timeout": 3, "error_handler": handle}, {"retry_policy": two})
     node = builder.topology().nodes["it"]
@@ -228,7 +228,7 @@ def test_a_later_call_changes_only_what_it_names() -> None:
     assert node.error_handler.action is handle
 
 
-def test_handlers_are_tried_and_timed_as_the_defaults_say_and_not_as_their_nodes() -> None:
+def test_error_handlers_have_the_default_retry_and_timeout_and_not_those_of_their_nodes() -> None:
     def handle_plainly(state: State, error: NodeError) -> None: ...
 
     retry = RetryPolicy(max_attempts=7)
@@ -245,13 +245,13 @@ def test_handlers_are_tried_and_timed_as_the_defaults_say_and_not_as_their_nodes
     assert nodes["b"].error_handler.timeout is None
 
 
-def test_a_graph_with_defaults_is_checked_as_often_as_one_likes() -> None:
+def test_a_graph_with_defaults_may_be_compiled_repeatedly() -> None:
     builder = with_defaults({"retry_policy": RetryPolicy(), "error_handler": handle})
 
     assert builder.topology().nodes == builder.topology().nodes
 
 
-def test_defaults_that_come_later_do_not_change_what_was_checked() -> None:
+def test_later_defaults_do_not_change_an_earlier_topology() -> None:
     builder = with_defaults()
     before = builder.topology()
     builder.set_node_defaults(timeout=3)
@@ -263,7 +263,7 @@ def test_defaults_that_come_later_do_not_change_what_was_checked() -> None:
 @pytest.mark.parametrize(
     "refused", [{"retry_policy": 3}, {"cache_policy": 3}, {"timeout": -1}], ids=lambda refused: next(iter(refused))
 )
-def test_a_default_that_means_nothing_is_refused_at_once(refused: dict[str, Any]) -> None:
+def test_an_invalid_default_is_refused_at_once(refused: dict[str, Any]) -> None:
     with pytest.raises(InvalidOptionError, match=next(iter(refused))):
         GraphBuilder(State).set_node_defaults(**refused)
 
@@ -287,7 +287,7 @@ def test_a_graph_has_the_schemas_and_the_context_that_it_was_given() -> None:
     assert (topology.input.cls, topology.output.cls, topology.context) == (Question, Answer, Context)
 
 
-def test_input_and_output_are_the_state_if_nothing_else_is_said() -> None:
+def test_input_and_output_default_to_the_state() -> None:
     topology = GraphBuilder(State).add_node("it", plan).set_entry_point("it").topology()
 
     assert topology.input is topology.output is topology.state
@@ -300,7 +300,7 @@ def test_a_context_that_is_no_class_is_refused(context: Any) -> None:
         GraphBuilder(State, context)
 
 
-def test_a_context_may_be_a_class_with_arguments() -> None:
+def test_a_context_may_be_a_class_with_type_arguments() -> None:
     topology = GraphBuilder(State, dict[str, str]).add_node("it", plan).set_entry_point("it").topology()
 
     assert topology.context == dict[str, str]

@@ -1,4 +1,4 @@
-"""A compiled graph shows itself, and where a thread of it stands."""
+"""Drawings of a compiled graph, and of the status of its threads."""
 
 import operator
 from typing import Annotated, TypedDict
@@ -36,7 +36,7 @@ def test_a_notebook_shows_the_drawing() -> None:
     assert "plan" in shown["text/plain"]
 
 
-async def test_the_status_of_a_thread_is_laid_over_the_drawing() -> None:
+async def test_the_drawing_of_a_thread_shows_its_status() -> None:
     compiled = graph()
     await compiled.ainvoke({}, thread_id="t")
 
@@ -46,7 +46,7 @@ async def test_the_status_of_a_thread_is_laid_over_the_drawing() -> None:
     assert (await compiled.aget_graph()).status == {}
 
 
-async def test_nodes_that_the_graph_has_no_more_are_left_out() -> None:
+async def test_the_status_of_a_removed_node_is_not_drawn() -> None:
     compiled = graph()
     await compiled.ainvoke({}, thread_id="t")
     snapshot = await compiled.aget_state(thread_id="t")

@@ -1,4 +1,4 @@
-"""Policies as values: what they refuse, what they match, and how long they wait."""
+"""Policies as values: invalid arguments, matching errors, and pauses."""
 
 import itertools
 import math
@@ -25,7 +25,7 @@ def test_the_pauses_of_the_default_policy_double_from_half_a_second_and_jitter_b
     assert delay(policy, 1, 0.75) == 1.25
 
 
-def test_jitter_comes_on_top_of_the_longest_pause() -> None:
+def test_jitter_is_added_to_the_longest_pause() -> None:
     assert delay(RetryPolicy(max_interval=4), 50, 0.5) == 4.5
     assert delay(RetryPolicy(max_interval=4, jitter=False), 50, 0.5) == 4
 
@@ -37,7 +37,7 @@ def test_jitter_comes_on_top_of_the_longest_pause() -> None:
     failed=st.integers(1, 10**9),
     drawn=st.floats(0, 1),
 )
-def test_a_pause_is_never_longer_than_the_longest_however_often_it_failed(
+def test_a_pause_without_jitter_is_never_longer_than_the_longest_pause(
     initial: float, factor: float, longest: float, failed: int, drawn: float
 ) -> None:
     policy = RetryPolicy(initial_interval=initial, backoff_factor=factor, max_interval=longest)
@@ -46,18 +46,18 @@ def test_a_pause_is_never_longer_than_the_longest_however_often_it_failed(
     assert not math.isnan(delay(policy, failed, drawn))
 
 
-def test_pauses_that_begin_with_none_stay_none() -> None:
+def test_pauses_stay_zero_if_the_first_pause_is_zero() -> None:
     assert delay(RetryPolicy(initial_interval=0, jitter=False), 100_000, 0.0) == 0
 
 
-def test_pauses_do_not_shrink_unless_the_factor_says_so() -> None:
+def test_pauses_do_not_shrink_with_the_default_factor() -> None:
     pauses = [delay(RetryPolicy(jitter=False), failed, 0.0) for failed in range(1, 3000)]
 
     assert all(one <= next_ for one, next_ in itertools.pairwise(pauses))
     assert pauses[-1] == 128
 
 
-def test_the_first_policy_that_matches_counts() -> None:
+def test_the_first_matching_policy_is_used() -> None:
     one = RetryPolicy(retry_on=KeyError)
     two = RetryPolicy(retry_on=lambda error: "busy" in str(error))
     three = RetryPolicy(retry_on=[LookupError, ValueError])
@@ -70,7 +70,7 @@ def test_the_first_policy_that_matches_counts() -> None:
     assert matching((), KeyError()) is None
 
 
-def test_a_list_of_errors_that_changes_later_changes_no_policy() -> None:
+def test_a_later_change_of_a_list_of_errors_does_not_change_the_policy() -> None:
     listed: list[type[Exception]] = [KeyError]
     policy = RetryPolicy(retry_on=listed)
     listed.append(ValueError)
@@ -102,7 +102,7 @@ def test_a_list_of_errors_that_changes_later_changes_no_policy() -> None:
     ],
     ids=str,
 )
-def test_a_retry_policy_that_means_nothing_is_refused_when_it_is_made(refused: dict[str, Any]) -> None:
+def test_an_invalid_retry_policy_is_refused_at_construction(refused: dict[str, Any]) -> None:
     ((name, value),) = refused.items()
 
     with pytest.raises(InvalidOptionError) as caught:
@@ -112,11 +112,11 @@ def test_a_retry_policy_that_means_nothing_is_refused_when_it_is_made(refused: d
     assert caught.value.value is value
 
 
-# What is tried again by default
+# Errors that are retried by default
 
 
 class StatusError(OSError):
-    """As both libraries raise one, one of them as an OSError."""
+    """A status error as httpx and requests raise it; that of requests is an OSError."""
 
     def __init__(self, status: int | None) -> None:
         self.response = None if status is None else SimpleNamespace(status_code=status)
@@ -124,7 +124,7 @@ class StatusError(OSError):
 
 @pytest.mark.parametrize(("module", "name"), [("httpx", "HTTPStatusError"), ("requests", "HTTPError")])
 @pytest.mark.parametrize(("status", "is_retried"), [(500, True), (503, True), (404, False), (429, False), (None, True)])
-def test_an_answer_is_tried_again_if_it_is_the_servers_fault(
+def test_an_http_status_error_is_retried_unless_it_is_a_client_error(
     monkeypatch: pytest.MonkeyPatch, module: str, name: str, status: int | None, is_retried: bool
 ) -> None:
     assert not default_retry_on(StatusError(503))
@@ -135,7 +135,9 @@ def test_an_answer_is_tried_again_if_it_is_the_servers_fault(
 
 
 @pytest.mark.parametrize(("status", "is_retried"), [(500, True), (404, False), (429, False)])
-def test_an_answer_that_aiohttp_raises_is_too(monkeypatch: pytest.MonkeyPatch, status: int, is_retried: bool) -> None:
+def test_a_response_error_of_aiohttp_is_retried_unless_it_is_a_client_error(
+    monkeypatch: pytest.MonkeyPatch, status: int, is_retried: bool
+) -> None:
     class ClientResponseError(Exception):
         def __init__(self, status: int) -> None:
             self.status = status
@@ -148,7 +150,7 @@ def test_an_answer_that_aiohttp_raises_is_too(monkeypatch: pytest.MonkeyPatch, s
 @pytest.mark.parametrize(
     ("module", "name"), [("requests", "ConnectionError"), ("requests", "Timeout"), ("aiohttp", "ClientConnectionError")]
 )
-def test_a_connection_that_breaks_is_tried_again_whatever_a_library_calls_it(
+def test_connection_errors_of_http_libraries_are_retried(
     monkeypatch: pytest.MonkeyPatch, module: str, name: str
 ) -> None:
     class BrokenError(OSError):
@@ -160,7 +162,7 @@ def test_a_connection_that_breaks_is_tried_again_whatever_a_library_calls_it(
     assert default_retry_on(BrokenError())
 
 
-def test_asking_imports_no_library() -> None:
+def test_default_retry_on_imports_no_http_library() -> None:
     libraries = {"aiohttp", "httpx", "requests"}
     before = libraries & sys.modules.keys()
 
@@ -184,7 +186,7 @@ class OwnError(Exception):
         ExceptionGroup("", [OwnError(), ExceptionGroup("", [TimeoutError()])]),
     ],
 )
-def test_what_nobody_could_have_foreseen_is_tried_again(error: Exception) -> None:
+def test_temporary_and_unknown_errors_are_retried(error: Exception) -> None:
     assert default_retry_on(error)
 
 
@@ -200,7 +202,7 @@ def test_what_nobody_could_have_foreseen_is_tried_again(error: Exception) -> Non
         ExceptionGroup("", [ConnectionError(), ExceptionGroup("", [ValueError()])]),
     ],
 )
-def test_mistakes_and_the_systems_refusals_are_not(error: Exception) -> None:
+def test_programming_errors_and_operating_system_errors_are_not_retried(error: Exception) -> None:
     assert not default_retry_on(error)
 
 
@@ -219,7 +221,7 @@ def test_both_times_of_a_policy_may_be_timedeltas() -> None:
 
 
 @pytest.mark.parametrize("given", [0, -1, math.inf, math.nan, True, "1", timedelta(0), timedelta(seconds=-1), [1]])
-def test_a_timeout_that_is_no_time_is_refused(given: Any) -> None:
+def test_an_invalid_timeout_is_refused(given: Any) -> None:
     for name in ("run_timeout", "idle_timeout"):
         with pytest.raises(InvalidOptionError, match=name):
             TimeoutPolicy(**{name: given})
@@ -227,7 +229,7 @@ def test_a_timeout_that_is_no_time_is_refused(given: Any) -> None:
         TimeoutPolicy.of(given, "timeout of the test")
 
 
-def test_what_refreshes_a_timeout_is_one_of_two() -> None:
+def test_an_unknown_refresh_on_value_is_refused() -> None:
     unknown: Any = "sometimes"
     with pytest.raises(InvalidOptionError, match=r"refresh_on='sometimes'.*'auto' or 'heartbeat'"):
         TimeoutPolicy(refresh_on=unknown)
@@ -236,7 +238,7 @@ def test_what_refreshes_a_timeout_is_one_of_two() -> None:
 # Caching
 
 
-def test_a_result_is_good_for_so_many_seconds_or_as_a_timedelta_says() -> None:
+def test_the_ttl_of_a_cache_policy_is_given_in_seconds_or_as_a_timedelta() -> None:
     assert CachePolicy(ttl=60) == CachePolicy(ttl=timedelta(minutes=1))
     assert CachePolicy().ttl is None
 
@@ -244,7 +246,7 @@ def test_a_result_is_good_for_so_many_seconds_or_as_a_timedelta_says() -> None:
 @pytest.mark.parametrize(
     "refused", [{"ttl": 0}, {"ttl": -1}, {"ttl": "1"}, {"ttl": math.inf}, {"key_func": "name"}], ids=str
 )
-def test_a_cache_policy_that_means_nothing_is_refused_when_it_is_made(refused: dict[str, Any]) -> None:
+def test_an_invalid_cache_policy_is_refused_at_construction(refused: dict[str, Any]) -> None:
     with pytest.raises(InvalidOptionError, match=next(iter(refused))):
         CachePolicy(**refused)
 

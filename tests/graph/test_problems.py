@@ -1,4 +1,4 @@
-"""Everything that can be wrong with a graph, and that all of it is told at once."""
+"""Problems in the definition of a graph, which are all reported at once."""
 
 import operator
 from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ def route(state: State) -> str:
 
 
 def working() -> Any:
-    """A graph in which nothing is wrong. Untyped: the tests hand it what a checker would refuse."""
+    """A valid graph. Untyped: the tests pass arguments that a type checker would refuse."""
     return GraphBuilder(State).add_node("a", plan).add_node("b", plan).add_edge(START, "a").add_edge("a", "b")
 
 
@@ -267,7 +267,7 @@ def test_a_problem_is_reported(spoil: Callable[[Any], Any], problem: str) -> Non
     assert problems_of(spoil(working())) == (problem,)
 
 
-def test_a_graph_that_nothing_begins_cannot_run() -> None:
+def test_a_graph_without_an_entry_point_is_reported() -> None:
     problem = "no edge leads out of START, so no run can start; add one with set_entry_point"
 
     assert problems_of(GraphBuilder(State)) == (problem,)
@@ -301,7 +301,7 @@ async def async_reducer(value: int, write: int) -> int:
 
 
 def test_an_async_reducer_is_reported() -> None:
-    """What it returned would be in the state: a coroutine."""
+    """The state would hold the coroutine that it returns."""
 
     class Waiting(TypedDict):
         total: Annotated[int, async_reducer]
@@ -332,7 +332,7 @@ def test_classes_that_share_a_tag_are_reported() -> None:
     assert "'tag'" in problems[0]
 
 
-def test_everything_that_is_wrong_is_reported_at_once() -> None:
+def test_all_problems_of_a_graph_are_reported_at_once() -> None:
     class Misfit(TypedDict):
         topic: str
         score: Annotated[int, no_reducer_at_all]
@@ -342,7 +342,7 @@ def test_everything_that_is_wrong_is_reported_at_once() -> None:
     graph.add_node("c|d", wants_other_reducer).add_node("e", wants_unresolved).add_node("e", takes_nothing)
     graph.add_edge("e", "f").add_edge(["e", "e"], "c|d").add_conditional_edges(END, wrong_router)
 
-    told = "\n".join(problems_of(graph))
+    reported = "\n".join(problems_of(graph))
 
     for fragment in (
         "contains '|'",
@@ -358,10 +358,10 @@ def test_everything_that_is_wrong_is_reported_at_once() -> None:
         "Misfit.score",
         "'ask'",
     ):
-        assert fragment in told
+        assert fragment in reported
 
 
-def test_the_error_lists_its_problems_one_a_line() -> None:
+def test_the_error_lists_one_problem_per_line() -> None:
     with pytest.raises(GraphValidationError, check=of_kind("graph")) as caught:
         working().add_edge("a", "c").add_node("", plan).topology()
 

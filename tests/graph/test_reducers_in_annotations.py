@@ -1,4 +1,4 @@
-"""A reducer is found however Python lets its key be annotated; where it cannot be applied, compiling says so."""
+"""Reducers in annotations: found in every spelling, and refused at compile time if they cannot be applied."""
 
 import operator
 from typing import Annotated, Any, NewType, Optional, Required, TypedDict, TypeVar, Union
@@ -89,7 +89,7 @@ def test_qualifiers_and_a_union_may_be_around_a_reducer(wrapper: Any) -> None:
     assert Schema.of(as_typed_dict(wrapper[Log | None])).channels() == {"log": ADDED_OR_NONE}
 
 
-def test_a_computed_key_may_be_optional_or_have_another_name() -> None:
+def test_a_managed_value_may_be_optional_or_an_alias() -> None:
     for declared in (RemainingSteps | None, TypeAliasType("Left", RemainingSteps)):
         assert Schema.of(as_typed_dict(declared)).managed == {"log": RemainingStepsManager}
 
@@ -123,11 +123,11 @@ def test_postponed_annotations_are_read_in_the_same_way(state: Any) -> None:
         (postponed_elsewhere.AsStruct, postponed.AsStruct),
     ],
 )
-def test_inherited_annotations_mean_what_they_mean_where_they_were_written(state: Any, base: Any) -> None:
+def test_inherited_annotations_are_resolved_in_the_module_of_their_class(state: Any, base: Any) -> None:
     assert Schema.of(state).channels() == Schema.of(base).channels() | {"more": LastValue(int)}
 
 
-def test_so_they_do_beside_a_type_that_only_a_function_knows() -> None:
+def test_inherited_annotations_are_resolved_in_a_class_with_a_field_of_a_local_type() -> None:
     read = []
 
     def compile_(state: Any) -> None:
@@ -142,7 +142,7 @@ def test_so_they_do_beside_a_type_that_only_a_function_knows() -> None:
         assert channels["optional"] == ADDED_OR_NONE
 
 
-def test_a_state_class_may_have_another_name() -> None:
+def test_a_state_class_may_be_wrapped_in_an_alias_a_new_type_or_annotated() -> None:
     expected = Schema.of(as_typed_dict(Log)).channels()
     state = as_typed_dict(Log)
 
@@ -150,7 +150,7 @@ def test_a_state_class_may_have_another_name() -> None:
         assert Schema.of(named).channels() == expected
 
 
-# What cannot be applied
+# Reducers that cannot be applied
 
 
 def graph_of(state: Any, **schemas: Any) -> Any:
@@ -171,14 +171,14 @@ HIDDEN: dict[str, tuple[Any, str]] = {
     "an instance of a rule": (list[Annotated[list[str], Topic(accumulate=True)]], "Topic"),
     "messages": (dict[str, Annotated[list[Any], add_messages]], "add_messages"),
     "a computed value": (list[RemainingSteps], "RemainingStepsManager"),
-    "one inside of another": (Annotated[list[Annotated[int, max]], operator.add], "max"),
-    "an optional one inside of another": (Annotated[Log | None, max], "add"),
+    "a reducer inside another": (Annotated[list[Annotated[int, max]], operator.add], "max"),
+    "an optional reducer inside another": (Annotated[Log | None, max], "add"),
 }
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("place", HIDDEN)
-def test_a_reducer_that_nothing_would_apply_is_refused_by_name(kind: Kind, place: str) -> None:
+def test_a_reducer_of_a_part_of_a_type_is_refused_by_name(kind: Kind, place: str) -> None:
     declared, name = HIDDEN[place]
 
     with pytest.raises(
@@ -190,12 +190,12 @@ def test_a_reducer_that_nothing_would_apply_is_refused_by_name(kind: Kind, place
 
 
 @pytest.mark.parametrize("option", ["input_schema", "output_schema"])
-def test_it_is_refused_in_the_graphs_own_input_and_output(option: str) -> None:
+def test_a_reducer_of_a_part_of_a_type_is_refused_in_input_and_output_schemas(option: str) -> None:
     with pytest.raises(GraphValidationError, check=of_kind("graph"), match=r"State\.log: add is declared for a part"):
         graph_of(as_typed_dict(list[str]), **{option: as_typed_dict(list[Log])}).compile()
 
 
-def test_it_is_refused_in_the_input_of_a_node_and_of_a_router() -> None:
+def test_a_reducer_of_a_part_of_a_type_is_refused_in_the_input_of_a_node_and_of_a_router() -> None:
     own = as_typed_dict(list[Log])
 
     async def node(given: Any) -> None:
@@ -216,7 +216,7 @@ def test_it_is_refused_in_the_input_of_a_node_and_of_a_router() -> None:
             builder.compile()
 
 
-def test_what_the_refusal_advises_is_accepted() -> None:
+def test_the_remedy_of_the_refusal_is_accepted() -> None:
     assert graph_of(as_typed_dict(Annotated[list[str] | str, operator.add])).compile()
 
 
@@ -246,7 +246,7 @@ class Inner(TypedDict):
     log: Log
 
 
-def test_a_value_may_be_of_a_class_that_is_a_state_elsewhere() -> None:
+def test_a_value_may_be_of_a_state_class_of_another_graph() -> None:
     assert graph_of(as_typed_dict(dict[str, Inner])).compile()
 
 
@@ -254,7 +254,7 @@ Tree = TypeAliasType("Tree", "list[Tree] | int | None")
 Hiding = TypeAliasType("Hiding", "list[Hiding] | Annotated[int, max]")
 
 
-def test_an_alias_that_mentions_itself_is_searched_once() -> None:
+def test_a_recursive_alias_is_searched_once() -> None:
     assert graph_of(as_typed_dict(Tree)).compile()
     with pytest.raises(GraphValidationError, check=of_kind("graph"), match="max is declared for a part"):
         graph_of(as_typed_dict(dict[str, Hiding])).compile()

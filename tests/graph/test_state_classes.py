@@ -1,4 +1,4 @@
-"""What each kind of class says about a state, and what a node receives of it."""
+"""State classes of every kind: their channels, their updates, and the inputs of nodes."""
 
 import operator
 import subprocess
@@ -103,7 +103,7 @@ def test_a_model_writes_the_fields_that_were_set() -> None:
     assert Schema.of(AsModel).updates(AsModel(topic="tea", best=0)) == {"topic": "tea", "best": 0}
 
 
-def test_a_field_that_is_none_by_default_and_in_fact_is_not_written() -> None:
+def test_a_field_that_is_none_by_default_and_in_the_instance_is_not_written() -> None:
     @dataclass
     class State:
         by_default: int | None = None
@@ -117,7 +117,7 @@ def test_a_field_that_is_none_by_default_and_in_fact_is_not_written() -> None:
     assert Schema.of(Struct).updates(Struct()) == {}
 
 
-def test_a_model_writes_a_none_that_was_given() -> None:
+def test_a_model_writes_an_explicit_none() -> None:
     class Model(pydantic.BaseModel):
         note: str | None = None
 
@@ -125,7 +125,7 @@ def test_a_model_writes_a_none_that_was_given() -> None:
     assert Schema.of(Model).updates(Model(note=None)) == {"note": None}
 
 
-def test_what_a_model_allows_beside_its_fields_is_not_dropped() -> None:
+def test_a_model_writes_its_extra_fields() -> None:
     class Open(pydantic.BaseModel, extra="allow"):
         topic: str = ""
 
@@ -136,14 +136,14 @@ def test_what_a_model_allows_beside_its_fields_is_not_dropped() -> None:
 
 @pytest.mark.parametrize("state", EVERY_KIND)
 @pytest.mark.parametrize("result", [None, {"topic": "tea"}, 1, "topic"])
-def test_what_is_no_instance_of_the_class_says_nothing(state: type, result: Any) -> None:
+def test_a_result_that_is_no_instance_of_the_class_gives_no_updates(state: type, result: Any) -> None:
     assert Schema.of(state).updates(result) is None
 
 
 # TypedDicts
 
 
-def test_wrappers_around_a_type_come_off() -> None:
+def test_qualifiers_around_a_type_are_removed() -> None:
     class State(typing_extensions.TypedDict, total=False):
         required: Required[int]
         not_required: NotRequired[Annotated[list[int], "in order", operator.add]]
@@ -244,7 +244,7 @@ def test_a_generic_state_is_built_as_its_class() -> None:
 # Dataclasses, Structs, models
 
 
-def test_class_variables_are_no_keys_and_fields_outside_the_constructor_are() -> None:
+def test_fields_outside_the_constructor_are_keys_and_class_variables_are_not() -> None:
     @dataclass(frozen=True)
     class State:
         topic: str
@@ -258,7 +258,7 @@ def test_class_variables_are_no_keys_and_fields_outside_the_constructor_are() ->
     assert (built.topic, built.length) == ("tea", 3)
 
 
-def test_a_field_that_only_the_constructor_sees_is_refused() -> None:
+def test_an_init_only_field_is_refused() -> None:
     @dataclass
     class State:
         topic: str
@@ -268,7 +268,7 @@ def test_a_field_that_only_the_constructor_sees_is_refused() -> None:
         Schema.of(State)
 
 
-def test_a_renamed_struct_goes_by_its_attributes() -> None:
+def test_a_struct_with_renamed_fields_has_keys_named_like_its_attributes() -> None:
     class State(msgspec.Struct, rename="kebab", forbid_unknown_fields=True):
         first_topic: str
         second_topic: str = "none"
@@ -280,7 +280,7 @@ def test_a_renamed_struct_goes_by_its_attributes() -> None:
     assert schema.updates(State("tea")) == {"first_topic": "tea", "second_topic": "none"}
 
 
-def test_a_model_with_aliases_goes_by_its_fields() -> None:
+def test_a_model_with_aliases_has_keys_named_like_its_fields() -> None:
     class State(pydantic.BaseModel):
         first_topic: str = pydantic.Field(alias="firstTopic")
 
@@ -324,7 +324,7 @@ assert "pydantic" not in sys.modules
 # Names in annotations
 
 
-def test_annotations_kept_as_text_may_name_local_classes() -> None:
+def test_string_annotations_may_name_local_classes() -> None:
     @dataclass
     class Draft:
         text: str
@@ -349,7 +349,7 @@ def test_annotations_kept_as_text_may_name_local_classes() -> None:
     assert Schema.of(Model).fields["draft"].declared is Draft
 
 
-def test_a_class_that_is_defined_where_the_caller_is_not_is_found_as_well() -> None:
+def test_a_local_class_of_an_enclosing_function_is_found() -> None:
     class Draft(msgspec.Struct):
         text: str
 
@@ -380,7 +380,7 @@ def test_a_name_that_cannot_be_resolved_is_reported_with_its_field(state: type) 
     assert (caught.value.kind, caught.value.subject) == ("schema", state)
 
 
-def test_a_class_of_a_function_that_has_returned_cannot_be_looked_up() -> None:
+def test_a_local_class_of_a_function_that_has_returned_is_not_found() -> None:
     def make() -> Any:
         class Draft(msgspec.Struct):
             text: str
@@ -424,7 +424,7 @@ class AsMethod:
         int.__add__,
     ],
 )
-def test_what_can_be_called_with_two_arguments_is_a_reducer(reducer: Callable[..., Any]) -> None:
+def test_a_callable_that_accepts_two_arguments_is_a_reducer(reducer: Callable[..., Any]) -> None:
     class State(TypedDict):
         best: Annotated[int, reducer]
 
@@ -439,14 +439,14 @@ def test_the_last_callable_is_the_reducer() -> None:
 
 
 @pytest.mark.parametrize("remark", ["text", 3, msgspec.Meta(ge=0), pydantic.Field(ge=0)])
-def test_metadata_that_cannot_be_called_is_not_ours(remark: Any) -> None:
+def test_metadata_that_is_not_callable_is_ignored(remark: Any) -> None:
     class State(TypedDict):
         best: Annotated[int, remark]
 
     assert Schema.of(State).channels() == {"best": LastValue(int)}
 
 
-# What is no state
+# Invalid states
 
 
 class Plain:
@@ -461,7 +461,7 @@ class Pair(NamedTuple):
     "state",
     [None, Plain, Pair, "State", AsDataclass("tea"), msgspec.Struct, pydantic.BaseModel, Annotated[Plain, "a remark"]],
 )
-def test_what_is_no_state_class_is_refused(state: Any) -> None:
+def test_an_object_that_is_no_state_class_is_refused(state: Any) -> None:
     with pytest.raises(
         GraphValidationError, check=of_kind("schema"), match="a state is a TypedDict, a dataclass"
     ) as caught:
@@ -471,7 +471,7 @@ def test_what_is_no_state_class_is_refused(state: Any) -> None:
 
 
 @pytest.mark.parametrize("key", ["", "#topic"])
-def test_a_key_that_our_own_channels_could_have_is_refused(key: str) -> None:
+def test_a_key_that_is_empty_or_reserved_for_internal_channels_is_refused(key: str) -> None:
     state: Any = TypedDict("state", {key: int})  # type: ignore[misc]  # a checker wants literal keys
 
     with pytest.raises(GraphValidationError, check=of_kind("schema"), match=f"'{key}' cannot be a key"):
@@ -482,5 +482,5 @@ def test_a_key_that_our_own_channels_could_have_is_refused(key: str) -> None:
 
 
 @pytest.mark.parametrize("schema", [AsDataclass, Annotated[AsDataclass, "a remark"], TypeAliasType("C", AsDataclass)])
-def test_a_context_given_as_a_dict_is_made_an_instance_whatever_its_class_is_called(schema: Any) -> None:
+def test_a_context_given_as_a_dict_becomes_an_instance_of_its_class(schema: Any) -> None:
     assert context_of(schema, {"topic": "tea"}) == AsDataclass("tea")

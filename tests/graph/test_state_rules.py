@@ -1,4 +1,4 @@
-"""How a key of a state says which rule its channel has, or that it is no channel."""
+"""Annotations of state keys that declare the rule of a channel or a managed value."""
 
 import operator
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ from durable_graph.graph.schema import ROOT
 
 
 class Handle:
-    """What nothing can store, and pydantic knows nothing of."""
+    """A class that cannot be stored and that pydantic does not know."""
 
 
 class AsTypedDict(TypedDict, total=False):
@@ -87,7 +87,7 @@ WITH_INSTANCES: list[type] = [AsDataclass, AsStruct, AsModel]
 
 
 @pytest.mark.parametrize("state", [AsTypedDict, *WITH_INSTANCES])
-def test_every_kind_of_class_says_it_alike(state: type) -> None:
+def test_every_kind_of_class_declares_the_same_rules(state: type) -> None:
     schema = Schema.of(state)
 
     assert schema.channels() == {
@@ -105,7 +105,7 @@ def test_every_kind_of_class_says_it_alike(state: type) -> None:
 
 
 @pytest.mark.parametrize("state", WITH_INSTANCES)
-def test_an_instance_is_reported_where_its_task_is(state: Any) -> None:
+def test_an_instance_receives_the_managed_values_of_its_task(state: Any) -> None:
     schema = Schema.of(state)
 
     given = schema.read({"last": 3}, Place(step=2, remaining=1))
@@ -116,14 +116,14 @@ def test_an_instance_is_reported_where_its_task_is(state: Any) -> None:
     assert set(schema.updates(given) or ()).isdisjoint(schema.managed)
 
 
-def test_a_dict_is_reported_where_its_task_is_only_if_there_is_one() -> None:
+def test_a_dict_receives_managed_values_only_inside_a_task() -> None:
     schema = Schema.of(AsTypedDict)
 
     assert schema.read({"last": 3}, Place(step=0, remaining=5)) == {"last": 3, "remaining": 5, "is_last": False}
     assert schema.read({"last": 3}) == {"last": 3}
 
 
-def test_the_last_word_of_an_annotation_counts() -> None:
+def test_the_last_rule_or_reducer_of_an_annotation_is_used() -> None:
     class State(TypedDict):
         reduced: Annotated[int, LastValue, max]
         last: Annotated[int, max, "a remark", LastValue]
@@ -191,7 +191,7 @@ def test_a_node_receives_one_value_and_returns_it() -> None:
     assert schema.name == "list[int]"
 
 
-def test_a_remark_around_a_class_leaves_it_a_class() -> None:
+def test_a_state_class_in_annotated_is_not_a_single_value() -> None:
     schema = Schema.of(Annotated[AsDataclass, "a remark"])
 
     assert not schema.is_single

@@ -1,4 +1,4 @@
-"""Compiled graphs as nodes of others, and those that a function names."""
+"""Compiled graphs as nodes of other graphs, and compiled graphs that a function names."""
 
 import functools
 import operator
@@ -62,7 +62,7 @@ def test_a_graph_is_a_node_under_its_own_name_or_another() -> None:
 
 
 @pytest.mark.parametrize(("checkpointer", "persistence"), [(None, "inherit"), (True, "thread"), (False, "none")])
-def test_a_graph_says_how_long_it_is_kept(checkpointer: Any, persistence: str) -> None:
+def test_the_checkpointer_option_determines_the_persistence_of_a_graph(checkpointer: Any, persistence: str) -> None:
     assert compiled(checkpointer=checkpointer).persistence == persistence
 
 
@@ -74,7 +74,7 @@ def test_a_mock_is_a_function_like_any_other() -> None:
     assert node.action is mock
 
 
-def test_a_description_is_no_graph_yet() -> None:
+def test_a_builder_is_refused_as_a_node() -> None:
     builder: Any = StateGraph(State)
 
     with pytest.raises(GraphValidationError, check=of_kind("argument")):
@@ -85,13 +85,13 @@ class Stranger(TypedDict):
     number: int
 
 
-def test_a_graph_need_not_share_a_key() -> None:
+def test_a_subgraph_need_not_share_a_key_with_its_parent() -> None:
     inner = compiled(Stranger)
 
     assert around(inner).nodes["inner"].subgraph is inner
 
 
-def test_a_key_that_only_another_nodes_input_has_is_shared_as_well() -> None:
+def test_a_subgraph_may_share_a_key_that_only_the_input_of_another_node_has() -> None:
     def counts(state: Stranger) -> None: ...
 
     builder: Any = StateGraph(State)
@@ -100,7 +100,7 @@ def test_a_key_that_only_another_nodes_input_has_is_shared_as_well() -> None:
     assert "number" in builder.set_entry_point("counts").topology().channels
 
 
-# What they store
+# Stored types
 
 
 @dataclass
@@ -118,7 +118,7 @@ class Drafts(TypedDict, total=False):
     drafts: list[Draft]
 
 
-def test_values_of_any_type_may_be_what_a_graph_inside_declares_or_lists() -> None:
+def test_a_value_of_type_any_may_be_of_a_class_that_a_subgraph_declares_or_lists() -> None:
     inner = compiled(Drafts, types=[("reply", Answer)])
     codec = around(compiled(State, "middle", types=())).codecs["best"].value
     deep = around(inner).codecs["best"].value
@@ -128,14 +128,14 @@ def test_values_of_any_type_may_be_what_a_graph_inside_declares_or_lists() -> No
         codec.encode(Draft("a"))
 
 
-def test_what_two_levels_below_is_stored_can_be_stored_above() -> None:
+def test_classes_of_a_subgraph_two_levels_below_can_be_stored() -> None:
     middle: Any = StateGraph(State).add_node(compiled(Drafts, types=[("reply", Answer)])).set_entry_point("inner")
     outer = around(middle.compile(name="middle"))
 
     assert outer.argument.decode(outer.argument.encode((Draft("a"), Answer("b")))) == (Draft("a"), Answer("b"))
 
 
-def test_a_class_keeps_the_tag_that_it_was_given_inside() -> None:
+def test_a_class_keeps_the_tag_of_its_subgraph() -> None:
     inner = compiled(Drafts, types=[("reply", Answer)])
 
     stored = around(inner).argument.encode(Answer("a"))
@@ -144,7 +144,7 @@ def test_a_class_keeps_the_tag_that_it_was_given_inside() -> None:
     assert around(inner, types=[("mine", Answer)]).argument.decode(stored) == Answer("a")
 
 
-def test_a_graph_that_a_function_calls_counts_as_inside() -> None:
+def test_classes_of_a_graph_that_a_node_calls_can_be_stored() -> None:
     inner = compiled(Drafts)
 
     async def call(state: State) -> Any:
@@ -155,7 +155,7 @@ def test_a_graph_that_a_function_calls_counts_as_inside() -> None:
     assert argument.decode(argument.encode(Draft("a"))) == Draft("a")
 
 
-def test_classes_of_one_name_in_both_graphs_do_not_keep_them_apart() -> None:
+def test_a_subgraph_and_its_parent_may_have_different_classes_of_the_same_name() -> None:
     def of_its_own() -> Any:
         @dataclass
         class Draft:
@@ -264,7 +264,7 @@ def test_each_graph_is_found_once_in_the_order_in_which_it_is_named() -> None:
     assert names_in(both) == ["one", "two"]
 
 
-def test_a_variable_that_has_no_value_yet_is_passed_over() -> None:
+def test_a_variable_without_a_value_is_ignored() -> None:
     one = compiled(name="one")
 
     async def node(state: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What a description becomes."""
+"""The topology that a builder makes."""
 
 import functools
 import operator
@@ -50,7 +50,7 @@ def test_a_sequence_is_a_chain_of_edges() -> None:
     }
 
 
-def test_a_node_goes_by_its_function_or_by_the_name_it_is_given() -> None:
+def test_a_node_is_named_after_its_function_unless_it_is_given_a_name() -> None:
     topology = (
         GraphBuilder(State).add_node(plan).add_node("second", plan).add_sequence([review]).set_entry_point("plan")
     )
@@ -59,7 +59,7 @@ def test_a_node_goes_by_its_function_or_by_the_name_it_is_given() -> None:
     assert list(topology.topology().nodes) == ["plan", "second", "review"]
 
 
-def test_an_edge_given_twice_is_one() -> None:
+def test_an_edge_that_is_added_twice_exists_once() -> None:
     topology = chain().add_edge("plan", "write").add_edge("write", END).add_edge("write", END).topology()
 
     assert topology.nodes["plan"].edges == ("write",)
@@ -120,11 +120,11 @@ def test_a_join_of_one_source_is_an_edge() -> None:
     assert topology.topology().joins == ()
 
 
-def test_a_join_into_the_end_has_nothing_to_run() -> None:
+def test_a_join_into_end_is_omitted() -> None:
     assert chain().add_edge(["plan", "write"], END).topology().joins == ()
 
 
-def test_joins_of_other_sources_have_other_channels() -> None:
+def test_joins_of_different_sources_have_different_channels() -> None:
     builder = GraphBuilder(State)
     for name in ("a", "b", "c", "a+b", "b+c", "d"):
         builder.add_node(name, plan).add_edge(START, name)
@@ -169,13 +169,15 @@ def literal_or_any_name(state: State) -> list[Literal["write"] | str]:
         (literal, {"write": "review"}, {"write": "review"}),
     ],
 )
-def test_what_a_router_may_choose(path: Callable[[State], Any], path_map: Any, choices: Any) -> None:
+def test_the_choices_of_a_router_come_from_its_path_map_or_its_annotation(
+    path: Callable[[State], Any], path_map: Any, choices: Any
+) -> None:
     (router,) = chain().add_conditional_edges("plan", path, path_map).topology().nodes["plan"].routers
 
     assert (router.name, router.path, router.choices) == (path.__name__, path, choices)
 
 
-def test_a_run_may_begin_with_a_choice() -> None:
+def test_an_entry_point_may_be_a_router() -> None:
     topology = GraphBuilder(State).add_node(write).set_conditional_entry_point(literal).topology()
 
     assert topology.entry == ()
@@ -188,10 +190,10 @@ def test_a_router_without_name_is_called_condition() -> None:
     assert [router.name for router in topology.nodes["plan"].routers] == ["condition"]
 
 
-# Nodes that nothing leads to
+# Unreachable nodes
 
 
-def test_a_node_that_no_edge_leads_to_is_warned_of() -> None:
+def test_unreachable_nodes_cause_a_warning() -> None:
     builder = chain().add_node("lost", plan).add_node("island", plan).add_edge("island", "island")
 
     with pytest.warns(UnreachableNodeWarning, match="no edge leads to 'lost', 'island'") as caught:
@@ -200,20 +202,20 @@ def test_a_node_that_no_edge_leads_to_is_warned_of() -> None:
     assert caught[0].filename == __file__
 
 
-def test_nodes_behind_joins_and_routers_are_reached() -> None:
+def test_nodes_behind_joins_and_routers_are_reachable() -> None:
     builder = GraphBuilder(State).add_node(plan).add_node(write).add_node(review)
     builder.set_conditional_entry_point(route, ["plan", "write"]).add_edge(["plan", "write"], "review")
 
     assert set(builder.topology().nodes) == {"plan", "write", "review"}
 
 
-def test_a_router_that_may_choose_any_node_may_reach_every_node() -> None:
+def test_a_router_without_declared_choices_makes_every_node_reachable() -> None:
     builder = chain().add_node("worker", plan).add_conditional_edges("plan", sends)
 
     assert "worker" in builder.topology().nodes
 
 
-# Calls that describe nothing
+# Invalid calls
 
 
 @pytest.mark.parametrize(
@@ -238,7 +240,7 @@ def test_a_router_that_may_choose_any_node_may_reach_every_node() -> None:
         lambda builder: builder.add_conditional_edges("plan", route, 3),
     ],
 )
-def test_a_call_that_describes_nothing_is_refused_at_once(call: Callable[[Any], object]) -> None:
+def test_an_invalid_call_of_the_builder_is_refused_at_once(call: Callable[[Any], object]) -> None:
     with pytest.raises(GraphValidationError, check=of_kind("argument")) as caught:
         call(GraphBuilder(State))
 

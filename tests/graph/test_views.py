@@ -1,4 +1,4 @@
-"""Nodes and routers that see the state as a class of their own, run."""
+"""Runs of nodes and routers whose inputs are classes of their own."""
 
 import operator
 from dataclasses import dataclass
@@ -57,7 +57,7 @@ async def test_private_keys_pass_between_nodes_and_stay_out_of_the_result() -> N
     assert result == {"topic": "tea", "drafts": ["on tea", "['notes']"]}
 
 
-async def test_a_router_sees_the_class_that_it_names() -> None:
+async def test_a_router_receives_an_instance_of_the_class_in_its_annotation() -> None:
     builder: Any = StateGraph(State)
     builder.add_node(read_up).add_node(write).add_edge(START, "read_up")
     graph = builder.add_conditional_edges("read_up", choose, ["write", END]).compile()
@@ -66,7 +66,7 @@ async def test_a_router_sees_the_class_that_it_names() -> None:
     assert (await graph.ainvoke({"topic": "coffee"}))["drafts"] == []
 
 
-async def test_a_send_carries_an_instance_of_what_its_node_takes() -> None:
+async def test_a_send_may_carry_an_instance_of_the_input_class_of_its_node() -> None:
     builder = StateGraph(State).add_node(work, input_schema=Job).set_conditional_entry_point(split)
 
     result = await builder.compile(MemorySaver()).ainvoke({"topic": "tea"}, thread_id="t")

@@ -1,4 +1,4 @@
-"""Models that say what they are told to, tool calls, and graphs around a `ToolNode`."""
+"""Scripted models, tool calls, and graphs around a `ToolNode`."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from durable_graph_langchain import ToolNode
 
 
 class ToolModel(GenericFakeChatModel):
-    """Answers with its messages, one after the other. `asked` has what it was given each time."""
+    """Answers with its messages in sequence. `asked` has the messages of each call."""
 
     asked: list[list[BaseMessage]] = []  # noqa: RUF012  # pydantic copies it
     bound: list[str] = []  # noqa: RUF012  # pydantic copies it
@@ -46,7 +46,7 @@ def asking_for(*calls: ToolCall) -> dict[str, Any]:
 def graph_of(
     node: ToolNode, saver: Checkpointer | None = None, state: Any = MessagesState, **options: Any
 ) -> CompiledGraph[Any, Any, Any, Any]:
-    """A graph of nothing but tools."""
+    """A graph of a tool node only."""
     builder: StateGraph[Any, Any] = StateGraph(state)
     builder.add_node("tools", node).add_edge(START, "tools")
     return builder.compile(saver, **options)

@@ -1,5 +1,5 @@
-"""A saver that is closed and opened again, as in another process. And what packages bring is read here, where the first
-graph is made, and not in the event loop of a test."""
+"""A fixture that closes a saver and opens it again, as another process would. The first graph is made here, so that the
+entry points of installed packages are not read in the event loop of a test."""
 
 from langchain_core.runnables import RunnableLambda
 

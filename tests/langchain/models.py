@@ -17,11 +17,11 @@ class State(MessagesState):
 
 
 def model(text: str = "good day", **options: Any) -> GenericFakeChatModel:
-    """A model that says the same each time it is called."""
-    return GenericFakeChatModel(messages=_again_and_again(text), **options)
+    """A model that gives the same answer at each call."""
+    return GenericFakeChatModel(messages=_repeated(text), **options)
 
 
-def _again_and_again(text: str) -> Iterator[AIMessage]:
+def _repeated(text: str) -> Iterator[AIMessage]:
     while True:
         yield AIMessage(text)
 
@@ -34,20 +34,20 @@ def one_node(node: Any, at: str = "node", **options: Any) -> CompiledGraph[Any, 
     return graph
 
 
-async def told(graph: Any, given: Any = None, config: Any = None, **options: Any) -> list[tuple[str, str, str]]:
-    """The class, the content and the node of each message that is told."""
+async def received(graph: Any, given: Any = None, config: Any = None, **options: Any) -> list[tuple[str, str, str]]:
+    """The class, the content and the node of each message that is streamed."""
     given = HELLO if given is None else given
     parts = graph.astream(given, config, stream_mode="messages", **options)
     return [(type(message).__name__, message.content, metadata["langgraph_node"]) async for message, metadata in parts]
 
 
 def streamed(node: str = "node", *words: str) -> list[tuple[str, str, str]]:
-    """What `told` finds where a model said these words, by default those that it says by default."""
+    """The result of `received` for a model that answers with these words, by default with its default answer."""
     return [("AIMessageChunk", word, node) for word in words or ("good", " ", "day")]
 
 
-class Heard(BaseCallbackHandler):
-    """Keeps which run begins in which, and how runs end."""
+class RunLog(BaseCallbackHandler):
+    """Records the parent of each started run, and how runs end."""
 
     def __init__(self) -> None:
         self.begun: list[tuple[str, str | None]] = []

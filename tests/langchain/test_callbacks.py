@@ -1,4 +1,4 @@
-"""Callbacks reach models and tools, whatever code of a graph calls them, and runs nest as under LangGraph."""
+"""Callbacks reach models and tools in all code of a graph, and runs nest as under LangGraph."""
 
 import subprocess
 import sys
@@ -17,7 +17,7 @@ from durable_graph._runtime.request.callbacks import CallbackLibrary
 from durable_graph.errors import UnknownOptionError
 from durable_graph_langchain.callbacks import CALLBACKS
 from tests.errors.kinds import of_kind
-from tests.langchain.models import HELLO, Heard, State, model, one_node
+from tests.langchain.models import HELLO, RunLog, State, model, one_node
 
 LIBRARY: CallbackLibrary = CALLBACKS
 """For the type checker: neither side imports the other."""
@@ -33,7 +33,7 @@ async def asks(state: State) -> dict[str, Any]:
     return {"messages": [await model().ainvoke("x")]}
 
 
-async def test_models_and_tools_run_inside_their_node_and_it_inside_its_graph() -> None:
+async def test_runs_of_models_and_tools_nest_in_their_node_and_the_node_in_its_graph() -> None:
     def in_a_thread(state: State) -> dict[str, Any]:
         return {"messages": [model().invoke("x")], "other": look_up.invoke({"word": "a"})}
 
@@ -41,7 +41,7 @@ async def test_models_and_tools_run_inside_their_node_and_it_inside_its_graph() 
         return {"messages": [await model().ainvoke("x", config)], "other": await look_up.ainvoke({"word": "a"}, config)}
 
     for node in (in_a_thread, with_config):
-        heard = Heard()
+        heard = RunLog()
         await one_node(node).ainvoke(HELLO, {"callbacks": [heard], "run_name": "run", "tags": ["t"]})
         assert heard.begun == [("run", None), ("node", "run"), ("model", "node"), ("look_up", "node")]
         assert heard.ends == [("node", None), ("run", None)]
@@ -49,7 +49,7 @@ async def test_models_and_tools_run_inside_their_node_and_it_inside_its_graph() 
         assert heard.metadata["model"]["langgraph_node"] == "node"
 
 
-async def test_nested_graphs_and_tasks_nest(saver: Checkpointer) -> None:
+async def test_runs_of_nested_graphs_and_tasks_nest_in_their_callers(saver: Checkpointer) -> None:
     inner = one_node(asks, "asks", name="inner")
 
     async def calls(state: State, config: RunnableConfig) -> dict[str, Any]:
@@ -57,7 +57,7 @@ async def test_nested_graphs_and_tasks_nest(saver: Checkpointer) -> None:
 
     expected = [("outer", None), ("node", "outer"), ("inner", "node"), ("asks", "inner"), ("model", "asks")]
     for node in (inner, calls):
-        heard = Heard()
+        heard = RunLog()
         outer = one_node(node, name="outer", checkpointer=saver)
         await outer.ainvoke(HELLO, {"callbacks": [heard], "configurable": {"thread_id": str(uuid4())}})
         assert heard.begun == expected
@@ -70,7 +70,7 @@ async def test_nested_graphs_and_tasks_nest(saver: Checkpointer) -> None:
     async def flow(word: str) -> Any:
         return await step(word)
 
-    heard = Heard()
+    heard = RunLog()
     await flow.ainvoke("x", {"callbacks": [heard], "configurable": {"thread_id": "flow"}})
     assert heard.begun == [("flow", None), ("flow", "flow"), ("step", "flow"), ("model", "step")]
 
@@ -89,18 +89,18 @@ async def test_routers_and_error_handlers_have_the_callbacks() -> None:
     builder = StateGraph(State).add_node("routed", lambda _: None)
     builder.add_node("handled", fails, error_handler=handles, destinations=("routed",))
     builder.add_edge(START, "handled").add_conditional_edges("routed", route)
-    heard = Heard()
+    heard = RunLog()
     await builder.compile().ainvoke(HELLO, {"callbacks": [heard]})
     assert [parent for name, parent in heard.begun if name == "model"] == ["handled", "routed"]
     assert heard.ends[0] == ("handled", "ValueError")
 
 
-async def test_a_question_and_a_failure_end_their_runs(saver: Checkpointer) -> None:
+async def test_an_interrupt_and_a_failure_end_their_runs(saver: Checkpointer) -> None:
     def node(state: State) -> dict[str, Any]:
         return {"other": interrupt("sure?")}
 
     graph = one_node(node, name="graph", checkpointer=saver)
-    config: dict[str, Any] = {"configurable": {"thread_id": "t"}, "callbacks": [heard := Heard()]}
+    config: dict[str, Any] = {"configurable": {"thread_id": "t"}, "callbacks": [heard := RunLog()]}
     await graph.ainvoke(HELLO, config)
     assert heard.ends == [("node", "GraphInterrupt"), ("graph", None)]
     assert (await graph.ainvoke(Command(resume="yes"), config))["other"] == "yes"
@@ -109,31 +109,37 @@ async def test_a_question_and_a_failure_end_their_runs(saver: Checkpointer) -> N
     async def fails(state: State) -> None:
         raise ValueError("no")
 
-    heard = Heard()
+    heard = RunLog()
     with pytest.raises(ValueError, match="no"):
         await one_node(fails, name="graph").ainvoke(HELLO, {"callbacks": [heard]})
     assert heard.ends == [("node", "ValueError"), ("graph", "ValueError")]
 
 
-async def test_the_config_that_a_node_gets_is_the_one_that_models_find() -> None:
+async def test_models_find_the_config_of_their_node() -> None:
     run_id = UUID(int=7)
 
     def node(state: State, config: RunnableConfig) -> dict[str, Any]:
         found: Any = var_child_runnable_config.get()
         assert found["callbacks"] is config["callbacks"] is get_config()["callbacks"]
         assert found["configurable"] == config["configurable"]
-        # Each call of a model has a name and an id of its own.
+        # Each call of a model has its own name and id.
         assert "run_id" not in config
         assert "run_name" not in config
         return {"other": (config["tags"], config["metadata"]["langgraph_step"], config["configurable"]["user"])}
 
-    config = {"tags": ["t"], "run_name": "n", "run_id": run_id, "configurable": {"user": "ada"}, "callbacks": [Heard()]}
+    config = {
+        "tags": ["t"],
+        "run_name": "n",
+        "run_id": run_id,
+        "configurable": {"user": "ada"},
+        "callbacks": [RunLog()],
+    }
     assert (await one_node(node).ainvoke(HELLO, config))["other"] == (["t"], 1, "ada")
     assert var_child_runnable_config.get() is None
 
 
-async def test_callbacks_of_a_bound_config_and_of_a_chain_around_count_as_well() -> None:
-    bound, given, around = Heard(), Heard(), Heard()
+async def test_callbacks_of_a_bound_config_and_of_an_enclosing_chain_are_called() -> None:
+    bound, given, around = RunLog(), RunLog(), RunLog()
     graph = one_node(asks, name="graph").with_config({"callbacks": [bound]})
     await graph.ainvoke(HELLO, {"callbacks": [given]})
     assert bound.begun == given.begun == [("graph", None), ("node", "graph"), ("model", "node")]
@@ -145,7 +151,7 @@ async def test_callbacks_of_a_bound_config_and_of_a_chain_around_count_as_well()
     assert around.begun == [("run", None), ("graph", "run"), ("node", "graph"), ("model", "node")]
 
     chain = RunnableLambda(graph.ainvoke) | (lambda state: state["messages"][-1].content)
-    around = Heard()
+    around = RunLog()
     assert await chain.ainvoke(HELLO, {"callbacks": [around]}) == "good day"
     assert [name for name, _ in around.begun] == [
         "RunnableSequence",
@@ -158,7 +164,7 @@ async def test_callbacks_of_a_bound_config_and_of_a_chain_around_count_as_well()
 
 
 async def test_a_node_may_dispatch_events_of_its_own() -> None:
-    class Custom(Heard):
+    class Custom(RunLog):
         def on_custom_event(self, name: str, data: Any, **facts: Any) -> None:
             self.ends.append((name, data))
 
@@ -170,8 +176,8 @@ async def test_a_node_may_dispatch_events_of_its_own() -> None:
     assert ("progress", 0.5) in heard.ends
 
 
-async def test_what_is_no_handler_is_refused_as_before() -> None:
-    for callbacks in ([print], print, [Heard(), "x"]):
+async def test_callbacks_that_are_no_handlers_are_refused() -> None:
+    for callbacks in ([print], print, [RunLog(), "x"]):
         with pytest.raises(UnknownOptionError, check=of_kind("config"), match=r"graph\.stream"):
             await one_node(asks).ainvoke(HELLO, {"callbacks": callbacks})
 
@@ -190,7 +196,7 @@ print([name for name in sys.modules if name.split(".")[0] in ("langchain_core", 
 """
 
 
-def test_a_program_without_langchain_imports_nothing_of_it() -> None:
+def test_a_program_without_langchain_does_not_import_it() -> None:
     ran = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
     assert ran.stdout.split("\n")[:2] == ["{'value': 1}", "[]"]
 
@@ -203,7 +209,7 @@ async def test_callbacks_without_handlers_have_the_tags_the_metadata_and_a_paren
 
     config: Any = {"tags": ["t"], "metadata": {"user": "ada"}}
     await one_node(node).ainvoke(HELLO, config)
-    await one_node(node).ainvoke(HELLO, {**config, "callbacks": [Heard()]})
+    await one_node(node).ainvoke(HELLO, {**config, "callbacks": [RunLog()]})
 
     unheard, heard = found
     assert unheard.handlers == []
@@ -213,7 +219,7 @@ async def test_callbacks_without_handlers_have_the_tags_the_metadata_and_a_paren
     assert unheard.metadata["user"] == "ada"
 
 
-async def test_the_input_of_a_node_is_made_once_without_handlers() -> None:
+async def test_the_input_of_a_node_is_made_fewer_times_without_handlers() -> None:
     made: list[str] = []
 
     @dataclass
@@ -228,6 +234,6 @@ async def test_the_input_of_a_node_is_made_once_without_handlers() -> None:
     graph = builder.compile()
 
     await graph.ainvoke({"word": "unheard"})
-    await graph.ainvoke({"word": "heard"}, {"callbacks": [Heard()]})
+    await graph.ainvoke({"word": "heard"}, {"callbacks": [RunLog()]})
 
     assert made.count("unheard") < made.count("heard")

@@ -1,4 +1,4 @@
-"""What is written to a channel of LangChain's messages: converted, given an id, replaced and removed by it."""
+"""Writes to a channel of LangChain's messages: conversion, ids, and replacement and removal by id."""
 
 from typing import Annotated, Any, TypedDict
 
@@ -24,7 +24,7 @@ from tests.langchain.conftest import Reopen
 
 
 def writing(*updates: Any, state: Any = MessagesState, **options: Any) -> Any:
-    """A graph of a node for each update, one after the other."""
+    """A graph with a node for each update, in sequence."""
     described, last = StateGraph(state), START
     for number, update in enumerate(updates):
         name = f"node {number}"
@@ -52,7 +52,7 @@ def said(messages: list[BaseMessage]) -> list[tuple[str, str]]:
     ],
     ids=repr,
 )
-async def test_what_langchain_makes_a_message_of_is_one(saver: Checkpointer, given: Any, expected: Any) -> None:
+async def test_each_format_of_a_message_is_converted(saver: Checkpointer, given: Any, expected: Any) -> None:
     result = await writing([given], checkpointer=saver).ainvoke({"messages": [given]}, thread_id="t")
 
     assert said(result["messages"]) == [expected, expected]
@@ -62,7 +62,7 @@ async def test_what_langchain_makes_a_message_of_is_one(saver: Checkpointer, giv
     assert first != second
 
 
-async def test_an_id_is_given_before_anything_is_stored_and_stays(saver: Checkpointer, reopen: Reopen) -> None:
+async def test_a_message_gets_an_id_before_it_is_stored_and_keeps_it(saver: Checkpointer, reopen: Reopen) -> None:
     mine = AIMessage("hello")
     graph = writing(mine, [], checkpointer=saver)
 
@@ -86,7 +86,7 @@ async def test_messages_are_replaced_and_removed_by_id(saver: Checkpointer) -> N
     assert said((await graph.ainvoke({"messages": given}, thread_id="t"))["messages"]) == [("HumanMessage", "A")]
 
 
-async def test_an_id_that_a_write_uses_twice_is_that_of_the_last_message(saver: Checkpointer) -> None:
+async def test_an_id_used_twice_in_a_write_belongs_to_the_last_message(saver: Checkpointer) -> None:
     graph = writing([("ai", "between"), HumanMessage("C", id="c")], checkpointer=saver)
     twice = [HumanMessage("a", id="a"), HumanMessage("b", id="b"), {"role": "ai", "content": "A", "id": "a"}]
 
@@ -97,7 +97,9 @@ async def test_an_id_that_a_write_uses_twice_is_that_of_the_last_message(saver: 
     assert said(result["messages"]) == said(stored["messages"]) == expected
 
 
-async def test_a_removal_of_nothing_is_refused_and_one_that_is_there_twice_removes_once(saver: Checkpointer) -> None:
+async def test_the_removal_of_a_missing_message_is_refused_and_a_repeated_removal_removes_once(
+    saver: Checkpointer,
+) -> None:
     graph = writing(
         [LangChainsRemoval(id="a"), LangChainsRemoval(id="b"), LangChainsRemoval(id="a")], checkpointer=saver
     )
@@ -113,7 +115,7 @@ async def test_a_removal_of_nothing_is_refused_and_one_that_is_there_twice_remov
     assert said(repaired["messages"]) == [("HumanMessage", "c")]
 
 
-async def test_all_messages_before_it_are_removed(saver: Checkpointer) -> None:
+async def test_remove_all_messages_removes_the_messages_before_it(saver: Checkpointer) -> None:
     graph = writing([LangChainsRemoval(id=REMOVE_ALL_MESSAGES), ("ai", "new")], checkpointer=saver)
     result = await graph.ainvoke({"messages": ["a", "b"]}, thread_id="t")
     assert said(result["messages"]) == [("AIMessage", "new")]
@@ -138,7 +140,7 @@ async def test_an_overwrite_is_converted_as_well(saver: Checkpointer) -> None:
     ],
     ids=["number", "no role", "triple", "unknown role", "unknown id", "object"],
 )
-async def test_what_is_no_message_is_refused_and_the_thread_stays_usable(saver: Checkpointer, wrong: Any) -> None:
+async def test_an_invalid_message_is_refused_and_the_thread_stays_usable(saver: Checkpointer, wrong: Any) -> None:
     graph = writing([wrong], checkpointer=saver)
 
     with pytest.raises(InvalidStateValueError, check=of_kind("rule"), match="messages") as refused:
@@ -178,7 +180,7 @@ class Trimmed(TypedDict, total=False):
     messages: Annotated[list[AnyMessage], last_two]
 
 
-async def test_a_reducer_of_ones_own_gives_ids_that_stay(saver: Checkpointer, reopen: Reopen) -> None:
+async def test_ids_given_by_a_custom_reducer_are_kept(saver: Checkpointer, reopen: Reopen) -> None:
     seen: list[list[str]] = []
 
     def route(state: Trimmed) -> str:
@@ -197,24 +199,24 @@ async def test_a_reducer_of_ones_own_gives_ids_that_stay(saver: Checkpointer, re
     assert (await graph(await reopen()).aget_state(thread_id="t")).values == result
 
 
-def test_called_by_itself_it_converts_and_gives_ids() -> None:
+def test_a_direct_call_of_add_messages_converts_and_gives_ids() -> None:
     merged = add_messages(["a"], [("ai", "b"), ToolMessage("c", tool_call_id="1")])
     assert said(merged) == [("HumanMessage", "a"), ("AIMessage", "b"), ("ToolMessage", "c")]
     assert len({message.id for message in merged} - {None}) == 3
     assert add_messages(["a"], [("ai", "b"), ToolMessage("c", tool_call_id="1")]) == merged
 
 
-# Whose messages they are
+# Messages of LangChain or dicts
 
 
-async def test_with_dict_they_stay_as_they_are(saver: Checkpointer) -> None:
+async def test_messages_stay_dicts_with_the_option_dict(saver: Checkpointer) -> None:
     graph = writing([{"content": "b"}], checkpointer=saver, messages="dict")
     result = await graph.ainvoke({"messages": [{"content": "a", "id": "1"}]}, thread_id="t")
     assert result["messages"][0] == {"content": "a", "id": "1"}
     assert result["messages"][1]["content"] == "b"
 
 
-async def test_with_dict_a_reducer_of_ones_own_keeps_dicts(saver: Checkpointer) -> None:
+async def test_a_custom_reducer_keeps_dicts_with_the_option_dict(saver: Checkpointer) -> None:
     class OfDicts(TypedDict, total=False):
         messages: Annotated[list[Any], last_two]
 
@@ -223,7 +225,7 @@ async def test_with_dict_a_reducer_of_ones_own_keeps_dicts(saver: Checkpointer) 
     assert result == {"messages": [{"content": "a"}, {"content": "b"}]}
 
 
-async def test_a_list_of_another_class_is_none_of_langchains(saver: Checkpointer) -> None:
+async def test_a_list_that_is_declared_with_dicts_keeps_dicts(saver: Checkpointer) -> None:
     class OfDicts(TypedDict, total=False):
         messages: Annotated[list[dict[str, str]], add_messages]
 
@@ -232,7 +234,7 @@ async def test_a_list_of_another_class_is_none_of_langchains(saver: Checkpointer
 
 
 @pytest.mark.parametrize(("first", "second"), [("dict", "auto"), ("langchain", "dict")])
-async def test_a_thread_keeps_the_messages_that_it_was_begun_with(
+async def test_a_thread_keeps_the_kind_of_messages_that_it_was_started_with(
     saver: Checkpointer, reopen: Reopen, first: str, second: str
 ) -> None:
     given = {"role": "user", "content": "hi", "id": "1"}
@@ -247,6 +249,6 @@ async def test_a_thread_keeps_the_messages_that_it_was_begun_with(
     assert (await again.aget_state(thread_id="t")).values == begun
 
 
-def test_an_unknown_kind_is_refused() -> None:
+def test_an_unknown_kind_of_messages_is_refused() -> None:
     with pytest.raises(InvalidOptionError, match="'auto', 'langchain' or 'dict'"):
         writing([], messages="openai")

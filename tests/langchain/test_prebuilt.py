@@ -1,6 +1,6 @@
-"""What `langgraph.prebuilt` needs in a node: its runtime under LangGraph's key, and its Commands taken as ours.
+"""The needs of `langgraph.prebuilt` in a node: a runtime under LangGraph's key, and Commands accepted like ours.
 
-LangGraph itself is not installed here. These are its parts as far as they look at what is around them.
+LangGraph itself is not installed here. The tests imitate its parts as far as these look at their surroundings.
 """
 
 import sys
@@ -33,7 +33,7 @@ class Tools(Runnable[Any, Any]):
         return {"other": (runtime.context, runtime.store, runtime.execution_info.node, runtime.server_info)}
 
 
-async def test_the_runtime_is_where_its_parts_look_for_it(saver: Checkpointer) -> None:
+async def test_the_runtime_is_found_under_the_key_of_langgraph(saver: Checkpointer) -> None:
     tools = Tools()
 
     async def awaits(state: State) -> Any:
@@ -53,7 +53,7 @@ async def test_the_runtime_is_where_its_parts_look_for_it(saver: Checkpointer) -
     assert [part async for part in one_node(tools).astream(HELLO, stream_mode="custom")] == [{"told": "by a tool"}]
 
 
-async def test_a_nested_graph_takes_the_config_with_the_runtime_in_it(saver: Checkpointer) -> None:
+async def test_a_nested_graph_accepts_a_config_that_contains_the_runtime(saver: Checkpointer) -> None:
     def inside(state: State, config: RunnableConfig) -> dict[str, Any]:
         return {"other": config["configurable"][KEY].execution_info.node}
 
@@ -67,28 +67,28 @@ async def test_a_nested_graph_takes_the_config_with_the_runtime_in_it(saver: Che
 
 
 @dataclass
-class Its:
-    """A runtime of LangGraph's own."""
+class LangGraphRuntime:
+    """LangGraph's runtime."""
 
     context: Any = None
     store: Any = None
     previous: Any = None
 
 
-async def test_a_graph_of_langgraphs_takes_what_it_lacks_from_the_node() -> None:
-    merged: list[Its] = []
+async def test_a_runtime_of_langgraph_is_completed_from_the_runtime_of_the_node() -> None:
+    merged: list[LangGraphRuntime] = []
 
     def node(state: State, config: RunnableConfig) -> None:
         mine = config["configurable"][KEY]
-        merged.extend([mine.merge(Its()), mine.merge(Its(context="its own", previous=1))])
+        merged.extend([mine.merge(LangGraphRuntime()), mine.merge(LangGraphRuntime(context="its own", previous=1))])
 
     builder: Any = StateGraph(State, context_schema=dict)
     graph = builder.add_node("node", node).add_edge(START, "node").compile(store="store")
     await graph.ainvoke(HELLO, context={"u": 1})
-    assert merged == [Its({"u": 1}, "store"), Its("its own", "store", 1)]
+    assert merged == [LangGraphRuntime({"u": 1}, "store"), LangGraphRuntime("its own", "store", 1)]
 
 
-async def test_its_commands_and_sends_are_taken() -> None:
+async def test_commands_and_sends_of_langgraph_are_accepted() -> None:
     command = type("Command", (), {"__module__": "langgraph.types", "graph": None, "goto": ()})
     send = type("Send", (), {"__module__": "langgraph.types", "node": "last", "arg": {"other": "sent"}})
 

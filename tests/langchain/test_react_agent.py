@@ -1,4 +1,4 @@
-"""`create_react_agent`: which nodes there are, what the model is asked, and what a resumed agent does."""
+"""`create_react_agent`: its nodes, the input of its model, and resumed agents."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -58,7 +58,7 @@ def report() -> str:
 
 
 def sums(*more: AIMessage | str) -> ToolModel:
-    """A model that adds once, and then says "3"."""
+    """A model that calls `add` once, and then answers with `more` or "It is 3."."""
     return model_saying(calling(call("add", a=1, b=2)), *(more or ("It is 3.",)))
 
 
@@ -74,7 +74,7 @@ def texts(messages: list[BaseMessage]) -> list[Any]:
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
-async def test_the_model_is_asked_until_it_calls_no_tools(saver: Checkpointer, version: Any) -> None:
+async def test_the_model_is_called_until_it_calls_no_tools(saver: Checkpointer, version: Any) -> None:
     model = model_saying(
         calling(call("add", "1", a=1, b=2), call("weather", "2", city="Oslo")), "3, and sunny.", "As I said."
     )
@@ -93,14 +93,14 @@ async def test_the_model_is_asked_until_it_calls_no_tools(saver: Checkpointer, v
     assert model.bound == ["add", "weather"]
 
 
-async def test_each_call_is_a_task_in_version_2_and_all_are_one_in_version_1() -> None:
+async def test_each_call_is_a_task_in_version_2_and_all_calls_share_a_task_in_version_1() -> None:
     for version, expected in (("v1", 1), ("v2", 2)):
         model = model_saying(calling(call("add", "1", a=1, b=2), call("add", "2", a=3, b=4)), "done")
         agent = create_react_agent(model, [add], version=version)  # type: ignore[arg-type]  # one of the two
 
-        told = [name async for part in agent.astream(HELLO, stream_mode="updates") for name in part]
+        updates = [name async for part in agent.astream(HELLO, stream_mode="updates") for name in part]
 
-        assert told.count("tools") == expected
+        assert updates.count("tools") == expected
 
 
 async def test_an_agent_without_tools_is_the_model_alone() -> None:
@@ -121,7 +121,7 @@ async def test_the_agents_messages_have_its_name() -> None:
     assert [each.name for each in state["messages"] if each.type == "ai"] == ["calculator"] * 2
 
 
-async def test_a_tool_node_brings_its_own_options() -> None:
+async def test_an_agent_keeps_the_options_of_a_tool_node() -> None:
     node = ToolNode([add], handle_tool_errors="sorry")
     model = model_saying(calling(call("add", a=1)), "oh")
 
@@ -138,7 +138,7 @@ async def test_tools_that_the_provider_runs_are_bound_and_not_run() -> None:
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
-async def test_a_tool_whose_result_is_the_agents_ends_it(version: Any) -> None:
+async def test_a_tool_with_return_direct_ends_the_agent(version: Any) -> None:
     model = model_saying(calling(call("add", "1", a=1, b=2), call("report", "2")), "never")
     agent = create_react_agent(model, [add, report], version=version)
 
@@ -147,7 +147,7 @@ async def test_a_tool_whose_result_is_the_agents_ends_it(version: Any) -> None:
     assert kinds(state["messages"]) == ["human", "ai", "tool", "tool"]
 
 
-async def test_an_agent_that_runs_out_of_steps_says_so() -> None:
+async def test_an_agent_that_runs_out_of_steps_ends_with_a_message() -> None:
     model = model_saying(*(calling(call("add", str(n), a=1, b=2)) for n in range(9)))
 
     state = await create_react_agent(model, [add]).ainvoke(HELLO, {"recursion_limit": 4})
@@ -157,10 +157,10 @@ async def test_an_agent_that_runs_out_of_steps_says_so() -> None:
     assert not state["messages"][-1].tool_calls
 
 
-# What the model is asked
+# The input of the model
 
 
-async def test_a_text_or_a_message_comes_first() -> None:
+async def test_a_prompt_that_is_a_text_or_a_message_comes_first() -> None:
     for prompt in ("Be brief.", SystemMessage("Be brief.")):
         model = model_saying("Hi")
 
@@ -185,7 +185,7 @@ TEMPLATE = ChatPromptTemplate.from_messages([("system", "template"), ("placehold
 @pytest.mark.parametrize(
     ("prompt", "first"), [(plain_prompt, "plain"), (prompt_with_all, "glad a store here"), (TEMPLATE, "template")]
 )
-async def test_a_prompt_is_made_of_the_state(prompt: Any, first: str) -> None:
+async def test_a_prompt_is_computed_from_the_state(prompt: Any, first: str) -> None:
     model = model_saying("Hi")
     agent = create_react_agent(model, [], prompt=prompt, store="a store", context_schema=str)
 
@@ -221,7 +221,7 @@ async def test_a_model_that_is_bound_already_is_not_bound_again() -> None:
         create_react_agent(model.bind(tools=[{"function": {"name": "add"}}]), [add, weather])
 
 
-async def test_a_history_with_unanswered_calls_is_refused_and_can_be_put_right(saver: Checkpointer) -> None:
+async def test_a_history_with_unanswered_calls_is_refused_and_can_be_repaired(saver: Checkpointer) -> None:
     agent = create_react_agent(model_saying("Fine"), [add], checkpointer=saver)
     given = {"messages": [HumanMessage("Hi"), calling(call("add", "9", a=1, b=2)), HumanMessage("Well?")]}
 
@@ -251,7 +251,7 @@ async def test_a_model_that_fails_leaves_the_thread_usable(saver: Checkpointer) 
     assert tried == [1, 3, 3]
 
 
-async def test_what_is_no_answer_of_a_model_is_refused() -> None:
+async def test_an_invalid_output_of_a_model_is_refused() -> None:
     with pytest.raises(InvalidModelOutputError, match="the model returned str, not an AIMessage"):
         await create_react_agent(RunnableLambda(lambda _: "text"), []).ainvoke(HELLO)
     with pytest.raises(InvalidModelOutputError, match="the function for the model returned str, no model"):
@@ -273,12 +273,12 @@ class Wordless(TypedDict):
         ({"state_schema": MessagesState, "response_format": dict}, "lacks the key 'structured_response'"),
     ],
 )
-def test_what_makes_no_agent_is_refused(options: dict[str, Any], why: str) -> None:
+def test_invalid_options_of_an_agent_are_refused(options: dict[str, Any], why: str) -> None:
     with pytest.raises(InvalidAgentError, match=why):
         create_react_agent(**{"model": model_saying("Hi"), "tools": [], **options})
 
 
-def test_tools_of_one_name_and_unknown_options_are_refused() -> None:
+def test_tools_with_the_same_name_and_unknown_options_are_refused() -> None:
     other = tool("add", description="Another one.")(lambda a: a)
 
     with pytest.raises(InvalidToolError, match="two tools are called 'add'"):
@@ -287,7 +287,7 @@ def test_tools_of_one_name_and_unknown_options_are_refused() -> None:
         create_react_agent(model_saying("Hi"), [], propmt="x")
 
 
-def test_the_first_name_of_the_context_schema_is_deprecated() -> None:
+def test_the_option_config_schema_is_deprecated() -> None:
     with pytest.warns(DeprecationWarning, match="config_schema= is deprecated, use context_schema="):
         create_react_agent(model_saying("Hi"), [], config_schema=str)
 
@@ -319,7 +319,7 @@ def book(city: Annotated[str, InjectedState("city")], id_: Annotated[str, Inject
 
 @pytest.mark.parametrize("schema", [Booking, Trip, Journey])
 @pytest.mark.parametrize("hooked", [False, True])
-async def test_tools_read_and_write_keys_of_a_state_of_ones_own(schema: Any, hooked: bool, saver: Checkpointer) -> None:
+async def test_tools_read_and_write_keys_of_a_custom_state(schema: Any, hooked: bool, saver: Checkpointer) -> None:
     def hook(state: Any) -> dict[str, Any]:
         messages = state["messages"] if isinstance(state, Mapping) else state.messages
         return {"llm_input_messages": [SystemMessage("hooked"), *messages]}
@@ -336,7 +336,7 @@ async def test_tools_read_and_write_keys_of_a_state_of_ones_own(schema: Any, hoo
     assert kinds(model.asked[1])[:2] == (["system", "human"] if hooked else ["human", "ai"])
 
 
-async def test_what_the_hook_writes_for_the_model_is_used_once_and_is_private(saver: Checkpointer) -> None:
+async def test_the_llm_input_messages_of_a_hook_are_used_once_and_are_private(saver: Checkpointer) -> None:
     turns = iter([{"llm_input_messages": [HumanMessage("only this")]}, {}])
     model = model_saying("one", "two")
     agent = create_react_agent(model, [add], pre_model_hook=lambda _: next(turns), checkpointer=saver)
@@ -349,7 +349,7 @@ async def test_what_the_hook_writes_for_the_model_is_used_once_and_is_private(sa
     assert set(first) == {"messages"}
 
 
-async def test_hooks_may_be_runnables_and_the_one_after_may_answer_calls() -> None:
+async def test_hooks_may_be_runnables_and_a_post_model_hook_may_answer_calls() -> None:
     def refuse(state: AgentState) -> dict[str, Any]:
         message = state["messages"][-1]
         calls = message.tool_calls if isinstance(message, AIMessage) else []
@@ -431,11 +431,11 @@ async def test_a_response_format_may_have_a_prompt_and_a_bound_model() -> None:
     assert texts(model.asked[-1]) == ["As a number", "Hello", "It is 3."]
 
 
-# Stopping and going on
+# Interrupts and resuming
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
-async def test_an_approval_inside_a_tool_runs_no_finished_tool_again(
+async def test_a_resumed_approval_inside_a_tool_repeats_no_finished_tool(
     version: Any, saver: Checkpointer, reopen: Reopen
 ) -> None:
     ran: list[str] = []
@@ -482,7 +482,7 @@ async def test_an_agent_stops_before_and_after_its_nodes(saver: Checkpointer) ->
 # Several agents
 
 
-async def test_an_agent_hands_over_to_another_one(saver: Checkpointer) -> None:
+async def test_an_agent_hands_over_to_another_agent(saver: Checkpointer) -> None:
     @tool
     def to_hotels(
         state: Annotated[dict[str, Any], InjectedState], id_: Annotated[str, InjectedToolCallId]
@@ -505,7 +505,7 @@ async def test_an_agent_hands_over_to_another_one(saver: Checkpointer) -> None:
     assert [each.name for each in state["messages"] if each.type == "ai"] == ["flights", "hotels", "hotels"]
 
 
-async def test_an_agent_may_be_a_tool_of_another_one(saver: Checkpointer) -> None:
+async def test_an_agent_may_be_a_tool_of_another_agent(saver: Checkpointer) -> None:
     expert = create_react_agent(sums(), [add], name="expert")
 
     @tool
@@ -521,6 +521,6 @@ async def test_an_agent_may_be_a_tool_of_another_one(saver: Checkpointer) -> Non
 
 
 @pytest.mark.parametrize("model", [FakeListChatModel(responses=["Hi"]), RunnableLambda(lambda messages: "Hi")])
-def test_a_model_that_takes_no_tools_is_refused_with_what_to_pass(model: Any) -> None:
+def test_the_error_for_a_model_that_takes_no_tools_names_a_remedy(model: Any) -> None:
     with pytest.raises(InvalidAgentError, match=rf"a {type(model).__name__}, takes no tools: pass a chat model that"):
         create_react_agent(model, [add])

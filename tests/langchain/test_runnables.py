@@ -40,12 +40,12 @@ async def test_a_chain_is_a_node_and_its_result_is_stored(saver: Checkpointer) -
     assert (await graph.aget_state(CONFIG)).values["messages"][-1].content == "good day"
 
 
-async def test_what_a_model_gives_is_no_update_of_the_state() -> None:
+async def test_the_output_of_a_model_is_refused_as_an_update_of_the_state() -> None:
     with pytest.raises(InvalidNodeResultError, check=of_kind("update")):
         await one_node(RunnableLambda(lambda state: state["messages"]) | model()).ainvoke(HELLO)
 
 
-async def test_a_runnable_is_a_router_whose_annotation_says_where_it_goes() -> None:
+async def test_a_runnable_router_takes_its_choices_from_its_annotation() -> None:
     def route(state: State) -> Literal["second", "third"]:
         return "third"
 
@@ -57,7 +57,7 @@ async def test_a_runnable_is_a_router_whose_annotation_says_where_it_goes() -> N
     assert graph.topology.nodes["first"].routers[0].choices == {"second": "second", "third": "third"}
 
 
-async def test_a_runnable_goes_where_its_command_says_and_handles_errors() -> None:
+async def test_a_runnable_may_return_a_command_and_handle_errors() -> None:
     def jump(state: State) -> Command[Literal["last"]]:
         return Command(update={"other": "jumped"}, goto="last")
 
@@ -72,7 +72,7 @@ async def test_a_runnable_goes_where_its_command_says_and_handles_errors() -> No
     assert (await graph.ainvoke(HELLO))["other"] == ["jumped", "handled"]
 
 
-async def test_code_in_a_runnable_may_ask_and_call_graphs(saver: Checkpointer) -> None:
+async def test_code_in_a_runnable_may_interrupt_and_call_graphs(saver: Checkpointer) -> None:
     inner = one_node(lambda _: {"messages": [AIMessage("from inside")]})
 
     async def node(state: State) -> dict[str, Any]:
@@ -84,7 +84,7 @@ async def test_code_in_a_runnable_may_ask_and_call_graphs(saver: Checkpointer) -
     assert (await graph.ainvoke(Command(resume="yes"), CONFIG))["other"] == ("from inside", "yes")
 
 
-async def test_a_tool_may_ask(saver: Checkpointer) -> None:
+async def test_a_tool_may_interrupt(saver: Checkpointer) -> None:
     @tool
     def approve(what: str) -> str:
         """Ask whether it may be done."""

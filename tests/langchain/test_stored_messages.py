@@ -1,4 +1,4 @@
-"""LangChain's messages and documents come back as what they were, wherever a graph stores values."""
+"""LangChain's messages and documents round-trip with their types, wherever a graph stores values."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, TypedDict
@@ -70,7 +70,7 @@ CHUNKS = [
 
 
 def same(one: Any, other: Any) -> bool:
-    """Equal, of one class, and with the same fields said to be set."""
+    """Equal, of the same class, and with the same set of fields that were set."""
     return type(one) is type(other) and one == other and one.model_fields_set == other.model_fields_set
 
 
@@ -91,7 +91,7 @@ class OfSequence(TypedDict):
 
 
 @pytest.mark.parametrize("state", [MessagesState, Bare, Typed, OfSequence])
-async def test_messages_of_a_conversation_come_back(saver: Checkpointer, reopen: Reopen, state: Any) -> None:
+async def test_messages_of_a_conversation_round_trip(saver: Checkpointer, reopen: Reopen, state: Any) -> None:
     def graph(saver: Checkpointer) -> Any:
         described = StateGraph(state).add_node("node", lambda _: {"messages": MESSAGES[5:]}).add_edge(START, "node")
         return described.compile(saver)
@@ -112,7 +112,7 @@ class Values(TypedDict, total=False):
     documents: list[Document]
 
 
-async def test_keys_without_a_reducer_hold_them_whatever_they_are_declared_as(
+async def test_messages_round_trip_in_keys_of_any_declared_type_without_a_reducer(
     saver: Checkpointer, reopen: Reopen
 ) -> None:
     values: Any = {
@@ -144,7 +144,9 @@ class Asked(TypedDict, total=False):
     sent: Any
 
 
-async def test_questions_answers_and_arguments_of_sends_hold_them(saver: Checkpointer, reopen: Reopen) -> None:
+async def test_messages_round_trip_in_interrupts_answers_and_arguments_of_sends(
+    saver: Checkpointer, reopen: Reopen
+) -> None:
     def graph(saver: Checkpointer) -> Any:
         described = StateGraph(Asked)
         described.add_node("ask", lambda _: {"answer": interrupt({"review": MESSAGES[3]})})
@@ -164,7 +166,7 @@ async def test_questions_answers_and_arguments_of_sends_hold_them(saver: Checkpo
     assert result["sent"] == ["HumanMessage", "hi"]
 
 
-async def test_tasks_and_entrypoints_hold_them(saver: Checkpointer) -> None:
+async def test_messages_round_trip_in_tasks_and_entrypoints(saver: Checkpointer) -> None:
     calls: list[str] = []
 
     @task
@@ -187,12 +189,12 @@ async def test_tasks_and_entrypoints_hold_them(saver: Checkpointer) -> None:
 
 
 class Own(HumanMessage):
-    """A class of a package's own."""
+    """A subclass that a package defines."""
 
     mood: str = "fine"
 
 
-async def test_a_subclass_is_refused_by_name_and_stored_with_an_encoder_of_its_own(saver: Checkpointer) -> None:
+async def test_a_subclass_is_refused_by_name_and_stored_with_its_own_stored_type(saver: Checkpointer) -> None:
     described: Any = StateGraph(MessagesState)
     described.add_node("node", lambda _: {"messages": Own(content="x", mood="bad")})
     described.add_edge(START, "node")
@@ -226,7 +228,7 @@ def codec_of_messages() -> TypeCodec:
     return Codec(TYPES).of(list[BaseMessage], where="channel 'messages'", is_stamped=True)
 
 
-def test_updates_decode_the_same_together_and_alone() -> None:
+def test_decode_all_and_decode_return_the_same_messages() -> None:
     codec = codec_of_messages()
     datas = [codec.encode(messages) for messages in LISTS]
 
@@ -250,7 +252,7 @@ def pack_items(codec: TypeCodec, messages: list[Any]) -> list[bytes]:
 
 @given(st.sampled_from(LISTS[:12]), st.integers(0, 400), st.integers(0, 255))
 @settings(max_examples=300, deadline=None)
-def test_damaged_messages_decode_the_same_together_and_alone(messages: list[Any], at: int, byte: int) -> None:
+def test_decode_all_and_decode_agree_on_damaged_messages(messages: list[Any], at: int, byte: int) -> None:
     codec = codec_of_messages()
     whole = codec.encode(messages)
     for damaged in (whole[:at], whole[: at % len(whole)] + bytes([byte]) + whole[at % len(whole) + 1 :]):
@@ -275,7 +277,7 @@ def test_damaged_messages_decode_the_same_together_and_alone(messages: list[Any]
         ([["content", "a"]], "'list' object"),
     ],
 )
-def test_data_of_no_message_is_refused(data: Any, words: str) -> None:
+def test_data_that_is_no_message_is_refused(data: Any, words: str) -> None:
     codec = codec_of_messages()
     good = codec.encode([HumanMessage("a")])
     bad = good[:5] + msgspec.msgpack.encode([[msgspec.msgpack.Ext(0, b"o"), "langchain.HumanMessage", data]])
@@ -298,7 +300,7 @@ def test_restored_messages_share_no_parts() -> None:
     assert same(other, AIMessage("a"))
 
 
-def test_a_field_that_a_later_version_adds_has_its_default() -> None:
+def test_a_field_added_by_a_later_version_has_its_default() -> None:
     class Later(HumanMessage):
         tone: str = "calm"
         notes: list[str] = Field(default_factory=list)

@@ -6,7 +6,7 @@ from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig, RunnableLambda
 
 from durable_graph import END, START, Checkpointer, Command, MessageEvent, StateGraph, entrypoint, push_message, task
-from tests.langchain.models import HELLO, State, model, one_node, streamed, told
+from tests.langchain.models import HELLO, State, model, one_node, received, streamed
 
 CONFIG = {"configurable": {"thread_id": "t"}}
 
@@ -15,7 +15,7 @@ async def whole(state: State) -> dict[str, Any]:
     return {"messages": [AIMessage("whole"), *state["messages"]]}
 
 
-async def test_a_model_streams_wherever_a_node_calls_it() -> None:
+async def test_a_model_streams_from_every_kind_of_node() -> None:
     chat = model()
 
     async def awaits(state: State) -> dict[str, Any]:
@@ -32,10 +32,10 @@ async def test_a_model_streams_wherever_a_node_calls_it() -> None:
 
     chain = RunnableLambda(lambda state: state["messages"]) | chat | (lambda answer: {"messages": [answer]})
     for node in (awaits, in_a_thread, with_config, streams, RunnableLambda(awaits), chain):
-        assert await told(one_node(node)) == streamed()
+        assert await received(one_node(node)) == streamed()
 
 
-async def test_a_message_is_reported_once_and_stored_under_the_id_that_was_reported(saver: Checkpointer) -> None:
+async def test_a_message_is_emitted_once_and_stored_under_its_emitted_id(saver: Checkpointer) -> None:
     chat = model()
 
     async def node(state: State) -> dict[str, Any]:
@@ -49,33 +49,33 @@ async def test_a_message_is_reported_once_and_stored_under_the_id_that_was_repor
     assert {each.id for each in stored} == {"h", *ids}
 
 
-async def test_a_message_that_nodes_share_is_not_changed_by_being_told(saver: Checkpointer) -> None:
+async def test_a_message_that_nodes_share_is_not_changed_by_streaming(saver: Checkpointer) -> None:
     constant = AIMessage("again")
     builder = StateGraph(State)
     builder.add_sequence([("one", lambda _: {"messages": [constant]}), ("two", lambda _: {"messages": [constant]})])
     graph = builder.add_edge(START, "one").compile(saver)
-    assert await told(graph, config=CONFIG) == [("AIMessage", "again", "one"), ("AIMessage", "again", "two")]
+    assert await received(graph, config=CONFIG) == [("AIMessage", "again", "one"), ("AIMessage", "again", "two")]
     assert constant.id is None
     assert len((await graph.aget_state(CONFIG)).values["messages"]) == 3
 
 
-async def test_what_a_node_returns_and_was_not_streamed_is_reported_whole() -> None:
+async def test_returned_messages_that_were_not_streamed_are_emitted_whole() -> None:
     results: list[tuple[Any, list[str]]] = [
         ({"messages": [AIMessage("a"), HumanMessage("b")]}, ["a", "b"]),
         ({"messages": HumanMessage("alone")}, ["alone"]),
         ({"other": AIMessage("elsewhere")}, ["elsewhere"]),
         (Command(update={"messages": [AIMessage("by command")]}), ["by command"]),
         ([Command(update={"messages": [AIMessage("one")]}), {"messages": [AIMessage("two")]}], ["one", "two"]),
-        # As LangGraph does: what becomes a message only in the state is not told.
+        # As LangGraph does: values that become messages only in the state are not emitted.
         ({"messages": [("ai", "pair"), {"role": "ai", "content": "dict"}]}, []),
         ({"messages": HELLO["messages"]}, []),
     ]
     for result, contents in results:
         graph = one_node(lambda _, result=result: result)
-        assert [content for _, content, _ in await told(graph)] == contents
+        assert [content for _, content, _ in await received(graph)] == contents
 
 
-async def test_a_model_tagged_nostream_is_not_received_and_what_its_node_returns_is() -> None:
+async def test_a_model_tagged_nostream_does_not_stream_and_messages_of_its_node_are_emitted() -> None:
     silent = model("hidden").with_config(tags=["nostream"])
 
     async def keeps(state: State) -> dict[str, Any]:
@@ -84,12 +84,12 @@ async def test_a_model_tagged_nostream_is_not_received_and_what_its_node_returns
     async def returns(state: State) -> dict[str, Any]:
         return {"messages": [await silent.ainvoke("x")]}
 
-    assert await told(one_node(keeps)) == []
+    assert await received(one_node(keeps)) == []
     # As LangGraph does.
-    assert await told(one_node(returns)) == [("AIMessage", "hidden", "node")]
+    assert await received(one_node(returns)) == [("AIMessage", "hidden", "node")]
 
 
-async def test_metadata_says_where_a_message_comes_from() -> None:
+async def test_metadata_names_the_source_of_a_message() -> None:
     async def node(state: State) -> dict[str, Any]:
         return {"messages": [await model(tags=["model"]).ainvoke("x", {"tags": ["call"], "metadata": {"m": 1}})]}
 
@@ -104,7 +104,7 @@ async def test_metadata_says_where_a_message_comes_from() -> None:
     assert metadata["tags"] == ["run", "call", "model"]
 
 
-async def test_routers_tasks_and_entrypoints_are_received() -> None:
+async def test_messages_of_routers_tasks_and_entrypoints_are_emitted() -> None:
     chat = model()
 
     async def route(state: State) -> str:
@@ -118,7 +118,7 @@ async def test_routers_tasks_and_entrypoints_are_received() -> None:
     for router in (route, plain_route):
         builder = StateGraph(State).add_node("node", whole).add_edge(START, "node")
         graph = builder.add_conditional_edges("node", router).compile()
-        assert await told(graph) == [*streamed(), ("AIMessage", "whole", "node")]
+        assert await received(graph) == [*streamed(), ("AIMessage", "whole", "node")]
 
     @task
     async def asks(question: str) -> Any:
@@ -139,7 +139,7 @@ async def test_routers_tasks_and_entrypoints_are_received() -> None:
         await answers(question)
         return [await chat.ainvoke(question), AIMessage("the end")]
 
-    assert await told(flow, "why?") == [
+    assert await received(flow, "why?") == [
         *streamed("asks"),
         *streamed("asks_in_a_thread"),
         ("AIMessage", "at once", "answers"),
@@ -148,7 +148,9 @@ async def test_routers_tasks_and_entrypoints_are_received() -> None:
     ]
 
 
-async def test_nested_graphs_are_received_with_subgraphs_and_by_their_own_readers(saver: Checkpointer) -> None:
+async def test_messages_of_nested_graphs_are_emitted_with_subgraphs_and_to_their_own_readers(
+    saver: Checkpointer,
+) -> None:
     chat = model()
 
     async def asks(state: State) -> dict[str, Any]:
@@ -161,9 +163,9 @@ async def test_nested_graphs_are_received_with_subgraphs_and_by_their_own_reader
 
     for number, node in enumerate((inner, calls)):
         outer = one_node(node, "outer", checkpointer=saver)
-        # Without subgraphs, what the inner graph said comes whole from the node that it is in, as under LangGraph.
+        # Without subgraphs, the outer node emits the messages of the inner graph whole, as under LangGraph.
         config = {"configurable": {"thread_id": f"{number}"}}
-        assert await told(outer, config=config) == [("AIMessage", "good day", "outer")]
+        assert await received(outer, config=config) == [("AIMessage", "good day", "outer")]
         config = {"configurable": {"thread_id": f"{number} with subgraphs"}}
         parts = [part async for part in outer.astream(HELLO, config, stream_mode="messages", subgraphs=True)]
         assert [(ns[0].split(":")[0], message.content) for ns, (message, _) in parts] == [
@@ -173,13 +175,13 @@ async def test_nested_graphs_are_received_with_subgraphs_and_by_their_own_reader
     heard: list[Any] = []
 
     async def reads(state: State) -> None:
-        heard.extend(await told(inner, {"messages": state["messages"]}))
+        heard.extend(await received(inner, {"messages": state["messages"]}))
 
-    assert await told(one_node(reads)) == []
+    assert await received(one_node(reads)) == []
     assert heard == streamed("asks")
 
 
-async def test_typed_events_say_how_a_message_came() -> None:
+async def test_typed_events_name_the_origin_of_a_message() -> None:
     chat = model("hi")
 
     async def node(state: State) -> dict[str, Any]:
@@ -191,7 +193,7 @@ async def test_typed_events_say_how_a_message_came() -> None:
     assert found == [("pushed", "pushed"), ("streamed", "hi"), ("returned", "hi"), ("returned", "returned")]
 
 
-async def test_models_are_not_made_to_stream_where_nobody_reads_messages() -> None:
+async def test_models_do_not_stream_without_a_reader_of_messages() -> None:
     pieces: list[str] = []
 
     class Counting(type(model())):  # type: ignore[misc]
@@ -209,11 +211,11 @@ async def test_models_are_not_made_to_stream_where_nobody_reads_messages() -> No
     await graph.ainvoke(HELLO)
     assert [mode async for mode, _ in graph.astream(HELLO, stream_mode=["values", "updates"])]
     assert pieces == []
-    await told(graph)
+    await received(graph)
     assert pieces == ["good", " ", "day"]
 
 
-async def test_a_model_that_fails_in_mid_stream_fails_its_node_and_what_it_said_was_reported(
+async def test_a_model_that_fails_in_mid_stream_fails_its_node_after_its_emitted_tokens(
     saver: Checkpointer,
 ) -> None:
     class Breaking(type(model())):  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""`ToolNode`: what tools are given, what becomes of what they return and raise, and what of it is durable."""
+"""`ToolNode`: the arguments of tools, their results and errors, and their durability."""
 
 import asyncio
 import threading
@@ -71,13 +71,13 @@ def fail(text: str = "boom") -> str:
 
 
 class Ran:
-    """Tools that note that they ran."""
+    """Tools that record their calls."""
 
     def __init__(self) -> None:
         self.calls: list[str] = []
 
     def tools(self) -> list[BaseTool]:
-        """`note` is async, `jot` plain, `ask` asks a question, `break_once` fails the first time."""
+        """`note` is async, `jot` plain, `ask` interrupts, `break_once` fails the first time."""
 
         @tool
         async def note(text: str) -> str:
@@ -124,7 +124,7 @@ async def test_each_call_is_answered_in_the_order_of_the_calls() -> None:
     assert answers(state) == [("shout", "HI", "1"), ("add", "3", "2")]
 
 
-async def test_calls_run_side_by_side() -> None:
+async def test_calls_run_in_parallel() -> None:
     meeting = asyncio.Barrier(2)
     threads = threading.Barrier(2, timeout=10)
 
@@ -146,7 +146,7 @@ async def test_calls_run_side_by_side() -> None:
     assert [content for _, content, _ in answers(state)] == ["met"] * 4
 
 
-async def test_a_function_is_made_a_tool() -> None:
+async def test_a_function_becomes_a_tool() -> None:
     def double(x: int) -> int:
         """Double it."""
         return 2 * x
@@ -157,7 +157,7 @@ async def test_a_function_is_made_a_tool() -> None:
     assert answers(await graph_of(node).ainvoke(asking_for(call("double", x=4)))) == [("double", "8", "1")]
 
 
-async def test_a_tool_that_is_a_class_of_its_own() -> None:
+async def test_an_instance_of_a_subclass_of_base_tool_is_a_tool() -> None:
     class Reverse(BaseTool):
         name: str = "reverse"
         description: str = "Turn it around."
@@ -170,7 +170,7 @@ async def test_a_tool_that_is_a_class_of_its_own() -> None:
     assert answers(state) == [("reverse", "cba", "1")]
 
 
-async def test_a_message_without_calls_is_answered_with_nothing() -> None:
+async def test_a_message_without_calls_gets_no_answers() -> None:
     graph = graph_of(ToolNode([add]))
 
     state = await graph.ainvoke({"messages": [AIMessage("Nothing to do")]})
@@ -178,7 +178,7 @@ async def test_a_message_without_calls_is_answered_with_nothing() -> None:
     assert [each.content for each in state["messages"]] == ["Nothing to do"]
 
 
-async def test_the_newest_message_of_the_model_counts() -> None:
+async def test_the_newest_message_of_the_model_is_answered() -> None:
     node = ToolNode([add])
     messages = [calling(call("add", "1", a=1, b=1)), calling(call("add", "2", a=2, b=2)), HumanMessage("Well?")]
 
@@ -202,7 +202,7 @@ async def test_a_list_of_messages_is_answered_with_a_list() -> None:
     assert answer.content == "3"
 
 
-async def test_the_node_works_without_a_run_around_it() -> None:
+async def test_a_tool_node_works_outside_of_a_run() -> None:
     node = ToolNode([add, shout])
 
     state = await node.ainvoke(asking_for(call("add", "1", a=1, b=2), call("shout", "2", text="hi")))
@@ -227,7 +227,7 @@ async def test_an_input_without_calls_is_refused(given: Any, why: str) -> None:
         await ToolNode([add]).ainvoke(given)
 
 
-def test_two_tools_of_one_name_are_refused() -> None:
+def test_two_tools_with_the_same_name_are_refused() -> None:
     @tool("add")
     def another(a: int) -> int:
         """Not the same."""
@@ -238,7 +238,7 @@ def test_two_tools_of_one_name_are_refused() -> None:
     assert list(ToolNode([add, add]).tools_by_name) == ["add"]
 
 
-def test_what_is_no_tool_is_refused() -> None:
+def test_an_invalid_tool_is_refused() -> None:
     with pytest.raises(InvalidToolError, match="cannot be a tool"):
         ToolNode([lambda x: x])
 
@@ -246,14 +246,14 @@ def test_what_is_no_tool_is_refused() -> None:
 # Errors
 
 
-async def test_a_tool_that_is_not_there_is_an_answer_for_the_model() -> None:
+async def test_a_call_of_an_unknown_tool_becomes_an_error_for_the_model() -> None:
     state = await graph_of(ToolNode([add, shout])).ainvoke(asking_for(call("sub", a=1)))
 
     assert last(state).status == "error"
     assert answers(state) == [("sub", "Error: there is no tool 'sub'. The tools are: add, shout.", "1")]
 
 
-async def test_arguments_that_do_not_fit_are_an_answer_for_the_model() -> None:
+async def test_invalid_arguments_become_an_error_for_the_model() -> None:
     state = await graph_of(ToolNode([add])).ainvoke(asking_for(call("add", a="many")))
 
     assert last(state).status == "error"
@@ -261,7 +261,7 @@ async def test_arguments_that_do_not_fit_are_an_answer_for_the_model() -> None:
     assert "b: Field required" in last(state).content
 
 
-async def test_what_was_injected_is_not_told_to_the_model() -> None:
+async def test_injected_values_are_not_shown_to_the_model() -> None:
     @tool
     def secret(n: int, state: Annotated[dict[str, Any], InjectedState]) -> str:
         """Needs a number."""
@@ -318,7 +318,7 @@ class Handler:
         (Handler(), "by an object"),
     ],
 )
-async def test_errors_that_are_handled_become_the_answer(handling: Any, content: str) -> None:
+async def test_handled_errors_become_the_answer(handling: Any, content: str) -> None:
     state = await graph_of(ToolNode([fail], handle_tool_errors=handling)).ainvoke(asking_for(call("fail")))
 
     assert last(state).status == "error"
@@ -330,12 +330,12 @@ def of_value_errors(error: ValueError) -> str:
 
 
 @pytest.mark.parametrize("handling", [False, ValueError, (ValueError, KeyError), of_value_errors])
-async def test_other_errors_are_raised(handling: Any) -> None:
+async def test_errors_that_are_not_handled_are_raised(handling: Any) -> None:
     with pytest.raises(RuntimeError, match="boom"):
         await graph_of(ToolNode([fail], handle_tool_errors=handling)).ainvoke(asking_for(call("fail")))
 
 
-async def test_arguments_that_do_not_fit_can_be_raised_as_well() -> None:
+async def test_invalid_arguments_are_raised_if_no_errors_are_handled() -> None:
     with pytest.raises(ToolInvocationError, match="b: Field required") as raised:
         await graph_of(ToolNode([add], handle_tool_errors=False)).ainvoke(asking_for(call("add", a=1)))
 
@@ -347,12 +347,12 @@ def of_a_number(error: int) -> str:
 
 
 @pytest.mark.parametrize("handling", [3, int, (ValueError, int), of_a_number])
-def test_a_handling_that_says_nothing_about_errors_is_refused(handling: Any) -> None:
+def test_an_invalid_value_of_handle_tool_errors_is_refused(handling: Any) -> None:
     with pytest.raises(InvalidToolError, match="handle_tool_errors"):
         ToolNode([add], handle_tool_errors=handling)
 
 
-async def test_errors_of_the_program_are_never_answers_for_the_model() -> None:
+async def test_errors_of_the_program_never_become_answers_for_the_model() -> None:
     async def around(request: ToolCallRequest, execute: Any) -> Any:
         return await execute(request)
 
@@ -366,7 +366,7 @@ async def test_errors_of_the_program_are_never_answers_for_the_model() -> None:
             await graph_of(node).ainvoke(asking_for(call("remember", fact="x")))
 
 
-async def test_a_retried_node_makes_no_finished_call_again_also_without_a_store() -> None:
+async def test_a_retried_node_repeats_no_finished_call_even_without_a_saver() -> None:
     ran = Ran()
     builder = StateGraph(MessagesState)
     builder.add_node("tools", ToolNode(ran.tools()), retry_policy=RetryPolicy(initial_interval=0.001))
@@ -390,7 +390,7 @@ async def test_a_tool_may_handle_its_own_errors() -> None:
     assert (last(state).content, last(state).status) == ("as planned", "error")
 
 
-# What is injected
+# Injected arguments
 
 
 class Profile(TypedDict):
@@ -419,7 +419,7 @@ async def test_the_state_and_parts_of_it_are_injected() -> None:
     assert set(who.tool_call_schema.model_json_schema()["properties"]) == set()  # type: ignore[union-attr]
 
 
-async def test_the_model_has_no_say_in_what_is_injected() -> None:
+async def test_injected_arguments_override_those_of_the_model() -> None:
     graph = graph_of(ToolNode([who]), state=Profile)
 
     state = await graph.ainvoke({**asking_for(call("who", user="root", state={"messages": []})), "user": "Ada"})
@@ -437,7 +437,7 @@ async def test_a_state_that_is_an_object_is_injected() -> None:
     assert last(state).content == "Grace"
 
 
-async def test_a_key_that_the_state_does_not_have_is_named(saver: Checkpointer) -> None:
+async def test_the_error_for_an_injected_key_that_the_state_lacks_names_the_key(saver: Checkpointer) -> None:
     graph = graph_of(ToolNode([who, who_perhaps]), saver, state=Profile)
 
     state = await graph.ainvoke(asking_for(call("who_perhaps")), thread_id="t")
@@ -494,7 +494,7 @@ class Settings:
     user: str
 
 
-async def test_a_runtime_says_where_a_tool_is_called(saver: Checkpointer) -> None:
+async def test_a_runtime_describes_the_call_of_its_tool(saver: Checkpointer) -> None:
     seen: list[ToolRuntime[Settings, Any]] = []
 
     @tool
@@ -508,14 +508,14 @@ async def test_a_runtime_says_where_a_tool_is_called(saver: Checkpointer) -> Non
     builder.add_node("tools", ToolNode([look, add], tags=["mine"])).add_edge(START, "tools")
     graph = builder.compile(saver, store="the store")
     given = {**asking_for(call("look", "1", x=1), call("look", "2", x=2)), "user": "Ada"}
-    told = [
+    written = [
         part
         async for part in graph.astream(
             given, {"tags": ["run"]}, thread_id="t", context=Settings("Grace"), stream_mode="custom"
         )
     ]
 
-    assert sorted(told) == ["looking 1", "looking 2"]
+    assert sorted(written) == ["looking 1", "looking 2"]
     one, two = sorted(seen, key=lambda each: each.tool_call_id)
     assert (one.tool_call_id, two.tool_call_id) == ("1", "2")
     assert (one.state["user"], one.store, [each.name for each in one.tools]) == ("Ada", "the store", ["look", "add"])
@@ -542,7 +542,7 @@ async def test_a_tool_gets_langchains_config_and_its_call_id() -> None:
     assert last(state).content == "red 7 tools"
 
 
-async def test_outside_of_a_run_a_runtime_has_no_place() -> None:
+async def test_a_runtime_outside_of_a_run_has_no_execution_info() -> None:
     @tool
     def look(runtime: ToolRuntime) -> str:
         """Look around."""
@@ -554,7 +554,7 @@ async def test_outside_of_a_run_a_runtime_has_no_place() -> None:
     assert last(state).content == "None None None 1"
 
 
-async def test_the_model_does_not_choose_what_anybody_injects() -> None:
+async def test_the_model_cannot_set_arguments_that_others_inject() -> None:
     @tool
     def tenant(who: Annotated[str, InjectedToolArg] = "mine", by: Annotated[str, InjectedToolCallId] = "") -> str:
         """Read something of a tenant."""
@@ -583,7 +583,7 @@ def with_goal(node: ToolNode, saver: Checkpointer | None = None) -> Any:
     return builder.compile(saver)
 
 
-async def test_a_tool_updates_the_state_and_says_where_to_go(saver: Checkpointer) -> None:
+async def test_a_tool_may_update_the_state_and_choose_the_next_node(saver: Checkpointer) -> None:
     graph = with_goal(ToolNode([move, add]), saver)
 
     state = await graph.ainvoke(asking_for(call("move", "1"), call("add", "2", a=1, b=2)), thread_id="t")
@@ -592,7 +592,7 @@ async def test_a_tool_updates_the_state_and_says_where_to_go(saver: Checkpointer
     assert state["messages"][-1].content == "moved by 1 at the goal"
 
 
-async def test_langchain_hands_a_command_on_wherever_the_tool_is_called() -> None:
+async def test_a_direct_call_of_a_tool_returns_its_command() -> None:
     command = await move.ainvoke(call("move"))
 
     assert isinstance(command, Command)
@@ -611,7 +611,7 @@ async def test_a_tool_may_return_several_answers() -> None:
     assert state["messages"][-1].content == "Ada at the goal"
 
 
-async def test_a_command_of_a_list_state_has_a_list_for_its_update() -> None:
+async def test_a_command_for_a_list_state_has_a_list_as_its_update() -> None:
     @tool
     def reply(id_: Annotated[str, InjectedToolCallId]) -> Command[str]:
         """Answer by a Command."""
@@ -622,7 +622,7 @@ async def test_a_command_of_a_list_state_has_a_list_for_its_update() -> None:
     assert command.update == [ToolMessage("replied", tool_call_id="1", name="reply")]
 
 
-async def test_a_tool_may_write_the_history_anew() -> None:
+async def test_a_tool_may_replace_the_history() -> None:
     @tool
     def forget() -> Command[str]:
         """Forget all."""
@@ -710,7 +710,7 @@ async def test_the_answers_to_other_calls_go_to_the_parent_with_the_history(save
     assert state["messages"][-1].content == "Now second"
 
 
-# Around a call
+# Wrappers of calls
 
 
 async def test_a_wrapper_runs_in_place_of_each_call() -> None:
@@ -753,7 +753,7 @@ async def test_a_wrapper_may_try_again_after_an_error() -> None:
     assert last(state).content == "worked x"
 
 
-async def test_a_wrapper_may_answer_for_a_tool_that_is_not_there() -> None:
+async def test_a_wrapper_may_answer_for_an_unknown_tool() -> None:
     async def by_hand(request: ToolCallRequest, execute: Any) -> Any:
         if request.tool is None:
             return ToolMessage("by hand", tool_call_id=request.tool_call["id"])
@@ -775,7 +775,7 @@ async def test_a_wrapper_may_give_a_tool_another_state() -> None:
     assert last(state).content == "Eve after 2 messages"
 
 
-async def test_an_error_of_a_wrapper_is_handled_like_one_of_a_tool() -> None:
+async def test_an_error_of_a_wrapper_is_handled_like_an_error_of_a_tool() -> None:
     def broken(request: ToolCallRequest, execute: Any) -> Any:
         raise ImpatientError("no time")
 
@@ -785,7 +785,7 @@ async def test_an_error_of_a_wrapper_is_handled_like_one_of_a_tool() -> None:
     assert last(state).content == "Error: ImpatientError('no time'). Correct what is wrong and try again."
 
 
-async def test_what_a_wrapper_returns_is_checked() -> None:
+async def test_the_result_of_a_wrapper_is_checked() -> None:
     async def nonsense(request: ToolCallRequest, execute: Any) -> Any:
         return "just text"
 
@@ -793,7 +793,7 @@ async def test_what_a_wrapper_returns_is_checked() -> None:
         await graph_of(ToolNode([add], awrap_tool_call=nonsense)).ainvoke(asking_for(call("add", a=1, b=2)))
 
 
-# Questions
+# Interrupts
 
 
 async def test_a_call_that_interrupts_does_not_run_finished_calls_again(saver: Checkpointer, reopen: Reopen) -> None:
@@ -810,7 +810,7 @@ async def test_a_call_that_interrupts_does_not_run_finished_calls_again(saver: C
 
 
 @pytest.mark.parametrize("name", ["ask", "ask_plainly"])
-async def test_two_calls_may_ask_at_once_also_the_same(saver: Checkpointer, name: str) -> None:
+async def test_two_calls_may_interrupt_together_with_equal_values(saver: Checkpointer, name: str) -> None:
     graph = graph_of(ToolNode(Ran().tools()), saver)
     calls = call(name, "1", text="Same?"), call(name, "2", text="Same?")
 
@@ -822,7 +822,7 @@ async def test_two_calls_may_ask_at_once_also_the_same(saver: Checkpointer, name
     assert sorted(content for _, content, _ in answers(state)) == ["answered first", "answered second"]
 
 
-async def test_a_question_is_never_an_answer_for_the_model() -> None:
+async def test_an_interrupt_never_becomes_an_answer_for_the_model() -> None:
     node = ToolNode(Ran().tools(), handle_tool_errors=True)
 
     asked = await graph_of(node, MemorySaver()).ainvoke(asking_for(call("ask", text="Really?")), thread_id="t")
@@ -830,7 +830,9 @@ async def test_a_question_is_never_an_answer_for_the_model() -> None:
     assert [each.value for each in asked["__interrupt__"]] == ["Really?"]
 
 
-async def test_an_error_together_with_a_question_is_raised_and_the_question_is_asked_again(saver: Checkpointer) -> None:
+async def test_an_error_in_parallel_with_an_interrupt_is_raised_and_the_next_run_interrupts_again(
+    saver: Checkpointer,
+) -> None:
     ran = Ran()
     graph = graph_of(ToolNode(ran.tools()), saver)
     calls = call("ask", "1", text="Really?"), call("break_once", "2", text="x"), call("note", "3", text="y")
@@ -844,7 +846,7 @@ async def test_an_error_together_with_a_question_is_raised_and_the_question_is_a
     assert ran.calls.count("y") == 1
 
 
-async def test_a_wrapper_may_ask_before_the_call(saver: Checkpointer) -> None:
+async def test_a_wrapper_may_interrupt_before_the_call(saver: Checkpointer) -> None:
     def approved(request: ToolCallRequest, execute: Any) -> Any:
         if interrupt({"tool": request.tool_call["name"]}) != "yes":
             return ToolMessage("refused", tool_call_id=request.tool_call["id"], name=request.tool_call["name"])
@@ -860,10 +862,10 @@ async def test_a_wrapper_may_ask_before_the_call(saver: Checkpointer) -> None:
     assert (last(state).content, ran.calls) == ("noted x", ["x"])
 
 
-# In code of the user's
+# Calls in code of the user
 
 
-async def test_a_node_may_call_it_and_is_resumed_without_a_second_call(saver: Checkpointer) -> None:
+async def test_an_async_node_may_call_a_tool_node_and_resumes_without_repeated_calls(saver: Checkpointer) -> None:
     ran = Ran()
     tools = ToolNode(ran.tools())
 
@@ -880,7 +882,7 @@ async def test_a_node_may_call_it_and_is_resumed_without_a_second_call(saver: Ch
     assert sorted(ran.calls) == ["a", "b"]
 
 
-async def test_a_plain_node_may_call_it(saver: Checkpointer) -> None:
+async def test_a_plain_node_may_call_a_tool_node_and_resumes_without_repeated_calls(saver: Checkpointer) -> None:
     ran = Ran()
     tools = ToolNode(ran.tools())
 
@@ -897,12 +899,12 @@ async def test_a_plain_node_may_call_it(saver: Checkpointer) -> None:
     assert sorted(ran.calls) == ["a", "b"]
 
 
-async def test_it_does_not_block_the_event_loop() -> None:
+async def test_invoke_in_the_event_loop_is_refused() -> None:
     with pytest.raises(RuntimeError, match=r"use: await tool_node.ainvoke"):
         ToolNode([add]).invoke(asking_for(call("add", a=1, b=2)))
 
 
-async def test_an_entrypoint_may_call_it_in_a_loop_of_equal_calls(saver: Checkpointer) -> None:
+async def test_an_entrypoint_may_repeat_an_equal_call_of_a_tool_node(saver: Checkpointer) -> None:
     ran = Ran()
     tools = ToolNode(ran.tools())
 
@@ -920,7 +922,7 @@ async def test_an_entrypoint_may_call_it_in_a_loop_of_equal_calls(saver: Checkpo
     assert ran.calls == ["same"] * 3
 
 
-async def test_a_call_that_is_there_twice_is_made_twice(saver: Checkpointer) -> None:
+async def test_a_call_that_occurs_twice_is_made_twice(saver: Checkpointer) -> None:
     ran = Ran()
 
     state = await graph_of(ToolNode(ran.tools()), saver).ainvoke(
@@ -962,22 +964,22 @@ async def test_a_tool_may_call_tasks_and_graphs(saver: Checkpointer) -> None:
     assert ran == ["x"]
 
 
-async def test_calls_are_no_events_of_the_run() -> None:
+async def test_calls_of_tools_emit_no_events_of_their_own() -> None:
     graph = graph_of(ToolNode([add, shout]))
     given = asking_for(call("add", "1", a=1, b=2), call("shout", "2", text="hi"))
 
-    told = [part async for part in graph.astream(given, stream_mode=["updates", "tasks"])]
+    parts = [part async for part in graph.astream(given, stream_mode=["updates", "tasks"])]
 
-    assert [mode for mode, _ in told] == ["tasks", "updates", "tasks"]
-    assert {part["name"] for mode, part in told if mode == "tasks"} == {"tools"}
+    assert [mode for mode, _ in parts] == ["tasks", "updates", "tasks"]
+    assert {part["name"] for mode, part in parts if mode == "tasks"} == {"tools"}
 
 
-# Dying
+# Crashes
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["sync", "async", "exit"])
-async def test_a_process_that_dies_at_any_call_of_the_store_makes_no_recorded_call_again(mode: Any) -> None:
+async def test_no_recorded_call_is_repeated_after_a_crash_at_any_store_call(mode: Any) -> None:
     calls = call("note", "1", text="a"), call("jot", "2", text="b"), call("move", "3", to=END)
 
     async def run(saver: Checkpointer, ran: Ran, given: Any) -> Any:
@@ -1008,7 +1010,7 @@ async def test_a_process_that_dies_at_any_call_of_the_store_makes_no_recorded_ca
 
 
 async def recorded_calls(saver: Checkpointer) -> set[str]:
-    """What was noted or jotted by the calls that the store has records of."""
+    """The texts of the calls of `note` and `jot` that the store has records of."""
     found = await saver.load_records("t", "tools:1.0")
     values = [] if found is None else [record.value for record in found.records]
     written = {"a": b"noted a", "b": b"jotted b"}
@@ -1027,7 +1029,7 @@ async def test_a_result_that_cannot_be_stored_fails_its_call(saver: Checkpointer
     assert any("in tool 'draw', called as '9'" in note for note in raised.value.__notes__)
 
 
-async def test_a_cancelled_run_cancels_the_tools_also_those_in_a_plain_wrapper() -> None:
+async def test_a_cancelled_run_cancels_its_tools_including_those_in_a_plain_wrapper() -> None:
     started, ended = asyncio.Event(), []
 
     @tool
@@ -1058,7 +1060,7 @@ async def test_a_cancelled_run_cancels_the_tools_also_those_in_a_plain_wrapper()
 # The router
 
 
-def test_the_condition_leads_to_the_tools_where_there_are_calls() -> None:
+def test_tools_condition_leads_to_the_tools_if_the_message_has_calls() -> None:
     assert tools_condition(asking_for(call("add"))) == "tools"
     assert tools_condition({"messages": [AIMessage("done")]}) == END
     assert tools_condition([calling(call("add"))]) == "tools"

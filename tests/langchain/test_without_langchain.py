@@ -1,4 +1,4 @@
-"""Where `langchain_core` is not installed, or not used, nothing of it is imported."""
+"""Programs on systems without `langchain_core`, and programs that do not use it, import nothing of it."""
 
 import subprocess
 import sys
@@ -43,7 +43,7 @@ def run(*parts: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", source], check=False, capture_output=True, text=True, timeout=60)
 
 
-def test_without_it_messages_are_dicts() -> None:
+def test_messages_are_dicts_without_langchain() -> None:
     done = run(
         HIDDEN,
         "OPTIONS = {}",
@@ -55,7 +55,7 @@ def test_without_it_messages_are_dicts() -> None:
     )
 
 
-def test_without_it_the_option_and_the_package_name_what_to_install() -> None:
+def test_errors_without_langchain_name_the_package_to_install() -> None:
     for use in ("OPTIONS = {'messages': 'langchain'}" + CONVERSATION, "import durable_graph_langchain"):
         done = run(
             HIDDEN,
@@ -65,12 +65,12 @@ def test_without_it_the_option_and_the_package_name_what_to_install() -> None:
         assert 'pip install "durable-graph[langchain]"' in done.stderr.splitlines()[-1]
 
 
-def test_a_graph_without_messages_imports_nothing_of_it() -> None:
+def test_a_graph_without_messages_does_not_import_langchain() -> None:
     done = run(OTHER, LOADED)
     assert done.stdout.splitlines() == ["{'key': 'a'}", "[]"], done.stderr
 
 
-def test_a_conversation_of_dicts_imports_nothing_of_it() -> None:
+def test_a_conversation_of_dicts_does_not_import_langchain() -> None:
     done = run("OPTIONS = {'messages': 'dict'}", CONVERSATION, LOADED)
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
 
@@ -89,6 +89,6 @@ print(asyncio.run(builder.compile(MemorySaver()).ainvoke({}, thread_id="t"))["fo
 """
 
 
-def test_a_program_that_imports_documents_alone_can_store_them() -> None:
+def test_a_program_that_imports_only_documents_can_store_them() -> None:
     done = run("import langchain_core.documents", "assert 'langchain_core.messages' not in sys.modules", DOCUMENTS)
     assert done.stdout.splitlines() == ["tea"], done.stderr

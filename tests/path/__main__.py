@@ -1,4 +1,4 @@
-"""Count what a superstep costs on each store, and print the figures as JSON.
+"""Count the cost of a superstep on each store, and print the figures as JSON.
 
 usage: python -m tests.path [--trace] none|memory|sqlite|postgres=DSN ...
 
@@ -28,7 +28,7 @@ from tests.postgres.proxy import proxied
 from tests.savers import schema_of_its_own
 
 FEW, MANY = 50, 150
-"""The figures of one unit are the difference of two runs: what a run costs before and after its units drops out."""
+"""The figures of one unit are the difference of two runs, so that the costs before and after the units cancel out."""
 
 
 @asynccontextmanager
@@ -75,14 +75,14 @@ async def _per_unit(shape: str, saver: Checkpointer | None) -> dict[str, float]:
         threads = _Threads(SHAPES[shape](units).compile(saver), saver)
         for warm in range(2):
             await threads.call(f"{shape} {units} warm {warm}")
-        # A database that answers at another moment is waited for in another way: the usual run counts.
+        # The counts depend on the moment at which a database answers, so the median run is used.
         runs = [await counted(threads.call(f"{shape} {units} {number}")) for number in range(5)]
         counts[units] = Counts({name: statistics.median_low(run[name] for run in runs) for name in runs[0]})
     return counts[MANY].each(counts[FEW], MANY - FEW)
 
 
 async def _written_to_sqlite(shape: str) -> dict[str, float]:
-    """What one unit asks of a file: each number of units on a file of its own, as its log depends on what it has."""
+    """The cost of one unit for a file. Each number of units has its own file, since the log depends on its content."""
     counts: dict[int, Counts] = {}
     for units in (FEW, MANY):
         async with _opened("sqlite") as saver:
@@ -95,7 +95,7 @@ async def _written_to_sqlite(shape: str) -> dict[str, float]:
 
 
 async def _written_to_postgres(dsn: str, shape: str) -> dict[str, float]:
-    """What one unit asks of the server, counted by the server and on the way to it."""
+    """The cost of one unit for the server, counted by the server and by a proxy."""
     async with schema_of_its_own(dsn) as schema, proxied(dsn) as proxy:
 
         async def call(units: int, name: str) -> None:
@@ -127,7 +127,7 @@ async def figures(store: str) -> dict[str, dict[str, float]]:
 
 
 async def coroutines_above_a_node() -> int:
-    """How many coroutines of the library are suspended while a node of a graph on a MemorySaver runs."""
+    """The number of coroutines of the library that are suspended while a node of a graph on a MemorySaver runs."""
     found: list[int] = []
 
     async def node(state: State) -> State:

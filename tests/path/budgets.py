@@ -1,13 +1,13 @@
-"""What a superstep may cost: the only table of it.
+"""The only table of the allowed cost of a superstep.
 
 `today` is the measured figure. The test fails if a figure is more than 1 % above it, and also if it is more than 2 %
 below it: a commit that makes the path shorter tightens its budget, and a commit that raises a figure says why. `target`
-is the figure that the path is to reach.
+is the figure that the path should reach.
 
-"rows" are those that are inserted, updated or deleted. "WAL bytes" is what the log of the database grows by: of SQLite
-whole pages, of PostgreSQL records without images of pages.
+"rows" are the rows that are inserted, updated or deleted. "WAL bytes" is the growth of the database's log: whole pages
+with SQLite, records without images of pages with PostgreSQL.
 
-The figures are those of Python PYTHON. Other versions make other calls, and are not tested.
+The figures are valid for Python PYTHON. Other versions make other calls, and are not tested.
 """
 
 from typing import NamedTuple
@@ -49,7 +49,7 @@ BUDGETS: dict[str, dict[str, dict[str, Budget]]] = {
         "rows": {"sqlite": Budget(3), "postgres": Budget(3)},
         "WAL bytes": {"sqlite": Budget(15408.8, 15_000), "postgres": Budget(843.4, 811)},
     },
-    # A superstep whose router decides to go round again.
+    # A superstep whose router repeats its node.
     "router": {
         "calls": {"none": Budget(101), "memory": Budget(175), "sqlite": Budget(208), "postgres": Budget(283)},
         "tasks": {"none": Budget(1), "memory": Budget(1), "sqlite": Budget(1), "postgres": Budget(2)},
@@ -92,7 +92,7 @@ LIBRARY: dict[str, Budget] = {
     "imported modules": Budget(234),
     # Coroutines of the library between a call of `ainvoke` on a store and a node: each suspension resumes all of them.
     "coroutines above a node": Budget(8, 8),
-    # In `_runtime`: what a type could say; annotations that say nothing, of 1,000 lines.
+    # In `_runtime`: asserts that a type could replace, and annotations without information per 1,000 lines.
     "assert ... is not None": Budget(0, 0),
     "Any per 1,000 lines": Budget(9.9, 10),
 }

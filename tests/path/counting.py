@@ -1,4 +1,4 @@
-"""What Python does while something is awaited, in numbers that do not depend on how fast it does it."""
+"""Counts of Python's work during an await, which do not depend on its speed."""
 
 import asyncio
 import sys
@@ -22,13 +22,13 @@ _PACKAGES = tuple(
 
 
 class Entered(msgspec.Struct, frozen=True):
-    """What of the library was entered, in order: a module and a function for each call."""
+    """The calls of the library's functions, in order: a module and a function for each call."""
 
     calls: list[tuple[str, str]]
 
     @property
     def modules(self) -> list[str]:
-        """Each module once, in the order in which they were entered first."""
+        """Each module once, in the order of the first calls."""
         return list(dict.fromkeys(module for module, _ in self.calls))
 
     @property
@@ -37,13 +37,13 @@ class Entered(msgspec.Struct, frozen=True):
 
     @property
     def jumps(self) -> int:
-        """How often a call leads from one module to another."""
+        """The number of calls that lead from one module to another."""
         modules = [module for module, _ in self.calls]
         return sum(1 for before, after in pairwise(modules) if before != after)
 
 
 class Tracer:
-    """Notes what is entered. It sees the threads that start while it is open, so it is opened before the store is."""
+    """Records calls of the library. It sees threads that start while it is open, so open it before the store."""
 
     def __init__(self) -> None:
         self._calls: list[tuple[str, str]] | None = None
@@ -78,7 +78,7 @@ class Counts(Counter[str]):
     and BLAKE2b digests, in the thread of the event loop."""
 
     def each(self, fewer: "Counts", number: int) -> dict[str, float]:
-        """What one of `number` more units of work adds."""
+        """The counts that one of `number` additional units of work adds."""
         return {name: (self[name] - fewer[name]) / number for name in self}
 
 
@@ -112,13 +112,13 @@ async def counted(work: Coroutine[Any, Any, object]) -> Counts:
     finally:
         sys.setprofile(None)
         del loop._run_once, loop.create_task
-    # The two functions that count are called, too.
+    # The calls of the two counting functions are not part of the work.
     counts["calls"] -= counts["iterations"] + counts["tasks"]
     return counts
 
 
 def suspended_in_the_library(coroutine: Any) -> int:
-    """How many coroutines of the library there are among this one and those that it awaits, one in the other."""
+    """The number of coroutines of the library among this one and those that it awaits, at any depth."""
     found = 0
     while coroutine is not None:
         code = getattr(coroutine, "cr_code", None) or getattr(coroutine, "gi_code", None)

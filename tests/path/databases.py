@@ -1,4 +1,4 @@
-"""What a database is asked for while something is awaited: statements, round trips, rows, and bytes of its log."""
+"""The load of a database during an await: statements, round trips, rows, and bytes of its log."""
 
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
@@ -35,7 +35,7 @@ class SqliteMeter:
 
 
 class PostgresMeter:
-    """Counts of a schema that is reached through a proxy. `administrator` is a connection that is not."""
+    """Counts of a schema that is reached through a proxy. `administrator` is a direct connection."""
 
     def __init__(self, proxy: Proxy, administrator: "asyncpg.Connection[Any]", schema: str) -> None:
         self._proxy = proxy
@@ -43,7 +43,7 @@ class PostgresMeter:
         self._schema = schema
 
     async def read(self) -> Counts:
-        """The counts so far, once no other connection is left: each reports its rows when it ends."""
+        """The counts so far, once no other connection is left: each connection reports its rows when it ends."""
         others = (
             "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
         )
@@ -64,7 +64,7 @@ class PostgresMeter:
 
 
 async def added(read: Callable[[], Awaitable[Counts]], work: Coroutine[Any, Any, Any]) -> Counts:
-    """What the work adds to the counts."""
+    """The counts that the work adds."""
     before = await read()
     await work
     after = await read()

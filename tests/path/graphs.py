@@ -20,7 +20,7 @@ async def add_one(state: State) -> State:
 
 
 def chain(nodes: int) -> StateGraph[State]:
-    """So many nodes, one after the other. Each writes one channel of three."""
+    """`nodes` nodes in sequence. Each writes one channel of three."""
     builder = StateGraph(State)
     before = START
     for number in range(nodes):
@@ -30,7 +30,7 @@ def chain(nodes: int) -> StateGraph[State]:
 
 
 def loop(supersteps: int) -> StateGraph[State]:
-    """One node, whose router sends the run back to it so many times."""
+    """One node, whose router repeats it for `supersteps` supersteps."""
     builder = StateGraph(State).add_node("again", add_one).add_edge(START, "again")
     return builder.add_conditional_edges(
         "again", lambda state: "again" if state["count"] < supersteps else END, ["again", END]
@@ -42,7 +42,7 @@ class Part(TypedDict):
 
 
 def fan_out(tasks: int) -> StateGraph[State]:
-    """So many tasks of one node in one superstep."""
+    """`tasks` tasks of one node in one superstep."""
 
     async def work(part: Part) -> State:
         return {"log": [part["number"]]}
@@ -59,7 +59,7 @@ async def doubled(number: int) -> int:
 
 
 def calls(tasks: int) -> StateGraph[State]:
-    """One node that calls a `@task` so many times."""
+    """One node that calls a `@task` `tasks` times."""
 
     async def work(state: State) -> State:
         return {"count": sum([await doubled(number) for number in range(tasks)])}

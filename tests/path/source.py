@@ -12,14 +12,14 @@ _RUNTIME = Path(durable_graph.__file__).parent / "_runtime"
 
 
 def imported_modules() -> int:
-    """How many modules `import durable_graph` loads in a new interpreter that has imported its dependencies."""
+    """The number of modules that `import durable_graph` loads in a new interpreter after its dependencies."""
     counting = "import sys, asyncio, anyio.to_thread, msgspec; before = len(sys.modules)"
     program = f"{counting}; import durable_graph; print(len(sys.modules) - before)"
     return int(subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout)
 
 
 def of_the_source() -> dict[str, float]:
-    """Of `_runtime`: how many asserts narrow an optional value, and how many annotations are `Any`, of 1,000 lines."""
+    """Of `_runtime`: the number of asserts that narrow an optional value, and of `Any` annotations per 1,000 lines."""
     texts = [path.read_text() for path in sorted(_RUNTIME.rglob("*.py"))]
     nodes = [node for text in texts for node in ast.walk(ast.parse(text))]
     lines = sum(len(text.splitlines()) for text in texts)

@@ -12,18 +12,19 @@ from tests.path.budgets import BUDGETS, LIBRARY, PYTHON, Budget
 from tests.postgres.server import started
 
 pytestmark = pytest.mark.skipif(
-    sys.version_info[:2] != PYTHON, reason=f"the budgets are for Python {PYTHON[0]}.{PYTHON[1]}, others count otherwise"
+    sys.version_info[:2] != PYTHON,
+    reason=f"the budgets are for Python {PYTHON[0]}.{PYTHON[1]}, other versions have other counts",
 )
 
 STORES = ["none", "memory", "sqlite", "postgres"]
 
 QUIET = {"full_page_writes": "off", "autovacuum": "off", "checkpoint_timeout": "1d", "max_wal_size": "10GB"}
-"""A server that writes to its log what its clients ask for, and nothing else."""
+"""Settings of a server whose log has the writes of its clients and nothing else."""
 
 
 @pytest.fixture(scope="module")
 def measured() -> Any:
-    """The figures, counted in a process of their own: what tests switch on is not part of them."""
+    """The figures, counted in another process, without the checks that tests switch on."""
     environment = {name: value for name, value in os.environ.items() if name != "DURABLE_GRAPH_DEBUG"}
     environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
     with started(settings=QUIET) as server:

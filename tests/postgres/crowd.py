@@ -1,6 +1,6 @@
-"""Processes that begin at the same moment: one that has imported everything forks them.
+"""Processes that start at the same moment: a parent that has imported everything forks them.
 
-`python -m tests.postgres.crowd` reads a list of jobs as JSON from stdin, and writes to stdout what their processes say.
+`python -m tests.postgres.crowd` reads a list of jobs as JSON from stdin, and writes their reports to stdout.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from tests.postgres.fleet import Writers
 
 
 class Updating(msgspec.Struct, frozen=True, tag=True):
-    """Writes to all the threads at once, so many times to each."""
+    """Updates all threads concurrently, each of them `times` times."""
 
     url: str
     schema: str
@@ -37,7 +37,7 @@ class Updating(msgspec.Struct, frozen=True, tag=True):
 
 
 class Resuming(msgspec.Struct, frozen=True, tag=True):
-    """Runs a thread to its end, and goes on each time that another process was faster."""
+    """Runs a thread to its end, and resumes after each conflict with a faster process."""
 
     url: str
     schema: str
@@ -52,9 +52,9 @@ class Forking(msgspec.Struct, frozen=True, tag=True):
 
 
 class Leaving(msgspec.Struct, frozen=True, tag=True):
-    """Begins writes and reads, and ends its event loop so many turns later, without closing anything.
+    """Starts writes and reads, and ends its event loop `turns` turns later, without closing anything.
 
-    `opens`: before, so that they do not wait for that.
+    `opens`: opens the saver before the calls, so that they do not wait for it.
     """
 
     url: str
@@ -67,7 +67,7 @@ Job = Updating | Resuming | Forking | Leaving
 
 
 class Report(msgspec.Struct):
-    """What a process was told. `committed` are the checkpoints that it was told are its own."""
+    """The results that a process got. `committed` are the checkpoints that were reported as its own."""
 
     acknowledged: dict[str, list[str]] = {}
     refused: set[str] = set()
@@ -78,11 +78,11 @@ class Report(msgspec.Struct):
 
 
 class CrowdFailedError(Exception):
-    """One of the processes ended with an error, or left a call that it never made."""
+    """One of the processes ended with an error, or never awaited a coroutine."""
 
 
 def crowd(jobs: Sequence[Job]) -> list[Report]:
-    """What the processes say that do these jobs, begun together. Raises `CrowdFailedError`."""
+    """Run each job in a process, start all processes together, and return their reports. Raises `CrowdFailedError`."""
     ran = subprocess.run(
         [sys.executable, "-m", "tests.postgres.crowd"],
         input=msgspec.json.encode(jobs),
@@ -90,53 +90,53 @@ def crowd(jobs: Sequence[Job]) -> list[Report]:
         check=False,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(path or "." for path in sys.path)},
     )
-    # What the driver says of a connection that it was about to make is its own affair.
+    # Other output is ignored: the driver complains about connections that it was about to open.
     if ran.returncode or b"never awaited" in ran.stderr:
         raise CrowdFailedError(ran.stderr.decode())
     return msgspec.json.decode(ran.stdout, type=list[Report])
 
 
-def told_by(reports: Sequence[Report]) -> Writers:
-    """What all of those were told that wrote to the same threads."""
-    told = Writers(sorted({thread for report in reports for thread in report.acknowledged}))
+def outcomes_of(reports: Sequence[Report]) -> Writers:
+    """The combined outcomes of processes that wrote to the same threads."""
+    combined = Writers(sorted({thread for report in reports for thread in report.acknowledged}))
     for report in reports:
-        told.refused |= report.refused
+        combined.refused |= report.refused
         for thread, names in report.acknowledged.items():
-            told.acknowledged.setdefault(thread, []).extend(names)
-    return told
+            combined.acknowledged.setdefault(thread, []).extend(names)
+    return combined
 
 
 def _serve() -> int:
     jobs = msgspec.json.decode(sys.stdin.buffer.read(), type=list[Job])
     waits, begins = os.pipe()
     children = [_forked(job, waits, begins) for job in jobs]
-    # Closing it is what they wait for.
+    # The children wait until this end is closed.
     os.close(begins)
     reports = []
-    for _, hears in children:
-        with os.fdopen(hears, "rb") as said:
-            reports.append(said.read())
+    for _, reader in children:
+        with os.fdopen(reader, "rb") as output:
+            reports.append(output.read())
     codes = [os.waitpid(child, 0)[1] for child, _ in children]
     sys.stdout.buffer.write(b"[" + b",".join(reports) + b"]")
     return 1 if any(codes) else 0
 
 
 def _forked(job: Job, waits: int, begins: int) -> tuple[int, int]:
-    """A process, and where it is heard."""
-    hears, tells = os.pipe()
+    """Fork a process for the job. Returns its id and the pipe that its report comes from."""
+    reader, writer = os.pipe()
     child = os.fork()
     if child:
-        os.close(tells)
-        return child, hears
+        os.close(writer)
+        return child, reader
     code = 1
     try:
         os.close(begins)
         os.read(waits, 1)
         report = asyncio.run(_done(job))
-        with os.fdopen(tells, "wb") as told:
-            told.write(msgspec.json.encode(report))
+        with os.fdopen(writer, "wb") as output:
+            output.write(msgspec.json.encode(report))
         code = 0
-    except BaseException:  # a child must never go on as its parent
+    except BaseException:  # a child must never continue as its parent
         traceback.print_exc()
     finally:
         sys.stderr.flush()
@@ -173,16 +173,16 @@ async def _resume(job: Resuming, saver: PostgresSaver) -> Report:
     with watched_by(lambda moment, info: None):
         while (await graph.aget_state(thread_id=job.thread)).next:
             try:
-                await _go_on(graph, job.thread, report)
+                await _continue(graph, job.thread, report)
             except CheckpointConflictError:
                 report.conflicts += 1
             except NothingToResumeError:
-                # It came to its end after this one looked.
+                # Another process finished the thread after the state was read.
                 break
     return report
 
 
-async def _go_on(graph: CompiledGraph[State], thread: str, report: Report) -> None:
+async def _continue(graph: CompiledGraph[State], thread: str, report: Report) -> None:
     async with graph.stream(None, thread_id=thread) as events:
         async for event in events:
             if isinstance(event, CheckpointCommitted) and not event.provisional and event.checkpoint_id:

@@ -1,4 +1,4 @@
-"""A thread of a scenario, run through connections that are cut, and what the store has of it in the end."""
+"""A scenario that runs through connections that are cut, and the content of the store afterwards."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -28,7 +28,7 @@ _POOL_SIZE = 2
 
 
 def varied() -> StateGraph[State]:
-    """One, then three side by side, then a question, then a graph inside, then one."""
+    """A node, then three parallel nodes, then an interrupt, then a nested graph, then a node."""
     builder = StateGraph(State)
     builder.add_node("first", node()).add_edge(START, "first")
     for turns, name in enumerate("abc", 1):
@@ -47,7 +47,7 @@ Rows = dict[str, list[tuple[object, ...]]]
 
 @dataclass(slots=True)
 class Lived:
-    """What became of the scenario, the round trips that it took, and what was wrong on the wire."""
+    """The survival of the scenario, its round trips, and the violations on the wire."""
 
     survival: Survival
     trips: list[str]
@@ -56,7 +56,7 @@ class Lived:
 
 
 class Wire:
-    """A schema, a proxy before its server, and a connection that goes around it."""
+    """A schema, a proxy in front of its server, and a connection that bypasses the proxy."""
 
     def __init__(self, dsn: str, schema: str, proxy: Proxy, direct: "asyncpg.Connection[asyncpg.Record]") -> None:
         self.proxy = proxy
@@ -65,7 +65,7 @@ class Wire:
         self._direct = direct
 
     def saver(self, patience: float = _LONG) -> PostgresSaver:
-        """A process's saver. One connection that is not given back, and the next call would wait for ever."""
+        """A process's saver. Its pool is so small that connections that are not returned block later calls."""
         url = f"{self.proxy.url}?application_name={_NAME}"
         return PostgresSaver(url, schema=self.schema, pool_size=_POOL_SIZE, patience=patience)
 
@@ -81,14 +81,14 @@ class Wire:
         }
 
     async def sessions(self) -> int:
-        """How many sessions the server has for savers behind the proxy."""
+        """The number of sessions that the server has for savers behind the proxy."""
         found: int = await self._direct.fetchval(
             "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1", _NAME
         )
         return found
 
     async def until_gone(self) -> None:
-        """Return when the server has no session left of savers behind the proxy."""
+        """Return once the server has no session of a saver behind the proxy."""
         async with asyncio.timeout(_LONG):
             while await self.sessions():  # noqa: ASYNC110  # the server has no event to wait for
                 await asyncio.sleep(0)
@@ -96,7 +96,7 @@ class Wire:
 
 @asynccontextmanager
 async def wired(dsn: str) -> AsyncIterator[Wire]:
-    """Tables that are there and empty. In the end no session is left of those that were cut."""
+    """A wire to tables that exist and are empty. On exit it waits until the sessions of cut connections have ended."""
     async with schema_of_its_own(dsn) as schema, proxied(dsn) as proxy:
         direct = await asyncpg.connect(dsn)
         wire = Wire(dsn, schema, proxy, direct)
@@ -109,7 +109,7 @@ async def wired(dsn: str) -> AsyncIterator[Wire]:
 
 
 def cuts_of(trips: Sequence[str], *, is_long: bool, refusals: int = 0) -> list[Cut]:
-    """Every moment of every round trip. If it is not to be long: of those that decide something, and one of others."""
+    """Every moment of every round trip. If not `is_long`: every moment of the deciding ones, and one of each other."""
     cuts = []
     for trip, name in enumerate(trips, 1):
         moments = MOMENTS if is_long or name in _DECIDING else MOMENTS[trip % len(MOMENTS) :][:1]
@@ -117,10 +117,10 @@ def cuts_of(trips: Sequence[str], *, is_long: bool, refusals: int = 0) -> list[C
     return cuts
 
 
-async def lived_through(
+async def run_with_cuts(
     scenario: Scenario, wire: Wire, mode: Durability, cuts: Sequence[Cut] = (), *, patience: float = _LONG
 ) -> Lived:
-    """The scenario in one process. Its client tries again if it is told that the store is not available."""
+    """Run the scenario in one process. Its client retries when the store is reported as unavailable."""
     await wire.empty()
     wire.proxy.expect(*cuts)
     progress, lives, namespaces = Progress(), list[Life](), set[str]()
@@ -143,7 +143,7 @@ async def lived_through(
 
 
 async def _live(scenario: Scenario, saver: PostgresSaver, progress: Progress, mode: Durability) -> Life:
-    """Until the scenario is over, or the client is told that the store is not available."""
+    """Run until the scenario is over, or until the store is reported as unavailable."""
     life = Life()
 
     def listen(report: Report) -> None:

@@ -1,4 +1,4 @@
-"""Many runs and many writers at once on a server that something happens to, and what was wrong afterwards."""
+"""Many concurrent runs and writers on a server that is disturbed, and the violations found afterwards."""
 
 import asyncio
 import operator
@@ -29,7 +29,7 @@ class Log(TypedDict):
 
 
 def log() -> StateGraph[Log]:
-    """A graph whose threads take what is written to them from outside."""
+    """A graph whose threads are only written to from outside."""
 
     async def nothing(state: Log) -> None:
         return None
@@ -38,19 +38,19 @@ def log() -> StateGraph[Log]:
 
 
 class Calls:
-    """Which tasks of which thread nodes began and ended, and how often."""
+    """The tasks of each thread whose nodes started and ended, with counts."""
 
     def __init__(self) -> None:
         self.started: defaultdict[str | None, Counter[str]] = defaultdict(Counter)
         self.ended: defaultdict[str | None, Counter[str]] = defaultdict(Counter)
 
     def witness(self, moment: Literal["start", "end"], info: ExecutionInfo) -> None:
-        """What nodes tell."""
+        """Count the start or the end of a node."""
         (self.started if moment == "start" else self.ended)[info.thread_id][info.task_id] += 1
 
 
 class Fleet:
-    """Runs of one graph, each on a thread of its own, on one saver."""
+    """Runs of one graph on one saver, each on its own thread."""
 
     def __init__(self, saver: Checkpointer, *, at_once: int = 50) -> None:
         self.graph: CompiledGraph[State] = BRANCHING.on(saver)
@@ -63,7 +63,7 @@ class Fleet:
 
     @asynccontextmanager
     async def sailing(self) -> AsyncIterator[None]:
-        """Begin `at_once` runs, and another one for each that ends, until the body is done; then wait for the last."""
+        """Keep `at_once` runs in progress until the body is done, then wait for the last runs."""
         with watched_by(self.calls.witness):
             wanted = await BRANCHING.on(MemorySaver()).ainvoke(BRANCHING.given, thread_id="wanted")
             async with asyncio.TaskGroup() as group:
@@ -75,7 +75,7 @@ class Fleet:
                     self.is_over = True
 
     async def until(self, runs: int) -> None:
-        """Return when so many runs more have ended."""
+        """Return once `runs` more runs have ended."""
         goal = self.runs + runs
         async with self._ended:
             await self._ended.wait_for(lambda: self.runs >= goal)
@@ -87,7 +87,7 @@ class Fleet:
             got = await self.graph.ainvoke(BRANCHING.given, thread_id=thread)
             ran = self.calls.started[thread]
             if got != wanted:
-                self.broken.append(f"{thread} came to {got}")
+                self.broken.append(f"{thread} ended with {got}")
             if len(ran) != TASKS or set(ran.values()) != {1}:
                 self.broken.append(f"{thread} ran {ran}")
             number += 1
@@ -98,10 +98,10 @@ class Fleet:
 
 @dataclass(slots=True)
 class Writers:
-    """Who adds entries to shared threads, repeats what met a conflict, and remembers what was acknowledged.
+    """Writers that add entries to shared threads, repeat updates after conflicts, and record acknowledged entries.
 
-    Each has a saver of its own: calls of one saver take turns, and never meet a conflict. Of what was `cut` off nobody
-    was told anything, of what was `refused` that nothing was written.
+    Each writer needs its own saver: calls of one saver take turns, and never conflict. `refused` are the entries whose
+    update was reported as a conflict, and `cut` those whose update raised another error: their outcome is unknown.
     """
 
     threads: Sequence[str]
@@ -111,7 +111,7 @@ class Writers:
     is_over: bool = False
 
     async def write(self, saver: Checkpointer, name: str, most: int | None = None) -> None:
-        """Write to one thread after the other until it is over, or so many times."""
+        """Write to the threads in turn until `is_over`, or `most` times."""
         graph = log().compile(saver)
         number = 0
         while not self.is_over and number != most:
@@ -119,7 +119,7 @@ class Writers:
             number += 1
 
     async def write_one(self, graph: CompiledGraph[Log], thread: str, entry: str) -> None:
-        """Write one entry, however often it takes. Each attempt has a name of its own."""
+        """Write one entry, and repeat it after conflicts. Each attempt has its own name."""
         attempt = 0
         while True:
             name = f"{entry}-{attempt}"
@@ -136,7 +136,7 @@ class Writers:
                 return
 
     async def wrong(self, saver: Checkpointer) -> list[str]:
-        """What the threads have that nobody was told of, lack, or have twice."""
+        """The acknowledged entries that are lost, and the entries that exist twice or should not exist."""
         found = []
         graph = log().compile(saver)
         for thread in self.threads:
@@ -144,29 +144,29 @@ class Writers:
             entries = Counter(await entries_of(graph, thread))
             if stored is not None:
                 verify(stored)
-            told = set(self.acknowledged.get(thread, ()))
-            found += [f"{thread} lost {each}" for each in told - entries.keys()]
+            acknowledged = set(self.acknowledged.get(thread, ()))
+            found += [f"{thread} lost {each}" for each in acknowledged - entries.keys()]
             found += [f"{thread} has {each} {times} times" for each, times in entries.items() if times != 1]
             found += [f"{thread} has {each}, which was refused" for each in entries.keys() & self.refused]
-            found += [f"{thread} has {each}" for each in entries.keys() - told - self.cut - self.refused]
+            found += [f"{thread} has {each}" for each in entries.keys() - acknowledged - self.cut - self.refused]
         return found
 
 
 async def entries_of(graph: CompiledGraph[Log], thread: str) -> list[str]:
-    """What was written to the thread."""
+    """The entries of the thread."""
     entries: list[str] = (await graph.aget_state(thread_id=thread)).values.get("entries", [])
     return entries
 
 
 class Watch:
-    """A connection of the test's own, which sees what a saver's name has at the server."""
+    """A connection of the test that sees the server's sessions with a saver's application name."""
 
     def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]", name: str) -> None:
         self._connection = connection
         self._name = name
 
     async def sessions(self, where: str = "true") -> list[int]:
-        """The process ids of its sessions."""
+        """The process ids of these sessions."""
         rows = await self._connection.fetch(
             f"SELECT pid FROM pg_stat_activity WHERE application_name = $1 AND {where} ORDER BY pid",  # noqa: S608  # of the tests
             self._name,
@@ -174,7 +174,7 @@ class Watch:
         return [row["pid"] for row in rows]
 
     async def terminate(self, choose: Callable[[list[int]], int]) -> bool:
-        """End one of its sessions. Whether there was one."""
+        """End one of these sessions. Returns whether a session existed."""
         sessions = await self.sessions()
         if not sessions:
             return False
@@ -193,5 +193,5 @@ async def watching(dsn: str, name: str) -> AsyncIterator[Watch]:
 
 
 def named(dsn: str, name: str) -> str:
-    """The DSN for sessions of this name."""
+    """The DSN for sessions with this application name."""
     return f"{dsn}{'&' if '?' in dsn else '?'}application_name={name}"

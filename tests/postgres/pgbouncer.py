@@ -1,6 +1,6 @@
 """PostgresSaver behind pgbouncer, which lends a connection for one transaction: `make pgbouncer`.
 
-Not one of the tests of `make test`: it needs the program, from the system's packages.
+`make test` does not run these tests: they need the program from the system's packages.
 """
 
 import asyncio
@@ -42,13 +42,13 @@ unix_socket_dir =
 
 @pytest.fixture(scope="session")
 def pooled(postgres: str) -> Iterator[str]:
-    """The DSN of a pgbouncer that has three connections for all its clients."""
+    """The DSN of a pgbouncer with three connections for all its clients."""
     program = shutil.which("pgbouncer") or "/usr/sbin/pgbouncer"
     server, own = urlsplit(postgres), free_port()
     folder = Path(tempfile.mkdtemp(prefix="durable-graph-pgbouncer-"))
     folder.chmod(0o755)
     config = folder / "pgbouncer.ini"
-    # It takes the user's name from here, whoever the client says that it is.
+    # pgbouncer uses this user name, whatever name a client gives.
     forced = _CONFIG.replace("port={port}", f"port={{port}} user={server.username}")
     config.write_text(forced.format(host=server.hostname, port=server.port, own=own))
     command = [program, "-q", "-u", "nobody", str(config)]
@@ -94,7 +94,7 @@ async def test_many_runs_of_several_savers_share_three_connections(postgres: str
             await saver.aclose()
 
 
-async def test_a_pool_of_ones_own_works_as_well(postgres: str, pooled: str) -> None:
+async def test_a_saver_on_a_pool_of_the_user_works_behind_pgbouncer(postgres: str, pooled: str) -> None:
     async with (
         schema_of_its_own(postgres) as schema,
         asyncpg.create_pool(pooled, statement_cache_size=0, min_size=1) as pool,
@@ -105,7 +105,9 @@ async def test_a_pool_of_ones_own_works_as_well(postgres: str, pooled: str) -> N
         assert result == {"log": [f"n{number}" for number in range(5)]}
 
 
-async def test_a_stopped_process_behind_it_does_not_keep_its_thread_from_others(postgres: str, pooled: str) -> None:
+async def test_a_stopped_process_behind_pgbouncer_does_not_block_other_writers_of_its_thread(
+    postgres: str, pooled: str
+) -> None:
     async with schema_of_its_own(postgres) as schema, PostgresSaver(postgres, schema=schema) as saver:
         writer = await some_thread(saver)
         with stopped(pooled, schema, "a DSN of a pooler", "delete") as process:
@@ -113,12 +115,14 @@ async def test_a_stopped_process_behind_it_does_not_keep_its_thread_from_others(
                 await commit(saver, writer, Step({"count": b"4"}))
 
             process.send_signal(signal.SIGCONT)
-            said, _ = await asyncio.to_thread(process.communicate)
-        assert said == "True\n"
+            output, _ = await asyncio.to_thread(process.communicate)
+        assert output == "True\n"
         assert [info.thread for info in await saver.list_threads()] == []
 
 
-async def test_a_saver_that_does_not_know_of_it_learns_what_to_give(postgres: str, pooled: str) -> None:
+async def test_the_error_of_a_saver_with_prepared_statements_behind_pgbouncer_names_the_option(
+    postgres: str, pooled: str
+) -> None:
     async with schema_of_its_own(postgres) as schema:
         with pytest.raises(StoreConfigurationError, match="prepared_statements=False"):
             await PostgresSaver(pooled, schema=schema).load("t")

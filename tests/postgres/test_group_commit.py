@@ -1,4 +1,4 @@
-"""Commits of many runs go together: those that arrive while one is under way are one statement."""
+"""Group commit: commits of many runs that arrive while another commit is in progress share one statement."""
 
 import asyncio
 from collections import Counter
@@ -58,7 +58,7 @@ async def test_a_conflict_is_reported_to_its_own_run_alone(postgres: str) -> Non
         assert state_of(await loaded(saver, "t 7")) == writers[7].state()
 
 
-async def test_what_is_asked_for_one_thread_keeps_its_order(postgres: str) -> None:
+async def test_commits_of_one_thread_keep_their_order(postgres: str) -> None:
     async with schema_of_its_own(postgres) as schema, PostgresSaver(postgres, schema=schema) as saver:
         writer = Writer.of("thread")
         calls = []
@@ -73,7 +73,7 @@ async def test_what_is_asked_for_one_thread_keeps_its_order(postgres: str) -> No
         assert state_of(await loaded(saver, "thread")) == writer.state()
 
 
-async def test_a_lone_commit_waits_for_no_company(postgres: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_single_commit_does_not_wait_for_others(postgres: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async with schema_of_its_own(postgres) as schema, PostgresSaver(postgres, schema=schema) as saver:
         writer = await some_thread(saver)
         loop = asyncio.get_running_loop()
@@ -86,11 +86,11 @@ async def test_a_lone_commit_waits_for_no_company(postgres: str, monkeypatch: py
         monkeypatch.setattr(loop, "call_at", noted)
         await commit(saver, writer, Step({"count": b"4"}))
 
-        # There is one for a server that never answers.
+        # The only longer delay is the timeout for a server that never answers.
         assert [delay for delay in delays if delay < 30] == []
 
 
-async def test_two_processes_that_write_the_same_threads_do_not_wait_for_each_other_in_a_circle(postgres: str) -> None:
+async def test_two_savers_that_write_the_same_threads_do_not_deadlock(postgres: str) -> None:
     async with (
         schema_of_its_own(postgres) as schema,
         PostgresSaver(postgres, schema=schema) as first,
@@ -115,7 +115,7 @@ async def test_two_processes_that_write_the_same_threads_do_not_wait_for_each_ot
 
 @pytest.fixture
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
-    """How many threads, and how many bytes, each statement that makes prepared writes has."""
+    """The numbers of threads and bytes of each statement that makes prepared writes."""
     noted: list[tuple[int, int]] = []
     make = Database.make
 
@@ -128,7 +128,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     return noted
 
 
-async def test_large_values_do_not_all_go_into_one_statement(postgres: str, sent: list[tuple[int, int]]) -> None:
+async def test_large_values_are_split_over_several_statements(postgres: str, sent: list[tuple[int, int]]) -> None:
     mebibyte = 1024 * 1024
     async with schema_of_its_own(postgres) as schema, PostgresSaver(postgres, schema=schema) as saver:
         units = [Writer.of(f"t {number}").unit(Step({"v": b"v" * mebibyte})) for number in range(50)]
@@ -139,7 +139,7 @@ async def test_large_values_do_not_all_go_into_one_statement(postgres: str, sent
     assert 10 * mebibyte < max(size for _, size in sent) <= 16 * mebibyte
 
 
-async def test_threads_that_always_want_more_keep_no_other_out(postgres: str, sent: list[tuple[int, int]]) -> None:
+async def test_threads_with_many_writes_do_not_starve_other_threads(postgres: str, sent: list[tuple[int, int]]) -> None:
     async with schema_of_its_own(postgres) as schema, PostgresSaver(postgres, schema=schema) as saver:
         greedy = [await some_thread(saver, f"t {number}", length=1) for number in range(256)]
         sent.clear()
@@ -153,11 +153,11 @@ async def test_threads_that_always_want_more_keep_no_other_out(postgres: str, se
         await asyncio.gather(*calls)
 
     assert len(sent) > 5
-    # Its value is the only one.
+    # Only the commit of the other thread has a value.
     assert [size for _, size in sent][:2] == [0, 1]
 
 
-async def test_an_error_that_nobody_foresaw_is_reported_to_its_own_caller_and_keeps_no_other_waiting(
+async def test_an_unexpected_error_reaches_its_own_caller_and_blocks_no_other_commit(
     postgres: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with schema_of_its_own(postgres) as schema, PostgresSaver(postgres, schema=schema) as saver:
@@ -181,7 +181,7 @@ async def test_an_error_that_nobody_foresaw_is_reported_to_its_own_caller_and_ke
     assert {number: type(answer) for number, answer in wrong.items()} == {7: IndexError}
 
 
-async def test_a_thread_that_is_taken_up_by_another_process_disturbs_no_statement(postgres: str) -> None:
+async def test_answers_on_a_thread_of_another_process_do_not_disturb_concurrent_commits(postgres: str) -> None:
     async with (
         schema_of_its_own(postgres) as schema,
         proxied(postgres) as proxy,
@@ -196,19 +196,19 @@ async def test_a_thread_that_is_taken_up_by_another_process_disturbs_no_statemen
         proxy.expect()
 
         for ns in ("", "called"):
-            # A nested graph goes on meanwhile: the questions are still those of the head.
+            # A nested graph commits meanwhile: the interrupts still belong to the head.
             await commit(after, asked, Step({"count": b"1"}, ns="inside"))
             answer = asked.record(ns=ns, born=3, revision=2)
             commits = [commit(after, other, Step({"count": b"next"})) for other in others]
             stands, *_ = await asyncio.gather(save(after, asked, asked.batch(answer)), *commits)
             assert stands == (answer,)
 
-        # Each answer is looked at alone.
+        # Each answer has its own transaction.
         assert statements(proxy, schema)["COMMIT"] == 2
 
 
 async def test_a_task_that_is_cancelled_before_it_starts_leaves_no_write_waiting(postgres: str) -> None:
-    """An event loop that shuts down cancels all of its tasks, also those that have not started."""
+    """An event loop that shuts down cancels all of its tasks, including those that have not started."""
     async with schema_of_its_own(postgres) as schema, PostgresSaver(postgres, schema=schema) as saver:
         writer = await some_thread(saver)
         await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""Reads find their rows by index, however many there are."""
+"""Reads find their rows by index, whatever the size of the tables."""
 
 import json
 from collections.abc import Iterator
@@ -42,7 +42,7 @@ async def plan_of(dsn: str, statement: str) -> list[dict[str, Any]]:
             await saver.list_threads()
         connection = await asyncpg.connect(dsn)
         try:
-            # Of tables that are empty, reading all is the quickest.
+            # The planner would scan empty tables, because that is the fastest way.
             await connection.execute("SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off")
             sql = statements_for(schema)[statement]
             sought = {"thread_key": key_of("t"), **READS[statement]}
@@ -54,20 +54,20 @@ async def plan_of(dsn: str, statement: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("statement", READS)
-async def test_no_table_is_read_whole(postgres: str, statement: str) -> None:
+async def test_no_statement_scans_a_whole_table_or_index(postgres: str, statement: str) -> None:
     plan = await plan_of(postgres, statement)
 
     assert not [part for part in plan if part["Node Type"] == "Seq Scan"]
-    # And no index either, from its one end to its other.
+    # Nor is an index scanned from end to end.
     assert all("Index Cond" in part for part in plan if part["Node Type"].startswith("Index"))
 
 
 @pytest.mark.parametrize("statement", ["list_threads", "list_threads_of_status", "page_of_checkpoints"])
-async def test_a_page_comes_in_the_order_of_its_index(postgres: str, statement: str) -> None:
+async def test_a_page_is_read_in_index_order_without_a_sort(postgres: str, statement: str) -> None:
     assert "Sort" not in {part["Node Type"] for part in await plan_of(postgres, statement)}
 
 
-async def test_threads_of_a_status_and_a_time_are_distinguished_in_the_index(postgres: str) -> None:
+async def test_the_status_and_its_time_are_conditions_of_the_index(postgres: str) -> None:
     (scan,) = [part for part in await plan_of(postgres, "list_threads_of_status") if "Index Name" in part]
 
     assert scan["Index Name"] == "threads_by_status"

@@ -1,4 +1,4 @@
-"""A call whose answer was lost is looked at again, and others may have gone on from what it did meanwhile."""
+"""A saver checks the outcome of a call whose answer was lost, and others may have continued from it meanwhile."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -13,7 +13,7 @@ from tests.postgres.cutting import Wire, wired
 from tests.postgres.proxy import Cut
 from tests.postgres.trips import named
 
-Doings = Callable[[], Awaitable[None]]
+Action = Callable[[], Awaitable[None]]
 
 
 @pytest.fixture
@@ -23,9 +23,9 @@ async def wire(postgres: str) -> AsyncIterator[Wire]:
 
 
 @pytest.fixture
-def meanwhile(monkeypatch: pytest.MonkeyPatch) -> list[Doings]:
-    """What others do when a call has not heard what became of it and is about to look."""
-    waiting: list[Doings] = []
+def meanwhile(monkeypatch: pytest.MonkeyPatch) -> list[Action]:
+    """Actions of others after the answer of a call was lost, and before the saver checks its outcome."""
+    waiting: list[Action] = []
     write = Database.write
 
     async def looking(db: Database, function: Callable[[Session], Awaitable[Any]], thread: str) -> Any:
@@ -42,8 +42,8 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch) -> list[Doings]:
     return waiting
 
 
-async def test_a_deletion_does_not_remove_the_thread_that_was_begun_after_it(
-    wire: Wire, meanwhile: list[Doings]
+async def test_a_repeated_deletion_does_not_remove_a_thread_started_after_the_first_attempt(
+    wire: Wire, meanwhile: list[Action]
 ) -> None:
     reborn: list[Writer] = []
 
@@ -55,7 +55,7 @@ async def test_a_deletion_does_not_remove_the_thread_that_was_begun_after_it(
         await commit(wire.around, reborn[0], Step({"count": b"anew"}))
 
     async with wire.saver() as saver:
-        # The first one prepares its statements.
+        # The first deletion prepares its statements.
         for name in ("first", "rehearsed"):
             await some_thread(saver, name)
             wire.proxy.expect()

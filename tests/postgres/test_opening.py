@@ -1,4 +1,4 @@
-"""What a saver opens, and what it says of what it cannot: clearly, at once where waiting mends nothing, no password."""
+"""Opening a saver: errors are clear, come at once if waiting does not help, and never show a password."""
 
 import asyncio
 import random
@@ -33,11 +33,11 @@ from tests.savers import dropped, schema_of_its_own
 
 HIDDEN = "s3cr3t"
 PROMPT = 10.0
-"""In seconds. A saver waits for a minute."""
+"""In seconds. A saver waits a minute for an unavailable server."""
 
 
 async def refused(saver: PostgresSaver, error: type[DurableGraphError], kind: str | None = None) -> str:
-    """What it says when it is used, which it has to say soon. It may be closed all the same."""
+    """The text of the error at the first call of a saver, which must come promptly. The saver can still be closed."""
     begun = time.monotonic()
     with pytest.raises(error, check=of_kind(kind)) as caught:
         await saver.load("t")
@@ -62,7 +62,9 @@ def chain_of(error: BaseException | None) -> list[BaseException]:
         ("/postgres", "/postgres?password={}&no_such_option=3", "no_such_option"),
     ],
 )
-async def test_what_waiting_does_not_mend_is_reported_at_once(postgres: str, old: str, new: str, said: str) -> None:
+async def test_an_error_that_waiting_cannot_fix_is_reported_at_once(
+    postgres: str, old: str, new: str, said: str
+) -> None:
     head, found, tail = postgres.rpartition(old)
     assert found
     assert said in await refused(PostgresSaver(head + new.format(HIDDEN) + tail), StoreConfigurationError, "settings")
@@ -85,11 +87,11 @@ async def test_what_waiting_does_not_mend_is_reported_at_once(postgres: str, old
         f"postgresql://host/name?{HIDDEN}",
     ],
 )
-def test_what_is_no_dsn_is_refused_without_repeating_it(dsn: str) -> None:
+def test_an_invalid_dsn_is_refused_without_repeating_it(dsn: str) -> None:
     with pytest.raises(InvalidOptionError) as caught:
         PostgresSaver(dsn)
     assert HIDDEN not in str(caught.value)
-    # What Python says of it might repeat it.
+    # Python's own error might repeat the DSN.
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
 
 
@@ -117,7 +119,7 @@ async def test_a_schema_may_have_any_name(postgres: str, schema: str) -> None:
 
 
 @pytest.mark.parametrize("schema", ["", "a\0b", "a" * 64, "ö" * 32, "\ud800"])
-def test_what_cannot_be_a_schemas_name_is_refused(schema: str) -> None:
+def test_an_invalid_schema_name_is_refused(schema: str) -> None:
     with pytest.raises(InvalidOptionError):
         PostgresSaver("postgresql://host/name", schema=schema)
 
@@ -138,13 +140,13 @@ async def test_a_newer_format_is_left_alone(postgres: str) -> None:
             assert (await loaded(saver, "thread")).thread.version == 3
 
 
-async def test_a_read_replica_is_refused_and_becomes_a_store_when_it_is_promoted() -> None:
+async def test_a_read_replica_is_refused_until_it_is_promoted() -> None:
     with started() as server:
         async with PostgresSaver(server.url) as saver:
             writer = await some_thread(saver, "t")
             await asyncio.to_thread(server.restart_as_replica)
             assert "replica" in await refused(PostgresSaver(server.url), StoreUnavailableError, "read_only")
-            # Who had it open takes it for a failover, and waits for it.
+            # A saver that was open treats this as a failover, and waits.
             async with asyncio.TaskGroup() as group:
                 group.create_task(commit(saver, writer, Step({"count": b"4"})))
                 assert state_of(await loaded(saver, "t"))["count"] == b"3"
@@ -157,7 +159,7 @@ async def test_a_read_replica_is_refused_and_becomes_a_store_when_it_is_promoted
             await refused(impatient, StoreUnavailableError, "read_only")
 
 
-async def test_who_may_only_read_gets_an_error(postgres: str) -> None:
+async def test_a_commit_of_a_read_only_role_is_an_error(postgres: str) -> None:
     async with schema_of_its_own(postgres) as schema, asyncpg.create_pool(postgres, min_size=0) as pool:
         async with PostgresSaver(postgres, schema=schema) as saver:
             await some_thread(saver)
@@ -182,7 +184,7 @@ async def test_who_may_only_read_gets_an_error(postgres: str) -> None:
             await pool.execute(f'DROP OWNED BY "{role}"; DROP ROLE "{role}"')
 
 
-async def test_a_pool_that_was_given_stays_open(postgres: str) -> None:
+async def test_a_pool_of_the_user_stays_open(postgres: str) -> None:
     async with schema_of_its_own(postgres) as schema, asyncpg.create_pool(postgres, min_size=0, max_size=2) as pool:
         async with PostgresSaver(pool, schema=schema) as saver:
             await some_thread(saver)
@@ -192,7 +194,7 @@ async def test_a_pool_that_was_given_stays_open(postgres: str) -> None:
             assert (await loaded(again, "thread")).thread.version == 3
 
 
-async def test_a_pool_of_another_event_loop_is_refused_and_a_new_one_is_the_remedy(postgres: str) -> None:
+async def test_a_pool_of_another_event_loop_is_refused_and_a_new_pool_works(postgres: str) -> None:
     async with schema_of_its_own(postgres) as schema:
 
         async def use(given: list[Any]) -> None:
@@ -210,7 +212,7 @@ async def test_a_pool_of_another_event_loop_is_refused_and_a_new_one_is_the_reme
         await asyncio.to_thread(loop_after_loop)
 
 
-async def test_a_pool_that_has_no_connection_left_is_waited_for(postgres: str) -> None:
+async def test_calls_wait_for_a_pool_without_free_connections(postgres: str) -> None:
     async with (
         schema_of_its_own(postgres) as schema,
         asyncpg.create_pool(postgres, min_size=0, max_size=1) as pool,
@@ -224,7 +226,7 @@ async def test_a_pool_that_has_no_connection_left_is_waited_for(postgres: str) -
         assert state_of(await loaded(saver, "t")) == {"count": b"1"}
 
 
-async def test_a_server_that_has_no_connection_left_is_waited_for() -> None:
+async def test_opening_waits_for_a_server_without_free_connections() -> None:
     settings = {"max_connections": "3", "superuser_reserved_connections": "0", "max_wal_senders": "0"}
     with started(settings=settings) as server:
         taken = [await asyncpg.connect(server.url) for _ in range(3)]
@@ -238,7 +240,7 @@ async def test_a_server_that_has_no_connection_left_is_waited_for() -> None:
         assert opening.result() is None
 
 
-async def test_no_more_connections_are_opened_than_the_saver_may_have(postgres: str) -> None:
+async def test_a_saver_opens_no_more_connections_than_its_pool_size(postgres: str) -> None:
     async with (
         schema_of_its_own(postgres) as schema,
         watching(postgres, schema) as watch,
@@ -251,7 +253,7 @@ async def test_no_more_connections_are_opened_than_the_saver_may_have(postgres: 
         assert 0 < len(await watch.sessions()) <= 3
 
 
-async def test_timeouts_of_the_server_are_survived() -> None:
+async def test_a_commit_survives_lock_and_statement_timeouts_of_the_server() -> None:
     settings = {"lock_timeout": "10ms", "statement_timeout": "100ms"}
     with started(settings=settings) as server:
         async with PostgresSaver(server.url) as saver, asyncpg.create_pool(server.url, min_size=0) as pool:
@@ -268,7 +270,7 @@ async def test_timeouts_of_the_server_are_survived() -> None:
 
 
 async def hold_all_rows(pool: "asyncpg.Pool[asyncpg.Record]", locked: asyncio.Event) -> None:
-    """Lock them until the server puts an end to it."""
+    """Lock all rows until the server ends the statement."""
     async with pool.acquire() as connection, connection.transaction():
         await connection.execute("SELECT FROM durable_graph.threads FOR UPDATE")
         locked.set()
@@ -279,15 +281,15 @@ async def hold_all_rows(pool: "asyncpg.Pool[asyncpg.Record]", locked: asyncio.Ev
 @pytest.mark.parametrize(
     "passes", [asyncpg.IdleInTransactionSessionTimeoutError, asyncpg.QueryCanceledError, asyncpg.AdminShutdownError]
 )
-def test_a_session_that_the_servers_settings_ended_is_no_reason_to_give_up(passes: type[Exception]) -> None:
+def test_the_end_of_a_session_by_server_settings_is_a_passing_error(passes: type[Exception]) -> None:
     assert is_passing(passes("of the server"))
 
 
 NAMES = [("a\0b", "NUL"), ("\ud800x", "surrogate")]
 
 
-def asking(thread: str, key: str) -> CommitUnit:
-    """A commit that takes a request with a key."""
+def with_request(thread: str, key: str) -> CommitUnit:
+    """A commit with a request that has a key."""
     unit = Writer.of(thread).unit(Step({"count": b"1"}))
     return msgspec.structs.replace(unit, request=RequestRow(key, b"", 0, unit.version, 0, b""))
 
@@ -302,7 +304,7 @@ CALLS: list[Callable[[Checkpointer, str], Awaitable[object]]] = [
     lambda saver, name: saver.load_records("t", name),
     lambda saver, name: saver.find_request(name, "key"),
     lambda saver, name: saver.find_request("t", name),
-    lambda saver, name: saver.commit(asking("t", name)),
+    lambda saver, name: saver.commit(with_request("t", name)),
     lambda saver, name: saver.history(name, limit=1),
     lambda saver, name: saver.history("t", name, limit=1),
     lambda saver, name: saver.delete_thread(name),
@@ -313,7 +315,7 @@ CALLS: list[Callable[[Checkpointer, str], Awaitable[object]]] = [
 
 
 @pytest.mark.parametrize(("name", "why"), NAMES)
-async def test_names_that_postgres_cannot_hold_are_refused_by_name(postgres: str, name: str, why: str) -> None:
+async def test_names_that_postgres_cannot_store_are_refused_by_name(postgres: str, name: str, why: str) -> None:
     async with schema_of_its_own(postgres) as schema, PostgresSaver(postgres, schema=schema) as saver:
         for call in CALLS:
             with pytest.raises(InvalidOptionError, check=of_kind("unstorable"), match=why) as caught:
@@ -322,7 +324,7 @@ async def test_names_that_postgres_cannot_hold_are_refused_by_name(postgres: str
         assert await saver.list_threads() == []
 
         ran: list[str] = []
-        # Of a name that is no identifier, mypy makes nothing.
+        # mypy does not accept a key that is no identifier.
         schema_of_state: Any = TypedDict
 
         async def run() -> None:
@@ -330,17 +332,17 @@ async def test_names_that_postgres_cannot_hold_are_refused_by_name(postgres: str
             builder.add_node("node", lambda state: ran.append("node")).add_edge(START, "node")
             await builder.compile(saver).ainvoke({name: 1}, thread_id="t")
 
-        # What no store can hold is no key of a state; what this one cannot hold is none of a thread of it.
+        # A name that no store can hold is refused as a key of a state. This store refuses the others.
         with pytest.raises((InvalidOptionError, GraphValidationError), match=why):
             await run()
         assert ran == []
 
 
-async def test_a_listing_does_not_begin_after_what_postgres_cannot_hold(postgres: str) -> None:
+async def test_a_listing_after_a_name_that_postgres_cannot_store_is_refused(postgres: str) -> None:
     async with schema_of_its_own(postgres) as schema, PostgresSaver(postgres, schema=schema) as saver:
         with pytest.raises(InvalidOptionError, check=of_kind("unstorable"), match="NUL"):
             await saver.list_threads(after="a\0b")
-        # What no store can hold is refused as by all savers.
+        # All savers refuse a name that no store can hold.
         with pytest.raises(InvalidOptionError, match="surrogate"):
             await saver.list_threads(after="\ud800x")
 
@@ -356,7 +358,7 @@ WRITES: list[tuple[str, Callable[[Checkpointer], Awaitable[object]]]] = [
 
 
 @pytest.mark.parametrize(("what", "write"), WRITES)
-async def test_a_name_that_no_index_has_room_for_is_refused_by_name(
+async def test_a_name_that_is_too_long_for_an_index_is_refused_by_name(
     postgres: str, what: str, write: Callable[[Checkpointer], Awaitable[object]]
 ) -> None:
     async with schema_of_its_own(postgres) as schema, PostgresSaver(postgres, schema=schema) as saver:
@@ -367,7 +369,7 @@ async def test_a_name_that_no_index_has_room_for_is_refused_by_name(
         assert [info.thread for info in await saver.list_threads()] == ["there"]
 
 
-async def test_any_other_name_is_held(postgres: str) -> None:
+async def test_unusual_and_long_names_are_stored(postgres: str) -> None:
     async with schema_of_its_own(postgres) as schema, PostgresSaver(postgres, schema=schema) as saver:
         for name in ("\x01", "ö", "日本", "\U0001f600", "\uffff", "'\";\\", "x" * 100_000):
             writer = Writer.of(name)
@@ -385,7 +387,7 @@ async def test_a_closed_saver_raises_saver_closed(postgres: str) -> None:
         await saver.aclose()
 
 
-async def test_a_saver_is_refused_in_another_loop(postgres: str) -> None:
+async def test_a_call_from_another_loop_is_refused(postgres: str) -> None:
     async with schema_of_its_own(postgres) as schema, PostgresSaver(postgres, schema=schema) as saver:
         writer = await some_thread(saver, "t")
         for call in (lambda: saver.load("t"), lambda: saver.commit(writer.unit()), saver.aclose):

@@ -1,4 +1,4 @@
-"""Rows of a thread that has none itself are damage; a thread that begins while one looks is none."""
+"""Rows of a thread whose own row is missing are damage; a thread that is created during a look-up is not."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -25,14 +25,14 @@ async def schema(postgres: str) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def other(postgres: str, schema: str) -> AsyncIterator[PostgresSaver]:
-    """Another process, as the server sees it."""
+    """A saver that the server sees as another process."""
     async with PostgresSaver(postgres, schema=schema) as saver:
         yield saver
 
 
 @pytest.fixture
 def begun_meanwhile(other: PostgresSaver, monkeypatch: pytest.MonkeyPatch) -> list[Writer]:
-    """The other one begins the thread when this one has not found it and is about to look for its remains."""
+    """The other saver creates the thread after this saver has not found it and before it looks for orphaned rows."""
     begun: list[Writer] = []
     rows = Session.rows
 
@@ -45,7 +45,7 @@ def begun_meanwhile(other: PostgresSaver, monkeypatch: pytest.MonkeyPatch) -> li
     return begun
 
 
-async def test_a_thread_that_begins_during_a_commit_is_a_conflict_and_no_damage(
+async def test_a_thread_created_during_a_commit_is_a_conflict_and_no_damage(
     postgres: str, schema: str, other: PostgresSaver, begun_meanwhile: list[Writer]
 ) -> None:
     async with proxied(postgres) as proxy, PostgresSaver(proxy.url, schema=schema) as saver:
@@ -59,7 +59,7 @@ async def test_a_thread_that_begins_during_a_commit_is_a_conflict_and_no_damage(
     assert state_of(await loaded(other, "thread")) == begun_meanwhile[0].state()
 
 
-async def test_a_thread_that_begins_while_its_records_are_sought_is_no_damage(
+async def test_a_thread_created_during_a_look_up_of_its_records_is_no_damage(
     postgres: str, schema: str, begun_meanwhile: list[Writer]
 ) -> None:
     async with PostgresSaver(postgres, schema=schema) as saver:
@@ -67,7 +67,7 @@ async def test_a_thread_that_begins_while_its_records_are_sought_is_no_damage(
     assert begun_meanwhile
 
 
-async def test_checkpoints_without_their_thread_are_damage_to_every_call(
+async def test_every_call_reports_checkpoints_of_a_missing_thread_as_damage(
     postgres: str, schema: str, other: PostgresSaver
 ) -> None:
     await some_thread(other)

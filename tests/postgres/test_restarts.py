@@ -1,4 +1,4 @@
-"""A server that is restarted, or that crashes, while many runs are under way: they wait, and finish by themselves."""
+"""A server that restarts or crashes during many runs: the runs wait, and finish without help."""
 
 import asyncio
 from collections.abc import Iterator
@@ -12,8 +12,8 @@ from durable_graph.testing.conformance.saver_under_test import some_thread
 from durable_graph.testing.rows import Step
 from durable_graph_postgres import PostgresSaver
 from tests.crash.conftest import IS_LONG
-from tests.crash.scenarios.graph_shapes import State, node, tell_witness, watched_by
-from tests.postgres.crowd import Updating, crowd, told_by
+from tests.crash.scenarios.graph_shapes import State, node, notify_witness, watched_by
+from tests.postgres.crowd import Updating, crowd, outcomes_of
 from tests.postgres.fleet import Fleet, Writers
 from tests.postgres.server import Server, started
 
@@ -29,7 +29,7 @@ def server() -> Iterator[Server]:
 
 
 @pytest.mark.parametrize("how", ["fast", "immediate"])
-async def test_runs_go_through_restarts_by_themselves(server: Server, how: Literal["fast", "immediate"]) -> None:
+async def test_runs_survive_restarts_of_the_server(server: Server, how: Literal["fast", "immediate"]) -> None:
     async with PostgresSaver(server.url) as saver, PostgresSaver(server.url, pool_size=1) as other:
         fleet, writers = Fleet(saver, at_once=RUNS), Writers(["shared", "shared too"])
 
@@ -39,18 +39,18 @@ async def test_runs_go_through_restarts_by_themselves(server: Server, how: Liter
             for _ in range(TIMES):
                 await fleet.until(runs=RUNS)
                 await asyncio.to_thread(server.restart, how)
-            # The same saver goes on working.
+            # The same saver continues to work.
             await fleet.until(runs=RUNS)
             writers.is_over = True
 
         assert fleet.broken == []
         assert await writers.wrong(other) == []
-        assert all(len(told) > TIMES for told in writers.acknowledged.values())
+        assert all(len(entries) > TIMES for entries in writers.acknowledged.values())
         assert writers.cut == set()
     print(f"{how}: {TIMES} restarts, {fleet.runs} runs, {len(writers.refused)} conflicts")
 
 
-async def test_processes_go_through_restarts_as_well(server: Server) -> None:
+async def test_updates_of_several_processes_survive_restarts_of_the_server(server: Server) -> None:
     threads = [f"shared {number}" for number in range(5)]
     jobs = [Updating(server.url, "durable_graph", f"process {number}", threads, 10 * TIMES) for number in range(4)]
     async with PostgresSaver(server.url) as saver:
@@ -59,17 +59,17 @@ async def test_processes_go_through_restarts_as_well(server: Server) -> None:
             pass
         for number in range(TIMES):
             await asyncio.to_thread(server.restart, "immediate" if number % 2 else "fast")
-        told = told_by(await updating)
+        outcomes = outcomes_of(await updating)
 
-        assert {len(names) for names in told.acknowledged.values()} == {len(jobs) * 10 * TIMES}
-        assert await told.wrong(saver) == []
+        assert {len(names) for names in outcomes.acknowledged.values()} == {len(jobs) * 10 * TIMES}
+        assert await outcomes.wrong(saver) == []
 
 
 def held_up(until: asyncio.Event) -> StateGraph[State]:
-    """a; then b, which waits, beside c, which does not; then d and e."""
+    """a; then b, which waits, in parallel with c, which does not; then d and e."""
 
     async def wait(state: State, runtime: Runtime) -> State:
-        tell_witness("start", runtime.execution_info)
+        notify_witness("start", runtime.execution_info)
         await until.wait()
         return {"log": ["b"]}
 
@@ -82,7 +82,7 @@ def held_up(until: asyncio.Event) -> StateGraph[State]:
 
 
 @pytest.mark.parametrize(("mode", "ahead"), [("sync", []), ("async", ["d", "e"])])
-async def test_a_server_that_stays_away_is_unavailable_and_the_thread_resumes_from_what_was_recorded(
+async def test_a_run_fails_on_an_unavailable_server_and_its_thread_resumes_from_its_records(
     server: Server, mode: Durability, ahead: list[str]
 ) -> None:
     is_down, started = asyncio.Event(), list[str]()
@@ -111,7 +111,7 @@ async def test_a_server_that_stays_away_is_unavailable_and_the_thread_resumes_fr
 
         await asyncio.to_thread(server.start)
         started.clear()
-        # Of b nothing could be recorded.
+        # The result of b could not be recorded.
         result = await graph.ainvoke(None, thread_id="t", durability=mode)
         assert result["log"] == ["in", "a", "b", "c", "d", "e"]
         assert started == ["b", "d", "e"]
@@ -128,7 +128,7 @@ async def test_a_saver_may_be_opened_before_its_server(server: Server) -> None:
     await saver.aclose()
 
 
-async def test_closing_waits_for_what_was_begun(server: Server) -> None:
+async def test_closing_waits_for_calls_in_progress(server: Server) -> None:
     saver = PostgresSaver(server.url)
     writer = await some_thread(saver, "t")
     await asyncio.to_thread(server.stop)

@@ -1,4 +1,4 @@
-"""How often a run waits for the server: once for each superstep, once for its input and once to load."""
+"""The round trips of a run: one for each superstep, one for its input and one to load."""
 
 import asyncio
 import operator
@@ -20,24 +20,24 @@ class State(TypedDict, total=False):
 
 
 def chain(nodes: int) -> StateGraph[State]:
-    """So many nodes, one after the other."""
+    """`nodes` nodes in sequence."""
     builder = StateGraph(State)
     before = START
     for number in range(nodes):
-        builder.add_node(f"n{number}", leaving(f"n{number}")).add_edge(before, f"n{number}")
+        builder.add_node(f"n{number}", writing(f"n{number}")).add_edge(before, f"n{number}")
         before = f"n{number}"
     return builder
 
 
-def side_by_side(nodes: int) -> StateGraph[State]:
-    """So many nodes in one superstep."""
+def parallel(nodes: int) -> StateGraph[State]:
+    """`nodes` nodes in one superstep."""
     builder = StateGraph(State)
     for number in range(nodes):
-        builder.add_node(f"n{number}", leaving(f"n{number}")).add_edge(START, f"n{number}")
+        builder.add_node(f"n{number}", writing(f"n{number}")).add_edge(START, f"n{number}")
     return builder
 
 
-def leaving(text: str) -> Any:
+def writing(text: str) -> Any:
     async def run(state: State) -> State:
         return {"log": [text]}
 
@@ -45,7 +45,7 @@ def leaving(text: str) -> Any:
 
 
 class Warm:
-    """A saver behind a proxy, whose connections have made every statement before."""
+    """A saver behind a proxy whose connections have made every statement before."""
 
     def __init__(self, proxy: Proxy, saver: PostgresSaver, schema: str) -> None:
         self.saver = saver
@@ -61,18 +61,18 @@ class Warm:
 
 @asynccontextmanager
 async def warm(dsn: str, *, prepared_statements: bool = True, pool_size: int = 2) -> AsyncIterator[Warm]:
-    """Opened, and used so often that each connection of the pool has made the statements of a run."""
+    """An open saver that was used until each connection of its pool had made the statements of a run."""
     async with schema_of_its_own(dsn) as schema, proxied(dsn) as proxy:
         saver = PostgresSaver(proxy.url, schema=schema, pool_size=pool_size, prepared_statements=prepared_statements)
         async with saver:
             for number in range(3):
-                await side_by_side(3).compile(saver).ainvoke({"log": []}, thread_id=f"warm {number}")
+                await parallel(3).compile(saver).ainvoke({"log": []}, thread_id=f"warm {number}")
                 await chain(2).compile(saver).ainvoke({"log": []}, thread_id=f"warm {number}")
             yield Warm(proxy, saver, schema)
 
 
 @pytest.mark.parametrize("nodes", [1, 5, 20])
-async def test_a_chain_waits_once_for_each_node_once_for_its_input_and_once_to_load(postgres: str, nodes: int) -> None:
+async def test_a_chain_takes_one_round_trip_for_each_node_its_input_and_its_load(postgres: str, nodes: int) -> None:
     async with warm(postgres) as used:
         graph = chain(nodes).compile(used.saver)
 
@@ -81,7 +81,7 @@ async def test_a_chain_waits_once_for_each_node_once_for_its_input_and_once_to_l
     assert trips == ["load", "apply", *["apply_one_value"] * nodes]
 
 
-async def test_the_next_input_of_a_thread_costs_as_much(postgres: str) -> None:
+async def test_the_next_input_of_a_thread_takes_as_many_round_trips(postgres: str) -> None:
     async with warm(postgres) as used:
         graph = chain(5).compile(used.saver)
         await graph.ainvoke({"log": ["in"]}, thread_id="t")
@@ -91,7 +91,7 @@ async def test_the_next_input_of_a_thread_costs_as_much(postgres: str) -> None:
     assert trips == ["load", *["apply_one_value"] * 6]
 
 
-async def test_a_run_that_keeps_only_its_end_waits_three_times(postgres: str) -> None:
+async def test_a_run_with_exit_durability_takes_three_round_trips(postgres: str) -> None:
     async with warm(postgres) as used:
         graph = chain(20).compile(used.saver)
 
@@ -100,7 +100,7 @@ async def test_a_run_that_keeps_only_its_end_waits_three_times(postgres: str) ->
     assert trips == ["load", "apply", "apply_one_value"]
 
 
-async def test_async_durability_waits_no_more_often_than_sync(postgres: str) -> None:
+async def test_async_durability_takes_no_more_round_trips_than_sync(postgres: str) -> None:
     async with warm(postgres) as used:
         graph = chain(20).compile(used.saver)
 
@@ -111,9 +111,9 @@ async def test_async_durability_waits_no_more_often_than_sync(postgres: str) -> 
 
 
 @pytest.mark.parametrize("nodes", [2, 10])
-async def test_nodes_side_by_side_that_finish_at_once_cost_one(postgres: str, nodes: int) -> None:
+async def test_parallel_nodes_that_finish_together_take_one_round_trip(postgres: str, nodes: int) -> None:
     async with warm(postgres) as used:
-        graph = side_by_side(nodes).compile(used.saver)
+        graph = parallel(nodes).compile(used.saver)
 
         trips = await used.trips_of(graph.ainvoke({"log": ["in"]}, thread_id="t"))
 
@@ -121,7 +121,7 @@ async def test_nodes_side_by_side_that_finish_at_once_cost_one(postgres: str, no
 
 
 @pytest.mark.parametrize("nodes", [2, 10])
-async def test_nodes_side_by_side_that_finish_one_by_one_cost_one_each(postgres: str, nodes: int) -> None:
+async def test_parallel_nodes_that_finish_one_by_one_take_one_round_trip_each(postgres: str, nodes: int) -> None:
     may_finish = [asyncio.Event() for _ in range(nodes)]
 
     def waiting(number: int) -> Any:
@@ -146,7 +146,7 @@ async def test_nodes_side_by_side_that_finish_one_by_one_cost_one_each(postgres:
     async with warm(postgres) as used:
         trips = await used.trips_of(run(builder.compile(used.saver)))
 
-    # The last one's record is part of the superstep's commit.
+    # The record of the last node is part of the superstep's commit.
     assert trips == ["load", "apply", *["apply"] * (nodes - 1), "apply"]
 
 
@@ -158,7 +158,7 @@ async def test_a_state_is_read_in_one_round_trip(postgres: str) -> None:
         assert await used.trips_of(graph.aget_state(thread_id="t")) == ["load"]
 
 
-async def test_a_fork_costs_the_same_after_any_number_of_checkpoints(postgres: str) -> None:
+async def test_the_round_trips_of_a_fork_do_not_depend_on_the_number_of_checkpoints(postgres: str) -> None:
     async with warm(postgres) as used:
         costs = []
         for nodes in (3, 60):
@@ -173,7 +173,7 @@ async def test_a_fork_costs_the_same_after_any_number_of_checkpoints(postgres: s
     assert len(costs[0]) == 11
 
 
-async def test_a_question_costs_what_a_node_costs_and_its_answer_is_looked_at_under_a_lock(postgres: str) -> None:
+async def test_an_interrupt_takes_one_round_trip_and_its_answer_is_checked_under_a_lock(postgres: str) -> None:
     async def ask(state: State) -> State:
         return {"log": [interrupt("go on?")]}
 
@@ -191,7 +191,7 @@ async def test_a_question_costs_what_a_node_costs_and_its_answer_is_looked_at_un
     assert answered == ["load", *replacing, "apply_one_value"]
 
 
-async def test_without_prepared_statements_each_is_described_first(postgres: str) -> None:
+async def test_each_statement_is_described_first_without_prepared_statements(postgres: str) -> None:
     async with warm(postgres, prepared_statements=False) as used:
         graph = chain(5).compile(used.saver)
 
@@ -201,7 +201,7 @@ async def test_without_prepared_statements_each_is_described_first(postgres: str
     assert trips == [trip for pair in each for trip in pair]
 
 
-async def test_a_pool_of_one_connection_costs_no_more(postgres: str) -> None:
+async def test_a_pool_of_one_connection_takes_no_more_round_trips(postgres: str) -> None:
     async with warm(postgres, pool_size=1) as used:
         graph = chain(5).compile(used.saver)
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from durable_graph import Checkpointer
-from durable_graph.testing.conformance.runs import RunStoreConformance
+from durable_graph.testing.conformance import RunStoreConformance
 from durable_graph_postgres import PostgresSaver
 from tests.savers import dropped
 

@@ -1,4 +1,4 @@
-"""A server that does not answer at all is given up as one that has gone is."""
+"""Calls to a server that does not answer time out, like calls to a server that cannot be reached."""
 
 import asyncio
 import os
@@ -34,7 +34,7 @@ async def saver(request: pytest.FixtureRequest, server: Server) -> AsyncIterator
         yield PostgresSaver(pool, schema="of a pool", patience=0.5)
 
 
-async def test_what_is_asked_of_a_silent_server_fails_in_time_and_works_afterwards(
+async def test_calls_to_an_unresponsive_server_time_out_and_work_afterwards(
     server: Server, saver: Checkpointer
 ) -> None:
     async with saver:
@@ -50,14 +50,14 @@ async def test_what_is_asked_of_a_silent_server_fails_in_time_and_works_afterwar
 
         assert [type(answer) for answer in answers] == [StoreUnavailableError] * 4
         assert all("it does not answer" in str(answer) for answer in answers)
-        # It may have arrived after all.
+        # The commit may have reached the server after all.
         assert await saver.commit(unit) == Committed(4)
         writer.applied(unit)
         await commit(saver, writer, Step({"count": b"5"}))
         assert state_of(await loaded(saver, "thread")) == writer.state()
 
 
-async def test_opening_with_a_pool_without_a_limit_gives_a_silent_server_up(server: Server) -> None:
+async def test_opening_with_a_pool_without_a_timeout_times_out_on_an_unresponsive_server(server: Server) -> None:
     async with asyncpg.create_pool(server.url, min_size=1, command_timeout=None) as pool:
         server.freeze()
         try:
@@ -68,7 +68,7 @@ async def test_opening_with_a_pool_without_a_limit_gives_a_silent_server_up(serv
             server.thaw()
 
 
-async def test_a_silence_that_ends_in_time_is_no_failure(server: Server) -> None:
+async def test_a_server_that_answers_before_the_timeout_causes_no_error(server: Server) -> None:
     async with PostgresSaver(server.url, schema="in time") as saver:
         writer = await some_thread(saver)
         server.freeze()
@@ -129,7 +129,7 @@ HOWS = ["a DSN", "a DSN of a pooler", "a pool"]
 
 @contextmanager
 def stopped(url: str, schema: str, how: str, where: str) -> Iterator["subprocess.Popen[str]"]:
-    """A process that has stopped itself in the middle of a transaction."""
+    """A process that has stopped itself during a transaction."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-c", _STOPS_INSIDE, url, schema, how, where]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
@@ -142,7 +142,7 @@ def stopped(url: str, schema: str, how: str, where: str) -> Iterator["subprocess
 
 
 @pytest.mark.parametrize("how", HOWS)
-async def test_a_stopped_process_does_not_keep_its_thread_from_others(server: Server, how: str) -> None:
+async def test_a_stopped_process_does_not_block_other_writers_of_its_thread(server: Server, how: str) -> None:
     schema = f"stopped, {how}"
     async with PostgresSaver(server.url, schema=schema) as saver:
         writer = await some_thread(saver)
@@ -151,28 +151,24 @@ async def test_a_stopped_process_does_not_keep_its_thread_from_others(server: Se
                 await commit(saver, writer, Step({"count": b"4"}))
             assert state_of(await loaded(saver, "thread")) == writer.state()
 
-            # What it was about is undone, and it does it again when it goes on.
+            # The server rolled its transaction back, and the process repeats it when it continues.
             process.send_signal(signal.SIGCONT)
-            said, _ = await asyncio.to_thread(process.communicate)
-        assert said == "True\n"
+            output, _ = await asyncio.to_thread(process.communicate)
+        assert output == "True\n"
         found = await saver.load("thread")
         assert found is not None
         assert found.thread.status == "deleted"
 
 
 @pytest.mark.parametrize("how", HOWS)
-async def test_a_process_that_stops_while_it_creates_the_tables_does_not_keep_others_from_it(
-    server: Server, how: str
-) -> None:
+async def test_a_process_that_stops_while_it_creates_the_tables_does_not_block_others(server: Server, how: str) -> None:
     schema = f"created, {how}"
     with stopped(server.url, schema, how, "create"):
         async with asyncio.timeout(20), PostgresSaver(server.url, schema=schema) as saver:
             await some_thread(saver)
 
 
-async def test_a_connection_that_was_idle_for_long_is_not_trusted(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_connection_that_was_idle_too_long_is_replaced(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     async with (
         PostgresSaver(server.url, schema="idle") as saver,
         asyncpg.create_pool(server.url, min_size=0, max_size=1) as other,

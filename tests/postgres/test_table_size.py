@@ -1,4 +1,4 @@
-"""What runs cost in a database: bytes of the tables, without indexes, for what changed and no more."""
+"""The size of runs in a database: bytes of the tables, without indexes, for changed values only."""
 
 import operator
 import random
@@ -10,7 +10,7 @@ from durable_graph import END, START, StateGraph
 from durable_graph_postgres import PostgresSaver
 from tests.savers import schema_of_its_own
 
-# What no compression makes smaller, and no two runs of the tests have different.
+# Data that cannot be compressed, and that is the same in every run of the tests.
 RANDOM = random.Random(20_26)
 
 _SIZES = """
@@ -43,7 +43,7 @@ async def asked(dsn: str, query: str, *values: Any) -> list[tuple[Any, ...]]:
 
 
 async def size_of(dsn: str, schema: str) -> int:
-    """The bytes of all its tables."""
+    """The bytes of all tables of the schema."""
     return sum(size for _, size in await asked(dsn, _SIZES, schema))
 
 
@@ -55,7 +55,7 @@ async def test_a_thousand_appends_of_200_bytes_stay_under_a_megabyte(postgres: s
         assert await size_of(postgres, schema) <= 1_000_000
 
 
-async def test_a_wide_state_costs_what_changes_and_not_its_width(postgres: str) -> None:
+async def test_a_wide_state_costs_the_changed_values_and_not_its_width(postgres: str) -> None:
     width, supersteps = 300, 600
     keys: dict[str, Any] = {f"channel_{place}": bytes for place in range(width)}
     wide: Any = TypedDict("wide", keys, total=False)  # type: ignore[misc]  # mypy wants the keys written out
@@ -94,14 +94,14 @@ async def test_a_fork_copies_no_values(postgres: str) -> None:
         assert await asked(postgres, counted) == [(values + 1, lines + 1)]
 
 
-async def test_the_row_of_a_thread_is_swapped_without_touching_an_index(postgres: str) -> None:
+async def test_the_row_of_a_thread_is_updated_without_touching_an_index(postgres: str) -> None:
     async with schema_of_its_own(postgres) as schema:
         async with PostgresSaver(postgres, schema=schema) as saver:
             await appending(200).compile(saver).ainvoke({"items": []}, thread_id="t")
-        # The server counts for a session when that ends.
+        # The server adds the counts of a session when the session ends.
         query = "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE schemaname = $1 AND relname = 'threads'"
-        swaps, without_indexes = 0, 0
-        while swaps < 200:
-            ((swaps, without_indexes),) = await asked(postgres, query, schema)
+        updates, without_indexes = 0, 0
+        while updates < 200:
+            ((updates, without_indexes),) = await asked(postgres, query, schema)
 
-        assert without_indexes / swaps > 0.9
+        assert without_indexes / updates > 0.9

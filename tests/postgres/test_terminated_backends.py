@@ -1,4 +1,4 @@
-"""Sessions that an administrator ends and callers that are cancelled, at any moment: nothing is torn or leaked."""
+"""Sessions ended by an administrator and callers cancelled at any moment: no partial commits, and no leaks."""
 
 import asyncio
 import itertools
@@ -29,7 +29,7 @@ async def schema(postgres: str) -> AsyncIterator[str]:
 
 
 async def until_none(watch: Watch, where: str = "true") -> None:
-    """Return when the server has no such session."""
+    """Return once the server has no such session."""
     async with asyncio.timeout(10):
         while await watch.sessions(where):
             pass
@@ -37,7 +37,7 @@ async def until_none(watch: Watch, where: str = "true") -> None:
 
 @asynccontextmanager
 async def savers(postgres: str, schema: str, name: str, count: int) -> AsyncIterator[list[PostgresSaver]]:
-    """So many, which leave no session behind."""
+    """`count` savers, which must leave no session behind."""
     async with watching(postgres, name) as watch:
         async with AsyncExitStack() as stack:
             url = named(postgres, name)
@@ -45,13 +45,13 @@ async def savers(postgres: str, schema: str, name: str, count: int) -> AsyncIter
             yield [await stack.enter_async_context(saver) for saver in made]
             assert len(await watch.sessions()) <= count * POOL_SIZE
             await until_none(watch, "state <> 'idle'")
-            # What a pool has lent, it has back: this takes all that it can lend.
+            # All connections are back in the pool: this acquires every one of them.
             for saver in made:
                 await asyncio.gather(*(saver.history("shared", limit=1) for _ in range(2 * POOL_SIZE)))
         await until_none(watch)
 
 
-async def test_sessions_that_are_ended_at_random_cost_nothing(postgres: str, schema: str) -> None:
+async def test_runs_and_writes_survive_sessions_that_end_at_random(postgres: str, schema: str) -> None:
     chance, name = random.Random(20_26), f"ended {schema}"
     async with watching(postgres, name) as watch, savers(postgres, schema, name, 3) as (saver, *others):
         fleet, writers = Fleet(saver, at_once=10), Writers(["shared", "shared too"])
@@ -71,7 +71,7 @@ async def test_sessions_that_are_ended_at_random_cost_nothing(postgres: str, sch
     print(f"{ended} sessions ended, {fleet.runs} runs, {len(writers.refused)} conflicts")
 
 
-async def test_a_write_that_was_cancelled_is_there_once_or_not_at_all(postgres: str, schema: str) -> None:
+async def test_a_cancelled_write_is_stored_once_or_not_at_all(postgres: str, schema: str) -> None:
     chance, name = random.Random(20_26), f"cancelled {schema}"
     async with watching(postgres, name) as watch, savers(postgres, schema, name, 2) as (saver, other):
         writers = Writers(["shared"])
@@ -95,7 +95,9 @@ async def test_a_write_that_was_cancelled_is_there_once_or_not_at_all(postgres: 
 
 
 @pytest.mark.parametrize("how", HOWS)
-async def test_callers_that_are_cancelled_at_random_tear_and_leak_nothing(how: How, postgres: str, schema: str) -> None:
+async def test_callers_cancelled_at_random_leave_no_partial_commit_and_leak_nothing(
+    how: How, postgres: str, schema: str
+) -> None:
     chance = random.Random(how)
     others = asyncio.all_tasks()
     tables = ("threads", "branches", "checkpoints", "channel_rows", "tasks")

@@ -1,4 +1,4 @@
-"""What the round trips of a saver were about."""
+"""Names for the round trips of a saver."""
 
 from collections.abc import Iterable
 
@@ -6,13 +6,13 @@ from durable_graph_postgres.statements import statements_for
 
 
 def named(trips: Iterable[str], schema: str) -> list[str]:
-    """The statements by the names that they have in the saver's .sql files; others by their first words."""
+    """The names of the statements in the saver's .sql files; the first words of other statements."""
     names = {text: name for name, text in statements_for(schema).items()}
     return [_named(trip, names) for trip in trips]
 
 
 def _named(trip: str, names: dict[str, str]) -> str:
     text = trip.removeprefix("PREPARE ")
-    # Several in one round trip go by the first.
+    # A round trip with several statements is named for the first.
     name = names.get(text) or " ".join(text.partition(";")[0].split()[:4])
     return f"prepare {name}" if text != trip else name

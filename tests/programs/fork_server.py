@@ -44,7 +44,7 @@ class Ended(msgspec.Struct, frozen=True):
 
 
 class ForkServer:
-    """Runs programs one after the other."""
+    """Runs programs in sequence."""
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self._process = process
@@ -83,12 +83,12 @@ def _run(source: str) -> Ended:
     with tempfile.TemporaryFile() as printed, tempfile.TemporaryFile() as error:
         child = os.fork()
         if child == 0:
-            _be_the_child(source, printed, error)
+            _run_child(source, printed, error)
         _, status = os.waitpid(child, 0)
         return Ended(_all_of(printed), _all_of(error), os.waitstatus_to_exitcode(status))
 
 
-def _be_the_child(source: str, printed: IO[Any], error: IO[Any]) -> None:
+def _run_child(source: str, printed: IO[Any], error: IO[Any]) -> None:
     os.dup2(printed.fileno(), 1)
     os.dup2(error.fileno(), 2)
     code = 1

@@ -29,7 +29,7 @@ def test_a_program_prints_the_same_line_after_its_imports_are_changed(program: s
     assert ended.printed == line_of(program)
 
 
-def test_there_are_twenty_programs_and_only_those_that_still_import_langgraph_need_it() -> None:
+def test_one_of_twenty_programs_still_imports_langgraph() -> None:
     still = {
         program
         for program in PROGRAMS

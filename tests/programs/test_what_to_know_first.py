@@ -75,7 +75,7 @@ def test_a_stream_of_events_is_not_iterable() -> None:
         iter(events)  # type: ignore[call-overload]  # tested here
 
 
-async def test_a_question_with_another_text_on_each_attempt_needs_a_key() -> None:
+async def test_an_interrupt_with_another_value_on_each_attempt_needs_a_key() -> None:
     ids = itertools.count()
     asks = graph_of(lambda _: {"notes": [interrupt(f"delete {next(ids)}?")]})
     await asks.ainvoke({}, thread_id="t")
@@ -132,7 +132,7 @@ async def test_a_node_that_appends_to_its_input_fails() -> None:
         await graph_of(node).ainvoke({"notes": ["a"]}, thread_id="t")
 
 
-async def test_a_key_that_is_not_declared_is_refused() -> None:
+async def test_an_undeclared_key_is_refused() -> None:
     with pytest.raises(StateKeyError, check=of_kind("unknown")):
         await graph_of(nothing).ainvoke({"nots": []}, thread_id="t")
     with pytest.raises(StateKeyError, check=of_kind("unknown")):
@@ -142,7 +142,7 @@ async def test_a_key_that_is_not_declared_is_refused() -> None:
     await graph_of(nothing).ainvoke({"notes": []}, {"configurable": {"thread_id": "t", "user": "ada"}})
 
 
-async def test_an_object_that_no_declared_type_names_is_refused() -> None:
+async def test_an_object_of_an_undeclared_class_is_refused() -> None:
     with pytest.raises(UnstorableValueError, match="Note"):
         await graph_of(lambda _: {"anything": Note()}).ainvoke({}, thread_id="t")
 
@@ -178,7 +178,7 @@ async def test_a_value_of_another_type_than_declared_is_refused(value: Any) -> N
         assert await named("title").ainvoke({}, thread_id="t") == {"title": None}
 
 
-async def test_an_update_supersedes_the_open_question() -> None:
+async def test_an_update_supersedes_the_open_interrupt() -> None:
     graph = graph_of(lambda state: {"notes": [*state["notes"], interrupt("?")]})
     for thread in ("apart", "at once", "by id"):
         await graph.ainvoke({"notes": ["a"]}, thread_id=thread)
@@ -207,7 +207,7 @@ async def test_a_finished_thread_has_nothing_to_resume() -> None:
     assert (await graph.aget_state(thread_id="t")).values == {"notes": ["a"]}
 
 
-async def test_a_second_answer_is_refused_with_the_first() -> None:
+async def test_a_second_answer_is_refused_and_the_error_has_the_first_answer() -> None:
     graph = graph_of(lambda _: {"notes": [interrupt("?")]})
     await graph.ainvoke({}, thread_id="t")
     await graph.ainvoke(Command(resume="yes"), thread_id="t")

@@ -15,7 +15,7 @@ class State(TypedDict, total=False):
 
 
 class LookedUp(str):
-    """A path that reads the disk when it is asked for its text."""
+    """A path that reads the disk when it is converted to a string."""
 
     __slots__ = ()
 
@@ -25,7 +25,7 @@ class LookedUp(str):
 
 async def test_a_call_that_blocks_the_loop_is_an_error() -> None:
     async def blocks(state: State) -> State:
-        # What the test is about.
+        # The subject of the test.
         return {"size": Path(__file__).stat().st_size}  # noqa: ASYNC240
 
     builder = StateGraph(State)
@@ -37,10 +37,10 @@ async def test_a_call_that_blocks_the_loop_is_an_error() -> None:
         await builder.compile().ainvoke({})
 
 
-async def test_a_backend_that_blocks_the_loop_is_detected_as_well() -> None:
+async def test_a_backend_that_blocks_the_loop_is_an_error() -> None:
     with pytest.raises(BlockingError):
         SqliteSaver(LookedUp("runs.db"))
 
 
-async def test_what_a_test_does_itself_is_its_own_business() -> None:
+async def test_a_blocking_call_in_the_body_of_a_test_is_allowed() -> None:
     assert str(LookedUp("runs.db")) != "runs.db"

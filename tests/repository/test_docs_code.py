@@ -17,7 +17,7 @@ import pytest
 from tests.postgres.server import Server, started
 from tests.repository.tree import ROOT, readme_programs
 
-SAID: Final = {
+PRINTED: Final = {
     "docs/coming-from-langgraph.md": [
         "{'publish?': 'Tea is a drink.'}",
         "['Write about tea.', 'Tea is a drink.', 'Yes.']",
@@ -54,15 +54,19 @@ SAID: Final = {
         "{'share': Fraction(1, 3), 'others': {'amy': Fraction(2, 3)}}",
         "[[1.0, 0.0], [0.0, 1.0]]",
     ],
+    "docs/workers.md": ["ready", "{'id': 7, 'log': 'approved by Ada, shipped'}"],
 }
-"""What the code of each page prints."""
+"""The lines that the code of each page prints."""
 
 BLOCK: Final = re.compile(r"^```(python|sh)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+FILE: Final = re.compile(r"# (\w+\.py)$", re.MULTILINE)
+"""The first line of a block that is a file of the reader's."""
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    """A PostgreSQL of their own: pages use the saver's schema."""
+    """A separate PostgreSQL server, because pages use the saver's default schema."""
     with started() as opened:
         yield opened
 
@@ -76,7 +80,9 @@ def run_blocks(text: str, names: dict[str, Any]) -> None:
                 # The shell on the search path is the one that a reader of the page has.
                 subprocess.run(["sh", "-euc", code], check=True)  # noqa: S607
                 continue
-            # So that a traceback shows the line of the page.
+            if (named := FILE.match(code)) is not None:
+                Path(named[1]).write_text(code, encoding="utf-8")
+            # The padding makes a traceback show the line of the page.
             code = "\n" * text[: block.start(2)].count("\n") + code
             flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
             program = compile(code, names["__name__"], "exec", flags=flags, dont_inherit=True)
@@ -85,20 +91,22 @@ def run_blocks(text: str, names: dict[str, Any]) -> None:
                 runner.run(running)
 
 
-@pytest.mark.parametrize("page", SAID)
+@pytest.mark.parametrize("page", PRINTED)
 def test_the_code_of_a_page_runs(
     page: str, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DSN", server.url)
-    monkeypatch.setenv("PATH", f"{server.programs}{os.pathsep}{os.environ['PATH']}")
+    programs = [str(server.programs), str(Path(sys.executable).parent), os.environ["PATH"]]
+    monkeypatch.setenv("PATH", os.pathsep.join(programs))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(str(ROOT / each) for each in ("", "backends", "integrations")))
 
     # Annotations are resolved in the module that a class names, so there has to be one.
     module = ModuleType(page)
     monkeypatch.setitem(sys.modules, page, module)
     run_blocks((ROOT / page).read_text(encoding="utf-8"), vars(module))
 
-    assert capsys.readouterr().out.splitlines() == SAID[page]
+    assert capsys.readouterr().out.splitlines() == PRINTED[page]
 
 
 def test_the_programs_of_the_readme_run(
@@ -118,19 +126,19 @@ def test_the_programs_of_the_readme_run(
     ]
 
 
-def test_every_page_whose_code_is_python_is_run() -> None:
+def test_every_page_with_python_code_is_run() -> None:
     pages = {page for page in (ROOT / "docs").glob("*.md") if "```python\n" in page.read_text(encoding="utf-8")}
 
-    assert pages == {ROOT / page for page in SAID}
+    assert pages == {ROOT / page for page in PRINTED}
 
 
 @pytest.mark.parametrize("block", ["```python\nawait nothing()\n```\n", "```sh\nfalse\n```\n"])
-def test_a_page_whose_code_fails_fails_the_test(block: str) -> None:
+def test_a_failing_block_of_a_page_fails_the_test(block: str) -> None:
     with pytest.raises((NameError, subprocess.CalledProcessError)):
         run_blocks(f"Text.\n\n{block}", {"__name__": "page"})
 
 
-def test_an_error_in_a_page_is_reported_by_its_line() -> None:
+def test_an_error_in_a_page_is_reported_with_its_line() -> None:
     page = "# A page\n\n```python\nx = 1\n```\n\nand\n\n```python\nassert x == 2\n```\n"
 
     with pytest.raises(AssertionError) as raised:

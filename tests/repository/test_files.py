@@ -1,4 +1,4 @@
-"""What no file may hold, how long a module may be, and links that lead somewhere."""
+"""Forbidden contents of files, the length of modules, and links to existing files."""
 
 import re
 from pathlib import Path
@@ -67,7 +67,7 @@ def test_no_file_names_the_machine_it_was_written_on() -> None:
         "npm-like" + ".dev",
     ],
 )
-def test_names_of_a_machine_are_found(text: str) -> None:
+def test_names_of_a_machine_are_detected(text: str) -> None:
     assert OF_ONE_MACHINE.search(text)
 
 

@@ -1,4 +1,4 @@
-"""The guide for those who come from LangGraph says what is so."""
+"""The migration guide for users of LangGraph is correct."""
 
 import importlib
 import re
@@ -8,7 +8,7 @@ from tests.repository.tree import PACKAGES
 
 ROW = re.compile(r"^\| (?P<names>.*?`.*?) \| (?P<here>.+?) \|", re.MULTILINE)
 NAME = re.compile(r"(?:[a-z_]\w*\.)*(?P<name>[A-Za-z_]\w*)(?:\(.*)?")
-# What a class offers or a dict holds is no name to import.
+# The members of a class and the keys of a dict are no names to import.
 MEMBERS = re.compile(r"\A.+?(?=^## `langgraph)|^### .+?(?=^## |^### |\Z)|^## The config dict.+", re.M | re.S)
 # `Annotated[T, reducer]` replaces the first name, and the second belongs to `entrypoint`.
 NOT_IMPORTED = {"BinaryOperatorAggregate", "final"}
@@ -43,7 +43,7 @@ def test_the_table_maps_every_import_to_a_package_of_ours_or_to_itself() -> None
     assert all(package in PACKAGES or package == module for module, package in TABLE.items())
 
 
-def test_names_that_are_the_same_are_in_the_package_of_the_table() -> None:
+def test_same_names_are_exported_by_the_package_in_the_table() -> None:
     assert [same.name for same in SAME if not same.modules] == [], "the table of imports has none of their modules"
     assert [
         f"{same.name} in {TABLE[module]}"
@@ -57,7 +57,7 @@ def test_more_than_fifty_names_are_the_same() -> None:
     assert len({same.name for same in SAME}) > 50
 
 
-def test_every_row_says_what_became_of_its_names() -> None:
+def test_every_row_states_the_status_of_its_names() -> None:
     said = {row["here"].split()[0].strip(":;,.") for row in rows() if not row["here"].startswith("`")}
 
     assert said <= {"same", "renamed", "different", "not", "ours"}

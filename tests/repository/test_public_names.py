@@ -1,4 +1,4 @@
-"""What each package exports is what it says, and the entry points lead somewhere."""
+"""Each package exports exactly the names that it lists, and the entry points lead to savers."""
 
 import importlib
 import inspect
@@ -15,7 +15,7 @@ from durable_graph_sqlite import SqliteSaver
 from tests.repository.tree import PACKAGES, ROOT
 
 FACADES = [*PACKAGES, "durable_graph.checkpointing"]
-"""Packages that do nothing but gather names."""
+"""Packages that only gather names."""
 
 
 def exported(module: ModuleType) -> set[str]:

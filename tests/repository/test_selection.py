@@ -16,7 +16,7 @@ OWN = (1, 2)
 
 @dataclass(eq=False)
 class Form:
-    """What the selection reads of an item of pytest."""
+    """The attributes of a pytest item that the selection reads."""
 
     location: tuple[str, int, str]
     callspec: SimpleNamespace
@@ -67,7 +67,7 @@ def test_usual_forms_without_modes_are_those_of_memory_and_one_on_each_database(
     assert params_of(found) == [("memory", 1), ("memory", 2), ("sqlite", 1), ("postgres", 2)]
 
 
-def test_a_database_runs_another_mode_where_a_test_has_not_the_usual_one() -> None:
+def test_a_database_runs_another_mode_if_a_test_lacks_the_usual_mode() -> None:
     found = selected(items(saver=tuple(SAVERS), durability=("sync",)), "usual")
 
     assert params_of(found) == [("memory", "sync"), ("sqlite", "sync"), ("postgres", "sync")]
@@ -96,12 +96,12 @@ def test_memory_forms_have_no_database_and_no_other_mode() -> None:
     ],
     ids=["slow", "a server", "a server of its own", "another saver", "another mode"],
 )
-def test_memory_leaves_out_what_needs_more(others: list[Any]) -> None:
+def test_memory_forms_leave_out_slow_tests_databases_and_other_modes(others: list[Any]) -> None:
     assert selected(others, "memory") == []
     assert selected(others, "usual") == others
 
 
-def test_each_selection_holds_the_smaller_ones() -> None:
+def test_each_selection_includes_the_smaller_selections() -> None:
     tests = [*whole_graph(), *items("values", own=OWN), *items("stored", "every_store", saver=tuple(SAVERS))]
 
     memory, usual, everything = ([id(item) for item in selected(tests, forms)] for forms in FORMS)

@@ -1,4 +1,4 @@
-"""How the tree is set up: pins for everything, and a clear word where there is no Python for it."""
+"""The setup of the tree: pins for all requirements, and a clear error if Python is too old."""
 
 import re
 import shutil
@@ -23,7 +23,7 @@ def pins() -> dict[str, str]:
 
 
 def requirements() -> list[Requirement]:
-    """All that pyproject.toml asks for, whatever for."""
+    """All requirements in pyproject.toml."""
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     lists = [
         declared["build-system"]["requires"],

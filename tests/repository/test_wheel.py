@@ -1,4 +1,4 @@
-"""What users install: packages that work from the wheel alone."""
+"""The wheel that users install: its packages work without the source tree."""
 
 import email
 import subprocess
@@ -44,7 +44,7 @@ def test_the_packages_and_nothing_else_can_be_imported(wheel: zipfile.ZipFile) -
     assert {name for name in top if not name.endswith(".dist-info")} == set(PACKAGES)
 
 
-def test_every_file_of_the_packages_is_in_it(wheel: zipfile.ZipFile) -> None:
+def test_every_file_of_the_packages_is_in_the_wheel(wheel: zipfile.ZipFile) -> None:
     expected = {
         f"{package}/{path.relative_to(folder).as_posix()}"
         for package, folder in PACKAGES.items()
@@ -56,29 +56,29 @@ def test_every_file_of_the_packages_is_in_it(wheel: zipfile.ZipFile) -> None:
     assert {"durable_graph/py.typed", "durable_graph_sqlite/py.typed", "durable_graph_sqlite/schema.sql"} <= expected
 
 
-def test_the_license_comes_with_it(wheel: zipfile.ZipFile) -> None:
+def test_the_license_is_in_the_wheel(wheel: zipfile.ZipFile) -> None:
     (license_file,) = [name for name in wheel.namelist() if name.endswith(".dist-info/licenses/LICENSE")]
 
     assert wheel.read(license_file).startswith(b"MIT License")
 
 
 def required(wheel: zipfile.ZipFile) -> list[str]:
-    """The requirements in its metadata."""
+    """The requirements in the metadata of the wheel."""
     (metadata,) = [name for name in wheel.namelist() if name.endswith(".dist-info/METADATA")]
     return email.message_from_bytes(wheel.read(metadata)).get_all("Requires-Dist", [])
 
 
-def test_what_it_asks_for_is_small(wheel: zipfile.ZipFile) -> None:
+def test_the_wheel_requires_three_packages_without_extras(wheel: zipfile.ZipFile) -> None:
     without_extras = {requirement.split(">")[0] for requirement in required(wheel) if "extra ==" not in requirement}
 
     assert without_extras == {"anyio", "msgspec", "typing-extensions"}
 
 
 def run_unpacked(wheel: zipfile.ZipFile, folder: Path, program: str) -> list[str]:
-    """The lines that a program prints which has the content of the wheel and nothing else of this tree."""
+    """The lines that a program prints if it has the content of the wheel and nothing else of this tree."""
     unpacked = folder / "unpacked"
     wheel.extractall(unpacked)
-    # -S leaves out the link by which this tree is installed; the dependencies are named instead.
+    # -S ignores the link by which this tree is installed; the folder of the dependencies is added instead.
     paths = f"import sys; sys.path[:0] = [{str(unpacked)!r}, {sysconfig.get_path('purelib')!r}]\n"
     command = [sys.executable, "-I", "-S", "-c", paths + program, str(folder / "runs.db")]
 
@@ -88,21 +88,20 @@ def run_unpacked(wheel: zipfile.ZipFile, folder: Path, program: str) -> list[str
     return ran.stdout.splitlines()
 
 
-def test_it_runs_from_what_is_in_it(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
+def test_the_packages_run_from_the_wheel(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
     lines = run_unpacked(wheel, tmp_path, RUN_FROM_A_FILE)
 
     assert [Path(line).parents[1] for line in lines] == [tmp_path / "unpacked"] * 2
 
 
-def test_the_extra_for_langchain_asks_for_langchain_core_alone(wheel: zipfile.ZipFile) -> None:
-    asked = required(wheel)
+@pytest.mark.parametrize(("extra", "asked"), [("langchain", "langchain-core>=1.0"), ("cli", "cyclopts>=5.4")])
+def test_an_extra_asks_for_one_package(wheel: zipfile.ZipFile, extra: str, asked: str) -> None:
+    found = [requirement for requirement in required(wheel) if f"extra == '{extra}'" in requirement]
 
-    assert [requirement for requirement in asked if "extra == 'langchain'" in requirement] == [
-        "langchain-core>=1.0; extra == 'langchain'"
-    ]
+    assert found == [f"{asked}; extra == '{extra}'"]
 
 
-def test_the_agent_of_the_readme_runs_from_what_is_in_it(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
+def test_the_agent_of_the_readme_runs_from_the_wheel(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
     (agent,) = (program for program in readme_programs() if "create_react_agent" in program)
 
     lines = run_unpacked(

@@ -1,4 +1,4 @@
-"""Where the repository is, what is in it, and copies of it to break."""
+"""The files of the repository, and copies of them to change."""
 
 import re
 import shutil
@@ -15,8 +15,8 @@ PACKAGES = {
 
 
 def tracked_files() -> list[Path]:
-    """Every file that git has, as far as it is still there."""
-    # Whichever git is on the search path: every developer has another.
+    """Every file that git tracks and that still exists."""
+    # `git` is taken from the search path: every developer has another.
     ran = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)  # noqa: S607
     return [path for name in ran.stdout.split("\0") if name and (path := ROOT / name).is_file()]
 
@@ -34,7 +34,7 @@ def readme_programs() -> list[str]:
 
 
 def copy_library(target: Path) -> None:
-    """What a wheel is built from, to be broken or built there."""
+    """Copy the sources of a wheel to a folder, to change or to build them there."""
     without_caches = shutil.ignore_patterns("__pycache__", ".*")
     for folder in ("durable_graph", "backends", "integrations"):
         shutil.copytree(ROOT / folder, target / folder, ignore=without_caches)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, TypedDict
 
 import pytest
@@ -347,6 +348,26 @@ async def test_a_running_run_is_stopped_by_its_worker_and_keeps_what_has_finishe
     assert (state.values, state.next) == ({"count": 1}, ("n1",))
 
 
+async def test_a_run_in_its_first_node_is_cancelled_on_a_new_thread_and_on_a_used_one(saver: Checkpointer) -> None:
+    began = asyncio.Event()
+
+    async def hang(state: State) -> State:
+        if state["count"]:
+            began.set()
+            await asyncio.Event().wait()
+        return {}
+
+    app = App({"hang": chain(hang)}, saver)
+    async with app.worker(lease=0.6):
+        await (await app.start("hang", {"count": 0}, thread_id="used")).result(20)
+        for thread in ("new", "used"):
+            began.clear()
+            handle = await app.start("hang", {"count": 1}, thread_id=thread)
+            await began.wait()
+            async with asyncio.timeout(20):
+                assert (await handle.cancel("stop", wait=True)).state == "cancelled"
+
+
 async def test_a_cancelled_run_lets_the_next_run_of_its_thread_begin(saver: Checkpointer) -> None:
     app = App({"count": chain(add)}, saver)
     first = await app.start("count", {"count": 1}, thread_id="t")
@@ -519,3 +540,16 @@ async def test_listed_runs_are_filtered_by_graph_state_and_thread(saver: Checkpo
     assert [each.run_id for each in await app.runs(after=first)] == [ready.run_id]
     stats = await app.stats()
     assert [(each.queue, each.ready) for each in stats.queues] == [("ask", 1)]
+
+
+def test_an_app_with_a_url_may_be_entered_again(tmp_path: Path) -> None:
+    # A URL is opened before the event loop starts: that reads the installed packages' metadata.
+    app = App({"count": chain(add)}, f"sqlite:///{tmp_path / 'runs.db'}")
+
+    async def main() -> object:
+        async with app:
+            handle = await app.start("count", {})
+        async with app, app.worker():
+            return await handle.result(20)
+
+    assert asyncio.run(main()) == {"count": 1}

@@ -1,4 +1,4 @@
-"""Every public call that takes text, each given one."""
+"""Every public call that takes text, made with a given text."""
 
 import asyncio
 import dataclasses
@@ -203,7 +203,7 @@ async def update_a_key(given: Given) -> Any:
 
 
 @call
-async def update_what_is_expected(given: Given) -> Any:
+async def update_with_an_expected_checkpoint(given: Given) -> Any:
     return await given.graph.aupdate_state(None, {}, "node", thread_id="t", expected_checkpoint_id=given.text)
 
 
@@ -287,7 +287,7 @@ async def page(given: Given) -> Any:
 
 @call
 async def list_a_status(given: Given) -> Any:
-    return await given.saver.list_threads(status=given.text)  # type: ignore[arg-type]  # perhaps none
+    return await given.saver.list_threads(status=given.text)  # type: ignore[arg-type]  # perhaps no status
 
 
 @call
@@ -315,7 +315,7 @@ async def sweep(given: Given) -> Any:
     return await delete_expired_threads(
         given.saver,
         older_than=timedelta(days=1),
-        status=given.text,  # type: ignore[arg-type]  # perhaps none
+        status=given.text,  # type: ignore[arg-type]  # perhaps no status
     )
 
 
@@ -393,7 +393,7 @@ async def make_a_saver_of_a_schema(given: Given) -> Any:
     return PostgresSaver("postgresql://host/db", schema=given.text)
 
 
-# Descriptions, and what nodes do
+# Definitions of graphs, and results of nodes
 
 
 @call
@@ -415,7 +415,7 @@ async def name_a_nested_graph(given: Given) -> Any:
 
 @call
 async def name_a_key(given: Given) -> Any:
-    keys: Any = TypedDict("keys", {given.text: int}, total=False)  # type: ignore[misc]  # drawn
+    keys: Any = TypedDict("keys", {given.text: int}, total=False)  # type: ignore[misc]  # a generated key
     builder: Any = StateGraph(keys).add_node("node", lambda _: {given.text: 1}).add_edge(START, "node")
     return await builder.compile(given.saver).ainvoke({}, thread_id="of a key")
 
@@ -492,13 +492,13 @@ async def ask(given: Given) -> Any:
 
 
 @call
-async def tell(given: Given) -> Any:
-    def telling(state: Any, runtime: Runtime[None]) -> None:
+async def emit(given: Given) -> Any:
+    def emitting(state: Any, runtime: Runtime[None]) -> None:
         runtime.stream_writer(given.text)
         push_message(given.text, metadata={"k": given.text})
 
     modes = ["custom", "messages", "debug"]
-    return await listed(given.of(telling).astream({}, thread_id="of a node", stream_mode=modes))
+    return await listed(given.of(emitting).astream({}, thread_id="of a node", stream_mode=modes))
 
 
 @call
@@ -509,7 +509,7 @@ async def drain(given: Given) -> Any:
 
 
 class FromNodeError(Exception):
-    """What a node raises."""
+    """The error that a node raises."""
 
 
 @call

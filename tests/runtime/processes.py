@@ -1,4 +1,4 @@
-"""What a process knows nothing of: the turns that runs take inside another."""
+"""Simulates another process: one that does not see the claims of this process on its threads."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Bad input gets an error of its own that names the thing and the remedy, and loses nothing."""
+"""Bad input raises an error that names the bad value and the remedy, and no data is lost."""
 
 import asyncio
 import operator
@@ -55,7 +55,7 @@ def one_node(result: Any, route: Callable[[State], Any] | None = None) -> StateG
 async def refused(
     saver: Checkpointer, builder: StateGraph[State], error: type[DurableGraphError], kind: str | None = None
 ) -> Any:
-    """The error of a run, which leaves the thread at its input, resumable and readable."""
+    """The error of a run that leaves its thread at the input, resumable and readable."""
     graph = builder.compile(saver)
     with pytest.raises(error, check=of_kind(kind)) as raised:
         await graph.ainvoke({"topic": "tea"}, thread_id="t")
@@ -65,7 +65,7 @@ async def refused(
     return raised.value
 
 
-async def test_an_unknown_key_in_a_nodes_result_is_named_with_the_keys_there_are(saver: Checkpointer) -> None:
+async def test_an_unknown_key_in_the_result_of_a_node_is_named_with_the_known_keys(saver: Checkpointer) -> None:
     error = await refused(saver, one_node({"topci": "x"}), StateKeyError, "unknown")
 
     assert (error.key, error.where) == ("topci", "the result of node 'a'")
@@ -83,7 +83,9 @@ async def test_an_unknown_key_in_the_input_is_refused_and_nothing_is_stored(save
     assert await saver.load("t") is None
 
 
-async def test_two_writes_to_a_channel_without_reducer_name_both_nodes_and_the_remedy(saver: Checkpointer) -> None:
+async def test_the_error_for_two_writes_to_a_channel_without_reducer_names_both_nodes_and_the_remedy(
+    saver: Checkpointer,
+) -> None:
     calls: Counter[str] = Counter()
 
     async def node(state: State) -> State:
@@ -100,7 +102,7 @@ async def test_two_writes_to_a_channel_without_reducer_name_both_nodes_and_the_r
         await graph.ainvoke({}, thread_id="t")
     assert (raised.value.channel, raised.value.nodes) == ("count", ("a", "b"))
 
-    # A new input is not held up by results that cannot be merged.
+    # Results that cannot be merged do not block new input.
     with pytest.raises(ConcurrentUpdateError):
         await graph.ainvoke({}, thread_id="t")
     assert calls["node"] == 4
@@ -129,7 +131,9 @@ async def test_a_value_of_the_wrong_type_fails_the_node_that_returned_it(saver: 
     assert error.remedy
 
 
-async def test_a_value_that_cannot_be_stored_fails_its_node_and_keeps_its_siblings(saver: Checkpointer) -> None:
+async def test_a_value_that_cannot_be_stored_fails_its_node_and_the_results_of_siblings_are_kept(
+    saver: Checkpointer,
+) -> None:
     """LangGraph: six more nodes ran before the error, and with `exit` everything was lost."""
     calls: Counter[str] = Counter()
     recorded = asyncio.Event()
@@ -151,7 +155,7 @@ async def test_a_value_that_cannot_be_stored_fails_its_node_and_keeps_its_siblin
     graph = builder.compile(saver)
 
     async def release() -> None:
-        # The store has no event for a record of another run's.
+        # The store emits no event for a record of another run.
         while not any(task.result for task in (await graph.aget_state(thread_id="t")).tasks):  # noqa: ASYNC110  # as said
             await asyncio.sleep(0)
         recorded.set()
@@ -168,13 +172,13 @@ async def test_a_value_that_cannot_be_stored_fails_its_node_and_keeps_its_siblin
     assert calls == {"good": 1, "bad": 2}
 
 
-async def test_a_class_given_to_compile_may_be_stored_in_any(saver: Checkpointer) -> None:
+async def test_a_decimal_may_be_written_to_a_channel_of_type_any(saver: Checkpointer) -> None:
     builder = one_node({"anything": Decimal("1.50")})
 
     assert (await builder.compile(saver).ainvoke({}, thread_id="t"))["anything"] == Decimal("1.50")
 
 
-async def test_a_value_over_the_limit_names_its_channel_and_both_sizes() -> None:
+async def test_the_error_for_a_value_above_the_limit_names_its_channel_and_the_limit() -> None:
     saver = MemorySaver(max_value_bytes=100)
     graph = one_node({"topic": "x" * 1000}).compile(saver)
 
@@ -190,7 +194,7 @@ async def test_a_value_over_the_limit_names_its_channel_and_both_sizes() -> None
 # Routers
 
 
-async def test_a_router_that_returns_an_unknown_name_learns_which_there_are(saver: Checkpointer) -> None:
+async def test_an_unknown_node_chosen_by_a_router_is_an_error_that_lists_the_nodes(saver: Checkpointer) -> None:
     error = await refused(saver, one_node(None, lambda _: "wrte"), UnknownNameError, "route")
 
     assert error.name == "wrte"
@@ -198,7 +202,9 @@ async def test_a_router_that_returns_an_unknown_name_learns_which_there_are(save
     assert "of node 'a' chose 'wrte'; the graph has: a" in str(error)
 
 
-async def test_a_path_map_without_the_choice_is_told_what_it_has(saver: Checkpointer) -> None:
+async def test_a_choice_that_is_missing_in_the_path_map_is_an_error_that_lists_the_known_choices(
+    saver: Checkpointer,
+) -> None:
     builder = one_node(None)
     builder.add_conditional_edges("a", lambda _: "maybe", {"yes": "a", "no": "__end__"})
 
@@ -214,14 +220,14 @@ async def test_a_send_to_an_unknown_node_is_an_error(saver: Checkpointer) -> Non
 
 
 @pytest.mark.parametrize("target", [["wrk"], {"node": "wrk"}, {"wrk"}])
-async def test_a_send_to_what_is_no_name_is_an_error(saver: Checkpointer, target: Any) -> None:
+async def test_a_send_to_a_target_that_is_no_string_is_an_error(saver: Checkpointer, target: Any) -> None:
     error = await refused(saver, one_node(None, lambda _: [Send(target, 1)]), UnknownNameError, "send")
 
     assert error.name == target
 
 
 @pytest.mark.parametrize("target", [["a"], {"node": "a"}])
-async def test_an_update_as_what_is_no_name_is_an_error(saver: Checkpointer, target: Any) -> None:
+async def test_an_update_as_a_node_that_is_no_string_is_an_error(saver: Checkpointer, target: Any) -> None:
     graph = one_node(None).compile(saver)
     await graph.ainvoke({}, thread_id="t")
 
@@ -229,21 +235,21 @@ async def test_an_update_as_what_is_no_name_is_an_error(saver: Checkpointer, tar
         await graph.aupdate_state({"configurable": {"thread_id": "t"}}, {}, as_node=target)
 
 
-async def test_an_argument_that_cannot_be_stored_is_an_error_of_the_router(saver: Checkpointer) -> None:
+async def test_a_send_argument_that_cannot_be_stored_is_an_error_of_the_router(saver: Checkpointer) -> None:
     error = await refused(saver, one_node(None, lambda _: [Send("a", print)]), UnstorableValueError)
 
     assert "Send" in error.channel
 
 
 @pytest.mark.parametrize("choice", [None, 5, {"a": 1}, [["a"]]])
-async def test_a_router_that_returns_no_choice_at_all_is_an_error(saver: Checkpointer, choice: Any) -> None:
+async def test_a_router_result_that_is_no_choice_is_an_error(saver: Checkpointer, choice: Any) -> None:
     await refused(saver, one_node(None, lambda _: choice), InvalidNodeResultError, "route")
 
 
 # The call
 
 
-async def test_a_thread_id_is_asked_for_where_there_is_a_checkpointer(saver: Checkpointer) -> None:
+async def test_a_thread_id_is_required_with_a_checkpointer(saver: Checkpointer) -> None:
     graph = one_node(None).compile(saver)
 
     for call in (graph.ainvoke({}), graph.ainvoke({}, {"configurable": {}}), graph.aget_state({})):
@@ -251,7 +257,7 @@ async def test_a_thread_id_is_asked_for_where_there_is_a_checkpointer(saver: Che
             await call
 
 
-async def test_without_checkpointer_there_is_nothing_to_resume_nor_to_fork() -> None:
+async def test_resuming_and_forking_without_a_checkpointer_are_refused() -> None:
     graph = one_node(None).compile()
 
     with pytest.raises(NothingToResumeError, match="no checkpointer"):
@@ -270,7 +276,7 @@ async def test_without_checkpointer_there_is_nothing_to_resume_nor_to_fork() -> 
         ({"configurable": {"thread_id": "t", "__pregel_resuming": True}}, "'__pregel_resuming'"),
     ],
 )
-async def test_an_unknown_config_key_is_refused_with_what_to_do(
+async def test_an_unknown_config_key_is_refused_with_a_remedy(
     saver: Checkpointer, config: dict[str, Any], named: str
 ) -> None:
     with pytest.raises(UnknownOptionError, check=of_kind("config"), match=named):
@@ -305,7 +311,7 @@ async def test_an_unknown_config_key_is_refused_with_what_to_do(
         ({"thread_id": 1.5}, "a str, an int or a UUID"),
     ],
 )
-async def test_an_option_value_that_is_not_possible_is_refused_with_what_is(
+async def test_an_invalid_option_value_is_refused_with_the_allowed_values(
     saver: Checkpointer, options: dict[str, Any], named: str
 ) -> None:
     with pytest.raises(InvalidOptionError, match=named):
@@ -313,7 +319,7 @@ async def test_an_option_value_that_is_not_possible_is_refused_with_what_is(
     assert await saver.load("t") is None
 
 
-async def test_an_option_that_there_is_not_is_refused_with_those_that_there_are(saver: Checkpointer) -> None:
+async def test_an_unknown_option_is_refused_with_the_known_options(saver: Checkpointer) -> None:
     options: dict[str, Any] = {"thread_id": "t", "durabillity": "exit"}
     graph = one_node(None).compile(saver)
 
@@ -327,7 +333,7 @@ async def test_a_namespace_needs_a_checkpointer() -> None:
         await one_node(None).compile().ainvoke({}, {"configurable": {"checkpoint_ns": "sub"}})
 
 
-async def test_without_a_cache_there_is_none_to_clear() -> None:
+async def test_clearing_the_cache_of_a_graph_without_a_cache_is_refused() -> None:
     with pytest.raises(InvalidOptionError, match=r"compile\(cache=...\)"):
         await one_node(None).compile().aclear_cache()
 
@@ -345,14 +351,14 @@ async def test_the_config_and_a_keyword_may_agree_but_not_differ(saver: Checkpoi
         await graph.ainvoke({}, config, recursion_limit=8)
 
 
-async def test_a_checkpointer_has_to_be_one() -> None:
+async def test_a_checkpointer_that_is_no_saver_is_refused() -> None:
     wrong: Any = "runs.db"
 
     with pytest.raises(InvalidOptionError, match=r"SqliteSaver\('runs.db'\)"):
         one_node(None).compile(wrong)
 
 
-def test_every_error_survives_a_process_boundary() -> None:
+def test_errors_survive_pickling_between_processes() -> None:
     """A pool that cannot unpickle an error hangs."""
     errors = [
         StateKeyError.of_unknown("k", where="the input", known=["a"]),

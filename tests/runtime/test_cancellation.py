@@ -52,13 +52,13 @@ def with_one_stuck(calls: Counter[str], stuck: asyncio.Event, gate: asyncio.Even
 
 
 async def settled() -> None:
-    """Until everything that can go on without the gate has."""
+    """Wait until every task that does not wait for the gate has finished."""
     for _ in range(50):
         await asyncio.sleep(0)
 
 
 @pytest.mark.parametrize("how", ["task.cancel", "twice", "anyio scope", "timeout"])
-async def test_what_had_finished_is_kept_however_the_run_is_cancelled(
+async def test_finished_results_are_kept_however_the_run_is_cancelled(
     saver: Checkpointer, durability: Durability, how: str
 ) -> None:
     calls: Counter[str] = Counter()
@@ -104,7 +104,9 @@ def _is_savers_own(task: "asyncio.Task[Any]") -> bool:
     return "durable_graph_sqlite" in repr(task.get_coro())
 
 
-async def test_a_plain_function_in_its_thread_is_waited_for_and_its_result_kept(saver: Checkpointer) -> None:
+async def test_a_cancelled_run_waits_for_a_plain_function_in_its_thread_and_keeps_its_result(
+    saver: Checkpointer,
+) -> None:
     entered, gate = threading.Event(), threading.Event()
     calls: Counter[str] = Counter()
 
@@ -135,7 +137,7 @@ async def test_a_plain_function_in_its_thread_is_waited_for_and_its_result_kept(
     assert calls == {"slow": 1}
 
 
-async def test_a_run_that_is_cancelled_while_a_router_chooses_has_not_failed(
+async def test_a_run_that_is_cancelled_in_a_router_is_not_stored_as_failed(
     saver: Checkpointer, durability: Durability
 ) -> None:
     choosing = asyncio.Event()
@@ -166,7 +168,7 @@ async def test_a_run_that_is_cancelled_while_a_router_chooses_has_not_failed(
 
 
 @pytest.mark.parametrize("ended_by", ["cancellation", "failure"])
-async def test_a_plain_function_that_waits_for_a_thread_is_not_begun_once_its_run_has_ended(
+async def test_a_plain_function_that_waits_for_a_worker_thread_is_not_started_after_its_run_has_ended(
     saver: Checkpointer, ended_by: str
 ) -> None:
     threads = int(anyio.to_thread.current_default_thread_limiter().total_tokens)
@@ -202,11 +204,11 @@ async def test_a_plain_function_that_waits_for_a_thread_is_not_begun_once_its_ru
 
     await asyncio.wait({task})
     assert task.cancelled() if ended_by == "cancellation" else isinstance(task.exception(), ValueError)
-    await anyio.to_thread.run_sync(lambda: None)  # whatever had been left to begin would have
+    await anyio.to_thread.run_sync(lambda: None)  # functions that still waited for a thread would have started
     assert len(begun) == threads
 
 
-async def test_a_coroutine_that_a_plain_function_handed_back_too_late_is_not_begun_and_is_no_failure(
+async def test_a_coroutine_that_a_plain_function_returns_after_a_cancellation_is_not_started(
     saver: Checkpointer,
 ) -> None:
     entered, gate = threading.Event(), threading.Event()
@@ -241,7 +243,7 @@ async def test_a_coroutine_that_a_plain_function_handed_back_too_late_is_not_beg
     assert await graph.ainvoke(None, thread_id="t") == {"log": ["late"]}
 
 
-async def test_a_node_that_raises_a_cancellation_of_its_own_fails_like_any_other(saver: Checkpointer) -> None:
+async def test_a_node_that_raises_a_cancellation_of_its_own_fails(saver: Checkpointer) -> None:
     async def node(state: State) -> None:
         raise asyncio.CancelledError
 
@@ -255,9 +257,7 @@ async def test_a_node_that_raises_a_cancellation_of_its_own_fails_like_any_other
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(turns=st.integers(0, 120), again=st.booleans(), mode=st.sampled_from(["sync", "async", "exit"]))
-def test_a_cancellation_at_any_moment_loses_nothing_that_was_recorded(
-    turns: int, again: bool, mode: Durability
-) -> None:
+def test_a_cancellation_at_any_moment_loses_no_finished_result(turns: int, again: bool, mode: Durability) -> None:
     asyncio.run(_cancel_after(turns, again, mode))
 
 
@@ -305,8 +305,8 @@ async def _cancel_after(turns: int, again: bool, mode: Durability) -> None:
     assert all(calls[name] == 1 for name in kept)
 
 
-async def test_a_node_may_catch_what_its_own_task_group_raised(saver: Checkpointer) -> None:
-    """Before Python 3.13 the group leaves the task that it ran in with a cancellation that nobody asked for."""
+async def test_a_node_may_catch_an_error_of_its_own_task_group(saver: Checkpointer) -> None:
+    """Before Python 3.13 the group leaves a cancellation that nobody requested on the task that it ran in."""
 
     async def fails() -> None:
         raise ValueError
@@ -327,7 +327,7 @@ async def test_a_node_may_catch_what_its_own_task_group_raised(saver: Checkpoint
     assert (await graph.ainvoke({}, thread_id="t"))["log"] == ["careful", "careful"]
 
 
-async def test_a_run_whose_nodes_never_wait_lets_others_run(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_run_whose_nodes_never_wait_lets_other_tasks_run(saver: Checkpointer, durability: Durability) -> None:
     turns = 0
 
     async def turning() -> None:
@@ -349,7 +349,7 @@ async def test_a_run_whose_nodes_never_wait_lets_others_run(saver: Checkpointer,
         assert turns >= 100
 
 
-async def test_a_run_whose_nodes_never_wait_can_be_stopped() -> None:
+async def test_a_run_whose_nodes_never_wait_can_be_cancelled() -> None:
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05):
             await _never_waiting().compile().ainvoke({}, {"recursion_limit": 1_000_000_000})

@@ -1,4 +1,4 @@
-"""Several runs of one thread: in a process they take turns, between processes one is refused; nothing is lost."""
+"""Several runs of one thread: sequential in a process, and a conflict between processes; no update is lost."""
 
 import asyncio
 import operator
@@ -49,7 +49,9 @@ async def test_a_second_call_on_a_busy_thread_is_refused(saver: Checkpointer) ->
     assert (await first)["log"] == ["first", "done"]
 
 
-async def test_calls_that_wait_take_turns_in_their_order(saver: Checkpointer, durability: Durability) -> None:
+async def test_waiting_calls_run_in_the_order_in_which_they_were_made(
+    saver: Checkpointer, durability: Durability
+) -> None:
     entered, gate = asyncio.Event(), asyncio.Event()
     graph = waiting(entered, gate).compile(saver)
     calls = [
@@ -63,7 +65,7 @@ async def test_calls_that_wait_take_turns_in_their_order(saver: Checkpointer, du
     assert last["log"] == [word for n in range(5) for word in (f"{n}", "done")]
 
 
-async def test_a_call_that_waited_in_vain_leaves_no_turn_behind(saver: Checkpointer) -> None:
+async def test_a_call_that_is_cancelled_while_it_waits_does_not_keep_the_thread_busy(saver: Checkpointer) -> None:
     entered, gate = asyncio.Event(), asyncio.Event()
     graph = waiting(entered, gate).compile(saver)
     first = asyncio.create_task(graph.ainvoke({}, thread_id="t"))
@@ -79,8 +81,8 @@ async def test_a_call_that_waited_in_vain_leaves_no_turn_behind(saver: Checkpoin
     assert (await graph.ainvoke({}, thread_id="t"))["log"] == ["done", "done"]
 
 
-async def test_of_two_processes_the_loser_of_the_race_gets_an_error(tmp_path: Path) -> None:
-    """LangGraph (P1): both return success, and one's effects are gone."""
+async def test_a_run_that_loses_a_race_with_a_run_of_another_saver_raises_a_conflict(tmp_path: Path) -> None:
+    """LangGraph (P1): both runs return success, and the effects of one of them are lost."""
     path = tmp_path / "runs.db"
     async with SqliteSaver(path) as first, SqliteSaver(path) as second:
         finished = StateGraph(State)
@@ -94,15 +96,15 @@ async def test_of_two_processes_the_loser_of_the_race_gets_an_error(tmp_path: Pa
         )
         final = (await graphs[0].aget_state(thread_id="t")).values["log"]
 
-    told = [result for result in results if isinstance(result, BaseException)]
+    errors = [result for result in results if isinstance(result, BaseException)]
     acknowledged = [result for result in results if not isinstance(result, BaseException)]
-    for error in told:
+    for error in errors:
         assert isinstance(error, CheckpointConflictError)
         assert error.thread_id == "t"
         assert error.found >= error.expected
         assert "'t'" in str(error)
     for result in acknowledged:
-        # An acknowledged run's own words are all in the state, in their order.
+        # All words of an acknowledged run are in the state, in their order.
         assert [word for word in final if word in result["log"]][: len(result["log"])] == result["log"]
 
 
@@ -110,8 +112,8 @@ async def _log_a(state: State) -> State:
     return {"log": ["a"]}
 
 
-async def test_no_acknowledged_update_is_ever_lost(tmp_path: Path) -> None:
-    """Eight writers, each with a saver of its own, hammering one thread."""
+async def test_no_acknowledged_update_of_concurrent_savers_is_lost(tmp_path: Path) -> None:
+    """Eight concurrent writers of one thread, each with a saver of its own."""
     path = tmp_path / "runs.db"
     acknowledged: list[str] = []
     conflicts = 0
@@ -144,8 +146,8 @@ async def test_no_acknowledged_update_is_ever_lost(tmp_path: Path) -> None:
     assert all(final.count(word) == 1 for word in acknowledged)
 
 
-async def test_a_zombie_is_shut_out_by_the_run_that_took_its_place() -> None:
-    """A run that stalls while another takes the thread on cannot overwrite it when it wakes."""
+async def test_a_stalled_run_cannot_commit_after_another_process_has_resumed_its_thread() -> None:
+    """A run that stalls while another process resumes the thread cannot overwrite its checkpoints later."""
     store = MemorySaver()
     entered, gate = asyncio.Event(), asyncio.Event()
     zombie = asyncio.create_task(waiting(entered, gate).compile(store).ainvoke({"log": ["zombie"]}, thread_id="t"))

@@ -1,4 +1,4 @@
-"""A damaged row is an error that names it. Other checkpoints and threads stay usable."""
+"""Reading a damaged row raises an error that names it. Other checkpoints and threads stay usable."""
 
 import operator
 import sqlite3
@@ -70,13 +70,13 @@ THREAD = "(SELECT thread_key FROM threads WHERE thread_id = 't')"
 
 
 def without_results(snapshot: Any) -> Any:
-    """As it is shown where the checkpoint that its tasks led to cannot be read."""
+    """The snapshot as it is shown if the checkpoint that its tasks led to cannot be read."""
     tasks = tuple(msgspec.structs.replace(task, result=None) for task in snapshot.tasks)
     return msgspec.structs.replace(snapshot, tasks=tasks)
 
 
-async def test_history_goes_up_to_a_damaged_checkpoint_and_on_behind_it(tmp_path: Path) -> None:
-    """LangGraph: one damaged old row, and none of the history can be read."""
+async def test_the_history_on_both_sides_of_a_damaged_checkpoint_can_be_read(tmp_path: Path) -> None:
+    """LangGraph: one damaged old row makes the whole history unreadable."""
     path = tmp_path / "runs.db"
     whole = await a_run(path)
     change(path, FLIP + THREAD)
@@ -92,7 +92,7 @@ async def test_history_goes_up_to_a_damaged_checkpoint_and_on_behind_it(tmp_path
         ]
         head = await graph.aget_state(thread_id="t")
 
-    # Only checkpoint 3 has that row as its value: those after it wrote the channel again.
+    # Only checkpoint 3 has that row as its value: later checkpoints wrote the channel again.
     assert (read, behind) == (whole[:3], [without_results(whole[4]), *whole[5:]])
     assert msgspec.structs.replace(head, status=None) == whole[0]
     assert raised.value.thread_id == "t"
@@ -126,7 +126,7 @@ async def test_a_damaged_head_is_superseded_by_a_fork_from_an_older_checkpoint(t
         assert (await graph.aget_state(thread_id="t")).values["topic"] == "e"
 
 
-async def test_a_value_that_no_longer_fits_its_declaration_is_another_error(tmp_path: Path) -> None:
+async def test_a_value_that_no_longer_fits_its_declared_type_raises_graph_changed(tmp_path: Path) -> None:
     class Numbered(TypedDict, total=False):
         topic: int
         log: Annotated[list[str], operator.add]
@@ -139,7 +139,7 @@ async def test_a_value_that_no_longer_fits_its_declaration_is_another_error(tmp_
             await chain(Numbered).compile(saver).aget_state(thread_id="t")
 
 
-async def test_a_reducer_that_was_taken_away_is_detected(tmp_path: Path) -> None:
+async def test_a_removed_reducer_is_detected(tmp_path: Path) -> None:
     class Plain(TypedDict, total=False):
         topic: str
         log: list[str]
@@ -153,12 +153,12 @@ async def test_a_reducer_that_was_taken_away_is_detected(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("replaced", [False, True], ids=["removed", "replaced"])
-async def test_a_file_that_is_taken_away_acknowledges_nothing_more(tmp_path: Path, replaced: bool) -> None:
-    """SQLite goes on writing to a removed file, and all of it is gone once that is closed."""
+async def test_no_commit_is_acknowledged_after_the_file_was_removed_or_replaced(tmp_path: Path, replaced: bool) -> None:
+    """SQLite continues to write to a removed file, and the data is lost when the file is closed."""
     path = tmp_path / "runs.db"
     ran: list[str] = []
 
-    def taking_away(name: str) -> Any:
+    def removing_the_file(name: str) -> Any:
         def node(state: Any) -> dict[str, Any]:
             ran.append(name)
             if name == "b":
@@ -171,7 +171,7 @@ async def test_a_file_that_is_taken_away_acknowledges_nothing_more(tmp_path: Pat
 
     builder = StateGraph(State)
     for name in "abc":
-        builder.add_node(name, taking_away(name))
+        builder.add_node(name, removing_the_file(name))
     for source, target in zip([START, *"abc"], [*"abc", END], strict=True):
         builder.add_edge(source, target)
 
@@ -185,15 +185,15 @@ async def test_a_file_that_is_taken_away_acknowledges_nothing_more(tmp_path: Pat
     assert ran == ["a", "b"]
 
 
-async def test_a_path_that_cannot_be_a_file_says_why(tmp_path: Path) -> None:
+async def test_the_error_for_a_path_that_cannot_be_a_file_says_why(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailableError, match=r"there is no directory .*create it first"):
         await SqliteSaver(tmp_path / "missing" / "runs.db").load("t")
     with pytest.raises(StoreConfigurationError, check=of_kind("foreign_file"), match="it is a directory"):
         await SqliteSaver(tmp_path).load("t")
 
 
-async def test_a_repeated_request_goes_by_no_damaged_checkpoint(tmp_path: Path) -> None:
-    """A checkpoint that claims another parent would lead to another result."""
+async def test_a_repeated_request_is_an_error_if_a_later_checkpoint_has_a_damaged_parent(tmp_path: Path) -> None:
+    """A checkpoint with another parent would lead to another result."""
     path = tmp_path / "runs.db"
     async with SqliteSaver(path) as saver:
         graph = chain().compile(saver)
@@ -207,7 +207,9 @@ async def test_a_repeated_request_goes_by_no_damaged_checkpoint(tmp_path: Path) 
             await graph.ainvoke({"topic": "tea"}, thread_id="t", key="k")
 
 
-async def test_a_finished_turn_of_a_graph_with_memory_is_not_made_again_for_damage(tmp_path: Path) -> None:
+async def test_damaged_memory_of_a_nested_graph_is_an_error_and_its_finished_runs_do_not_run_again(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "runs.db"
     ran: list[str] = []
 
@@ -235,7 +237,7 @@ async def test_a_finished_turn_of_a_graph_with_memory_is_not_made_again_for_dama
     assert ran == ["tea", "milk"]
 
 
-async def test_damage_on_the_line_that_a_fork_left_does_not_make_its_beginning_a_result(tmp_path: Path) -> None:
+async def test_a_repeated_request_on_a_branch_that_was_forked_and_damaged_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
     async with SqliteSaver(path) as saver:
         graph = chain().compile(saver)
@@ -257,7 +259,7 @@ async def test_damage_on_the_line_that_a_fork_left_does_not_make_its_beginning_a
         "UPDATE requests SET checkpoint = 2",
     ],
 )
-async def test_a_request_whose_row_was_damaged_is_not_taken_again(tmp_path: Path, damage: str) -> None:
+async def test_a_repeated_request_whose_row_is_damaged_is_an_error(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "runs.db"
     async with SqliteSaver(path) as saver:
         graph = chain().compile(saver)

@@ -1,4 +1,4 @@
-"""When things are committed, and what a store that fails or is slow does to a run."""
+"""The commits of each durability mode, and the effects of a failing or slow store on a run."""
 
 import asyncio
 import operator
@@ -32,7 +32,7 @@ class State(TypedDict, total=False):
 
 
 def chain(length: int, before: Callable[[str], Awaitable[None]] | None = None) -> StateGraph[State]:
-    """`length` nodes, one after the other. `before` is awaited by each."""
+    """`length` sequential nodes, each of which awaits `before`."""
 
     def logging(name: str) -> Any:
         async def node(state: State) -> State:
@@ -73,7 +73,7 @@ async def test_a_chain_costs_one_commit_per_node_and_one_for_the_input() -> None
     assert counting.names == ["load", *["commit"] * 11]
 
 
-async def test_exit_commits_the_input_and_the_end() -> None:
+async def test_exit_durability_commits_the_input_and_the_final_state() -> None:
     counting = CrashingSaver(MemorySaver())
     graph = chain(10).compile(counting)
 
@@ -85,7 +85,7 @@ async def test_exit_commits_the_input_and_the_end() -> None:
     assert history[0].values["log"] == [f"n{place:02}" for place in range(10)]
 
 
-async def test_exit_commits_at_an_error_too_and_resumes_from_there(saver: Checkpointer) -> None:
+async def test_exit_durability_commits_at_an_error_and_resumes_from_there(saver: Checkpointer) -> None:
     failing = True
 
     async def fail(name: str) -> None:
@@ -105,13 +105,13 @@ async def test_exit_commits_at_an_error_too_and_resumes_from_there(saver: Checkp
 
 
 async def calls_of_a_run(durability: Durability) -> int:
-    """How many calls of the store a run of ten nodes makes."""
+    """The number of calls of the store in a run of ten nodes."""
     counting = CrashingSaver(MemorySaver())
     await chain(10).compile(counting).ainvoke({"log": ["in"]}, thread_id="t", durability=durability)
     return counting.calls
 
 
-async def test_a_store_failure_starts_no_new_node(durability: Durability) -> None:
+async def test_no_new_node_starts_after_a_store_failure(durability: Durability) -> None:
     """LangGraph (P5, P6): every node ran, and the error came at the end."""
     for call in range(1, await calls_of_a_run(durability) + 1):
         failing = CrashingSaver(MemorySaver(), CrashPoint(call, "before"))
@@ -124,12 +124,12 @@ async def test_a_store_failure_starts_no_new_node(durability: Durability) -> Non
         with pytest.raises(SimulatedCrashError):
             await chain(10, look).compile(failing).ainvoke({}, thread_id="t", durability=durability)
 
-        # With "async" a node may be starting in the very moment in which the store fails behind it.
+        # With "async" a node may start at the moment at which the store fails.
         assert len(started_after) <= (1 if durability == "async" else 0)
 
 
 class SlowSaver(CrashingSaver):
-    """Commits only when it is let."""
+    """Commits only while its gate is open."""
 
     def __init__(self) -> None:
         super().__init__(MemorySaver())
@@ -141,7 +141,7 @@ class SlowSaver(CrashingSaver):
         return await super().commit(unit)
 
 
-async def test_async_is_ahead_of_a_slow_store_by_a_bounded_number_of_supersteps() -> None:
+async def test_async_durability_is_ahead_of_a_slow_store_by_a_bounded_number_of_supersteps() -> None:
     """LangGraph (P7): 196 of 200 were still queued."""
     from durable_graph._runtime.request.run import Request
 
@@ -157,7 +157,7 @@ async def test_async_is_ahead_of_a_slow_store_by_a_bounded_number_of_supersteps(
     for _ in range(2000):
         await asyncio.sleep(0)
 
-    # The backlog, what the store is at, and what waits for room.
+    # The backlog, the commit in progress, and the commit that waits for room in the backlog.
     assert backlog <= len(ran) <= backlog + 2
     while not run.done():
         saver.gate.set()
@@ -166,8 +166,8 @@ async def test_async_is_ahead_of_a_slow_store_by_a_bounded_number_of_supersteps(
 
 
 @pytest.mark.parametrize("calls_left", range(1, 7))
-async def test_exit_sends_no_question_ahead_of_what_led_to_it(calls_left: int) -> None:
-    """A task's result is recorded at once, and everything before it: that may take long, and the run goes on."""
+async def test_exit_durability_stores_no_interrupt_before_the_supersteps_that_led_to_it(calls_left: int) -> None:
+    """A task's result is persisted at once, with everything before it: that may take long, and the run continues."""
     saver = SlowSaver()
     is_asking = asyncio.Event()
 
@@ -186,7 +186,7 @@ async def test_exit_sends_no_question_ahead_of_what_led_to_it(calls_left: int) -
     other = StateGraph(State).add_node("before", before).add_edge(START, "before").compile(name="other")
 
     async def calls(state: State) -> State:
-        # Another process may run this first: the graph in it then takes other numbers.
+        # Another process may run this node first: its nested graph then gets other numbers.
         return {"log": [await call(), *(await other.ainvoke({}))["log"]]}
 
     inner = StateGraph(State).add_sequence([before, asks]).add_edge(START, "before").compile(name="inner")
@@ -211,7 +211,7 @@ async def test_exit_sends_no_question_ahead_of_what_led_to_it(calls_left: int) -
     assert result["log"].count("yes") == 1
 
 
-async def test_async_keeps_order_and_consistency_when_the_process_dies() -> None:
+async def test_async_durability_keeps_order_and_consistency_when_the_process_dies() -> None:
     whole = ["in", *(f"n{place:02}" for place in range(10))]
     seen: set[int] = set()
     for point in crash_points(await calls_of_a_run("async")):
@@ -231,7 +231,7 @@ async def test_async_keeps_order_and_consistency_when_the_process_dies() -> None
     assert len(seen) > 2
 
 
-async def test_all_modes_leave_the_same_state(durability: Durability) -> None:
+async def test_all_durability_modes_store_the_same_final_state(durability: Durability) -> None:
     store = MemorySaver()
     graph = chain(5).compile(store)
 
@@ -241,7 +241,7 @@ async def test_all_modes_leave_the_same_state(durability: Durability) -> None:
     assert [info.status for info in await store.list_threads()] == ["done"]
 
 
-async def test_a_thread_says_what_it_is_at() -> None:
+async def test_the_status_of_a_thread_is_running_then_failed_then_done() -> None:
     store = MemorySaver()
     seen: list[Any] = []
     failing = True
@@ -262,7 +262,7 @@ async def test_a_thread_says_what_it_is_at() -> None:
     assert [info.status for info in await store.list_threads()] == ["done"]
 
 
-async def test_exit_keeps_the_supersteps_before_one_whose_reducer_makes_what_cannot_be_stored(
+async def test_supersteps_before_a_reducer_result_that_cannot_be_stored_are_kept(
     saver: Checkpointer, durability: Durability
 ) -> None:
     broken = True
@@ -291,7 +291,7 @@ async def test_exit_keeps_the_supersteps_before_one_whose_reducer_makes_what_can
         builder.add_edge(source, target)
     graph = builder.compile(saver)
     if durability == "async":
-        # The run may be ahead when the store comes to it: it stops, and goes on from the superstep before.
+        # The run may be ahead when the store reaches the value: it stops, and resumes from the superstep before.
         with pytest.raises(UnstorableValueError):
             await graph.ainvoke({}, thread_id="t", durability=durability)
     else:

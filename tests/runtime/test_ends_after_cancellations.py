@@ -1,4 +1,4 @@
-"""What comes to an end although it was cancelled: a result is kept, and a failure is not tried again there and then."""
+"""Code that ends although it was cancelled: its result is kept, and its failure is retried by the next resume only."""
 
 import asyncio
 import threading
@@ -16,34 +16,34 @@ AGAIN = RetryPolicy(initial_interval=0.0, jitter=False)
 
 
 class Slow:
-    """Code that is to be cancelled while it works, in its thread or in the loop, and then fails or has a result."""
+    """Code that is cancelled while it runs, in a thread or in the loop, and then fails or returns a result."""
 
     def __init__(self, *, fails: bool) -> None:
         self.calls = Nodes()
-        self._is_working, self._may_end = threading.Event(), threading.Event()
+        self._is_running, self._may_end = threading.Event(), threading.Event()
         self._fails = fails
 
     def in_thread(self) -> str:
         self.calls.note("slow")
-        self._is_working.set()
+        self._is_running.set()
         self._may_end.wait(10)
         return self._end()
 
     async def in_loop(self) -> str:
         self.calls.note("slow")
-        self._is_working.set()
+        self._is_running.set()
         while not self._may_end.is_set():
             try:
                 await asyncio.sleep(0)
             except asyncio.CancelledError:
-                # It makes what it likes of it.
+                # The code ignores its cancellation.
                 continue
         return self._end()
 
     async def cancelled(self, call: Awaitable[Any]) -> None:
-        """Make the call, cancel it once the code works, and let that come to its end."""
+        """Make the call, cancel it once the code runs, and let the code end."""
         run = asyncio.ensure_future(call)
-        while not self._is_working.is_set():  # noqa: ASYNC110  # it may be set in a thread
+        while not self._is_running.is_set():  # noqa: ASYNC110  # it may be set in a thread
             await asyncio.sleep(0)
         run.cancel()
         for _ in range(3):
@@ -62,7 +62,7 @@ class Slow:
 
 @pytest.mark.parametrize("is_plain", [True, False])
 @pytest.mark.parametrize("is_alone", [True, False])
-async def test_a_node_that_fails_when_it_is_cancelled_is_tried_again_by_who_resumes(
+async def test_a_node_that_fails_during_its_cancellation_is_retried_by_the_next_resume(
     saver: Checkpointer, durability: Durability, is_plain: bool, is_alone: bool
 ) -> None:
     slow = Slow(fails=True)
@@ -91,7 +91,7 @@ async def test_a_node_that_fails_when_it_is_cancelled_is_tried_again_by_who_resu
     assert attempts == [1, 2]
 
 
-async def test_a_node_that_fails_when_its_sibling_did_is_tried_again_by_who_resumes(
+async def test_a_node_that_fails_when_a_failed_sibling_stops_it_is_retried_by_the_next_resume(
     saver: Checkpointer, durability: Durability
 ) -> None:
     attempts: list[int] = []
@@ -128,7 +128,7 @@ async def test_a_node_that_fails_when_its_sibling_did_is_tried_again_by_who_resu
 
 @pytest.mark.parametrize("within", [0, 1])
 @pytest.mark.parametrize("is_plain", [True, False])
-async def test_a_task_that_fails_when_it_is_cancelled_is_made_again_by_who_resumes(
+async def test_a_task_that_fails_during_its_cancellation_is_called_again_by_the_next_resume(
     saver: Checkpointer, durability: Durability, is_plain: bool, within: int
 ) -> None:
     slow = Slow(fails=True)
@@ -143,7 +143,7 @@ async def test_a_task_that_fails_when_it_is_cancelled_is_made_again_by_who_resum
 
 @pytest.mark.parametrize("within", [0, 1])
 @pytest.mark.parametrize("is_plain", [True, False])
-async def test_what_a_task_returns_although_it_is_cancelled_is_kept(
+async def test_the_result_of_a_task_that_ends_after_its_cancellation_is_kept(
     saver: Checkpointer, durability: Durability, is_plain: bool, within: int
 ) -> None:
     slow = Slow(fails=False)
@@ -154,7 +154,7 @@ async def test_what_a_task_returns_although_it_is_cancelled_is_kept(
     assert slow.calls.taken() == ["slow"]
 
 
-async def test_what_a_task_has_returned_is_kept_though_its_run_is_cancelled_before_it_is_recorded(
+async def test_the_result_of_a_task_is_kept_if_its_run_is_cancelled_before_the_result_is_recorded(
     saver: Checkpointer, durability: Durability
 ) -> None:
     calls = Nodes()
@@ -175,7 +175,7 @@ async def test_what_a_task_has_returned_is_kept_though_its_run_is_cancelled_befo
 
 
 def calling(function: Callable[[], Any], saver: Checkpointer, within: int) -> Any:
-    """A workflow that returns what the function does as a task, called by so many others."""
+    """A workflow that calls the function as a task, `within` tasks deep, and returns its result."""
     called = task(function, retry_policy=AGAIN)
 
     @task

@@ -1,4 +1,4 @@
-"""Callers leave while the store is down. The errors of what they began are logged by us, and none by asyncio."""
+"""Callers leave while the store is down. The library logs the errors of their calls, and asyncio reports none."""
 
 import asyncio
 import sqlite3
@@ -20,7 +20,7 @@ from durable_graph_postgres import PostgresSaver
 from durable_graph_sqlite import SqliteSaver
 from tests.graphs import State, fan_out
 from tests.postgres.server import Server, started
-from tests.runtime.unheard import nothing_unheard
+from tests.runtime.unheard import no_asyncio_reports
 
 GRACE = 0.05
 
@@ -32,7 +32,7 @@ def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class StalledSaver(CrashingSaver):
-    """Once `stall` was called, no write is answered before `fail` is called, and then each with an error."""
+    """After `stall`, no write returns before `fail` is called, and then each write raises an error."""
 
     def __init__(self) -> None:
         super().__init__(MemorySaver())
@@ -92,7 +92,7 @@ def graph_that_meets(where: Where, saver: StalledSaver) -> Any:
 async def test_caller_that_leaves_during_an_outage_leaves_no_unretrieved_error(
     where: Where, durability: Durability, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with nothing_unheard():
+    async with no_asyncio_reports():
         saver = StalledSaver()
         call = asyncio.create_task(graph_that_meets(where, saver).ainvoke({}, thread_id="t", durability=durability))
         await _until(saver.waits, call)
@@ -107,7 +107,7 @@ async def test_caller_that_leaves_during_an_outage_leaves_no_unretrieved_error(
 
 
 async def _until(stalled: asyncio.Event, call: "asyncio.Task[Any]") -> None:
-    """Wait for the store to be asked. With exit durability only the end of the run asks it, which a cancellation is."""
+    """Wait for a write to the store. With exit durability only the end of the run writes: here, its cancellation."""
     asked = asyncio.create_task(stalled.wait())
     await asyncio.wait({asked, call}, timeout=0.2)
     asked.cancel()
@@ -118,7 +118,7 @@ async def _until(stalled: asyncio.Event, call: "asyncio.Task[Any]") -> None:
 async def test_reader_that_leaves_during_an_outage_leaves_no_unretrieved_error(
     how: str, durability: Durability
 ) -> None:
-    async with nothing_unheard():
+    async with no_asyncio_reports():
         saver = StalledSaver()
         graph = graph_that_meets("a superstep", saver)
         on_disconnect = "continue" if how == "lets the run go on" else "cancel"
@@ -149,7 +149,7 @@ async def test_reader_that_leaves_during_an_outage_leaves_no_unretrieved_error(
 
 
 async def test_many_callers_that_leave_at_once_leave_no_unretrieved_error(durability: Durability) -> None:
-    async with nothing_unheard():
+    async with no_asyncio_reports():
         saver = StalledSaver()
         graph = graph_that_meets("a superstep", saver)
         calls = [
@@ -165,11 +165,11 @@ async def test_many_callers_that_leave_at_once_leave_no_unretrieved_error(durabi
         del call
 
 
-# Stores that are down in earnest
+# Real stores that are down
 
 
 async def _leave_during_an_outage(saver: Checkpointer, stop: Callable[[], object], durability: Durability) -> None:
-    """Runs whose callers leave once the store has stopped, and one that goes on unread. All have ended after this."""
+    """Runs whose callers leave after the store has stopped, and one that continues unread. Waits for all callers."""
     stopped = asyncio.Event()
 
     async def first(state: State) -> State:
@@ -200,10 +200,10 @@ async def _leave_during_an_outage(saver: Checkpointer, stop: Callable[[], object
 
 async def test_a_locked_file_leaves_no_unretrieved_error(tmp_path: Path, durability: Durability) -> None:
     path = tmp_path / "runs.db"
-    async with nothing_unheard(), SqliteSaver(path, busy_timeout=0.5) as saver:
+    async with no_asyncio_reports(), SqliteSaver(path, busy_timeout=0.5) as saver:
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
             await _leave_during_an_outage(saver, lambda: other.execute("BEGIN IMMEDIATE"), durability)
-            # Closed while the file is still locked: what was begun ends first.
+            # Closed while the file is still locked: calls in progress end first.
             await saver.aclose()
 
 
@@ -218,7 +218,7 @@ async def test_a_stopped_server_leaves_no_unretrieved_error(server: Server, how:
     stop, resume = (server.stop, server.start) if how == "stopped" else (server.freeze, server.thaw)
     schema = f"{how} {durability}"
     try:
-        async with nothing_unheard(), PostgresSaver(server.url, schema=schema, patience=0.5) as saver:
+        async with no_asyncio_reports(), PostgresSaver(server.url, schema=schema, patience=0.5) as saver:
             await _leave_during_an_outage(saver, stop, durability)
             # Closed while the server is still away.
             await saver.aclose()

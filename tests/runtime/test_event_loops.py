@@ -1,4 +1,4 @@
-"""One saver in several event loops: one after the other, several at once, and one inside of a plain node."""
+"""One saver in several event loops: sequential loops, concurrent loops, and a loop inside a plain node."""
 
 import asyncio
 import inspect
@@ -47,7 +47,7 @@ NewSaver = Callable[[], Checkpointer]
 
 @pytest.fixture(params=SAVERS)
 def new_saver(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[NewSaver]:
-    """Makes savers on one store; in memory there is but one."""
+    """Makes savers on one store; in memory they are one and the same saver."""
     if request.param == "memory":
         memory = MemorySaver()
         yield lambda: memory
@@ -63,7 +63,7 @@ def graph_on(saver: Checkpointer) -> CompiledGraph[Any, Any, Any, Any]:
     return StateGraph(State).add_node("node", lambda state: {"log": ["ran"]}).add_edge(START, "node").compile(saver)
 
 
-def test_one_graph_runs_in_one_event_loop_after_the_other(new_saver: NewSaver) -> None:
+def test_one_graph_runs_in_sequential_event_loops(new_saver: NewSaver) -> None:
     saver = new_saver()
     graph = graph_on(saver)
 
@@ -91,7 +91,7 @@ def test_async_with_may_be_entered_once_in_each_event_loop(new_saver: NewSaver) 
         asyncio.run(graph.ainvoke({}, thread_id="t"))
 
 
-async def test_a_closed_saver_is_opened_again_by_entering_it_while_it_closes(new_saver: NewSaver) -> None:
+async def test_entering_a_saver_while_it_closes_opens_it_again(new_saver: NewSaver) -> None:
     saver = new_saver()
     async with saver:
         await some_thread(saver)
@@ -104,7 +104,7 @@ async def test_a_closed_saver_is_opened_again_by_entering_it_while_it_closes(new
 
 
 @pytest.mark.parametrize("turns", range(8))
-def test_a_commit_under_way_when_its_loop_shuts_down_is_settled_before_the_next_loop_reads(
+def test_a_commit_in_progress_when_its_loop_shuts_down_is_settled_before_the_next_loop_reads(
     new_saver: NewSaver, turns: int
 ) -> None:
     saver = new_saver()
@@ -123,7 +123,7 @@ def test_a_commit_under_way_when_its_loop_shuts_down_is_settled_before_the_next_
     if found.thread.version == 4:
         writer.applied(unit)
     assert (found.thread, state_of(found)) == (writer.thread, writer.state())
-    # Nothing comes after it.
+    # The commit of the first loop writes nothing later.
     asyncio.run(commit(saver, writer, Step({"count": b"5"})))
     assert state_of(asyncio.run(loaded(saver, "thread"))) == writer.state()
     asyncio.run(saver.aclose())
@@ -151,7 +151,7 @@ for turns in range(8):
         return call
 
     call = first.run_until_complete(begin())
-    # Nothing of it is cancelled, nor told.
+    # The call is neither cancelled nor notified.
     first.close()
     found = asyncio.run(loaded(saver, thread))
     if found.thread.version == 4:
@@ -164,11 +164,11 @@ for turns in range(8):
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
-def test_a_commit_under_way_in_a_loop_that_is_closed_by_hand_is_settled_as_well(
+def test_a_commit_in_progress_in_a_loop_closed_by_hand_is_settled_before_the_next_loop_reads(
     kind: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     place = str(tmp_path / "runs.db") if kind == "sqlite" else request.getfixturevalue("postgres")
-    # In a process of its own: what asyncio says of tasks that are dropped half-way is not this test's business.
+    # In a process of its own: asyncio's reports about abandoned tasks are not the subject of this test.
     command = [sys.executable, "-c", _CLOSED_BY_HAND, kind, place, SCHEMA]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -179,7 +179,7 @@ def test_a_commit_under_way_in_a_loop_that_is_closed_by_hand_is_settled_as_well(
     assert done.stdout.split() == [str(turns) for turns in range(8)]
 
 
-async def test_another_live_loop_is_refused_by_savers_that_have_connections(new_saver: NewSaver) -> None:
+async def test_savers_with_connections_refuse_a_second_running_loop(new_saver: NewSaver) -> None:
     async with new_saver() as saver:
         graph = graph_on(saver)
         await graph.ainvoke({}, thread_id="t")
@@ -194,7 +194,7 @@ async def test_another_live_loop_is_refused_by_savers_that_have_connections(new_
             assert await graph.ainvoke({}, thread_id="t") == {"log": ["ran", "ran"]}
 
 
-def test_event_loops_in_several_threads_may_share_a_saver_in_memory() -> None:
+def test_event_loops_in_several_threads_may_share_a_memory_saver() -> None:
     saver = MemorySaver()
     graph = graph_on(saver)
     failures: list[BaseException] = []
@@ -221,7 +221,7 @@ def test_event_loops_in_several_threads_may_share_a_saver_in_memory() -> None:
     assert len(asyncio.run(saver.list_threads())) == 41
 
 
-def test_every_call_of_a_saver_in_memory_is_undisturbed_by_other_threads() -> None:
+def test_every_call_of_a_memory_saver_takes_its_lock() -> None:
     calls = {
         name: call
         for name, call in vars(MemorySaver).items()
@@ -233,7 +233,7 @@ def test_every_call_of_a_saver_in_memory_is_undisturbed_by_other_threads() -> No
     assert [name for name, call in calls.items() if not hasattr(call, "__wrapped__")] == ["commit", "save_writes"]
 
 
-def test_writes_to_a_saver_in_memory_wait_for_calls_in_other_threads() -> None:
+def test_writes_to_a_memory_saver_wait_for_calls_in_other_threads() -> None:
     saver = MemorySaver()
     writer = asyncio.run(some_thread(saver))
 
@@ -252,7 +252,7 @@ def test_writes_to_a_saver_in_memory_wait_for_calls_in_other_threads() -> None:
         other.join()
 
 
-def test_event_loops_in_several_threads_may_share_a_cache_in_memory() -> None:
+def test_event_loops_in_several_threads_may_share_an_in_memory_cache() -> None:
     cache = InMemoryCache(max_entries=3)
     failures: list[BaseException] = []
 
@@ -282,14 +282,14 @@ def test_event_loops_in_several_threads_may_share_a_cache_in_memory() -> None:
     assert failures == []
 
 
-def test_a_loop_that_was_closed_in_the_middle_of_a_call_does_not_keep_the_thread_busy() -> None:
+def test_a_loop_that_was_closed_during_a_call_does_not_keep_the_thread_busy() -> None:
     saver = MemorySaver()
     first = asyncio.new_event_loop()
     holding, waiting = only_run(saver, "t", "reject"), only_run(saver, "t", "wait")
 
     async def hold_and_wait() -> None:
         await holding.__aenter__()
-        # Kept by the test, so that nothing tidies up behind it.
+        # Referenced by the test, so that the garbage collector does not clean up after it.
         left.append(asyncio.ensure_future(waiting.__aenter__()))
         await asyncio.sleep(0)
 
@@ -353,7 +353,7 @@ async def test_a_plain_node_may_run_a_nested_graph_and_tasks_in_an_event_loop_of
     assert await graph.ainvoke(Command(resume=3), thread_id="t") == {"number": 18}
 
 
-async def test_a_nested_graph_in_an_event_loop_of_a_plain_node_ends_with_the_call(saver: Checkpointer) -> None:
+async def test_a_nested_graph_in_an_event_loop_of_a_plain_node_is_cancelled_with_its_call(saver: Checkpointer) -> None:
     begun, cancelled = threading.Event(), threading.Event()
 
     async def endless(state: Number) -> Number:
@@ -376,7 +376,9 @@ async def test_a_nested_graph_in_an_event_loop_of_a_plain_node_ends_with_the_cal
     assert await around(lambda state: asyncio.run(call()), saver).ainvoke({}, thread_id="t") == {"number": 1}
 
 
-async def test_streaming_a_nested_graph_in_an_event_loop_of_a_plain_node_says_what_to_do(saver: Checkpointer) -> None:
+async def test_streaming_a_nested_graph_in_an_event_loop_of_a_plain_node_is_refused_with_a_remedy(
+    saver: Checkpointer,
+) -> None:
     child = asking_child()
 
     async def read() -> Number:

@@ -1,4 +1,4 @@
-"""What `durable_graph.extending` gives to integrations."""
+"""`durable_graph.extending`: functions for integrations."""
 
 from typing import Any, TypedDict
 
@@ -28,7 +28,7 @@ def graph_of(node: Any, saver: Checkpointer | None = None, state: Any = Count) -
     return StateGraph(state).add_node("node", node).add_edge(START, "node").compile(saver)
 
 
-async def test_a_recorded_call_is_not_made_again_and_emits_no_event(saver: Checkpointer) -> None:
+async def test_a_recorded_call_is_not_repeated_and_emits_no_event(saver: Checkpointer) -> None:
     made: list[int] = []
 
     async def double(n: int) -> int:
@@ -53,7 +53,7 @@ async def test_a_recorded_call_is_not_made_again_and_emits_no_event(saver: Check
     assert {event["name"] for event in events} == {"node"}
 
 
-async def test_a_node_sees_the_state_of_its_superstep_and_how_many_may_follow() -> None:
+async def test_a_node_can_read_the_state_of_its_superstep_and_the_number_of_remaining_supersteps() -> None:
     class Model(BaseModel):
         n: int = 0
 
@@ -67,14 +67,14 @@ async def test_a_node_sees_the_state_of_its_superstep_and_how_many_may_follow() 
     assert seen == [True, Model(n=7), 5]
 
 
-async def test_outside_of_a_run_there_is_nothing_to_record() -> None:
+async def test_functions_for_integrations_are_refused_outside_of_a_run() -> None:
     assert not is_inside_of_run()
     for use in (lambda: recorded_call("call", print), superstep_state, remaining_supersteps):
         with pytest.raises(OutsideOfRunError):
             use()
 
 
-async def test_a_name_that_cannot_be_in_a_namespace_is_refused() -> None:
+async def test_a_recorded_call_whose_name_cannot_be_in_a_namespace_is_refused() -> None:
     async def node(state: Count) -> None:
         recorded_call("a|b", print)
 
@@ -84,7 +84,7 @@ async def test_a_name_that_cannot_be_in_a_namespace_is_refused() -> None:
         await graph_of(node).ainvoke({"n": 0})
 
 
-async def test_a_result_that_cannot_be_stored_is_named_by_its_task(saver: Checkpointer) -> None:
+async def test_the_error_for_a_task_result_that_cannot_be_stored_names_the_task(saver: Checkpointer) -> None:
     @task
     async def make() -> Any:
         return {"made": object()}

@@ -1,4 +1,4 @@
-"""Looking back, and going on from there on a line of its own."""
+"""The history of a thread, and forks from its older checkpoints."""
 
 import operator
 from typing import Annotated, Any, TypedDict
@@ -103,7 +103,7 @@ async def test_resuming_from_an_older_checkpoint_forks(saver: Checkpointer, dura
     result = await graph.ainvoke(None, after_a.config, durability=durability)
 
     assert result == {"topic": "tea", "log": ["a", "b", "c"]}
-    # The tasks of the fork are others than those of the line it came from: their effects are wanted again.
+    # The tasks of the fork have other ids than those of the branch that it forks: their effects are wanted again.
     assert not set(IDS[3:]) & set(first_ids)
     assert len(IDS) == 5
     after = await history(graph)
@@ -114,7 +114,7 @@ async def test_resuming_from_an_older_checkpoint_forks(saver: Checkpointer, dura
     assert (await graph.aget_state(thread_id="t")).config == after[0].config
 
 
-async def test_input_at_an_older_checkpoint_begins_a_line_with_it(saver: Checkpointer) -> None:
+async def test_input_at_an_older_checkpoint_starts_a_branch(saver: Checkpointer) -> None:
     graph = chain().compile(saver)
     await graph.ainvoke({"topic": "tea"}, thread_id="t")
     before = await history(graph)
@@ -126,7 +126,7 @@ async def test_input_at_an_older_checkpoint_begins_a_line_with_it(saver: Checkpo
     assert (await history(graph))[3].superseded == ()
 
 
-async def test_lines_fork_from_forks_and_each_keeps_its_own_values(saver: Checkpointer) -> None:
+async def test_forks_of_forks_keep_their_own_values(saver: Checkpointer) -> None:
     graph = chain().compile(saver)
     await graph.ainvoke({"topic": "0"}, thread_id="t")
     for turn in range(1, 8):
@@ -144,7 +144,7 @@ async def test_lines_fork_from_forks_and_each_keeps_its_own_values(saver: Checkp
             assert each.values["log"] == [*parent.values["log"], *each.metadata["writers"]]
 
 
-async def test_naming_the_head_itself_resumes_it_without_a_fork(saver: Checkpointer) -> None:
+async def test_resuming_at_the_checkpoint_of_the_head_makes_no_fork(saver: Checkpointer) -> None:
     failing = True
     builder = StateGraph(State)
 
@@ -171,7 +171,7 @@ async def test_naming_the_head_itself_resumes_it_without_a_fork(saver: Checkpoin
     assert [each.metadata["source"] for each in await history(graph)] == ["loop", "input"]
 
 
-async def test_a_finished_checkpoint_has_nothing_to_resume(saver: Checkpointer) -> None:
+async def test_resuming_a_finished_checkpoint_is_refused(saver: Checkpointer) -> None:
     graph = chain().compile(saver)
     await graph.ainvoke({}, thread_id="t")
     await graph.ainvoke({}, thread_id="t")
@@ -225,7 +225,7 @@ async def test_a_deleted_thread_starts_again_with_other_ids(saver: Checkpointer)
     assert len(await history(graph)) == 4
 
 
-async def test_a_copied_thread_goes_its_own_way(saver: Checkpointer) -> None:
+async def test_a_copied_thread_is_independent_of_its_source(saver: Checkpointer) -> None:
     graph = chain().compile(saver)
     await graph.ainvoke({"topic": "tea"}, thread_id="t")
     await saver.copy_thread("t", "copy")
@@ -237,7 +237,7 @@ async def test_a_copied_thread_goes_its_own_way(saver: Checkpointer) -> None:
     assert len(set(IDS)) == 6
 
 
-async def test_a_pruned_thread_continues(saver: Checkpointer) -> None:
+async def test_a_pruned_thread_keeps_its_newest_checkpoints_and_continues(saver: Checkpointer) -> None:
     graph = chain().compile(saver)
     for turn in range(20):
         await graph.ainvoke({"log": [f"{turn}"]}, thread_id="t")
@@ -262,7 +262,7 @@ async def test_history_of_a_graph_without_checkpointer_is_refused() -> None:
         await history(graph)
 
 
-async def test_a_channel_that_the_graph_gained_starts_empty_and_one_that_it_lost_is_kept(saver: Checkpointer) -> None:
+async def test_an_added_channel_starts_empty_and_the_value_of_a_removed_channel_is_kept(saver: Checkpointer) -> None:
     class Wider(TypedDict, total=False):
         log: Annotated[list[str], operator.add]
         notes: Annotated[list[str], operator.add]

@@ -47,7 +47,7 @@ def without_collection() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("nodes", [1, 3])
-async def test_the_state_of_a_run_is_freed_with_its_result(nodes: int) -> None:
+async def test_the_state_of_a_run_is_freed_together_with_its_result(nodes: int) -> None:
     graph = noting(MemorySaver(), nodes)
     with without_collection():
         result = await graph.ainvoke({"notes": [Note("a", "first")]}, thread_id="t")
@@ -57,24 +57,24 @@ async def test_the_state_of_a_run_is_freed_with_its_result(nodes: int) -> None:
         assert kept() is None
 
 
-async def test_a_long_thread_is_read_without_a_collection() -> None:
+async def test_a_long_thread_is_read_without_garbage_collections() -> None:
     graph = noting(MemorySaver())
     notes = [Note(f"n{number}", "text") for number in range(3_000)]
     await graph.ainvoke({"notes": notes}, thread_id="t")
     begun: list[int] = []
 
-    def hear(phase: str, info: dict[str, int]) -> None:
+    def note_start(phase: str, info: dict[str, int]) -> None:
         if phase == "start":
             begun.append(info["generation"])
 
     gc.collect()
-    gc.callbacks.append(hear)
+    gc.callbacks.append(note_start)
     try:
         await graph.aget_state(thread_id="t")
     finally:
-        gc.callbacks.remove(hear)
+        gc.callbacks.remove(note_start)
 
-    # Usual would be one collection for about 700 of the 6,000 objects.
+    # Otherwise there would be about one collection for each 700 of the 6,000 objects.
     assert len(begun) <= 2
     assert gc.isenabled()
 

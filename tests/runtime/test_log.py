@@ -1,4 +1,4 @@
-"""What an operator hears, with facts as fields."""
+"""Log records for operators, with facts as fields."""
 
 import logging
 import operator

@@ -1,4 +1,4 @@
-"""Reading threads that are long: in pieces, with what states have in common decoded once and owned by each."""
+"""Reading long threads: in pieces, with common values of states decoded once, and owned by each snapshot."""
 
 import asyncio
 import operator
@@ -38,7 +38,7 @@ class State(TypedDict, total=False):
 
 
 def written(count: int) -> dict[str, Any]:
-    """What superstep number `count` writes: every kind of rule, with rewritten keys, removals and overwrites."""
+    """The update of superstep number `count`: every kind of rule, with rewritten keys, removals and overwrites."""
     message: Any = {"id": f"m{count}", "text": str(count)}
     if count % 7 == 3:
         message = RemoveMessage(id=f"m{count - 1}")
@@ -73,7 +73,7 @@ async def history(graph: CompiledGraph[Any], **options: Any) -> list[StateSnapsh
     return [snapshot async for snapshot in graph.aget_state_history(thread_id="t", **options)]
 
 
-async def test_a_page_has_the_states_that_are_read_one_by_one(saver: Checkpointer) -> None:
+async def test_a_history_has_the_same_states_as_single_reads_of_its_checkpoints(saver: Checkpointer) -> None:
     graph = looping(saver, 70)
     await graph.ainvoke({"count": 0}, thread_id="t", recursion_limit=200, durability="async")
     forked = await graph.aupdate_state((await history(graph, limit=50))[-1].config, {"log": ["a fork"]}, as_node="step")
@@ -90,7 +90,7 @@ async def test_a_page_has_the_states_that_are_read_one_by_one(saver: Checkpointe
         ]
 
 
-async def test_changing_a_snapshots_values_leaves_those_of_the_others(saver: Checkpointer) -> None:
+async def test_changing_the_values_of_a_snapshot_does_not_change_other_snapshots(saver: Checkpointer) -> None:
     graph = looping(saver, 40)
     await graph.ainvoke({"count": 0}, thread_id="t", recursion_limit=200)
     untouched = await history(graph)
@@ -121,7 +121,7 @@ async def long_line(state: Lines) -> Any:
 
 
 class Turns:
-    """How often the event loop comes around while something is awaited."""
+    """Counts the turns of the event loop while an awaitable runs."""
 
     def __init__(self) -> None:
         self.count: int = 0
@@ -158,14 +158,14 @@ READS: dict[str, Read] = {
 
 
 @pytest.mark.parametrize("read", READS.values(), ids=READS)
-async def test_others_run_between_the_pieces_of_a_long_read(read: Read) -> None:
+async def test_other_tasks_run_between_the_pieces_of_a_long_read(read: Read) -> None:
     graph = looping(MemorySaver(), 16 * PIECES, long_line, Lines)
     await graph.ainvoke({"count": 0}, thread_id="t", recursion_limit=200)
     older = (await history(graph, limit=2))[1].config
 
     turns = await Turns().of(read(graph, older))
 
-    # One after each piece that is checked, and one after each that is decoded, but for the last ones.
+    # One turn after each piece that is checked, and one after each piece that is decoded, except the last ones.
     assert turns >= 2 * (PIECES - 1)
 
 
@@ -181,7 +181,7 @@ class Counting(MemorySaver):
         return await super().history(thread, ns, before=before, limit=limit)
 
 
-async def test_a_search_of_short_rows_reads_longer_and_longer_pages() -> None:
+async def test_a_filtered_history_of_short_rows_reads_longer_and_longer_pages() -> None:
     saver = Counting()
     graph = looping(saver, 400)
     await graph.ainvoke({"count": 0}, thread_id="t", recursion_limit=800, durability="async")
@@ -192,7 +192,7 @@ async def test_a_search_of_short_rows_reads_longer_and_longer_pages() -> None:
     assert saver.sizes == [50, 100, 200, 400]
 
 
-async def test_pages_of_long_rows_stay_short() -> None:
+async def test_history_pages_of_long_rows_stay_short() -> None:
     saver = Counting()
     graph = looping(saver, 110, long_line, Lines)
     await graph.ainvoke({"count": 0}, thread_id="t", recursion_limit=800, durability="async")
@@ -202,7 +202,7 @@ async def test_pages_of_long_rows_stay_short() -> None:
 
 
 class Report(msgspec.Struct, weakref=True):
-    """Counts how many of it are made: a Struct is decoded by making it."""
+    """Counts its instances: decoding a Struct makes one."""
 
     made: ClassVar[list[weakref.ref[Any]]] = []
 
@@ -229,25 +229,25 @@ STEPS = 110
 
 
 async def reporting() -> CompiledGraph[Any]:
-    """A graph of which each superstep stores a large instance of its own."""
+    """A graph with a thread of which each superstep stored a large instance of its own."""
     graph = looping(MemorySaver(), STEPS, report, Reports)
     await graph.ainvoke({"count": 0}, thread_id="t", recursion_limit=200)
     Report.made.clear()
     return graph
 
 
-async def test_a_search_decodes_the_values_of_what_it_finds_and_of_nothing_else() -> None:
+async def test_a_filtered_history_decodes_the_values_of_matching_checkpoints_alone() -> None:
     graph = await reporting()
 
     (found,) = await history(graph, filter={"source": "input"})
 
     assert found.values["count"] == 0
     assert found.tasks[0].result == {"count": 1, "report": Report(f"{0:0{PIECE_BYTES // 16}}")}
-    # The result of its task, and one for each page: what was made of a checkpoint that is on the next one.
+    # The result of its task, and one instance for each page: of the checkpoint that continues on the next page.
     assert len(Report.made) < 6
 
 
-async def test_reading_a_history_keeps_no_more_than_its_page() -> None:
+async def test_reading_a_history_does_not_keep_the_values_of_all_pages_in_memory() -> None:
     graph = await reporting()
 
     most = 0

@@ -120,14 +120,14 @@ Call = Callable[[CompiledGraph[Any]], Awaitable[object]]
 
 CALLS: list[Call] = [state, history, filtered, resume, update]
 WHOLE: list[Call] = [state, history, resume, update]
-"""Those that decode the values of the newest checkpoint."""
+"""The calls that decode the values of the newest checkpoint."""
 
 ROWS = ["header", "record", "topic", "log", "messages", "seen", "total"]
 
 
 @cache
 def interrupted() -> ThreadRows:
-    """The rows of a thread that two nodes have asked questions in."""
+    """The rows of a thread in which two nodes are interrupted."""
     saver = MemorySaver()
     asyncio.run(compiled(saver).ainvoke({"log": ["input"]}, thread_id="t"))
     return saver._threads[key_of("t")]
@@ -137,7 +137,7 @@ Forge = Callable[[MemorySaver], None]
 
 
 def outcomes(forge: Forge, calls: Sequence[Call] = CALLS) -> list[object]:
-    """What each call returns or raises, each on a forged copy of the thread."""
+    """The result or the error of each call, each made on a forged copy of the thread."""
 
     async def outcome(call: Call) -> object:
         saver = MemorySaver()
@@ -159,7 +159,7 @@ Bytes = Callable[[bytes], bytes]
 
 
 def with_bytes(kind: str, which: int, change: Bytes) -> Forge:
-    """Other bytes in a row: a header, a record, or the value of the channel of this name."""
+    """Change the bytes of a row: a header, a record, or the value of the channel of this name."""
     if kind == "header":
         return lambda saver: forge_checkpoint(saver, which, lambda row: replace(row, header=change(row.header)))
     if kind == "record":
@@ -167,7 +167,7 @@ def with_bytes(kind: str, which: int, change: Bytes) -> Forge:
     return lambda saver: forge_value(saver, kind, which, lambda row: replace(row, value=change(row.value)))
 
 
-def test_unchanged_rows_are_read_as_they_were() -> None:
+def test_unchanged_rows_are_read_without_errors() -> None:
     for kind in ROWS:
         ends = outcomes(with_bytes(kind, 0, lambda data: data))
         assert not any(isinstance(end, Exception) for end in ends)
@@ -188,7 +188,9 @@ changes = st.one_of(cuts, drops, whole, tails, flips)
 
 
 @given(st.sampled_from(ROWS), st.integers(0, 3), changes)
-def test_any_bytes_in_a_row_are_read_or_are_an_error_of_the_library(kind: str, which: int, change: Bytes) -> None:
+def test_reading_any_bytes_in_a_row_succeeds_or_raises_an_error_of_the_library(
+    kind: str, which: int, change: Bytes
+) -> None:
     outcomes(with_bytes(kind, which, change))
 
 
@@ -205,12 +207,12 @@ odd = st.one_of(
 
 
 def with_part(path: list[int], value: Any) -> Bytes:
-    """Another value somewhere inside a msgpack array, and the rest as it was."""
+    """Replace one value at a path inside a msgpack array, and keep the rest."""
 
     def change(data: bytes) -> bytes:
         whole = part = msgspec.msgpack.decode(data)
         for index in path[:-1]:
-            # A path that leads nowhere ends where it cannot go on.
+            # A path that is too long ends at the last array that it reaches.
             if isinstance(part, list) and part and isinstance(part[index % len(part)], list):
                 part = part[index % len(part)]
         if isinstance(part, list) and part:
@@ -226,7 +228,7 @@ def with_part(path: list[int], value: Any) -> Bytes:
     st.lists(st.integers(0, 7), min_size=1, max_size=4),
     odd,
 )
-def test_any_part_of_a_header_or_record_is_read_or_is_an_error_of_the_library(
+def test_reading_any_part_of_a_header_or_record_succeeds_or_raises_an_error_of_the_library(
     kind: str, which: int, path: list[int], value: Any
 ) -> None:
     outcomes(with_bytes(kind, which, with_part(path, value)))
@@ -235,7 +237,7 @@ def test_any_part_of_a_header_or_record_is_read_or_is_an_error_of_the_library(
 @pytest.mark.parametrize(
     ("path", "value"), [([0], 2**64 - 1), ([0], -(2**63)), ([2, 0, 1], -(2**63)), ([2, 0, 1], 100), ([2, 0, 2], -1)]
 )
-def test_a_header_with_an_impossible_number_is_an_error(path: list[int], value: int) -> None:
+def test_a_header_with_an_impossible_number_is_a_decode_error(path: list[int], value: int) -> None:
     for end in outcomes(with_bytes("header", 0, with_part(path, value)), WHOLE):
         assert isinstance(end, DecodeError)
         assert "a checkpoint's header" in str(end)
@@ -249,14 +251,16 @@ def frames(*values: Any) -> bytes:
 @given(
     st.sampled_from(["log", "messages", "seen"]), st.integers(0, 3), st.lists(odd, max_size=3), st.sampled_from([0, 2])
 )
-def test_any_update_is_read_or_is_an_error_of_the_library(kind: str, which: int, values: list[Any], mark: int) -> None:
+def test_reading_any_update_succeeds_or_raises_an_error_of_the_library(
+    kind: str, which: int, values: list[Any], mark: int
+) -> None:
     data = bytes([mark << 4]) + frames(*values)[1:]
 
     outcomes(with_bytes(kind, which, lambda _: data))
 
 
 @pytest.mark.parametrize("update", [[7], [{"id": []}], ["text"]])
-def test_messages_that_nobody_could_have_written_are_an_error_that_names_the_channel(update: Any) -> None:
+def test_malformed_messages_are_an_error_that_names_the_channel(update: Any) -> None:
     data = bytes([2 << 4]) + frames(update)[1:]
 
     for end in outcomes(with_bytes("messages", 0, lambda _: data), WHOLE):
@@ -295,18 +299,18 @@ def of_value(channel: str, which: int, kind: ValueKind, prev: int) -> Forge:
         st.builds(of_value, st.sampled_from(ROWS[2:]), st.integers(0, 3), st.sampled_from(ValueKind), numbers),
     )
 )
-def test_any_number_in_a_row_is_read_or_is_an_error_of_the_library(forge: Forge) -> None:
+def test_reading_any_number_in_a_row_succeeds_or_raises_an_error_of_the_library(forge: Forge) -> None:
     outcomes(forge)
 
 
-def test_a_record_that_none_could_take_the_place_of_is_an_error() -> None:
+def test_a_record_with_the_largest_possible_revision_is_an_error() -> None:
     for end in outcomes(of_record(0, Rank.FAILED, 2**63 - 1), [state, history, resume, update]):
         assert isinstance(end, DecodeError)
         assert "its revision is not valid" in str(end)
 
 
 @pytest.mark.parametrize("at", [2**63 - 1, -(2**63)])
-def test_a_time_that_is_none_is_an_error_that_names_the_checkpoint(at: int) -> None:
+def test_an_impossible_time_is_an_error_that_names_the_checkpoint(at: int) -> None:
     for end in outcomes(of_checkpoint(0, "at", at), [state, history]):
         assert isinstance(end, DecodeError)
         assert "the time of checkpoint '" in str(end)

@@ -1,4 +1,4 @@
-"""Nodes, readers and stores that do what nobody expects: the run still ends, and says whose doing it was."""
+"""Nodes, readers and stores with unexpected behaviour: the run still ends, and its error names the cause."""
 
 import asyncio
 import operator
@@ -21,7 +21,7 @@ class State(TypedDict, total=False):
     log: Annotated[list[str], operator.add]
 
 
-def side_by_side(**nodes: Any) -> StateGraph[State]:
+def parallel(**nodes: Any) -> StateGraph[State]:
     builder = StateGraph(State)
     for name, node in nodes.items():
         builder.add_node(name, node)
@@ -51,7 +51,7 @@ async def test_a_node_that_cancels_itself_fails_and_its_siblings_continue(
             await asyncio.sleep(0)
         return {"log": ["late"]}
 
-    graph = side_by_side(a=writes_a, late=late, odd=cancels_itself).compile(saver)
+    graph = parallel(a=writes_a, late=late, odd=cancels_itself).compile(saver)
 
     with pytest.raises(NodeCancelledError, match="'odd'"):
         await graph.ainvoke({}, thread_id="t", durability=durability)
@@ -62,7 +62,7 @@ async def test_a_node_that_cancels_itself_fails_and_its_siblings_continue(
     assert await graph.ainvoke(None, thread_id="t") == {"log": ["a", "late", "odd"]}
 
 
-async def test_a_node_that_is_cancelled_by_a_sibling_while_its_router_chooses_is_named(saver: Checkpointer) -> None:
+async def test_a_node_that_a_sibling_cancels_in_its_router_is_named_in_the_error(saver: Checkpointer) -> None:
     choosing: dict[str, asyncio.Task[Any]] = {}
     chooses = asyncio.Event()
 
@@ -82,7 +82,7 @@ async def test_a_node_that_is_cancelled_by_a_sibling_while_its_router_chooses_is
     async def writes_b(state: State) -> State:
         return {"log": ["b"]}
 
-    builder = side_by_side(a=cancels_b, b=writes_b)
+    builder = parallel(a=cancels_b, b=writes_b)
     builder.add_conditional_edges("b", choose)
     graph = builder.compile(saver)
 
@@ -93,7 +93,7 @@ async def test_a_node_that_is_cancelled_by_a_sibling_while_its_router_chooses_is
 
 
 class HangingSaver(CrashingSaver):
-    """Answers no write any more, once `open` is cleared."""
+    """Blocks every write while `open` is cleared."""
 
     def __init__(self) -> None:
         super().__init__(MemorySaver())
@@ -109,7 +109,7 @@ class HangingSaver(CrashingSaver):
         return await super().save_writes(batch)
 
 
-async def test_a_cancelled_run_waits_for_a_store_that_hangs_no_longer_than_the_grace_period(
+async def test_a_cancelled_run_waits_for_a_hanging_store_no_longer_than_the_grace_period(
     durability: Durability, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(options, "Request", partial(Request, grace=0.05))
@@ -124,7 +124,7 @@ async def test_a_cancelled_run_waits_for_a_store_that_hangs_no_longer_than_the_g
             saver.open.clear()
         return {"log": ["stubborn"]}
 
-    graph = side_by_side(stubborn=stubborn).compile(saver)
+    graph = parallel(stubborn=stubborn).compile(saver)
     task = asyncio.create_task(graph.ainvoke({}, thread_id="t", durability=durability))
     await reached.wait()
 
@@ -139,13 +139,13 @@ async def test_a_cancelled_run_waits_for_a_store_that_hangs_no_longer_than_the_g
     assert (await graph.aget_state(thread_id="t")).values == {"log": ["stubborn"]}
 
 
-async def test_a_node_that_keeps_a_scope_from_cancelling_it_does_not_break_the_scope() -> None:
+async def test_a_node_that_suppresses_the_cancellation_of_a_scope_does_not_break_the_scope() -> None:
     async def stubborn(state: State) -> State:
         with pytest.raises(asyncio.CancelledError):
             await asyncio.Event().wait()
         return {"log": ["stubborn"]}
 
-    graph = side_by_side(stubborn=stubborn).compile()
+    graph = parallel(stubborn=stubborn).compile()
 
     with anyio.move_on_after(0.01) as scope:
         await graph.ainvoke({})
@@ -153,14 +153,14 @@ async def test_a_node_that_keeps_a_scope_from_cancelling_it_does_not_break_the_s
     assert scope.cancelled_caught
 
 
-async def test_reading_a_stream_outside_of_its_block_says_how_it_is_read() -> None:
-    stream = side_by_side(a=writes_a).compile().stream({})
+async def test_reading_a_stream_outside_of_its_block_is_refused_with_a_remedy() -> None:
+    stream = parallel(a=writes_a).compile().stream({})
 
     with pytest.raises(RuntimeError, match=r"inside `async with graph.stream\(...\) as events`"):
         await anext(stream)
 
 
-async def test_a_failure_together_with_others_does_not_leave_the_caller_cancelled(saver: Checkpointer) -> None:
+async def test_a_failure_that_stops_its_siblings_does_not_leave_the_caller_cancelled(saver: Checkpointer) -> None:
     async def fails(state: State) -> State:
         raise ValueError("no")
 
@@ -169,7 +169,7 @@ async def test_a_failure_together_with_others_does_not_leave_the_caller_cancelle
         return {"log": ["never"]}
 
     with pytest.raises(ValueError, match="no"):
-        await side_by_side(a=writes_a, fails=fails, waits=waits).compile(saver).ainvoke({}, thread_id="t")
+        await parallel(a=writes_a, fails=fails, waits=waits).compile(saver).ainvoke({}, thread_id="t")
 
     me = asyncio.current_task()
     assert me is not None
@@ -177,15 +177,15 @@ async def test_a_failure_together_with_others_does_not_leave_the_caller_cancelle
 
 
 class NoException(BaseException):
-    """What some test and web frameworks raise to get past `except Exception`."""
+    """A BaseException that some test and web frameworks raise to bypass `except Exception`."""
 
 
-@pytest.mark.parametrize("siblings", [{}, {"a": writes_a}], ids=["alone", "beside another"])
-async def test_what_is_no_exception_comes_out_as_it_was_raised(saver: Checkpointer, siblings: dict[str, Any]) -> None:
+@pytest.mark.parametrize("siblings", [{}, {"a": writes_a}], ids=["alone", "with a sibling"])
+async def test_a_base_exception_of_a_node_is_raised_unchanged(saver: Checkpointer, siblings: dict[str, Any]) -> None:
     async def odd(state: State) -> State:
         raise NoException
 
-    graph = side_by_side(odd=odd, **siblings).compile(saver)
+    graph = parallel(odd=odd, **siblings).compile(saver)
 
     with pytest.raises(NoException):
         await graph.ainvoke({}, thread_id="t")
@@ -205,7 +205,7 @@ async def test_a_stream_whose_reader_is_cancelled_twice_still_ends_its_run_first
             await may_end.wait()
         return {}
 
-    graph = side_by_side(a=writes_a, cleans_up=cleans_up).compile(saver)
+    graph = parallel(a=writes_a, cleans_up=cleans_up).compile(saver)
 
     async def read() -> None:
         async with graph.stream({}, thread_id="t") as events:
@@ -236,7 +236,7 @@ class Extended(TypedDict):
     log: Annotated[list[str], extended]
 
 
-async def test_a_reducer_that_changes_what_it_is_given_counts_each_write_once(saver: Checkpointer) -> None:
+async def test_a_reducer_that_changes_its_argument_in_place_applies_each_write_once(saver: Checkpointer) -> None:
     async def node(state: Extended) -> Extended:
         return {"log": ["node"]}
 
@@ -250,15 +250,15 @@ async def test_a_reducer_that_changes_what_it_is_given_counts_each_write_once(sa
     assert (await graph.aget_state(thread_id="t")).values == {"log": ["in", "node"]}
 
 
-async def test_any_mapping_is_an_input(saver: Checkpointer) -> None:
-    graph = side_by_side(a=writes_a).compile(saver)
+async def test_any_mapping_is_accepted_as_input(saver: Checkpointer) -> None:
+    graph = parallel(a=writes_a).compile(saver)
 
     assert await graph.ainvoke(MappingProxyType({"log": ["in"]}), thread_id="t") == {"log": ["in", "a"]}
 
 
-async def test_what_finished_together_with_a_node_that_raised_no_exception_is_kept(saver: Checkpointer) -> None:
+async def test_the_result_of_a_sibling_of_a_node_that_raised_a_base_exception_is_kept(saver: Checkpointer) -> None:
     class Odd(BaseException):
-        """Neither an `Exception` nor one of the loop's own."""
+        """A BaseException that has no meaning for the event loop."""
 
     calls: list[str] = []
     begun, gate = threading.Event(), threading.Event()

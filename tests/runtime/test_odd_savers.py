@@ -1,4 +1,4 @@
-"""Savers written by users, around one of the project's: what they raise and answer ends the run, and nothing hangs."""
+"""Savers written by users around a saver of the library: their errors and wrong results end the run, without hangs."""
 
 import asyncio
 import operator
@@ -32,7 +32,7 @@ async def writes_later(state: State) -> State:
     return {"log": ["y"]}
 
 
-def graphs_side_by_side() -> StateGraph[State]:
+def parallel_graphs() -> StateGraph[State]:
     """Four nested graphs of two nodes each, which commit at the same time."""
     inner = StateGraph(State).add_node("first", writes).add_node("second", writes_later)
     nested = inner.add_edge(START, "first").add_edge("first", "second").compile()
@@ -43,7 +43,7 @@ def graphs_side_by_side() -> StateGraph[State]:
     return builder
 
 
-def nodes_side_by_side() -> StateGraph[State]:
+def parallel_nodes() -> StateGraph[State]:
     builder = StateGraph(State)
     for name, node in (("a", writes), ("b", writes_later)):
         builder.add_node(name, node)
@@ -55,7 +55,7 @@ tenant: ContextVar[str] = ContextVar("tenant", default="nobody")
 
 
 class NotingSaver(SqliteSaver):
-    """Notes for whom it is called, as a saver would that keeps each tenant's threads apart."""
+    """Notes the tenant of each call, like a saver that separates the threads of tenants."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -72,7 +72,7 @@ class NotingSaver(SqliteSaver):
 
 async def test_a_saver_is_always_called_with_the_context_variables_of_the_run(tmp_path: Path) -> None:
     async with NotingSaver(tmp_path / "runs.db") as saver:
-        graph = graphs_side_by_side().compile(saver)
+        graph = parallel_graphs().compile(saver)
         tenant.set("me")
         await graph.ainvoke({}, thread_id="t")
 
@@ -80,7 +80,7 @@ async def test_a_saver_is_always_called_with_the_context_variables_of_the_run(tm
 
 
 class Odd(BaseException):
-    """Neither an `Exception` nor the end of the process."""
+    """A BaseException that does not end the process."""
 
 
 def raising_at(call: int, error: BaseException) -> Callable[[], None]:
@@ -97,7 +97,7 @@ def raising_at(call: int, error: BaseException) -> Callable[[], None]:
 
 
 class RaisingMemorySaver(MemorySaver):
-    """Raises when it is called, as a Ctrl-C may."""
+    """Raises when it is called, as at a Ctrl-C."""
 
     def __init__(self, check: Callable[[], None]) -> None:
         super().__init__()
@@ -111,7 +111,7 @@ class RaisingMemorySaver(MemorySaver):
 EXITING = """
 import asyncio, sys
 from durable_graph_sqlite import SqliteSaver
-from tests.runtime.test_odd_savers import graphs_side_by_side, raising_at
+from tests.runtime.test_odd_savers import parallel_graphs, raising_at
 
 class Exiting(SqliteSaver):
     def commit(self, unit):
@@ -119,11 +119,11 @@ class Exiting(SqliteSaver):
         return super().commit(unit)
 
 check = raising_at(7, SystemExit(3))
-asyncio.run(graphs_side_by_side().compile(Exiting(sys.argv[1])).ainvoke({}, thread_id="t"))
+asyncio.run(parallel_graphs().compile(Exiting(sys.argv[1])).ainvoke({}, thread_id="t"))
 """
 
 
-def test_the_end_of_the_process_that_begins_in_a_saver_is_not_lost(tmp_path: Path) -> None:
+def test_a_system_exit_raised_in_a_saver_ends_the_process(tmp_path: Path) -> None:
     ended = subprocess.run(
         [sys.executable, "-c", EXITING, str(tmp_path / "runs.db")], capture_output=True, timeout=30, check=False
     )
@@ -132,30 +132,30 @@ def test_the_end_of_the_process_that_begins_in_a_saver_is_not_lost(tmp_path: Pat
 
 
 @pytest.mark.parametrize("call", range(1, 11))
-async def test_what_is_no_exception_and_comes_out_of_a_saver_ends_the_run(call: int) -> None:
+async def test_a_base_exception_raised_by_a_saver_ends_the_run(call: int) -> None:
     saver = RaisingMemorySaver(raising_at(call, Odd()))
-    # Less than the grace period: no graph beside the one that failed waits for an answer that does not come.
+    # Less than the grace period: the siblings of the failed graph do not wait for a result that never arrives.
     async with asyncio.timeout(4):
         with pytest.raises(Odd):
-            await graphs_side_by_side().compile(saver).ainvoke({}, thread_id="t")
+            await parallel_graphs().compile(saver).ainvoke({}, thread_id="t")
 
 
 class ForgetfulSaver(MemorySaver):
-    """Its author forgot to return the answer."""
+    """Returns None, because its author forgot to return the result."""
 
     async def save_writes(self, batch: WritesBatch) -> SaveResult:
         await super().save_writes(batch)
         return cast("SaveResult", None)
 
 
-async def test_an_answer_that_is_none_ends_the_run() -> None:
+async def test_a_saver_that_returns_none_ends_the_run() -> None:
     async with asyncio.timeout(10):
         with pytest.raises(AttributeError, match="NoneType"):
-            await nodes_side_by_side().compile(ForgetfulSaver()).ainvoke({}, thread_id="t")
+            await parallel_nodes().compile(ForgetfulSaver()).ainvoke({}, thread_id="t")
 
 
 class DamagedSaver(MemorySaver):
-    """Answers late, and with records of another writer that nobody can read."""
+    """Returns late, with unreadable records of another writer."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -170,7 +170,7 @@ class DamagedSaver(MemorySaver):
         return msgspec.structs.replace(answer, standing=damaged)
 
 
-async def test_a_cancelled_run_is_cancelled_though_the_answer_of_its_last_save_cannot_be_read() -> None:
+async def test_a_cancelled_run_is_cancelled_although_the_result_of_its_last_save_cannot_be_read() -> None:
     async def fails(state: State) -> State:
         raise ConnectionError
 

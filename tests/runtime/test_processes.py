@@ -1,4 +1,4 @@
-"""Processes that share a file and a thread: one wins each race, the other is told, nothing acknowledged is lost."""
+"""Processes that share a file and a thread: the losers of a race get a conflict, no acknowledged update is lost."""
 
 import asyncio
 import sys
@@ -37,9 +37,9 @@ async def test_no_acknowledged_update_of_any_process_is_lost(tmp_path: Path) -> 
     """LangGraph: 720 of 800 acknowledged updates were gone, without an error."""
     path = tmp_path / "runs.db"
 
-    told = await asyncio.gather(*(words_of(path, f"{n}") for n in range(WRITERS)))
+    printed = await asyncio.gather(*(words_of(path, f"{n}") for n in range(WRITERS)))
 
-    outcomes = [outcome for words in told for outcome in words]
+    outcomes = [outcome for words in printed for outcome in words]
     acknowledged = [word for verdict, word in outcomes if verdict == "ack"]
     assert len(outcomes) == TURNS * WRITERS
     assert {verdict for verdict, _ in outcomes} <= {"ack", "lost"}
@@ -50,7 +50,7 @@ async def test_no_acknowledged_update_of_any_process_is_lost(tmp_path: Path) -> 
     counted = Counter(log)
     assert all(counted[word] == 1 for word in acknowledged)
     assert max(counted[word] for word in counted if word != "noted") == 1
-    # Every checkpoint follows from the one before it: no run wrote beside another.
+    # Every checkpoint follows from the one before it: no two runs wrote concurrently.
     for newer, older in pairwise(history):
         assert newer.parent_config == older.config
         assert newer.values["log"][: len(older.values["log"])] == older.values["log"]

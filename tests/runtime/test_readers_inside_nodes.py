@@ -1,4 +1,4 @@
-"""Nodes that read the events of a graph that they run: all of them, and without waiting for themselves."""
+"""Nodes that stream a nested graph: they receive all of its events, and no deadlock occurs."""
 
 import asyncio
 from collections import Counter
@@ -24,7 +24,7 @@ async def counted(state: State) -> State:
 
 
 def chain(length: int) -> CompiledGraph[State]:
-    """`length` nodes, one after the other, as a nested graph."""
+    """A nested graph of `length` sequential nodes."""
     builder = StateGraph(State)
     names = [f"n{place:03}" for place in range(length)]
     for name in names:
@@ -60,8 +60,8 @@ async def look_up(count: int) -> int:
     return count
 
 
-async def test_a_node_gets_all_events_of_the_run_that_it_reads(durability: Durability) -> None:
-    """With "async" the run ended while its last commits were still under way, and its stream ended with it."""
+async def test_a_node_receives_all_events_of_a_nested_run_that_it_streams(durability: Durability) -> None:
+    """With "async" the run ended while its last commits were still in progress, and its stream ended with it."""
     inner, kinds = chain(4), []
 
     async def node(state: State) -> State:
@@ -74,7 +74,7 @@ async def test_a_node_gets_all_events_of_the_run_that_it_reads(durability: Durab
     assert Counter(kinds) == {"CheckpointCommitted": 5, "TaskStarted": 4, "TaskFinished": 4}
 
 
-async def test_a_node_gets_all_events_of_a_run_that_fails(durability: Durability) -> None:
+async def test_a_node_receives_all_events_of_a_nested_run_that_fails(durability: Durability) -> None:
     async def fail(state: State) -> State:
         raise ConnectionError
 
@@ -94,10 +94,10 @@ async def test_a_node_gets_all_events_of_a_run_that_fails(durability: Durability
 
 
 @pytest.mark.parametrize("call", ["task", "graph"])
-async def test_a_node_that_reads_a_run_calls_something_else_meanwhile(
+async def test_a_node_may_call_a_task_or_a_graph_while_it_streams_a_nested_run(
     saver: Checkpointer, durability: Durability, call: str
 ) -> None:
-    """With "async" the call waited for the events of the run, and these for their reader, which waited for the call."""
+    """Once a deadlock with "async": the call waited for events, the events for the reader, the reader for the call."""
     inner, other = chain(SUPERSTEPS), chain(20)
 
     async def node(state: State) -> State:

@@ -1,4 +1,4 @@
-"""A run that ended early goes on from exactly where it was."""
+"""A run that ended early resumes exactly where it stopped."""
 
 import asyncio
 import operator
@@ -33,7 +33,7 @@ class State(TypedDict, total=False):
 
 
 class Flaky:
-    """Nodes that count their calls and fail as they are told."""
+    """Nodes that count their calls, and fail while their names are in `failing`."""
 
     def __init__(self) -> None:
         self.calls: Counter[str] = Counter()
@@ -55,7 +55,7 @@ class Flaky:
 
 
 def fan_out(flaky: Flaky, *, after: asyncio.Event | None = None) -> StateGraph[State]:
-    """a, b and c side by side, then d. c fails once a and b are recorded, if it is to."""
+    """a, b and c in parallel, then d. c awaits `after`, if given."""
     builder = StateGraph(State)
     for name in "abd":
         builder.add_node(name, flaky.node(name))
@@ -67,7 +67,7 @@ def fan_out(flaky: Flaky, *, after: asyncio.Event | None = None) -> StateGraph[S
 
 
 async def until_recorded(graph: Any, *names: str) -> None:
-    """Until the store has the results of these nodes."""
+    """Wait until the store has the results of these nodes."""
     while True:
         snapshot = await graph.aget_state(thread_id="t")
         if {task.name for task in snapshot.tasks if task.result is not None} >= set(names):
@@ -95,7 +95,7 @@ async def test_a_failed_node_runs_again_and_its_finished_siblings_do_not(
     assert len(flaky.ids["c"]) == 1
 
 
-async def test_a_snapshot_of_a_failed_thread_says_what_is_done_and_what_is_not(saver: Checkpointer) -> None:
+async def test_a_snapshot_of_a_failed_thread_shows_the_result_or_the_error_of_each_task(saver: Checkpointer) -> None:
     flaky = Flaky()
     flaky.failing = {"c"}
     graph = fan_out(flaky).compile(saver)
@@ -114,7 +114,7 @@ async def test_a_snapshot_of_a_failed_thread_says_what_is_done_and_what_is_not(s
     assert [info.thread for info in await saver.list_threads(status="failed")] == ["t"]
 
 
-async def test_the_attempt_is_counted_across_resumes(saver: Checkpointer) -> None:
+async def test_attempts_are_counted_across_resumes(saver: Checkpointer) -> None:
     attempts: list[int] = []
 
     async def node(state: State, runtime: Runtime) -> None:
@@ -136,7 +136,7 @@ async def test_the_attempt_is_counted_across_resumes(saver: Checkpointer) -> Non
     assert attempts == [1, 2, 3]
 
 
-async def test_every_failure_of_a_superstep_is_reported_on_the_first(saver: Checkpointer) -> None:
+async def test_other_failures_of_a_superstep_are_notes_of_the_first_failure(saver: Checkpointer) -> None:
     waiting: list[str] = []
     at_once = asyncio.Event()
 
@@ -158,7 +158,7 @@ async def test_every_failure_of_a_superstep_is_reported_on_the_first(saver: Chec
     assert any("node 'b' failed as well: ValueError('b')" in note for note in raised.value.__notes__)
 
 
-async def test_a_router_that_raised_routes_again_without_its_node(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_failed_router_runs_again_without_its_node(saver: Checkpointer, durability: Durability) -> None:
     flaky = Flaky()
     answers = iter(["nowhere", "b"])
     builder = StateGraph(State)
@@ -206,7 +206,7 @@ async def test_a_reducer_that_failed_can_be_corrected_and_no_node_runs_again(sav
 
 
 @pytest.mark.parametrize("nodes", ["a", "ab"])
-async def test_a_reducer_that_makes_what_cannot_be_stored_can_be_corrected_and_no_node_runs_again(
+async def test_a_reducer_with_a_result_that_cannot_be_stored_can_be_corrected_and_no_node_runs_again(
     saver: Checkpointer, nodes: str
 ) -> None:
     flaky = Flaky()
@@ -238,7 +238,7 @@ async def test_a_reducer_that_makes_what_cannot_be_stored_can_be_corrected_and_n
     assert flaky.calls == dict.fromkeys(nodes, 1)
 
 
-async def test_a_stored_plan_with_a_node_that_is_gone_is_an_error_and_loses_nothing(saver: Checkpointer) -> None:
+async def test_a_stored_plan_with_a_removed_node_is_an_error_and_no_result_is_lost(saver: Checkpointer) -> None:
     flaky = Flaky()
     flaky.failing = {"c"}
     graph = fan_out(flaky).compile(saver)
@@ -256,7 +256,7 @@ async def test_a_stored_plan_with_a_node_that_is_gone_is_an_error_and_loses_noth
     assert (await graph.ainvoke(None, thread_id="t"))["log"] == ["a", "b", "c", "d"]
 
 
-async def test_there_is_nothing_to_resume_on_a_finished_thread_nor_on_a_new_one(saver: Checkpointer) -> None:
+async def test_resuming_a_finished_thread_or_a_new_thread_is_refused(saver: Checkpointer) -> None:
     graph = fan_out(Flaky()).compile(saver)
     await graph.ainvoke({}, thread_id="t")
 
@@ -269,7 +269,7 @@ async def test_there_is_nothing_to_resume_on_a_finished_thread_nor_on_a_new_one(
 # New input on an unfinished thread
 
 
-async def test_new_input_takes_the_place_of_what_is_left_and_keeps_what_is_done(saver: Checkpointer) -> None:
+async def test_new_input_supersedes_unfinished_tasks_and_keeps_finished_results(saver: Checkpointer) -> None:
     flaky = Flaky()
     flaky.failing = {"c"}
     graph = fan_out(flaky).compile(saver)
@@ -289,7 +289,7 @@ async def test_new_input_takes_the_place_of_what_is_left_and_keeps_what_is_done(
     assert accepted.superseded[0].id == failed.id
 
 
-async def test_the_ids_of_superseded_sends_are_those_they_ran_under(saver: Checkpointer) -> None:
+async def test_superseded_sends_have_the_task_ids_with_which_they_ran(saver: Checkpointer) -> None:
     flaky = Flaky()
     flaky.failing = {"work"}
     builder = StateGraph(State)
@@ -307,7 +307,7 @@ async def test_the_ids_of_superseded_sends_are_those_they_ran_under(saver: Check
     assert {task.id for snapshot in history for task in snapshot.superseded} == first
 
 
-async def test_if_unfinished_resume_continues_first_and_then_takes_the_input(saver: Checkpointer) -> None:
+async def test_if_unfinished_resume_finishes_the_run_before_the_input_is_applied(saver: Checkpointer) -> None:
     flaky = Flaky()
     flaky.failing = {"c"}
     graph = fan_out(flaky).compile(saver)
@@ -320,7 +320,7 @@ async def test_if_unfinished_resume_continues_first_and_then_takes_the_input(sav
     assert result["log"] == ["one", "a", "b", "c", "d", "two", "a", "b", "c", "d"]
 
 
-async def test_if_unfinished_reject_refuses_and_names_what_is_left(saver: Checkpointer) -> None:
+async def test_if_unfinished_reject_raises_an_error_that_names_the_pending_nodes(saver: Checkpointer) -> None:
     flaky = Flaky()
     flaky.failing = {"c"}
     graph = fan_out(flaky).compile(saver)
@@ -335,7 +335,7 @@ async def test_if_unfinished_reject_refuses_and_names_what_is_left(saver: Checkp
 
 
 async def test_results_recorded_by_another_process_are_adopted(saver: Checkpointer) -> None:
-    """Two runs at one head: what the first recorded stands, and the second goes on with it."""
+    """Two runs at one head: the results that the first recorded stand, and the second continues with them."""
     gate = asyncio.Event()
     entered = asyncio.Event()
     first, second = Flaky(), Flaky()

@@ -1,4 +1,4 @@
-"""What has been over for long enough is removed; what goes on is not."""
+"""Expired threads are removed, and unfinished threads are not."""
 
 import operator
 from datetime import timedelta
@@ -43,7 +43,7 @@ async def listed(saver: Checkpointer) -> list[str]:
     return [info.thread for info in await saver.list_threads()]
 
 
-async def test_threads_that_are_done_are_deleted_and_others_stay(saver: Checkpointer) -> None:
+async def test_finished_threads_are_deleted_and_interrupted_threads_are_kept(saver: Checkpointer) -> None:
     graph = graph_on(saver)
     await graph.ainvoke({"log": ["ask"]}, thread_id="waits")
     for name in ("a", "b", "c"):
@@ -58,7 +58,7 @@ async def test_threads_that_are_done_are_deleted_and_others_stay(saver: Checkpoi
     assert await delete_expired_threads(saver, older_than=NO_TIME, status=["done", "failed"]) == DeletedThreads(1, 0)
 
 
-async def test_threads_that_stay_are_pruned(saver: Checkpointer) -> None:
+async def test_keep_last_prunes_threads_instead_of_deleting_them(saver: Checkpointer) -> None:
     graph = graph_on(saver)
     for name in ("a", "b"):
         await graph.ainvoke({"log": ["go"]}, thread_id=name)
@@ -72,7 +72,7 @@ async def test_threads_that_stay_are_pruned(saver: Checkpointer) -> None:
     }
 
 
-async def test_what_deletions_left_is_removed_after_the_time_of_their_protection(saver: Checkpointer) -> None:
+async def test_tombstones_of_deleted_threads_are_removed_after_their_protection_time(saver: Checkpointer) -> None:
     graph = graph_on(saver)
     for name in ("a", "b"):
         await graph.ainvoke({"log": ["go"]}, thread_id=name)
@@ -84,7 +84,7 @@ async def test_what_deletions_left_is_removed_after_the_time_of_their_protection
     assert await saver.load("a") is None
 
 
-async def test_a_purged_thread_is_gone_at_once(saver: Checkpointer) -> None:
+async def test_a_purged_thread_leaves_no_tombstone(saver: Checkpointer) -> None:
     graph = graph_on(saver)
     await graph.ainvoke({"log": ["go"]}, thread_id="a")
     await graph.adelete_thread("a", purge=True)
@@ -92,7 +92,7 @@ async def test_a_purged_thread_is_gone_at_once(saver: Checkpointer) -> None:
     assert await saver.load("a") is None
 
 
-async def test_a_question_that_is_answered_meanwhile_is_not_deleted(
+async def test_a_thread_whose_interrupt_is_answered_meanwhile_is_not_deleted(
     saver: Checkpointer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     graph = graph_on(saver)
@@ -139,7 +139,7 @@ async def test_a_thread_that_is_purged_meanwhile_does_not_stop_the_deletion_of_o
     ],
     ids=str,
 )
-async def test_what_makes_no_sense_is_refused_before_anything_is_removed(
+async def test_invalid_options_are_refused_before_anything_is_removed(
     saver: Checkpointer, wrong: dict[str, Any]
 ) -> None:
     await graph_on(saver).ainvoke({"log": ["go"]}, thread_id="a")

@@ -1,4 +1,4 @@
-"""A graph runs: nodes, edges, routers, sends, joins, and what comes out."""
+"""Runs of graphs: nodes, edges, routers, sends, joins, and results."""
 
 import asyncio
 import operator
@@ -56,7 +56,7 @@ async def test_a_chain_runs_in_order_and_returns_the_state(saver: Checkpointer, 
     assert (await graph.aget_state(thread_id="t")).next == ()
 
 
-async def test_a_graph_without_checkpointer_keeps_nothing_and_encodes_nothing() -> None:
+async def test_a_graph_without_checkpointer_does_not_encode_its_values() -> None:
     builder = StateGraph(State)
     unstorable = object()
     builder.add_node("a", _returning({"log": [unstorable]}))
@@ -67,7 +67,7 @@ async def test_a_graph_without_checkpointer_keeps_nothing_and_encodes_nothing() 
     assert result["log"] == [unstorable]
 
 
-async def test_a_debugged_graph_without_checkpointer_refuses_what_one_with_a_checkpointer_does() -> None:
+async def test_a_graph_with_debug_and_no_checkpointer_refuses_values_that_cannot_be_stored() -> None:
     builder = StateGraph(State)
     builder.add_node("a", _returning({"log": [5]}))
     builder.add_edge(START, "a")
@@ -78,7 +78,7 @@ async def test_a_debugged_graph_without_checkpointer_refuses_what_one_with_a_che
         await builder.compile(debug=True).ainvoke({"log": [5]})
 
 
-async def test_a_debugged_graph_inside_another_refuses_it_as_well() -> None:
+async def test_a_nested_graph_with_debug_refuses_values_that_cannot_be_stored() -> None:
     inner = StateGraph(State).add_node("a", _returning({"log": [5]})).add_edge(START, "a").compile(debug=True)
 
     async def call(state: State) -> State:
@@ -100,7 +100,7 @@ async def test_a_second_input_continues_with_the_thread(saver: Checkpointer, dur
     assert result["log"] == ["one", "a", "two", "a"]
 
 
-async def test_threads_do_not_see_each_other(saver: Checkpointer) -> None:
+async def test_concurrent_threads_have_separate_states(saver: Checkpointer) -> None:
     graph = chain("a").compile(saver)
 
     results = await asyncio.gather(*(graph.ainvoke({"log": [f"{n}"]}, thread_id=f"t-{n}") for n in range(20)))
@@ -108,7 +108,9 @@ async def test_threads_do_not_see_each_other(saver: Checkpointer) -> None:
     assert [result["log"] for result in results] == [[f"{n}", "a"] for n in range(20)]
 
 
-async def test_nodes_of_one_superstep_run_at_once_and_apply_in_the_order_of_their_names(saver: Checkpointer) -> None:
+async def test_nodes_of_one_superstep_run_concurrently_and_their_writes_apply_in_order_of_their_names(
+    saver: Checkpointer,
+) -> None:
     everyone_is_there = asyncio.Barrier(3)
     builder = StateGraph(State)
 
@@ -145,7 +147,7 @@ async def test_plain_functions_run_in_worker_threads(saver: Checkpointer) -> Non
     assert (await builder.compile(saver).ainvoke({}, thread_id="t"))["log"] == ["ran", "ran"]
 
 
-async def test_a_plain_function_that_hands_back_a_coroutine_is_awaited(saver: Checkpointer) -> None:
+async def test_a_coroutine_that_a_plain_function_returns_is_awaited(saver: Checkpointer) -> None:
     async def inner(state: State) -> State:
         return {"log": ["inner"]}
 
@@ -156,7 +158,7 @@ async def test_a_plain_function_that_hands_back_a_coroutine_is_awaited(saver: Ch
     assert (await builder.compile(saver).ainvoke({}, thread_id="t"))["log"] == ["inner"]
 
 
-async def test_no_more_nodes_run_at_once_than_asked_for(saver: Checkpointer) -> None:
+async def test_max_concurrency_limits_the_nodes_that_run_concurrently(saver: Checkpointer) -> None:
     running = most = 0
     builder = StateGraph(State)
 
@@ -180,7 +182,7 @@ async def test_no_more_nodes_run_at_once_than_asked_for(saver: Checkpointer) -> 
 # Routers and sends
 
 
-async def test_a_router_sees_what_its_node_wrote_and_chooses(saver: Checkpointer) -> None:
+async def test_a_router_receives_the_writes_of_its_node_and_chooses(saver: Checkpointer) -> None:
     seen: list[Any] = []
 
     def route(state: State) -> Literal["b", "c"]:
@@ -199,7 +201,7 @@ async def test_a_router_sees_what_its_node_wrote_and_chooses(saver: Checkpointer
     assert result["log"] == ["in", "a", "c"]
 
 
-async def test_an_async_router_with_a_path_map_may_choose_several_and_end(saver: Checkpointer) -> None:
+async def test_an_async_router_with_a_path_map_may_choose_several_nodes_and_end(saver: Checkpointer) -> None:
     async def route(state: State) -> list[str]:
         await asyncio.sleep(0)
         return ["left", "right", "stop"]
@@ -213,7 +215,7 @@ async def test_an_async_router_with_a_path_map_may_choose_several_and_end(saver:
     assert (await builder.compile(saver).ainvoke({}, thread_id="t"))["log"] == ["a", "b", "c"]
 
 
-async def test_a_router_out_of_start_chooses_where_to_begin(saver: Checkpointer) -> None:
+async def test_a_router_at_start_chooses_the_first_node(saver: Checkpointer) -> None:
     builder = StateGraph(State)
     for name in "ab":
         builder.add_node(name, _logging(name))
@@ -280,7 +282,7 @@ async def test_a_join_waits_for_branches_of_different_length(saver: Checkpointer
 # Limits
 
 
-async def test_a_recursion_limit_of_n_lets_n_supersteps_run(saver: Checkpointer) -> None:
+async def test_a_recursion_limit_of_n_allows_n_supersteps(saver: Checkpointer) -> None:
     graph = chain("a", "b", "c").compile(saver)
 
     assert (await graph.ainvoke({}, thread_id="enough", recursion_limit=3))["log"] == ["a", "b", "c"]
@@ -305,7 +307,7 @@ class Point(msgspec.Struct):
     y: int | None = None
 
 
-async def test_a_dataclass_state_is_handed_to_nodes_as_one(saver: Checkpointer) -> None:
+async def test_a_node_receives_a_dataclass_state_as_an_instance(saver: Checkpointer) -> None:
     async def visit(person: Person) -> dict[str, Any]:
         assert isinstance(person, Person)
         return {"visits": [person.name]}
@@ -317,7 +319,7 @@ async def test_a_dataclass_state_is_handed_to_nodes_as_one(saver: Checkpointer) 
     assert await builder.compile(saver).ainvoke(Person("Ann"), thread_id="t") == {"name": "Ann", "visits": ["Ann"]}
 
 
-async def test_a_struct_state_may_be_returned_whole(saver: Checkpointer) -> None:
+async def test_a_node_may_return_an_instance_of_a_struct_state(saver: Checkpointer) -> None:
     async def move(point: Point) -> Point:
         return Point(point.x + 1, 5)
 
@@ -328,7 +330,7 @@ async def test_a_struct_state_may_be_returned_whole(saver: Checkpointer) -> None
     assert await builder.compile(saver).ainvoke({"x": 1}, thread_id="t") == {"x": 2, "y": 5}
 
 
-async def test_a_pydantic_state_is_validated_on_its_way_into_a_node() -> None:
+async def test_a_node_receives_a_pydantic_state_as_a_model() -> None:
     pydantic = pytest.importorskip("pydantic", reason="pydantic is the user's own choice")
 
     class Order(pydantic.BaseModel):  # type: ignore[misc, name-defined]  # it is imported where it is needed
@@ -345,11 +347,11 @@ async def test_a_pydantic_state_is_validated_on_its_way_into_a_node() -> None:
     assert await builder.compile(MemorySaver()).ainvoke({"amount": 21}, thread_id="t") == {"amount": 42}
 
 
-async def test_a_node_may_ask_for_its_runtime_and_its_config(saver: Checkpointer) -> None:
-    told: list[Any] = []
+async def test_a_node_receives_its_runtime_and_its_config(saver: Checkpointer) -> None:
+    received: list[Any] = []
 
     async def node(state: State, config: dict[str, Any], runtime: Runtime) -> None:
-        told.append((config["configurable"], runtime.execution_info))
+        received.append((config["configurable"], runtime.execution_info))
 
     builder = StateGraph(State)
     builder.add_node("a", node)
@@ -357,7 +359,7 @@ async def test_a_node_may_ask_for_its_runtime_and_its_config(saver: Checkpointer
 
     await builder.compile(saver).ainvoke({}, {"configurable": {"thread_id": "t", "user": "ann"}})
 
-    configurable, info = told[0]
+    configurable, info = received[0]
     first = "0000000000000001"
     assert configurable == {"thread_id": "t", "user": "ann", "checkpoint_ns": "", "checkpoint_id": first}
     assert (info.thread_id, info.node, info.step, info.node_attempt) == ("t", "a", 1, 1)

@@ -1,4 +1,4 @@
-"""What is stored above `max_value_bytes` is refused before it is decoded, and readable again under a larger limit."""
+"""Stored values above `max_value_bytes` are refused before they are decoded, and readable under a larger limit."""
 
 import operator
 from collections.abc import Awaitable, Callable
@@ -70,7 +70,7 @@ GRAPHS: dict[str, tuple[Callable[[Checkpointer], CompiledGraph[Any]], str]] = {
     "an update": (lambda saver: chain(saver, added), "channel 'log'"),
     "a result's value": (lambda saver: beside(saver, whole), "channel 'text'"),
     "a result's update": (lambda saver: beside(saver, added), "channel 'log'"),
-    "a question": (lambda saver: beside(saver, asking), "the value of an interrupt"),
+    "an interrupt": (lambda saver: beside(saver, asking), "the value of an interrupt"),
     "the argument of a Send": (sent, "the argument of a Send"),
 }
 NEWEST: Any = {"configurable": {"thread_id": "t"}}
@@ -89,7 +89,7 @@ CALLS: list[Callable[[CompiledGraph[Any]], Awaitable[object]]] = [
 
 
 @pytest.mark.parametrize(("compiled", "where"), GRAPHS.values(), ids=GRAPHS)
-async def test_what_is_above_the_limit_is_refused(
+async def test_stored_values_above_the_limit_are_refused(
     saver: Checkpointer, compiled: Callable[[Checkpointer], CompiledGraph[Any]], where: str
 ) -> None:
     graph = compiled(saver)
@@ -109,7 +109,7 @@ async def test_what_is_above_the_limit_is_refused(
     assert await graph.aget_state(thread_id="t") == found
 
 
-async def test_updates_that_together_are_above_the_limit_are_read(saver: Checkpointer) -> None:
+async def test_updates_whose_total_is_above_the_limit_are_read(saver: Checkpointer) -> None:
     saver.max_value_bytes = LIMIT
 
     async def part(number: Any) -> Any:
@@ -125,7 +125,7 @@ async def test_updates_that_together_are_above_the_limit_are_read(saver: Checkpo
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
-async def test_a_database_does_not_hand_out_a_value_above_the_limit(kind: str, tmp_path: Path, postgres: str) -> None:
+async def test_a_database_does_not_return_a_value_above_the_limit(kind: str, tmp_path: Path, postgres: str) -> None:
     async with saver_of(kind, tmp_path, postgres) as saver:
         await chain(saver, whole).ainvoke({}, thread_id="t")
         saver.max_value_bytes = LIMIT

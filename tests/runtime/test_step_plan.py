@@ -24,7 +24,7 @@ class Model(BaseModel):
 
 
 class Observer:
-    """Stands for another library's callbacks: a plan asks only whether a run has some."""
+    """A stand-in for the callbacks of another library: a plan only checks whether a run has any."""
 
 
 async def node(state: Any) -> dict[str, int]:
@@ -60,7 +60,7 @@ STAGES = {
 
 
 def names_of(stage: Callable[..., Any]) -> Iterator[str]:
-    """The stages that are composed in this one, the outermost first, as the functions refer to each other."""
+    """The names of the stages composed in this one, the outermost first, found by the references between functions."""
     name = getattr(stage, "__name__", "")
     if name in STAGES:
         yield STAGES[name]
@@ -92,7 +92,7 @@ OBSERVED = Request(None, observer=Observer())  # type: ignore[arg-type]  # nothi
         ),
     ],
 )
-def test_a_node_passes_the_stages_that_it_uses_in_this_order(
+def test_the_plan_of_a_node_has_only_the_used_stages_in_a_fixed_order(
     topology: Topology, request_: Request, expected: list[str]
 ) -> None:
     plan = StepPlan(topology).for_run(request_, has_cache=True)["node"]
@@ -100,13 +100,13 @@ def test_a_node_passes_the_stages_that_it_uses_in_this_order(
     assert list(names_of(plan.run)) == expected
 
 
-def test_a_graph_without_a_cache_has_no_stage_for_one() -> None:
+def test_the_plan_of_a_graph_without_a_cache_has_no_cache_stage() -> None:
     plan = StepPlan(topology_of(State, **CACHED)).for_run(Request(None), has_cache=False)["node"]
 
     assert list(names_of(plan.run)) == ["code"]
 
 
-def test_a_node_that_has_failed_for_good_passes_its_handler_alone() -> None:
+def test_the_plan_of_an_error_handler_has_no_stages_of_its_node() -> None:
     topology = topology_of(State, has_router=True, error_handler=handle, **CACHED)
 
     plan = StepPlan(topology).for_run(Request(None), has_cache=True)["node"]
@@ -115,7 +115,7 @@ def test_a_node_that_has_failed_for_good_passes_its_handler_alone() -> None:
     assert list(names_of(plan.route)) == ["routed"]
 
 
-def test_plans_are_kept_by_their_stages_and_not_by_the_values_of_a_call() -> None:
+def test_plans_are_cached_by_their_stages_and_not_by_the_values_of_a_call() -> None:
     plan = StepPlan(topology_of(State))
     composed = [
         plan.for_run(
@@ -137,8 +137,8 @@ def test_plans_are_kept_by_their_stages_and_not_by_the_values_of_a_call() -> Non
     assert len({id(each) for each in composed}) == combinations
 
 
-async def test_stages_are_of_the_run_and_not_of_the_graph() -> None:
-    """One graph, debugged in one call and not in the next: the second one is not checked."""
+async def test_stages_depend_on_the_run_and_not_on_the_graph_alone() -> None:
+    """One graph, with debug in one call and without it in the next: the second call is not checked."""
     seen: list[list[int]] = []
 
     class Lists(TypedDict, total=False):

@@ -1,4 +1,4 @@
-"""What runs cost in a SQLite file: bytes, transactions and queries, counted by SQLite itself."""
+"""The cost of runs in a SQLite file: bytes, transactions and queries, counted by SQLite itself."""
 
 import asyncio
 import operator
@@ -14,7 +14,7 @@ from durable_graph_sqlite import SqliteSaver
 
 pytestmark = pytest.mark.slow
 
-# What no compression makes smaller, and no two runs of the tests have different.
+# Data that cannot be compressed, and that is the same in every run of the tests.
 RANDOM = random.Random(20_26)
 
 
@@ -48,7 +48,7 @@ async def traced(saver: SqliteSaver) -> list[str]:
 
 
 def transactions(statements: list[str]) -> int:
-    """How many write transactions were begun and committed."""
+    """The number of write transactions that were begun and committed."""
     begun = [statement for statement in statements if statement.upper().startswith("BEGIN IMMEDIATE")]
     committed = [statement for statement in statements if statement.upper().startswith("COMMIT")]
     assert len(committed) >= len(begun)
@@ -83,7 +83,7 @@ async def test_the_latest_state_of_a_thousand_appends_is_read_with_two_queries_a
     assert len(found.values) <= 1 + 31 + 31 + 31
 
 
-async def test_a_wide_state_costs_what_changes_and_not_its_width(tmp_path: Path) -> None:
+async def test_the_cost_of_a_wide_state_depends_on_its_changes_and_not_on_its_width(tmp_path: Path) -> None:
     width, supersteps = 300, 600
     keys: dict[str, Any] = {f"channel_{place}": bytes for place in range(width)}
     wide: Any = TypedDict("wide", keys, total=False)  # type: ignore[misc]  # mypy wants the keys written out
@@ -124,7 +124,7 @@ async def test_a_chain_of_n_nodes_costs_n_plus_one_write_transactions(tmp_path: 
     assert transactions(statements) == 11
 
 
-async def test_runs_that_commit_at_the_same_time_share_transactions(tmp_path: Path) -> None:
+async def test_runs_that_commit_concurrently_share_transactions(tmp_path: Path) -> None:
     async with SqliteSaver(tmp_path / "runs.db") as saver:
         graph = appending(10).compile(saver)
         await graph.ainvoke({"items": []}, thread_id="warm")
@@ -136,7 +136,7 @@ async def test_runs_that_commit_at_the_same_time_share_transactions(tmp_path: Pa
 
 
 def row_counts(path: Path) -> tuple[int, int]:
-    """How many channel rows and lines the file holds."""
+    """The numbers of channel rows and of branches in the file."""
     db = sqlite3.connect(path)
     counted = "SELECT (SELECT count(*) FROM channel_rows), (SELECT count(*) FROM branches)"
     rows, lines = db.execute(counted).fetchone()
@@ -155,5 +155,5 @@ async def test_a_fork_copies_no_values(tmp_path: Path) -> None:
         await graph.ainvoke(None, history[2].config)
         after = await asyncio.to_thread(row_counts, path)
 
-    # Two supersteps of one channel, and the line that they are on.
+    # Two supersteps of one channel, and their branch.
     assert (after[0] - before[0], after[1] - before[1]) == (2, 1)

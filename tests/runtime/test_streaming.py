@@ -1,4 +1,4 @@
-"""What a run tells while it runs, and that no reader can lose it anything."""
+"""The events of a run while it runs; no reader can make a run lose work."""
 
 import asyncio
 import operator
@@ -64,7 +64,7 @@ async def test_values_are_the_state_after_the_input_and_after_each_superstep(
     assert chunks == [{"log": ["in"]}, {"log": ["in", "a", "b"]}, {"log": ["in", "a", "b", "d"]}]
 
 
-async def test_updates_are_what_each_node_wrote(saver: Checkpointer, durability: Durability) -> None:
+async def test_updates_are_the_writes_of_each_node(saver: Checkpointer, durability: Durability) -> None:
     graph = fan_out(Counter(), set()).compile(saver)
 
     chunks = await read(graph.astream({}, thread_id="t", durability=durability))
@@ -73,7 +73,7 @@ async def test_updates_are_what_each_node_wrote(saver: Checkpointer, durability:
     assert chunks[3:] == [{"d": {"log": ["d"]}}]
 
 
-async def test_several_modes_come_as_pairs(saver: Checkpointer) -> None:
+async def test_several_modes_yield_pairs_of_mode_and_data(saver: Checkpointer) -> None:
     graph = fan_out(Counter(), set()).compile(saver)
 
     chunks = await read(graph.astream({}, thread_id="t", stream_mode=["values", "updates"]))
@@ -92,7 +92,7 @@ async def test_an_unknown_mode_is_refused_before_anything_runs(saver: Checkpoint
     assert calls.total() == 0
 
 
-async def test_typed_events_report_what_is_durable_when_they_are_reported(saver: Checkpointer) -> None:
+async def test_typed_events_are_emitted_after_their_facts_are_durable(saver: Checkpointer) -> None:
     graph = fan_out(Counter(), set()).compile(saver)
 
     async with graph.stream({}, thread_id="t") as events:
@@ -109,33 +109,33 @@ async def test_typed_events_report_what_is_durable_when_they_are_reported(saver:
         assert events.output == {"log": ["a", "b", "d"]}
 
 
-async def test_with_exit_durability_events_say_that_they_are_provisional(saver: Checkpointer) -> None:
+async def test_events_of_a_run_with_exit_durability_are_provisional(saver: Checkpointer) -> None:
     graph = fan_out(Counter(), set()).compile(saver)
 
     async with graph.stream({}, thread_id="t", durability="exit") as events:
-        told = [event async for event in events]
+        emitted = [event async for event in events]
 
-    finished = [event for event in told if isinstance(event, TaskFinished)]
+    finished = [event for event in emitted if isinstance(event, TaskFinished)]
     assert len(finished) == 4
     assert all(event.provisional for event in finished)
 
 
-async def test_a_failure_is_reported_and_then_raised_where_the_loop_ends(saver: Checkpointer) -> None:
+async def test_a_failure_is_an_event_and_is_then_raised_at_the_end_of_the_loop(saver: Checkpointer) -> None:
     graph = fan_out(Counter(), {"b"}).compile(saver)
-    told: list[Any] = []
+    emitted: list[Any] = []
 
     with pytest.raises(ValueError, match=r"^b"):  # noqa: PT012  # the loop is what raises
         async with graph.stream({}, thread_id="t") as events:
             async for event in events:
-                told.append(event)
+                emitted.append(event)
 
-    failed = [event for event in told if isinstance(event, TaskFailed)]
+    failed = [event for event in emitted if isinstance(event, TaskFailed)]
     assert [(event.node, event.error, event.attempt) for event in failed] == [("b", "ValueError('b')", 1)]
-    assert isinstance(told[0], CheckpointCommitted)
-    assert {event.node for event in told if isinstance(event, TaskStarted)} == {"a", "b", "quiet"}
+    assert isinstance(emitted[0], CheckpointCommitted)
+    assert {event.node for event in emitted if isinstance(event, TaskStarted)} == {"a", "b", "quiet"}
 
 
-async def test_what_starts_and_how_it_ends_are_reported_with_the_same_attempt(saver: Checkpointer) -> None:
+async def test_the_events_of_the_start_and_the_end_of_a_task_have_the_same_attempt(saver: Checkpointer) -> None:
     calls: Counter[str] = Counter()
 
     async def node(state: State) -> State:
@@ -155,13 +155,13 @@ async def test_what_starts_and_how_it_ends_are_reported_with_the_same_attempt(sa
     builder.add_edge(START, "node")
     builder.add_conditional_edges("node", choose)
     graph = builder.compile(saver)
-    told: list[tuple[str, int]] = []
+    emitted: list[tuple[str, int]] = []
 
     async def run(given: State | None) -> None:
         async with graph.stream(given, thread_id="t") as events:
             async for event in events:
                 if isinstance(event, TaskStarted | TaskFinished | TaskFailed):
-                    told.append((type(event).__name__, event.attempt))
+                    emitted.append((type(event).__name__, event.attempt))
 
     with pytest.raises(ValueError, match=r"^flaky"):
         await run({})
@@ -169,12 +169,12 @@ async def test_what_starts_and_how_it_ends_are_reported_with_the_same_attempt(sa
         await run(None)
     await run(None)
 
-    assert told[:2] == [("TaskStarted", 1), ("TaskFailed", 1)]
-    assert told[2:4] == [("TaskStarted", 2), ("TaskFailed", 2)]
-    assert told[4:] == [("TaskStarted", 2), ("TaskFinished", 2)]
+    assert emitted[:2] == [("TaskStarted", 1), ("TaskFailed", 1)]
+    assert emitted[2:4] == [("TaskStarted", 2), ("TaskFailed", 2)]
+    assert emitted[4:] == [("TaskStarted", 2), ("TaskFinished", 2)]
 
 
-async def test_a_resumed_run_begins_with_where_it_continues_from(saver: Checkpointer) -> None:
+async def test_the_first_event_of_a_resumed_run_has_the_state_from_which_it_continues(saver: Checkpointer) -> None:
     failing = {"b"}
     graph = fan_out(Counter(), failing).compile(saver)
     with pytest.raises(ValueError, match=r"^b"):
@@ -182,15 +182,17 @@ async def test_a_resumed_run_begins_with_where_it_continues_from(saver: Checkpoi
     failing.clear()
 
     async with graph.stream(None, thread_id="t") as events:
-        told = [event async for event in events]
+        emitted = [event async for event in events]
 
-    assert isinstance(told[0], RunResumed)
-    assert "a" in told[0].recorded
-    assert told[0].next == ("a", "b", "quiet")
-    assert told[0].values == {"log": ["in"]}
+    assert isinstance(emitted[0], RunResumed)
+    assert "a" in emitted[0].recorded
+    assert emitted[0].next == ("a", "b", "quiet")
+    assert emitted[0].values == {"log": ["in"]}
 
 
-async def test_leaving_the_loop_early_keeps_what_had_finished_and_harms_nobody(saver: Checkpointer) -> None:
+async def test_leaving_the_loop_early_keeps_finished_results_and_does_not_cancel_the_reader(
+    saver: Checkpointer,
+) -> None:
     """LangGraph (P30): the run stops half-way and nothing says so."""
     calls: Counter[str] = Counter()
     gate = asyncio.Event()
@@ -248,7 +250,7 @@ async def until_the_buffer_is_full(events: EventStream) -> None:
         await asyncio.sleep(0)
 
 
-async def test_a_slow_reader_holds_the_run_back_instead_of_filling_memory(saver: Checkpointer) -> None:
+async def test_a_slow_reader_delays_the_run_and_the_buffer_stays_bounded(saver: Checkpointer) -> None:
     calls: Counter[str] = Counter()
 
     async with counting_to(500, calls).compile(saver).stream({"count": 0}, thread_id="t") as events:
@@ -262,7 +264,7 @@ async def test_a_slow_reader_holds_the_run_back_instead_of_filling_memory(saver:
     assert sum(isinstance(event, TaskFinished) for event in rest) == 500
 
 
-async def test_a_reader_that_leaves_a_full_buffer_behind_is_not_waited_for(
+async def test_a_run_does_not_wait_for_a_reader_that_left_with_a_full_buffer(
     saver: Checkpointer, durability: Durability
 ) -> None:
     calls: Counter[str] = Counter()
@@ -306,7 +308,7 @@ async def test_a_reader_whose_scope_is_cancelled_leaves_no_run_behind(saver: Che
     assert ended
 
 
-async def test_the_output_of_a_run_that_has_not_ended_is_an_error(saver: Checkpointer) -> None:
+async def test_reading_the_output_of_an_unfinished_run_is_an_error(saver: Checkpointer) -> None:
     graph = fan_out(Counter(), set()).compile(saver)
 
     async with graph.stream({}, thread_id="t") as events:

@@ -1,4 +1,4 @@
-"""A call that another writer stopped says what of it is in the store, and what it says is so."""
+"""The error of a call that another writer stopped says which parts of the call are stored, and it is right."""
 
 import asyncio
 import operator
@@ -35,7 +35,7 @@ class State(TypedDict, total=False):
 
 
 class Held:
-    """A graph whose node "slow" works until it is told to end; "quick", beside it, does not."""
+    """A graph of two parallel nodes: "slow" runs until `gate` is set, and "quick" ends at once."""
 
     def __init__(self) -> None:
         self.entered, self.gate = asyncio.Event(), asyncio.Event()
@@ -68,19 +68,21 @@ def alone() -> StateGraph[State]:
     return StateGraph(State).add_node("slow", other).add_edge(START, "slow")
 
 
-def said(error: CheckpointConflictError) -> tuple[object, ...]:
+def facts_of(error: CheckpointConflictError) -> tuple[object, ...]:
     return error.input_checkpoint_id, error.newest_checkpoint_id, error.recorded, error.answered, error.is_deleted
 
 
 async def lost(held: Held, running: "asyncio.Task[Any]") -> CheckpointConflictError:
     held.gate.set()
-    with pytest.raises(CheckpointConflictError) as told:
+    with pytest.raises(CheckpointConflictError) as caught:
         await running
-    assert len(str(told.value)) <= 400
-    return told.value
+    assert len(str(caught.value)) <= 400
+    return caught.value
 
 
-async def test_a_run_that_new_input_superseded_says_that_its_input_and_results_stay(saver: Checkpointer) -> None:
+async def test_the_error_of_a_run_superseded_by_new_input_says_that_its_input_and_results_are_stored(
+    saver: Checkpointer,
+) -> None:
     held = Held()
     graph = held.builder().compile(saver)
     running = asyncio.create_task(held.run(graph, {"log": ["pay 10"]}))
@@ -90,7 +92,7 @@ async def test_a_run_that_new_input_superseded_says_that_its_input_and_results_s
     await alone().compile(CrashingSaver(saver)).ainvoke({"log": ["hello"]}, thread_id="t")
 
     error = await lost(held, running)
-    assert said(error) == (FIRST, FIRST, ("quick",), (), False)
+    assert facts_of(error) == (FIRST, FIRST, ("quick",), (), False)
     assert f"its input is stored, as checkpoint '{FIRST}'" in str(error)
     assert "do not repeat the call" in str(error)
     assert (await graph.aget_state(thread_id="t")).values["log"] == ["pay 10", "quick", "hello", "other"]
@@ -98,7 +100,9 @@ async def test_a_run_that_new_input_superseded_says_that_its_input_and_results_s
 
 
 @pytest.mark.parametrize("how", ["ainvoke", "astream", "stream"])
-async def test_every_way_to_run_says_it(saver: Checkpointer, how: str, durability: Durability) -> None:
+async def test_every_way_to_run_raises_the_error_with_the_stored_input(
+    saver: Checkpointer, how: str, durability: Durability
+) -> None:
     held = Held()
     graph = held.builder().compile(saver)
 
@@ -121,16 +125,16 @@ async def test_every_way_to_run_says_it(saver: Checkpointer, how: str, durabilit
     assert ("quick" in log) == (error.recorded == ("quick",))
 
 
-async def test_a_call_that_came_too_late_with_its_input_says_that_nothing_stayed(saver: Checkpointer) -> None:
+async def test_the_error_of_a_call_with_a_late_input_says_that_nothing_is_stored(saver: Checkpointer) -> None:
     class Preceded(CrashingSaver):
         async def commit(self, unit: Any) -> Any:
             await alone().compile(CrashingSaver(saver)).ainvoke({"log": ["first"]}, thread_id="t")
             return await super().commit(unit)
 
-    with pytest.raises(CheckpointConflictError, match=r"nothing of this call was stored.*repeat the call") as told:
+    with pytest.raises(CheckpointConflictError, match=r"nothing of this call was stored.*repeat the call") as caught:
         await alone().compile(Preceded(saver)).ainvoke({"log": ["late"]}, thread_id="t")
 
-    assert said(told.value) == (None, None, (), (), False)
+    assert facts_of(caught.value) == (None, None, (), (), False)
     assert (await alone().compile(saver).aget_state(thread_id="t")).values["log"] == ["first", "other"]
 
 
@@ -158,15 +162,15 @@ async def test_edits_and_forks_are_stored_whole_or_not_at_all(
             await alone().compile(CrashingSaver(saver)).ainvoke({"log": ["second"]}, thread_id="t")
             return await super().commit(unit)
 
-    with pytest.raises(CheckpointConflictError) as told:
+    with pytest.raises(CheckpointConflictError) as caught:
         await act(alone().compile(Preceded(saver)))
 
-    assert said(told.value) == (None, None, (), (), False)
+    assert facts_of(caught.value) == (None, None, (), (), False)
     history = [each.values.get("log", []) async for each in alone().compile(saver).aget_state_history(thread_id="t")]
     assert not any("late" in log for log in history)
 
 
-async def test_an_answer_with_an_update_says_that_both_stay(saver: Checkpointer) -> None:
+async def test_the_error_of_an_answer_with_an_update_says_that_both_are_stored(saver: Checkpointer) -> None:
     held = Held()
 
     async def ask(state: State) -> State:
@@ -185,12 +189,12 @@ async def test_an_answer_with_an_update_says_that_both_stay(saver: Checkpointer)
 
     error = await lost(held, running)
 
-    assert said(error) == ("0000000000000002", "0000000000000002", (), (question,), False)
+    assert facts_of(error) == ("0000000000000002", "0000000000000002", (), (question,), False)
     assert (await graph.aget_state(thread_id="t")).values["log"] == ["update", "hello", "other"]
 
 
-async def test_a_resumed_run_says_which_of_its_steps_stay(saver: Checkpointer) -> None:
-    """With if_unfinished="resume" the input comes after them, and was not stored."""
+async def test_the_error_of_a_resumed_run_says_which_of_its_supersteps_are_stored(saver: Checkpointer) -> None:
+    """With if_unfinished="resume" the input is applied after these supersteps, and was not stored."""
     held = Held()
 
     async def fails(state: State) -> State:
@@ -210,12 +214,12 @@ async def test_a_resumed_run_says_which_of_its_steps_stay(saver: Checkpointer) -
 
     error = await lost(held, running)
 
-    assert said(error) == (None, "0000000000000002", (), (), False)
+    assert facts_of(error) == (None, "0000000000000002", (), (), False)
     assert "its input was not stored, its steps up to checkpoint '0000000000000002' are stored" in str(error)
     assert "late" not in (await graph.aget_state(thread_id="t")).values["log"]
 
 
-async def test_nothing_stays_of_a_thread_that_was_deleted(saver: Checkpointer) -> None:
+async def test_the_error_of_a_run_of_a_deleted_thread_says_that_nothing_is_stored(saver: Checkpointer) -> None:
     held = Held()
     graph = held.builder().compile(saver)
     running = asyncio.create_task(graph.ainvoke({"log": ["in"]}, thread_id="t"))
@@ -224,7 +228,7 @@ async def test_nothing_stays_of_a_thread_that_was_deleted(saver: Checkpointer) -
 
     error = await lost(held, running)
 
-    assert said(error) == (None, None, (), (), True)
+    assert facts_of(error) == (None, None, (), (), True)
     assert "deleted by another writer, with everything that this call had stored" in str(error)
     assert (await graph.aget_state(thread_id="t")).values == {}
 
@@ -246,7 +250,7 @@ def racer(saver: Checkpointer, drawn: random.Random) -> CompiledGraph[Any]:
 
 
 async def write(saver: Checkpointer, name: int, drawn: random.Random) -> Outcomes:
-    """What calls with a word each were told, one after the other."""
+    """The outcomes of sequential calls with one word each."""
     graph, outcomes = racer(saver, drawn), Outcomes()
     for turn in range(TURNS):
         word, mode = f"{name}.{turn}", drawn.choice(["sync", "async", "exit", "edit"])
@@ -264,14 +268,14 @@ async def write(saver: Checkpointer, name: int, drawn: random.Random) -> Outcome
 
 
 async def race(savers: Sequence[Checkpointer], seed: int) -> int:
-    """How many of many racing calls were refused. What they were told is compared with what is stored."""
+    """The number of refused calls among many racing calls. Each outcome is compared with the stored state."""
     drawn = random.Random(seed)
-    told = await asyncio.gather(*(write(each, name, drawn) for name, each in enumerate(savers)))
+    all_outcomes = await asyncio.gather(*(write(each, name, drawn) for name, each in enumerate(savers)))
     graph = racer(savers[0], drawn)
     log = (await graph.aget_state(thread_id="t")).values["log"]
-    refused = [(word, error) for outcomes in told for word, error in outcomes if error is not None]
-    assert sum(len(outcomes) for outcomes in told) == len(savers) * TURNS
-    assert all(log.count(word) == 1 for outcomes in told for word, error in outcomes if error is None)
+    refused = [(word, error) for outcomes in all_outcomes for word, error in outcomes if error is not None]
+    assert sum(len(outcomes) for outcomes in all_outcomes) == len(savers) * TURNS
+    assert all(log.count(word) == 1 for outcomes in all_outcomes for word, error in outcomes if error is None)
     stayed = [(word, error.input_checkpoint_id) for word, error in refused if error.input_checkpoint_id is not None]
     for word, made in stayed:
         snapshot = await graph.aget_state(thread_id="t", checkpoint_id=made)

@@ -1,4 +1,4 @@
-"""The order in which a run, and others that share its writer, wait for each other."""
+"""The order in which runs that share a writer wait for each other."""
 
 import asyncio
 from collections import deque
@@ -16,7 +16,7 @@ from tests.runtime.test_step_plan import State, topology_of
 
 
 class HeldSaver(MemorySaver):
-    """Ends its calls when it is told to."""
+    """Ends one of its calls when `end_call` is called."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ def _published(_: object) -> Publication:
     return Publication(NullSink())
 
 
-async def test_a_run_does_not_wait_for_the_requests_that_others_made_after_its_own() -> None:
+async def test_a_run_does_not_wait_for_later_requests_of_other_runs() -> None:
     saver, topology = HeldSaver(), topology_of(State)
     writer = open_writer(saver, new_thread("t"), Policy(waits=False, backlog=0), grace=1.0)
     own = writer.namespace(topology, "", None)
@@ -45,7 +45,7 @@ async def test_a_run_does_not_wait_for_the_requests_that_others_made_after_its_o
     await asyncio.sleep(0)
     assert not saving.done()
 
-    # The first call of the run, then the second; its task wakes up while one call of the others is under way and
+    # The first call of the run, then the second; its task wakes up while one call of the others is in progress and
     # another waits.
     await saver.end_call()
     await saver.end_call()

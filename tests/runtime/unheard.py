@@ -1,4 +1,4 @@
-"""What asyncio reports about errors that nobody retrieved."""
+"""The reports of asyncio about errors that nobody retrieved."""
 
 import asyncio
 import gc
@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 
-class _Heard(logging.Handler):
+class _ReportHandler(logging.Handler):
     def __init__(self, reports: list[str]) -> None:
         super().__init__()
         self._reports = reports
@@ -18,7 +18,7 @@ class _Heard(logging.Handler):
 
 
 @asynccontextmanager
-async def nothing_unheard() -> AsyncIterator[None]:
+async def no_asyncio_reports() -> AsyncIterator[None]:
     """Fail if asyncio reports anything in this block, or about a task or a future that the block left behind.
 
     Every asyncio task that the block started has ended when this returns.
@@ -26,7 +26,7 @@ async def nothing_unheard() -> AsyncIterator[None]:
     reports: list[str] = []
     loop = asyncio.get_running_loop()
     before = asyncio.all_tasks()
-    earlier, handler = loop.get_exception_handler(), _Heard(reports)
+    earlier, handler = loop.get_exception_handler(), _ReportHandler(reports)
 
     def note(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         reports.append(f"{context['message']}: {context.get('exception')!r}")
@@ -38,7 +38,7 @@ async def nothing_unheard() -> AsyncIterator[None]:
         while left := asyncio.all_tasks() - before:
             await asyncio.wait(left)
             del left
-        # The callbacks of the last of them, then the objects that only cycles hold.
+        # The callbacks of the last tasks, then the objects that only cycles hold.
         await asyncio.sleep(0)
         gc.collect()
         await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""A process of its own that writes to one thread as often as it is told: `python -m tests.runtime.writer_process`."""
+"""A separate process that makes a number of writes to one thread: `python -m tests.runtime.writer_process`."""
 
 import asyncio
 import operator

@@ -1,4 +1,4 @@
-"""A backup of a store in use: complete, of one moment, in nobody's way, and never half there."""
+"""A backup of a store in use is complete and consistent, blocks no commits, and never leaves a partial file."""
 
 import asyncio
 import os
@@ -33,27 +33,27 @@ async def state_in(path: Path, thread: str = "thread") -> dict[str, bytes]:
 
 
 class Pause:
-    """Holds the copy up after its first page, in its thread, until it may go on."""
+    """Pauses the copy after its first page, in its thread, until `may_continue` is set."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.begun = threading.Event()
-        self.may_go_on = threading.Event()
+        self.may_continue = threading.Event()
         monkeypatch.setattr(backup, "_PAGES", 1)
 
         def begin(db: sqlite3.Connection) -> None:
             begin_reading(db)
             db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
             self.begun.set()
-            assert self.may_go_on.wait(60)
+            assert self.may_continue.wait(60)
 
         monkeypatch.setattr(backup, "begin_reading", begin)
 
 
-async def test_a_backup_has_what_was_committed_and_is_one_file(tmp_path: Path) -> None:
+async def test_a_backup_holds_all_commits_in_one_file(tmp_path: Path) -> None:
     async with SqliteSaver(tmp_path / "runs.db") as saver:
         writer = await some_thread(saver, length=20)
         await saver.backup(tmp_path / "backup.db")
-        # It needs no log beside it, and nobody's write access.
+        # The backup needs neither a write-ahead log nor write access.
         (tmp_path / "backup.db").chmod(0o400)
         with sqlite3.connect(f"{(tmp_path / 'backup.db').as_uri()}?immutable=1", uri=True) as db:
             assert db.execute("SELECT count(*) FROM checkpoints").fetchone() == (20,)
@@ -68,7 +68,7 @@ async def test_a_backup_has_what_was_committed_and_is_one_file(tmp_path: Path) -
         await commit(restored, writer, Step({"count": b"21"}))
 
 
-async def test_commits_continue_while_it_is_made_and_are_not_in_it(
+async def test_commits_during_a_backup_continue_and_are_not_in_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pause = Pause(monkeypatch)
@@ -81,14 +81,14 @@ async def test_commits_continue_while_it_is_made_and_are_not_in_it(
         for number in range(20):
             await commit(saver if number % 2 else other, writer, Step({"count": b"new %d" % number}))
         assert "backup.db" not in names(tmp_path)
-        pause.may_go_on.set()
+        pause.may_continue.set()
         await copying
 
         assert state_of(await loaded(saver, "thread")) == writer.state()
     assert await state_in(tmp_path / "backup.db") == expected
 
 
-async def test_backups_under_steady_commits_are_each_of_one_moment(tmp_path: Path) -> None:
+async def test_each_backup_during_steady_commits_is_a_consistent_snapshot(tmp_path: Path) -> None:
     async with SqliteSaver(tmp_path / "runs.db") as saver:
         writer = await some_thread(saver)
         is_over = False
@@ -112,7 +112,7 @@ async def test_backups_under_steady_commits_are_each_of_one_moment(tmp_path: Pat
 
 
 @pytest.mark.parametrize("what", ["a backup", "a file of somebody else", "a directory"])
-async def test_what_is_there_is_not_replaced(tmp_path: Path, what: str) -> None:
+async def test_an_existing_file_or_directory_is_not_replaced_by_a_backup(tmp_path: Path, what: str) -> None:
     target = tmp_path / "backup.db"
     async with SqliteSaver(tmp_path / "runs.db") as saver:
         await some_thread(saver)
@@ -132,7 +132,7 @@ async def test_what_is_there_is_not_replaced(tmp_path: Path, what: str) -> None:
     assert names(tmp_path) == ["backup.db", "runs.db"]
 
 
-async def test_what_comes_there_while_it_is_made_is_not_replaced(
+async def test_a_file_created_at_the_target_during_a_backup_is_not_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pause = Pause(monkeypatch)
@@ -142,7 +142,7 @@ async def test_what_comes_there_while_it_is_made_is_not_replaced(
         copying = asyncio.create_task(saver.backup(target))
         await asyncio.to_thread(pause.begun.wait)
         target.write_bytes(b"theirs")
-        pause.may_go_on.set()
+        pause.may_continue.set()
         with pytest.raises(TransferError, check=of_kind("backup"), match="File exists"):
             await copying
 
@@ -150,7 +150,7 @@ async def test_what_comes_there_while_it_is_made_is_not_replaced(
     assert names(tmp_path) == ["backup.db", "runs.db"]
 
 
-async def test_with_overwrite_the_newer_backup_takes_the_place_of_the_older(tmp_path: Path) -> None:
+async def test_a_backup_with_overwrite_replaces_an_older_backup(tmp_path: Path) -> None:
     target = tmp_path / "latest.db"
     async with SqliteSaver(tmp_path / "runs.db") as saver:
         writer = await some_thread(saver)
@@ -165,7 +165,7 @@ async def test_with_overwrite_the_newer_backup_takes_the_place_of_the_older(tmp_
 
 @pytest.mark.parametrize("suffix", ["", "-wal", "-shm"])
 @pytest.mark.parametrize("linked", ["nothing", "the target", "the store"])
-async def test_the_store_is_never_its_own_backup(tmp_path: Path, suffix: str, linked: str) -> None:
+async def test_the_store_itself_is_refused_as_the_target_of_a_backup(tmp_path: Path, suffix: str, linked: str) -> None:
     path = tmp_path / "runs.db"
     (tmp_path / "linked.db").symlink_to(path)
     async with SqliteSaver(tmp_path / "linked.db" if linked == "the store" else path) as saver:
@@ -180,9 +180,7 @@ async def test_the_store_is_never_its_own_backup(tmp_path: Path, suffix: str, li
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-async def test_a_log_that_an_older_database_left_there_is_not_taken_for_the_copys(
-    tmp_path: Path, overwrite: bool
-) -> None:
+async def test_a_leftover_write_ahead_log_at_the_target_is_refused(tmp_path: Path, overwrite: bool) -> None:
     target = tmp_path / "backup.db"
     async with SqliteSaver(tmp_path / "runs.db") as saver:
         await some_thread(saver)
@@ -194,7 +192,7 @@ async def test_a_log_that_an_older_database_left_there_is_not_taken_for_the_copy
         await saver.backup(target, overwrite=overwrite)
 
 
-async def test_a_directory_that_is_missing_is_named(tmp_path: Path) -> None:
+async def test_the_error_for_a_missing_directory_names_the_directory(tmp_path: Path) -> None:
     async with SqliteSaver(tmp_path / "runs.db") as saver:
         with pytest.raises(
             TransferError, check=of_kind("backup"), match=r"there is no directory .*missing; create it first"
@@ -203,18 +201,18 @@ async def test_a_directory_that_is_missing_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["a\0b", "\ud800"])
-async def test_a_path_that_no_file_has_is_refused(tmp_path: Path, path: str) -> None:
+async def test_a_path_that_no_file_can_have_is_refused(tmp_path: Path, path: str) -> None:
     async with SqliteSaver(tmp_path / "runs.db") as saver:
         with pytest.raises(InvalidOptionError, match="path"):
             await saver.backup(tmp_path / path)
 
 
-async def test_a_damaged_store_has_no_backup_that_looks_sound(tmp_path: Path) -> None:
+async def test_a_damaged_store_is_not_backed_up(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
     async with SqliteSaver(path) as saver:
         await some_thread(saver, length=50)
     content = bytearray(path.read_bytes())
-    # A page of an index or of a table: SQLite finds its content to make no sense.
+    # A page of an index or of a table: SQLite finds its content malformed.
     content[4096 * 3 : 4096 * 3 + 64] = os.urandom(64)
     path.write_bytes(content)
 
@@ -224,7 +222,7 @@ async def test_a_damaged_store_has_no_backup_that_looks_sound(tmp_path: Path) ->
     assert names(tmp_path) == ["runs.db"]
 
 
-async def test_a_copy_whose_caller_is_cancelled_is_stopped_and_removed(
+async def test_a_cancelled_backup_is_stopped_and_its_copy_is_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pause = Pause(monkeypatch)
@@ -234,13 +232,13 @@ async def test_a_copy_whose_caller_is_cancelled_is_stopped_and_removed(
         await asyncio.to_thread(pause.begun.wait)
         copying.cancel()
         await asyncio.sleep(0)
-        pause.may_go_on.set()
+        pause.may_continue.set()
         with pytest.raises(asyncio.CancelledError):
             await copying
     assert names(tmp_path) == ["runs.db"]
 
 
-async def test_closing_waits_for_a_backup_that_was_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_closing_waits_for_a_backup_in_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pause = Pause(monkeypatch)
     saver = SqliteSaver(tmp_path / "runs.db")
     writer = await some_thread(saver)
@@ -249,7 +247,7 @@ async def test_closing_waits_for_a_backup_that_was_begun(tmp_path: Path, monkeyp
     closing = asyncio.create_task(saver.aclose())
     await asyncio.sleep(0)
     assert not closing.done()
-    pause.may_go_on.set()
+    pause.may_continue.set()
     await closing
 
     assert copying.done()
@@ -258,7 +256,7 @@ async def test_closing_waits_for_a_backup_that_was_begun(tmp_path: Path, monkeyp
         await saver.backup(tmp_path / "another.db")
 
 
-def test_a_loop_that_shuts_down_in_the_middle_leaves_nothing_half_done(
+def test_a_backup_ended_by_the_shutdown_of_its_loop_leaves_no_partial_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pause = Pause(monkeypatch)
@@ -268,7 +266,7 @@ def test_a_loop_that_shuts_down_in_the_middle_leaves_nothing_half_done(
         writer = await some_thread(saver)
         begun.append(asyncio.create_task(saver.backup(tmp_path / "backup.db")))
         await asyncio.to_thread(pause.begun.wait)
-        pause.may_go_on.set()
+        pause.may_continue.set()
         return writer
 
     begun: list[asyncio.Task[None]] = []
@@ -280,7 +278,7 @@ def test_a_loop_that_shuts_down_in_the_middle_leaves_nothing_half_done(
     assert asyncio.run(state_in(tmp_path / "second.db")) == writer.state()
 
 
-async def test_a_store_that_was_taken_away_has_no_backup(tmp_path: Path) -> None:
+async def test_a_store_whose_file_was_moved_is_not_backed_up(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
     async with SqliteSaver(path) as saver:
         await some_thread(saver)

@@ -1,4 +1,4 @@
-"""Which files a SQLite cache takes, what it does to the others, and several that share one."""
+"""The files that a SQLite cache accepts, the files that it leaves alone, and caches that share a file."""
 
 import asyncio
 import os
@@ -35,8 +35,8 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "cache.db"
 
 
-async def kept(path: Path, value: bytes = b"one", ttl: float | None = None) -> None:
-    """The file, with one result in it."""
+async def store_result(path: Path, value: bytes = b"one", ttl: float | None = None) -> None:
+    """Store one result in the file."""
     async with SqliteCache(path) as cache:
         await cache.aset({KEY: (value, ttl)})
 
@@ -50,7 +50,7 @@ async def found(path: Path) -> bytes | None:
 
 
 @pytest.mark.parametrize("name", list(RESULTS_SQL))
-def test_every_statement_is_sound(name: str) -> None:
+def test_every_statement_is_valid_sql(name: str) -> None:
     with closing(sqlite3.connect(":memory:")) as db:
         for statement in script(RESULTS_SCHEMA):
             db.execute(statement)
@@ -58,13 +58,13 @@ def test_every_statement_is_sound(name: str) -> None:
         assert db.execute(f"EXPLAIN {RESULTS_SQL[name]}", given).fetchall()
 
 
-async def test_a_result_outlives_its_process(path: Path) -> None:
-    await kept(path)
+async def test_a_result_survives_the_closing_of_its_cache(path: Path) -> None:
+    await store_result(path)
 
     assert await found(path) == b"one"
 
 
-async def test_it_opens_on_first_use(path: Path) -> None:
+async def test_a_cache_opens_on_first_use(path: Path) -> None:
     cache = SqliteCache(path)
     assert not path.exists()
 
@@ -75,16 +75,16 @@ async def test_it_opens_on_first_use(path: Path) -> None:
 
 
 @pytest.mark.parametrize("given", ["", ":memory:"])
-def test_a_path_that_is_no_files_is_refused(given: str) -> None:
+def test_a_path_that_names_no_file_is_refused(given: str) -> None:
     with pytest.raises(InvalidOptionError, match="InMemoryCache"):
         SqliteCache(given)
 
 
-async def test_what_has_expired_leaves_the_file_when_something_new_comes(
+async def test_expired_results_are_removed_when_a_new_result_is_stored(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock(monkeypatch)
-    await kept(path, ttl=10)
+    await store_result(path, ttl=10)
     clock.pass_by(11)
     other = KEY[0], "b"
 
@@ -96,8 +96,8 @@ async def test_what_has_expired_leaves_the_file_when_something_new_comes(
 
 
 @pytest.mark.parametrize("column", ["value", "digest", "until", "namespace", "key"])
-async def test_a_damaged_result_is_none(path: Path, column: str) -> None:
-    await kept(path, ttl=1000)
+async def test_a_damaged_result_is_a_cache_miss(path: Path, column: str) -> None:
+    await store_result(path, ttl=1000)
     damage = {
         "value": "X'6f6e66'",
         "digest": "zeroblob(16)",
@@ -140,11 +140,11 @@ async def test_another_applications_database_is_left_alone(path: Path) -> None:
     await refused(path, StoreConfigurationError, "foreign_file")
 
 
-async def test_a_savers_file_is_left_alone_and_a_caches_by_a_saver(path: Path, tmp_path: Path) -> None:
+async def test_a_cache_refuses_the_file_of_a_saver_and_a_saver_that_of_a_cache(path: Path, tmp_path: Path) -> None:
     threads = tmp_path / "runs.db"
     async with SqliteSaver(threads) as saver:
         await saver.list_threads()
-    await kept(path)
+    await store_result(path)
 
     await refused(threads, StoreConfigurationError, "foreign_file")
     with pytest.raises(StoreConfigurationError, check=of_kind("foreign_file")):
@@ -152,7 +152,7 @@ async def test_a_savers_file_is_left_alone_and_a_caches_by_a_saver(path: Path, t
 
 
 async def test_a_file_of_a_later_version_is_left_alone(path: Path) -> None:
-    await kept(path)
+    await store_result(path)
     with database(path) as db:
         db.execute("PRAGMA user_version = 99")
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -160,7 +160,7 @@ async def test_a_file_of_a_later_version_is_left_alone(path: Path) -> None:
     assert "99" in await refused(path, StoreFormatError)
 
 
-async def test_a_directory_that_is_not_there_is_named_and_may_come(tmp_path: Path) -> None:
+async def test_the_error_for_a_missing_directory_names_it_and_the_cache_opens_later(tmp_path: Path) -> None:
     path = tmp_path / "later" / "cache.db"
     async with asyncio.timeout(10):
         cache = SqliteCache(path)
@@ -171,7 +171,7 @@ async def test_a_directory_that_is_not_there_is_named_and_may_come(tmp_path: Pat
         await cache.aclose()
 
 
-async def test_a_file_that_was_taken_away_is_detected(path: Path) -> None:
+async def test_a_removed_file_is_detected(path: Path) -> None:
     async with SqliteCache(path) as cache:
         await cache.aset({KEY: (b"one", None)})
         path.unlink()
@@ -181,7 +181,7 @@ async def test_a_file_that_was_taken_away_is_detected(path: Path) -> None:
                 await call
 
 
-# Its use
+# Calls
 
 
 CALLS: list[Callable[[SqliteCache], Awaitable[object]]] = [
@@ -193,7 +193,7 @@ CALLS: list[Callable[[SqliteCache], Awaitable[object]]] = [
 
 @pytest.mark.parametrize("is_used", [True, False])
 @pytest.mark.parametrize("call", CALLS)
-async def test_a_closed_cache_says_so(
+async def test_a_call_of_a_closed_cache_is_an_error(
     path: Path, call: Callable[[SqliteCache], Awaitable[object]], is_used: bool
 ) -> None:
     cache = SqliteCache(path)
@@ -206,7 +206,7 @@ async def test_a_closed_cache_says_so(
     await cache.aclose()
 
 
-async def test_a_cancelled_call_is_whole_and_the_cache_continues(path: Path) -> None:
+async def test_a_cancelled_call_is_atomic_and_the_cache_continues(path: Path) -> None:
     entries: dict[CacheKey, tuple[bytes, float | None]] = {
         (KEY[0], str(number)): (b"x" * 1000, None) for number in range(500)
     }
@@ -222,10 +222,10 @@ async def test_a_cancelled_call_is_whole_and_the_cache_continues(path: Path) -> 
         assert len(await cache.aget(entries)) == 500
 
 
-async def test_closing_waits_for_what_was_begun(path: Path) -> None:
+async def test_closing_waits_for_calls_in_progress(path: Path) -> None:
     cache = SqliteCache(path)
     keeping = asyncio.ensure_future(cache.aset({KEY: (b"one", None)}))
-    # It has been handed to the connection's thread once the cache is open and the call goes on.
+    # The call is handed to the connection's thread once the cache is open.
     await cache.aget([])
     await cache.aclose()
     await keeping
@@ -306,13 +306,13 @@ def started(program: str, *arguments: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
 
 
-def test_a_child_of_a_fork_is_refused(path: Path) -> None:
-    told, _ = started(_FORKS, str(path)).communicate(timeout=60)
+def test_a_call_in_a_forked_child_is_refused(path: Path) -> None:
+    output, _ = started(_FORKS, str(path)).communicate(timeout=60)
 
-    assert told == "7\n"
+    assert output == "7\n"
 
 
-async def test_processes_share_a_file_and_may_create_it_at_once(path: Path) -> None:
+async def test_processes_share_a_file_and_may_create_it_concurrently(path: Path) -> None:
     processes = [started(_FILLS, str(path), name) for name in "abcd"]
     codes = [process.wait(timeout=60) for process in processes]
     for process in processes:

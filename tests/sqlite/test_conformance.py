@@ -1,4 +1,4 @@
-"""SqliteSaver keeps to the clauses of every saver."""
+"""SqliteSaver passes the conformance suite of savers."""
 
 import asyncio
 import itertools
@@ -49,5 +49,5 @@ class TestSqliteSaver(CheckpointerConformance):
                 place["data"] = data[:-1] + bytes([data[-1] ^ 1])
                 return db.execute(f"UPDATE {table} SET {column} = :data WHERE {where}", place).rowcount
 
-        # The suite calls this, and nothing that the library calls may block the loop.
+        # A thread, because the loop may not be blocked under a call of the library.
         assert await asyncio.to_thread(change) == 1

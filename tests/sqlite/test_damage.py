@@ -1,4 +1,4 @@
-"""Whatever bit of a stored row is flipped, and whichever row is gone: an error that says so, never another state."""
+"""A flipped bit or a missing row raises an error and never yields another state."""
 
 import random
 import sqlite3
@@ -43,7 +43,7 @@ UNCOVERED = ("epoch", "run_seq")
 
 
 async def _small_database(path: Path) -> Writer:
-    """A thread with a fork, a namespace, a pending task, one planned twice, and a call of its; and a neighbour."""
+    """A thread with a fork, a namespace, a pending task, a task planned twice and a call; and a second thread."""
     async with SqliteSaver(path) as saver:
         await some_thread(saver, "other")
         writer = await some_thread(saver)
@@ -60,9 +60,9 @@ Seen = tuple[StoredCheckpoint, StoredCheckpoint, StoredCheckpoint, HistoryPage, 
 
 
 async def _read(saver: SqliteSaver) -> Seen:
-    """All that there is to be read of the thread, checked as a run checks it."""
+    """Everything stored of the thread, verified as a run verifies it."""
     head, child = await saver.load("thread"), await saver.load("thread", "child", 4)
-    # The child's checkpoint is of the line that the fork left.
+    # The child's checkpoint is on the branch that the fork left.
     newest = await saver.load("thread", "child")
     page = await saver.history("thread", limit=50)
     calls = await saver.load_records("thread", "calls")
@@ -88,7 +88,7 @@ def _flips(value: object) -> Iterator[object]:
                 flipped[bit // 8] ^= 1 << bit % 8
                 yield bytes(flipped)
         case str():
-            # Of text only what is still text: the rest cannot even be read.
+            # Only flips that leave valid text: a row with other bytes cannot be read at all.
             for data in _flips(value.encode()):
                 assert isinstance(data, bytes)
                 if data.isascii():
@@ -132,7 +132,7 @@ async def test_every_flipped_bit_of_a_row_is_detected(tmp_path: Path, table: str
 
 
 @pytest.mark.parametrize("table", KEYS)
-async def test_a_flipped_bit_of_a_key_never_shows_another_state(tmp_path: Path, table: str) -> None:
+async def test_a_flipped_bit_of_a_key_never_yields_another_state(tmp_path: Path, table: str) -> None:
     path = tmp_path / "runs.db"
     writer = await _small_database(path)
     noticed = 0
@@ -176,7 +176,7 @@ async def test_a_missing_row_is_detected(tmp_path: Path, table: str) -> None:
         assert await _read(saver) == right
 
 
-async def test_a_missing_thread_cannot_be_started_again(tmp_path: Path) -> None:
+async def test_a_thread_whose_row_is_missing_cannot_be_started_again(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
     await _small_database(path)
     async with SqliteSaver(path) as saver:
@@ -193,7 +193,7 @@ async def test_a_missing_thread_cannot_be_started_again(tmp_path: Path) -> None:
         assert await saver.load("other") is not None
 
 
-async def test_a_damaged_thread_takes_no_commit_of_a_writer_without_its_row(tmp_path: Path) -> None:
+async def test_a_damaged_thread_refuses_commits_of_a_writer_without_its_row(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
     writer = await _small_database(path)
     writer.base = None
@@ -266,9 +266,7 @@ async def test_no_commit_replaces_a_row_whose_digest_is_damaged(tmp_path: Path, 
         "DELETE FROM threads",
     ],
 )
-async def test_a_damaged_thread_is_deleted_and_its_writers_are_shut_out(
-    tmp_path: Path, damage: str, purge: bool
-) -> None:
+async def test_deleting_a_damaged_thread_fences_its_writers(tmp_path: Path, damage: str, purge: bool) -> None:
     path = tmp_path / "runs.db"
     writer = await _small_database(path)
     async with SqliteSaver(path) as saver:
@@ -289,7 +287,7 @@ async def test_a_damaged_thread_is_deleted_and_its_writers_are_shut_out(
         assert state_of(await loaded(saver, "other")) != {}
 
 
-async def test_a_sound_thread_that_was_seen_is_not_deleted_once_it_is_damaged(tmp_path: Path) -> None:
+async def test_a_thread_damaged_since_it_was_seen_is_not_deleted(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
     await _small_database(path)
     async with SqliteSaver(path) as saver:
@@ -302,7 +300,7 @@ async def test_a_sound_thread_that_was_seen_is_not_deleted_once_it_is_damaged(tm
         assert await saver.delete_thread("thread", seen=damaged)
 
 
-async def test_a_changed_epoch_shuts_out_writers_and_changes_nothing_that_is_read(tmp_path: Path) -> None:
+async def test_a_changed_epoch_fences_writers_and_leaves_reads_unchanged(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
     writer = await _small_database(path)
     async with SqliteSaver(path) as saver:
@@ -315,7 +313,7 @@ async def test_a_changed_epoch_shuts_out_writers_and_changes_nothing_that_is_rea
 
 
 @pytest.mark.parametrize("status", ["done", "runnino", ""])
-async def test_a_damaged_status_is_listed_as_damaged_and_under_no_other(tmp_path: Path, status: str) -> None:
+async def test_a_damaged_status_is_listed_as_damaged_and_under_no_other_status(tmp_path: Path, status: str) -> None:
     path = tmp_path / "runs.db"
     await _small_database(path)
     async with SqliteSaver(path) as saver:
@@ -330,7 +328,7 @@ async def test_a_damaged_status_is_listed_as_damaged_and_under_no_other(tmp_path
             assert "thread" not in [info.thread for info in await saver.list_threads(status=listed)]
 
 
-async def test_a_page_of_damaged_threads_hides_none_behind_it(tmp_path: Path) -> None:
+async def test_a_page_of_damaged_threads_does_not_hide_later_threads(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
     async with SqliteSaver(path) as saver:
         for number in range(6):
@@ -345,7 +343,7 @@ TEXTS = ("thread_id", "graph", "status", "next", "metadata", "error")
 
 
 @pytest.mark.parametrize("column", TEXTS)
-async def test_a_text_that_is_no_utf_8_hides_no_other_thread(tmp_path: Path, column: str) -> None:
+async def test_a_column_with_invalid_utf_8_hides_no_other_thread(tmp_path: Path, column: str) -> None:
     path = tmp_path / "runs.db"
     await _small_database(path)
     async with SqliteSaver(path) as saver:
@@ -366,7 +364,7 @@ async def test_a_text_that_is_no_utf_8_hides_no_other_thread(tmp_path: Path, col
         found = await saver.load("thread")
         assert found is None or found.thread.status == "deleted"
 
-        # What was exported arrives as the damaged thread that it was.
+        # The import restores the exported thread as a damaged one.
         await saver.import_thread(msgspec.structs.replace(exported, thread="thread"))
         with pytest.raises(CorruptCheckpointError):
             await saver.load("thread")
@@ -374,7 +372,7 @@ async def test_a_text_that_is_no_utf_8_hides_no_other_thread(tmp_path: Path, col
 
 @pytest.mark.parametrize("column", ["incarnation", "origin", "version", "next", "metadata", "digest"])
 async def test_a_column_of_another_type_is_damage_of_its_thread(tmp_path: Path, column: str) -> None:
-    """A bit that is flipped in what SQLite stores beside a value makes it NULL, a number or a text."""
+    """A flipped bit in the type that SQLite stores with a value turns the value into NULL, a number or a text."""
     path = tmp_path / "runs.db"
     await _small_database(path)
     with database(path) as db:
@@ -385,15 +383,15 @@ async def test_a_column_of_another_type_is_damage_of_its_thread(tmp_path: Path, 
             assert thread_info_from(damaged).status == "damaged"
 
 
-async def test_a_flipped_bit_anywhere_in_the_file_raises_errors_of_ours_alone(tmp_path: Path) -> None:
-    """Also one in what SQLite notes about a row: the type and length of each value."""
+async def test_a_flipped_bit_anywhere_in_the_file_raises_only_errors_of_the_library(tmp_path: Path) -> None:
+    """This includes the bits of SQLite's record headers: the type and length of each value."""
     sound = tmp_path / "sound.db"
     await _small_database(sound)
     with database(sound) as db:
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         (page_size,) = db.execute("PRAGMA page_size").fetchone()
     data = sound.read_bytes()
-    # The first page is SQLite's own, and what is zero is free.
+    # The first page is SQLite's own, and zero bytes are free space.
     used = [at for at in range(page_size, len(data)) if data[at]]
     dice = random.Random(11)
     for number in range(250):
@@ -424,7 +422,7 @@ def _public_calls(saver: SqliteSaver) -> list[Callable[[], Awaitable[Any]]]:
 @pytest.mark.parametrize(
     ("table", "column", "where"), [("checkpoints", "namespace", "true"), ("channel_rows", "channel", "channel = 'log'")]
 )
-async def test_a_name_that_is_no_utf_8_is_damage_of_its_thread(
+async def test_a_name_with_invalid_utf_8_is_damage_of_its_thread(
     tmp_path: Path, table: str, column: str, where: str
 ) -> None:
     path = tmp_path / "runs.db"
@@ -457,13 +455,13 @@ async def test_a_thread_under_another_key_is_listed_as_damaged_and_deleted(tmp_p
         assert [info.thread for info in await saver.list_threads()] == ["other"]
         assert await saver.load("thread") is None
 
-        # Nothing but the key was damaged, which an import makes anew.
+        # Only the key was damaged, and an import computes it again.
         assert exported is not None
         await saver.import_thread(exported)
         assert state_of(await loaded(saver, "thread")) == writer.state()
 
 
-async def test_a_thread_with_a_damaged_id_is_exported_and_deleted_under_the_id_that_it_is_listed_by(
+async def test_a_thread_with_a_damaged_id_is_exported_and_deleted_under_its_listed_id(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "runs.db"
@@ -479,7 +477,7 @@ async def test_a_thread_with_a_damaged_id_is_exported_and_deleted_under_the_id_t
         assert await saver.load("thread") is None
 
 
-async def test_the_key_of_another_thread_is_no_thread(tmp_path: Path) -> None:
+async def test_a_row_under_the_key_of_another_thread_is_damage(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
     await _small_database(path)
     async with SqliteSaver(path) as saver:
@@ -514,8 +512,8 @@ async def test_a_damaged_page_of_the_file_is_an_error(tmp_path: Path) -> None:
     assert errors > 3
 
 
-async def test_a_flipped_bit_in_the_text_of_a_table_is_an_error_of_ours(tmp_path: Path) -> None:
-    """SQLite quotes what is damaged, and Python cannot read that as text."""
+async def test_a_flipped_bit_in_the_schema_is_an_error_of_the_library(tmp_path: Path) -> None:
+    """SQLite quotes the damaged text in its error, and Python cannot decode it."""
     path = tmp_path / "runs.db"
     async with SqliteSaver(path) as saver:
         await saver.list_threads()

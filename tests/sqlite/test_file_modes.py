@@ -1,4 +1,4 @@
-"""Files are readable by their owner alone, from the first moment: the states of threads are in them in clear."""
+"""Files are created readable by their owner only, because they hold the states of threads in plain text."""
 
 import os
 import stat
@@ -17,8 +17,8 @@ PRIVATE = 0o600
 
 
 @pytest.fixture(autouse=True)
-def generous() -> Iterator[None]:
-    """What the process would let others do with its new files: everything."""
+def permissive_umask() -> Iterator[None]:
+    """Set a umask that gives others all permissions on new files."""
     before = os.umask(0)
     yield
     os.umask(before)
@@ -43,7 +43,7 @@ async def test_all_files_of_a_cache_are_private(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o666])
-async def test_a_file_that_is_there_keeps_its_mode(tmp_path: Path, mode: int) -> None:
+async def test_an_existing_file_keeps_its_mode(tmp_path: Path, mode: int) -> None:
     path = tmp_path / "runs.db"
     path.touch()
     path.chmod(mode)
@@ -57,7 +57,7 @@ async def test_a_file_that_is_there_keeps_its_mode(tmp_path: Path, mode: int) ->
 
 
 @pytest.mark.parametrize("where", ["there.db", "elsewhere/there.db"])
-async def test_a_link_to_a_file_that_is_missing_makes_a_private_file_there(tmp_path: Path, where: str) -> None:
+async def test_a_link_to_a_missing_file_creates_a_private_file_at_its_target(tmp_path: Path, where: str) -> None:
     (tmp_path / "elsewhere").mkdir()
     link = tmp_path / "runs.db"
     link.symlink_to(where)
@@ -72,7 +72,7 @@ async def test_a_link_to_a_file_that_is_missing_makes_a_private_file_there(tmp_p
     )
 
 
-async def test_a_link_into_a_directory_that_is_missing_names_that_directory(tmp_path: Path) -> None:
+async def test_the_error_for_a_link_into_a_missing_directory_names_the_directory(tmp_path: Path) -> None:
     link = tmp_path / "runs.db"
     link.symlink_to(tmp_path / "missing" / "runs.db")
 
@@ -80,7 +80,7 @@ async def test_a_link_into_a_directory_that_is_missing_names_that_directory(tmp_
         await SqliteSaver(link).load("thread")
 
 
-def test_a_file_that_another_process_creates_at_the_same_moment_is_left_to_it(
+def test_a_file_created_concurrently_by_another_process_keeps_its_mode(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "runs.db"
@@ -99,8 +99,10 @@ def test_a_file_that_another_process_creates_at_the_same_moment_is_left_to_it(
     assert modes(tmp_path) == {"runs.db": 0o640}
 
 
-async def test_no_room_for_another_file_is_a_full_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Of a file system without inodes there is none to be had here.
+async def test_a_file_system_without_free_inodes_is_a_full_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # No file system without free inodes is available here.
     def full(path: Path, mode: int) -> None:
         raise OSError(28, "No space left on device", str(path))
 

@@ -1,4 +1,4 @@
-"""What a step costs in the file, once it is closed. The figures are promises: bytes for what changed, no more."""
+"""The bytes that a step adds to the closed file. The figures are promises: a step costs only the bytes it changes."""
 
 import random
 from pathlib import Path
@@ -52,13 +52,13 @@ async def test_forking_copies_nothing(tmp_path: Path) -> None:
     assert path.stat().st_size - before <= 100 * 1000
 
 
-async def test_forks_of_forks_are_read_right(tmp_path: Path) -> None:
+async def test_forks_of_forks_are_read_correctly(tmp_path: Path) -> None:
     writer = Writer.of("thread")
     async with SqliteSaver(tmp_path / "runs.db") as saver:
         await commit(saver, writer, Step({f"channel_{number:03}": b"first" for number in range(30)}, {"log": b"0,"}))
         await commit(saver, writer, Step({"dead": b"end"}))
         for number in range(200):
-            # Of the last but one: the newest of each line is left behind.
+            # Every second fork starts at the last checkpoint but one, and leaves the newest one on its branch.
             base = writer.thread.version - (1 if number % 2 else 0)
             change = Step({f"channel_{number % 30:03}": b"%d" % number}, {"log": b"%d," % number})
             await commit(saver, writer, change, fork_of=base)

@@ -1,4 +1,4 @@
-"""How an older file is brought to the current format: one transaction, or not at all."""
+"""The migration of an older file to the current format is one transaction."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ def _format(db: sqlite3.Connection) -> int:
     return int(found)
 
 
-def test_a_new_file_is_of_the_current_format(path: Path, db: sqlite3.Connection) -> None:
+def test_a_new_file_has_the_current_format(path: Path, db: sqlite3.Connection) -> None:
     prepare(path, db, MIGRATIONS)
     assert _format(db) == FORMAT
     assert _tables(db) == {
@@ -46,7 +46,7 @@ def test_a_new_file_is_of_the_current_format(path: Path, db: sqlite3.Connection)
     }
 
 
-def test_an_older_file_is_taken_through_every_step(path: Path, db: sqlite3.Connection) -> None:
+def test_an_older_file_runs_through_every_migration(path: Path, db: sqlite3.Connection) -> None:
     prepare(path, db, {})
     assert _format(db) == FIRST_FORMAT
     prepare(path, db, _FIFTH)
@@ -57,7 +57,7 @@ def test_an_older_file_is_taken_through_every_step(path: Path, db: sqlite3.Conne
 
 
 @pytest.mark.parametrize("unreleased", [1, 2])
-async def test_a_file_from_before_the_first_release_is_refused_as_it_is(path: Path, unreleased: int) -> None:
+async def test_a_file_of_an_unreleased_format_is_refused_and_left_unchanged(path: Path, unreleased: int) -> None:
     with database(path) as db:
         db.execute("CREATE TABLE threads (tid INTEGER PRIMARY KEY)")
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -71,7 +71,7 @@ async def test_a_file_from_before_the_first_release_is_refused_as_it_is(path: Pa
     assert path.read_bytes() == before
 
 
-def test_a_step_that_fails_leaves_the_file_as_it_was(path: Path, db: sqlite3.Connection) -> None:
+def test_a_failed_migration_leaves_the_file_unchanged(path: Path, db: sqlite3.Connection) -> None:
     prepare(path, db, {})
     before = _tables(db)
     with pytest.raises(sqlite3.OperationalError):
@@ -86,7 +86,7 @@ def test_a_file_of_a_newer_version_is_refused(path: Path, db: sqlite3.Connection
         prepare(path, db, {})
 
 
-def test_what_is_current_is_not_written_to(path: Path, db: sqlite3.Connection) -> None:
+def test_a_file_of_the_current_format_is_not_written_to(path: Path, db: sqlite3.Connection) -> None:
     prepare(path, db, MIGRATIONS)
     statements: list[str] = []
     db.set_trace_callback(statements.append)
@@ -94,11 +94,11 @@ def test_what_is_current_is_not_written_to(path: Path, db: sqlite3.Connection) -
     assert not [each for each in statements if not each.startswith(("PRAGMA", "SELECT"))]
 
 
-def test_steps_are_numbered_without_gaps() -> None:
+def test_migrations_are_numbered_without_gaps() -> None:
     assert sorted(MIGRATIONS) == list(range(FIRST_FORMAT + 1, FORMAT + 1))
 
 
-def test_statements_are_distinguished() -> None:
+def test_scripts_are_split_into_statements() -> None:
     assert list(
         script("CREATE TABLE a (x); -- first\nCREATE TRIGGER t AFTER INSERT ON a BEGIN\nSELECT 1;\nEND;\n")
     ) == [
@@ -112,7 +112,7 @@ def test_statements_are_distinguished() -> None:
 
 
 @pytest.mark.parametrize("name", SQL)
-def test_every_statement_is_sound(path: Path, db: sqlite3.Connection, name: str) -> None:
+def test_every_statement_is_valid_and_scans_no_table(path: Path, db: sqlite3.Connection, name: str) -> None:
     prepare(path, db, MIGRATIONS)
     width = SQL[name].count("?")
     names = {
@@ -140,7 +140,7 @@ def test_every_statement_is_sound(path: Path, db: sqlite3.Connection, name: str)
     given: object = [1] * width if width else dict.fromkeys(names | columns | {"after"}, 1)
     assert isinstance(given, list | dict)
     plan = db.execute(f"EXPLAIN QUERY PLAN {SQL[name]}", given).fetchall()
-    # By key always: a scan of a table would grow with the file.
+    # Always by key: the cost of a table scan would grow with the file.
     scanned = [detail for *_, detail in plan if detail.startswith("SCAN") and _is_table(detail.split()[1])]
     assert scanned == []
 

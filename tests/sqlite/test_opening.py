@@ -1,4 +1,4 @@
-"""Which files a saver takes, and what it does to the others: nothing."""
+"""The files that a saver accepts. It leaves all other files unchanged."""
 
 import os
 import sqlite3
@@ -55,7 +55,7 @@ async def test_another_applications_database_is_left_alone(tmp_path: Path, mode:
     assert path.read_bytes() == before
 
 
-async def test_an_empty_database_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
+async def test_an_empty_database_of_another_application_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "theirs.db"
     with database(path) as db:
         db.execute("PRAGMA user_version = 0")
@@ -76,7 +76,7 @@ async def test_a_newer_format_is_left_alone(tmp_path: Path) -> None:
     assert error.found == 99
 
 
-async def test_a_new_file_is_marked_as_ours(tmp_path: Path) -> None:
+async def test_a_new_file_has_the_application_id_and_the_format(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
     path.touch()
     async with SqliteSaver(path) as saver:
@@ -87,7 +87,7 @@ async def test_a_new_file_is_marked_as_ours(tmp_path: Path) -> None:
 
 
 def _crash_while_writing(path: Path, application_id: int) -> None:
-    """A process that dies between writing its pages and committing them leaves them with a journal that undoes them."""
+    """Run a process that dies between writing its pages and committing them, and so leaves a rollback journal."""
     crash = (
         "import os, sqlite3, sys\n"
         "db = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
@@ -102,7 +102,7 @@ def _crash_while_writing(path: Path, application_id: int) -> None:
     assert path.stat().st_size > 0
 
 
-async def test_what_another_application_left_in_a_crash_is_left_to_it(tmp_path: Path) -> None:
+async def test_the_rollback_journal_of_another_application_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "theirs.db"
     with database(path) as db:
         db.execute("CREATE TABLE theirs (x)")
@@ -125,7 +125,7 @@ async def test_a_new_file_that_stays_locked_is_unavailable(tmp_path: Path) -> No
     await saver.aclose()
 
 
-async def test_a_creation_that_was_cut_off_is_begun_again(tmp_path: Path) -> None:
+async def test_an_interrupted_creation_of_a_file_is_repeated(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
     _crash_while_writing(path, APPLICATION_ID)
     async with SqliteSaver(path) as saver:
@@ -133,12 +133,12 @@ async def test_a_creation_that_was_cut_off_is_begun_again(tmp_path: Path) -> Non
         assert (await loaded(saver, "thread")).thread == writer.thread
 
 
-async def test_a_missing_directory_is_not_made(tmp_path: Path) -> None:
+async def test_a_missing_directory_is_not_created(tmp_path: Path) -> None:
     saver = SqliteSaver(tmp_path / "missing" / "runs.db")
     with pytest.raises(StoreUnavailableError, match="missing"):
         await saver.load("thread")
     (tmp_path / "missing").mkdir()
-    # Nothing of the failure is left: the next call finds the directory.
+    # The failure leaves no state: the next call finds the directory.
     assert await saver.load("thread") is None
     await saver.aclose()
 
@@ -159,7 +159,7 @@ async def test_a_saver_opens_on_first_use(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["", ":memory:"])
-def test_a_path_that_is_no_files_is_refused(path: str) -> None:
+def test_a_path_that_names_no_file_is_refused(path: str) -> None:
     with pytest.raises(InvalidOptionError):
         SqliteSaver(path)
 
@@ -180,7 +180,7 @@ async def test_a_url_may_be_relative_absolute_and_encoded(tmp_path: Path, monkey
 @pytest.mark.parametrize(
     "url", ["sqlite://", "sqlite:///", "sqlite://host/runs.db", "sqlite:///runs.db?mode=ro", "sqlite:///runs.db#here"]
 )
-def test_a_url_that_says_anything_else_is_refused(url: str) -> None:
+def test_a_url_without_a_path_or_with_other_parts_is_refused(url: str) -> None:
     with pytest.raises(InvalidOptionError):
         SqliteSaver.from_url(url)
 
@@ -207,7 +207,7 @@ asyncio.run(main(Path(sys.argv[1])))
 
 
 @pytest.mark.parametrize("what", ["file", "directory", "directory without the file"])
-async def test_a_store_that_may_not_be_written_says_so(tmp_path: Path, what: str) -> None:
+async def test_a_store_without_write_permission_is_unavailable(tmp_path: Path, what: str) -> None:
     for parent in (tmp_path, *tmp_path.parents[:2]):
         parent.chmod(0o755)
     path = tmp_path / "shut" / "runs.db"

@@ -1,4 +1,4 @@
-"""One file, several processes: all at once, one after a fork, and one that forgot to close."""
+"""One file and several processes: concurrent writers, a forked child, and processes that close nothing."""
 
 import os
 import subprocess
@@ -23,7 +23,7 @@ path, name = sys.argv[1], sys.argv[2]
 
 _WRITES = """
 async def main():
-    # All are told to begin at once, when each has been started.
+    # All processes begin at the same moment, once each has started.
     print("ready", flush=True)
     sys.stdin.readline()
     async with SqliteSaver(path) as saver:
@@ -72,7 +72,7 @@ async def main():
     calls = [asyncio.ensure_future(saver.commit(unit)) for unit in units]
     for _ in range(3):
         await asyncio.sleep(0)
-    # The loop cancels what is left, the saver's own task as well.
+    # The loop cancels the remaining tasks, including the saver's own.
 
 asyncio.run(main())
 print("ended")
@@ -92,13 +92,13 @@ def _start(script: str, path: Path, name: str) -> "subprocess.Popen[str]":
     )
 
 
-def _ended(process: "subprocess.Popen[str]") -> str:
+def _output_of(process: "subprocess.Popen[str]") -> str:
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     return out
 
 
-async def test_processes_may_open_a_new_file_at_once_and_write_to_it_together(tmp_path: Path) -> None:
+async def test_processes_may_create_a_file_and_write_to_it_concurrently(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
     processes = [_start(_WRITES, path, f"process-{number}") for number in range(_PROCESSES)]
     for process in processes:
@@ -109,7 +109,7 @@ async def test_processes_may_open_a_new_file_at_once_and_write_to_it_together(tm
         process.stdin.write("\n")
         process.stdin.flush()
     for process in processes:
-        _ended(process)
+        _output_of(process)
     log = b"".join(b"%d," % step for step in range(15))
     async with SqliteSaver(path) as saver:
         for process_number in range(_PROCESSES):
@@ -118,24 +118,24 @@ async def test_processes_may_open_a_new_file_at_once_and_write_to_it_together(tm
     assert count(path, "checkpoints") == _PROCESSES * 4 * 15
 
 
-async def test_a_forked_child_is_refused_and_harms_nothing(tmp_path: Path) -> None:
+async def test_calls_in_a_forked_child_are_refused_and_the_parent_continues(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
-    refused = _ended(_start(_FORKS, path, "thread"))
+    refused = _output_of(_start(_FORKS, path, "thread"))
     assert refused == "3\n"
     async with SqliteSaver(path) as saver:
         assert state_of(await loaded(saver, "thread"))["count"] == b"4"
 
 
-async def test_a_program_that_forgot_to_close_ends_and_loses_nothing(tmp_path: Path) -> None:
+async def test_a_program_that_does_not_close_its_saver_exits_and_loses_nothing(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
-    assert _ended(_start(_FORGETS, path, "thread")) == "ended\n"
+    assert _output_of(_start(_FORGETS, path, "thread")) == "ended\n"
     async with SqliteSaver(path) as saver:
         assert state_of(await loaded(saver, "thread"))["count"] == b"3"
 
 
-async def test_a_loop_that_is_shut_down_in_the_middle_tears_nothing(tmp_path: Path) -> None:
+async def test_the_shutdown_of_a_loop_during_commits_leaves_no_partial_commit(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
-    assert _ended(_start(_SHUTS_DOWN, path, "thread")) == "ended\n"
+    assert _output_of(_start(_SHUTS_DOWN, path, "thread")) == "ended\n"
     async with SqliteSaver(path) as saver:
         state = state_of(await loaded(saver, "thread"))
         assert (state["count"], state["log"]) in ((b"3", b"1,2,3,"), (b"4", b"1,2,3,4,"))

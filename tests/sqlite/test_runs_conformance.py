@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from durable_graph import Checkpointer
-from durable_graph.testing.conformance.runs import RunStoreConformance
+from durable_graph.testing.conformance import RunStoreConformance
 from durable_graph_sqlite import SqliteSaver
 
 

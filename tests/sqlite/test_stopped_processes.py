@@ -1,6 +1,6 @@
-"""A process that is stopped in the middle of a write keeps the file from the others until it goes on or ends.
+"""A process that is stopped during a write keeps the file locked for other processes until it continues or ends.
 
-Nobody can break the lock of a stopped process. What can be done: say who it is, lose nothing, and go on afterwards.
+The lock of a stopped process cannot be broken. The library names the process, loses nothing, and continues afterwards.
 """
 
 import asyncio
@@ -60,7 +60,7 @@ os.kill(os.getpid(), signal.SIGSTOP)
 
 @contextmanager
 def stopped(program: str, path: Path) -> Iterator["subprocess.Popen[str]"]:
-    """A process that has stopped itself in the middle of a write."""
+    """A process that has stopped itself during a write."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-c", program, str(path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
@@ -89,18 +89,18 @@ async def test_the_error_names_the_stopped_process_and_its_remedies_work(tmp_pat
             assert f"process {process.pid} has kept it locked for the 0.2 seconds" in str(error)
             assert f"kill -CONT {process.pid}" in str(error)
             assert len(str(error)) <= 400 + len(str(path))
-            # Reading is not held up.
+            # Reads do not wait for the lock.
             assert state_of(await loaded(saver, "thread")) == writer.state()
 
-            # It goes on, and so does everybody else.
+            # The stopped process continues, and so do the others.
             process.send_signal(signal.SIGCONT)
-            said, _ = await asyncio.to_thread(process.communicate)
-            assert said == "committed\n"
+            output, _ = await asyncio.to_thread(process.communicate)
+            assert output == "committed\n"
         assert await saver.commit(unit) == Committed(4)
         assert state_of(await loaded(saver, "theirs"))["count"] == b"4"
 
 
-async def test_a_stopped_process_that_is_killed_leaves_nothing_behind(tmp_path: Path) -> None:
+async def test_a_killed_process_leaves_neither_its_lock_nor_its_write(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
     async with SqliteSaver(path, busy_timeout=0.2) as saver:
         writer = await some_thread(saver)
@@ -113,7 +113,7 @@ async def test_a_stopped_process_that_is_killed_leaves_nothing_behind(tmp_path: 
         assert state_of(await loaded(saver, "theirs"))["count"] == b"3"
 
 
-async def test_a_process_that_continues_within_the_patience_of_others_is_no_failure(tmp_path: Path) -> None:
+async def test_a_process_that_continues_within_the_busy_timeout_causes_no_error(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
     async with SqliteSaver(path) as saver:
         writer = await some_thread(saver)
@@ -127,7 +127,7 @@ async def test_a_process_that_continues_within_the_patience_of_others_is_no_fail
         assert state_of(await loaded(saver, "thread")) == writer.state()
 
 
-async def test_a_run_that_met_a_stopped_process_is_resumed_when_that_has_ended(tmp_path: Path) -> None:
+async def test_a_run_that_failed_on_the_lock_of_a_stopped_process_can_be_resumed(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
     ran: list[str] = []
 
@@ -146,14 +146,14 @@ async def test_a_run_that_met_a_stopped_process_is_resumed_when_that_has_ended(t
         await graph.ainvoke({}, thread_id="t")
         with stopped(_STOPS_INSIDE, path), pytest.raises(StoreLockedError):
             await graph.ainvoke(None, thread_id="t")
-        # No node was begun whose result could not be stored.
+        # No node was started, since its result could not have been stored.
         assert ran == ["first"]
         assert await graph.ainvoke(None, thread_id="t") == {"count": 2}
         assert ran == ["first", "second"]
 
 
 @pytest.mark.parametrize("kind", [SqliteSaver, SqliteCache])
-async def test_a_file_that_a_stopped_process_has_begun_to_create_is_waited_for(
+async def test_opening_a_file_that_a_stopped_process_creates_waits_and_names_the_process(
     tmp_path: Path, kind: type[SqliteSaver] | type[SqliteCache]
 ) -> None:
     path = tmp_path / "new.db"
@@ -166,7 +166,7 @@ async def test_a_file_that_a_stopped_process_has_begun_to_create_is_waited_for(
         pass
 
 
-async def test_the_process_is_named_for_a_link_to_the_file_as_well(tmp_path: Path) -> None:
+async def test_the_process_is_also_named_for_a_link_to_the_file(tmp_path: Path) -> None:
     path, link = tmp_path / "runs.db", tmp_path / "link.db"
     link.symlink_to(path)
     async with SqliteSaver(link, busy_timeout=0.2) as saver:
@@ -176,7 +176,7 @@ async def test_the_process_is_named_for_a_link_to_the_file_as_well(tmp_path: Pat
     assert (caught.value.holder, caught.value.is_stopped) == (process.pid, True)
 
 
-async def test_an_error_without_a_known_holder_still_says_what_to_do(
+async def test_an_error_without_a_known_holder_still_names_a_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "runs.db"
@@ -188,7 +188,7 @@ async def test_an_error_without_a_known_holder_still_says_what_to_do(
             await some_thread(saver, "another")
 
 
-async def test_a_holder_that_is_not_stopped_is_named_without_saying_so(tmp_path: Path) -> None:
+async def test_a_running_holder_is_named_and_not_reported_as_stopped(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
     async with SqliteSaver(path, busy_timeout=0.1) as saver, SqliteSaver(path) as other:
         await some_thread(saver)
@@ -200,5 +200,5 @@ async def test_a_holder_that_is_not_stopped_is_named_without_saying_so(tmp_path:
     assert (caught.value.holder, caught.value.is_stopped) == (os.getpid(), False)
 
 
-def test_a_file_that_nobody_holds_has_no_holder(tmp_path: Path) -> None:
+def test_a_missing_file_has_no_holder(tmp_path: Path) -> None:
     assert holder_of(tmp_path / "missing.db") == Holder(None, is_stopped=False)

@@ -1,4 +1,4 @@
-"""What a call costs: one transaction, few statements, and none of its own where others wait too."""
+"""The cost of a call: one transaction and few statements. Concurrent commits share a transaction."""
 
 import asyncio
 import os
@@ -34,7 +34,7 @@ async def test_a_commit_is_one_transaction(tmp_path: Path) -> None:
         assert _begun(statements) == 8
 
 
-async def test_commits_that_come_together_go_together(tmp_path: Path) -> None:
+async def test_concurrent_commits_share_transactions(tmp_path: Path) -> None:
     async with SqliteSaver(tmp_path / "runs.db") as saver:
         writers = [await some_thread(saver, f"thread-{number}") for number in range(50)]
         statements = await traced(saver)
@@ -47,9 +47,9 @@ async def test_commits_that_come_together_go_together(tmp_path: Path) -> None:
         assert _begun(statements) <= 4 * 2
 
 
-@pytest.mark.parametrize("runs_before", [0, 3], ids=["a new saver", "a saver that single runs used"])
+@pytest.mark.parametrize("runs_before", [0, 3], ids=["a new saver", "a saver used by single runs"])
 @pytest.mark.parametrize("runs", [2, 20])
-async def test_runs_that_go_on_together_commit_together(tmp_path: Path, runs: int, runs_before: int) -> None:
+async def test_concurrent_runs_commit_together(tmp_path: Path, runs: int, runs_before: int) -> None:
     supersteps = 20
     async with SqliteSaver(tmp_path / "runs.db") as saver:
         graph = chain(supersteps).compile(saver)
@@ -59,7 +59,7 @@ async def test_runs_that_go_on_together_commit_together(tmp_path: Path, runs: in
 
         await asyncio.gather(*(graph.ainvoke(INPUT, thread_id=f"t {number}") for number in range(runs)))
 
-    # The first commits may be of two groups.
+    # The first commits may form two groups.
     assert _begun(statements) <= supersteps + 1 + 3
 
 
@@ -75,7 +75,7 @@ async def test_a_thread_may_have_several_calls_in_one_group(tmp_path: Path) -> N
         assert state_of(await loaded(saver, "thread")) == writer.state()
 
 
-async def test_an_error_of_one_does_not_fail_its_neighbours(tmp_path: Path) -> None:
+async def test_a_failed_commit_does_not_fail_the_other_commits_of_its_group(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
     async with SqliteSaver(path) as saver:
         writers = [await some_thread(saver, f"thread-{number}") for number in range(6)]
@@ -88,7 +88,7 @@ async def test_an_error_of_one_does_not_fail_its_neighbours(tmp_path: Path) -> N
         assert await on_connection(saver, lambda db: db.in_transaction) is False
 
 
-async def test_what_sqlite_cannot_store_fails_alone(tmp_path: Path) -> None:
+async def test_a_commit_that_sqlite_cannot_store_fails_alone(tmp_path: Path) -> None:
     async with SqliteSaver(tmp_path / "runs.db") as saver:
         writers = [await some_thread(saver, f"thread-{number}") for number in range(3)]
         units = [writer.unit(Step({"count": b"x"})) for writer in writers]
@@ -99,7 +99,7 @@ async def test_what_sqlite_cannot_store_fails_alone(tmp_path: Path) -> None:
         assert answers[1].kind == "unstorable"
 
 
-async def test_a_write_that_raises_no_exception_is_answered_and_others_continue(tmp_path: Path) -> None:
+async def test_a_base_exception_of_a_write_reaches_its_caller_and_later_writes_continue(tmp_path: Path) -> None:
     class Odd(BaseException):
         """Not an `Exception`."""
 
@@ -127,7 +127,7 @@ async def test_a_load_is_two_queries(tmp_path: Path) -> None:
             assert len(statements) == 2 + len(("BEGIN", "COMMIT"))
 
 
-async def test_a_history_page_costs_the_same_queries_whatever_its_length(tmp_path: Path) -> None:
+async def test_the_number_of_queries_of_a_history_page_does_not_depend_on_its_length(tmp_path: Path) -> None:
     async with SqliteSaver(tmp_path / "runs.db") as saver:
         await some_thread(saver, length=60)
         statements = await traced(saver)
@@ -139,7 +139,7 @@ async def test_a_history_page_costs_the_same_queries_whatever_its_length(tmp_pat
         assert len(lengths) == 1
 
 
-async def test_reads_see_one_moment(tmp_path: Path) -> None:
+async def test_reads_see_a_consistent_snapshot(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
     async with SqliteSaver(path) as saver, SqliteSaver(path) as other:
         writer = await some_thread(saver)
@@ -170,7 +170,7 @@ async def test_closing_leaves_one_file(tmp_path: Path) -> None:
     assert count(tmp_path / "runs.db", "checkpoints") == 3
 
 
-async def test_a_full_store_says_so_and_continues_when_there_is_room(tmp_path: Path) -> None:
+async def test_a_full_store_is_reported_as_full_and_continues_once_space_is_free(tmp_path: Path) -> None:
     async with SqliteSaver(tmp_path / "runs.db") as saver:
         writer = await some_thread(saver)
         pages = await on_connection(saver, lambda db: db.execute("PRAGMA page_count").fetchone()[0])
@@ -192,7 +192,7 @@ from durable_graph.testing.conformance.saver_under_test import loaded
 from durable_graph_sqlite import SqliteSaver
 
 async def main():
-    # Room for what is there, and not for the index of the log, which is 32 KB at least.
+    # Space for the existing files, but not for the index of the log, which takes at least 32 KB.
     resource.setrlimit(resource.RLIMIT_FSIZE, (16_384, resource.RLIM_INFINITY))
     saver = SqliteSaver(sys.argv[1])
     try:
@@ -207,7 +207,7 @@ asyncio.run(main())
 """
 
 
-async def test_a_disk_without_room_for_the_index_of_the_log_is_full(tmp_path: Path) -> None:
+async def test_a_disk_without_space_for_the_index_of_the_log_is_full(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
     async with SqliteSaver(path) as saver:
         await some_thread(saver)
@@ -227,13 +227,13 @@ async def test_a_store_that_stays_locked_is_unavailable_and_then_continues(tmp_p
             db.execute("BEGIN IMMEDIATE")
             answers = await asyncio.gather(*(saver.commit(unit) for unit in units), return_exceptions=True)
             assert all(isinstance(answer, StoreUnavailableError) for answer in answers)
-            # Whoever only reads is not in the way of who writes.
+            # Reads do not wait for writes.
             assert state_of(await loaded(saver, "thread")) == writer.state()
             db.execute("ROLLBACK")
         assert [await saver.commit(unit) for unit in units] == [Committed(4), Committed(1)]
 
 
-async def test_a_short_lock_is_waited_out(tmp_path: Path) -> None:
+async def test_a_commit_waits_for_the_end_of_a_short_lock(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
     async with SqliteSaver(path) as saver:
         writer = await some_thread(saver)

@@ -1,4 +1,4 @@
-"""What a type checker has to accept. Never run: `test_checkers` has it read by mypy and by pyright."""
+"""Code that a type checker has to accept. Never run: `test_checkers` checks it with mypy and with pyright."""
 
 import operator
 from asyncio import gather
@@ -153,7 +153,7 @@ def goes_and_writes(state: State) -> list[Command[Literal["a"]] | Update]:
     return [Command(goto="a"), {}]
 
 
-def goes_to_the_graph_around(state: State) -> Command[str]:
+def goes_to_the_parent_graph(state: State) -> Command[str]:
     return Command(graph=Command.PARENT, goto=[Send("a", {"topic": "tea"}), "b"])
 
 
@@ -217,7 +217,7 @@ builder.add_node(goes_or_writes)
 builder.add_node(goes_often, destinations=["b"])
 builder.add_node(writes_often)
 builder.add_node(goes_and_writes)
-builder.add_node(goes_to_the_graph_around)
+builder.add_node(goes_to_the_parent_graph)
 builder.add_node(takes_settings)
 builder.add_node("inner", StateGraph(State).add_node(goes).compile())
 builder.add_node(has_option)
@@ -429,7 +429,7 @@ async def runs_workflows() -> None:
     assert_type(await writes.ainvoke(["tea"], version="v2"), GraphOutput[dict[str, str]])
     assert_type(await writes.ainvoke(Command(resume=True), thread_id="t"), dict[str, str])
     assert_type(await writes.with_config({}).ainvoke(None, thread_id="t"), dict[str, str])
-    # What a function returns is given as it is.
+    # The result of a function is returned unchanged.
     assert_type(await gives_data.ainvoke("tea", context=Settings("small")), Data)
     assert_type(await saves_another.ainvoke("tea"), int)
     assert_type(await saves_plainly.ainvoke("tea"), int)

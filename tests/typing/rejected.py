@@ -1,4 +1,4 @@
-"""What a type checker has to reject, at each line marked `# E`. Never run: `test_checkers` has it read."""
+"""Code that a type checker has to reject, at each line marked `# E`. Never run: `test_checkers` checks it."""
 
 from dataclasses import dataclass
 from typing import Any, TypedDict

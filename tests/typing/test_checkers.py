@@ -15,7 +15,7 @@ _FILES = [str(_HERE / name) for name in ("accepted.py", "rejected.py")]
 _MARK = re.compile(r"# E: (.+)$")
 
 Errors = dict[tuple[str, int], str]
-"""What a checker said, by file and line."""
+"""The messages of a checker, by file and line."""
 
 
 def expected() -> Iterator[tuple[str, int, str]]:
@@ -29,7 +29,7 @@ def mypy() -> Errors:
     found = re.finditer(r"^(?P<file>\S+?):(?P<line>\d+): error: (?P<said>.*)$", ran.stdout, re.MULTILINE)
     errors = {(match["file"], int(match["line"])): match["said"] for match in found}
     assert errors, ran.stdout + ran.stderr
-    # It reports what it finds in the modules that the files import as well: that is for `make types`.
+    # mypy also reports errors in the modules that the files import: `make types` checks those.
     return {(Path(file).name, line): said for (file, line), said in errors.items() if str(_ROOT / file) in _FILES}
 
 

@@ -22,7 +22,7 @@ set_config('synchronous_commit', 'off', true)
 -- part: run_as_changed
 -- A change `c` to a state, or -1: something was sent to the thread. A run that waits becomes ready at once then, and if
 -- a message arrived since its execution read the inbox. A change to "running" leaves the state: the run of a worker
--- whose lease has ended may be ready again.
+-- whose lease has ended may be ready again. A run that has ended is not changed.
 state = CASE WHEN c.state = 1 OR c.state = -1 AND r.state <> 2 THEN r.state
                    WHEN c.state = -1 OR c.state = 2 AND r.inbox > c.inbox THEN 0 ELSE c.state END,
            due = CASE WHEN c.state = -1 AND r.state = 2 OR c.state = 2 AND r.inbox > c.inbox THEN {at_once}
@@ -34,8 +34,8 @@ state = CASE WHEN c.state = 1 OR c.state = -1 AND r.state <> 2 THEN r.state
            crashes = CASE WHEN c.state = 2 THEN 0 ELSE r.crashes END,
            worker = CASE WHEN c.state IN (-1, 1) THEN r.worker ELSE 0 END,
            request = CASE WHEN c.state < 4 THEN r.request ELSE 0 END,
-           ended_at = CASE WHEN c.state = -1 THEN r.ended_at ELSE c.ended_at END,
-           error = CASE WHEN c.state = -1 THEN r.error ELSE c.error END
+           ended_at = CASE WHEN c.state IN (-1, 1) THEN r.ended_at ELSE c.ended_at END,
+           error = CASE WHEN c.state IN (-1, 1) THEN r.error ELSE c.error END
 
 -- part: and_runs_are_known
  -- The subquery reads the thread's row as it was before this statement waited for its lock. Whoever accepts a run, makes
@@ -70,7 +70,7 @@ state = CASE WHEN c.state = 1 OR c.state = -1 AND r.state <> 2 THEN r.state
       FROM (SELECT * FROM changes
             UNION ALL SELECT thread_key, seq, 0, due, 0, 0, 0, 0, NULL FROM next_runs
             UNION ALL SELECT thread_key, seq, -1, 0, 0, 0, 0, 0, NULL FROM woken_runs) c
-     WHERE r.thread_key = c.thread_key AND r.seq = c.seq)
+     WHERE r.thread_key = c.thread_key AND r.seq = c.seq AND r.state < 4)
 
 -- name: store_time
 SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint;
@@ -151,12 +151,14 @@ SELECT a.thread_key, a.seq, a.state, c.now FROM clock c LEFT JOIN accepted a ON 
 
 -- name: find_run
 SELECT thread_id, seq, state, priority, due, deadline, first_checkpoint, checkpoint, claimed_version, attempt, crashes,
-       inbox, worker, request, accepted_at, ended_at, queue, graph, error
+       inbox, worker, request, accepted_at, ended_at, queue, graph, error,
+       coalesce((SELECT name FROM {schema}.workers WHERE id = worker), '')
   FROM {schema}.runs WHERE thread_key = :thread_key AND seq = :seq;
 
 -- name: find_unfinished_run
 SELECT thread_id, seq, state, priority, due, deadline, first_checkpoint, checkpoint, claimed_version, attempt, crashes,
-       inbox, worker, request, accepted_at, ended_at, queue, graph, error
+       inbox, worker, request, accepted_at, ended_at, queue, graph, error,
+       coalesce((SELECT name FROM {schema}.workers WHERE id = worker), '')
   FROM {schema}.runs WHERE thread_key = :thread_key AND state < 4 ORDER BY seq LIMIT 1;
 
 -- name: find_run_of_token
@@ -187,7 +189,7 @@ UPDATE {schema}.runs r
   FROM (VALUES (:thread_key::bigint, :seq::bigint, :state::smallint, :due::bigint, :inbox::bigint,
                 :checkpoint::bigint, :first_checkpoint::bigint, :ended_at::bigint, :error::text))
     AS c (thread_key, seq, state, due, inbox, checkpoint, first_checkpoint, ended_at, error)
- WHERE r.thread_key = c.thread_key AND r.seq = c.seq;
+ WHERE r.thread_key = c.thread_key AND r.seq = c.seq AND r.state < 4;
 
 -- name: unblock_run
 -- A run of the thread has ended: the next one may begin, unless an earlier one has not ended either.

@@ -3,12 +3,14 @@
 
 -- name: find_run
 SELECT thread_id, seq, state, priority, due, deadline, first_checkpoint, checkpoint, claimed_version, attempt, crashes,
-       inbox, worker, request, accepted_at, ended_at, queue, graph, error
+       inbox, worker, request, accepted_at, ended_at, queue, graph, error,
+       coalesce((SELECT name FROM workers WHERE id = worker), '')
   FROM runs WHERE thread_key = :thread_key AND seq = :seq;
 
 -- name: find_unfinished_run
 SELECT thread_id, seq, state, priority, due, deadline, first_checkpoint, checkpoint, claimed_version, attempt, crashes,
-       inbox, worker, request, accepted_at, ended_at, queue, graph, error
+       inbox, worker, request, accepted_at, ended_at, queue, graph, error,
+       coalesce((SELECT name FROM workers WHERE id = worker), '')
   FROM runs WHERE thread_key = :thread_key AND state < 4 ORDER BY seq LIMIT 1;
 
 -- name: find_run_of_token
@@ -34,7 +36,7 @@ VALUES (:thread_key, :seq, :state, :priority, :due, :deadline, 0, 0, 0, 0, 0,
 
 -- name: update_run
 -- A run that waits becomes ready at once if a message arrived since its execution read the inbox. A change to "running"
--- leaves the state: the run of a worker whose lease has ended may be ready again.
+-- leaves the state: the run of a worker whose lease has ended may be ready again. It may have ended as well.
 UPDATE runs
    SET state = CASE WHEN :state = 1 THEN state WHEN :state = 2 AND inbox > :inbox THEN 0 ELSE :state END,
        due = CASE WHEN :state = 2 AND inbox > :inbox THEN :at WHEN :state IN (0, 2) THEN min(:due, deadline) ELSE due END,
@@ -45,7 +47,7 @@ UPDATE runs
        worker = CASE WHEN :state = 1 THEN worker ELSE 0 END,
        request = CASE WHEN :state < 4 THEN request ELSE 0 END,
        ended_at = :ended_at, error = :error
- WHERE thread_key = :thread_key AND seq = :seq;
+ WHERE thread_key = :thread_key AND seq = :seq AND state < 4;
 
 -- name: unblock_run
 -- A run of the thread has ended: the next one may begin, unless an earlier one has not ended either.

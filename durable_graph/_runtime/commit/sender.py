@@ -281,6 +281,7 @@ class Sender:
         if unit.request is not None:
             self.accepts = None
         if self.run is not None:
+            self.run.has_progressed = True
             self.run.recorded(unit.run)
         before = thread.row if thread.row.version else None
         thread.base, thread.row = base, thread_after_commit(unit, before) if base is None else base.row

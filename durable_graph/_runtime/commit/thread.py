@@ -64,8 +64,8 @@ async def check_not_owned(saver: Checkpointer, opened: Opened) -> None:
     seq, thread = opened.unfinished_run, opened.thread.thread
     if not seq:
         return
-    found = await saver.runs.list_runs(thread=thread) if isinstance(saver, KeepsRuns) else ()
-    worker = next((each.worker_name for each in found if each.seq == seq), "")
+    run = await saver.runs.find_run(thread, seq) if isinstance(saver, KeepsRuns) else None
+    worker = run.worker_name if run is not None else None
     raise ThreadBusyError.of_run(thread, run_id(key_of(thread), seq), worker or None)
 
 

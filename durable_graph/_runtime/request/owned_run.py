@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import msgspec
 
@@ -17,6 +18,13 @@ _STATES: dict[Status, RunState] = {
 """The state of a run whose thread takes this status. With any other status, the run continues."""
 
 
+class WorkerLease(Protocol):
+    """The lease of the worker that executes a run."""
+
+    @property
+    def has_ended(self) -> bool: ...
+
+
 @dataclass(slots=True)
 class OwnedRun:
     """A run that this process has claimed. `state` is the state that its last commit or save recorded.
@@ -27,7 +35,8 @@ class OwnedRun:
     `has_input` says that the run's row still holds its input, which the first commit replaces by a checkpoint. `seen`
     is the counter of the run's messages at the claim, and `inbox` the one that the next suspension compares;
     `read_topics` are the topics whose messages were all taken since the claim. `claimed_at` is the store's time of the
-    claim, and `due` the time at which the run goes on if it suspends now.
+    claim, and `due` the time at which the run goes on if it suspends now. `lease` is that of its worker.
+    `has_progressed`: a commit since the claim is durable.
     """
 
     seq: int
@@ -38,7 +47,14 @@ class OwnedRun:
     claimed_at: int = 0
     due: int = NEVER
     state: RunState = RunState.RUNNING
+    has_progressed: bool = False
+    lease: WorkerLease | None = None
     _began: float = field(default_factory=time.monotonic)
+
+    @property
+    def may_be_taken(self) -> bool:
+        """Whether another worker may have claimed the run: then this process begins no task of it."""
+        return self.lease is not None and self.lease.has_ended
 
     def suspends(self, due: int, topics: frozenset[str]) -> None:
         """The run is about to wait until `due` (0: for no time) and for messages of these topics.

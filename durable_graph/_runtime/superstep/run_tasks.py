@@ -320,6 +320,9 @@ class Superstep(msgspec.Struct):
             if gate is not None:
                 await gate.acquire()
             try:
+                owned = run.shared.owned
+                if owned is not None and owned.may_be_taken:
+                    raise Draining
                 if run.shared.sink.is_active and task.node != START:
                     await run.shared.sink.emit(started_event(run, self.state, task, previous))
                 result = await attempt(run, self.state, task, previous, trial)

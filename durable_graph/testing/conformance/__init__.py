@@ -5,6 +5,7 @@
             return MySaver(...)
 
 Each clause is an `async def test_...`; run them with pytest and an asyncio plugin, or call them.
+`RunStoreConformance` has the clauses of the store of a saver's runs.
 """
 
 from durable_graph.testing.conformance.answers import AnswerClauses
@@ -15,6 +16,7 @@ from durable_graph.testing.conformance.namespace_upkeep import NamespaceUpkeepCl
 from durable_graph.testing.conformance.namespaces import NamespaceClauses
 from durable_graph.testing.conformance.reads import ReadClauses
 from durable_graph.testing.conformance.requests import RequestClauses
+from durable_graph.testing.conformance.runs import RunStoreConformance
 from durable_graph.testing.conformance.saver_under_test import SaverUnderTest, StoredRow
 from durable_graph.testing.conformance.task_records import TaskRecordClauses
 from durable_graph.testing.conformance.upkeep import UpkeepClauses
@@ -35,4 +37,4 @@ class CheckpointerConformance(
     """All clauses. A subclass implements `open`, and `damage`."""
 
 
-__all__ = ["CheckpointerConformance", "SaverUnderTest", "StoredRow"]
+__all__ = ["CheckpointerConformance", "RunStoreConformance", "SaverUnderTest", "StoredRow"]

@@ -47,6 +47,14 @@ class NamespaceClauses(SaverUnderTest):
                 assert await loaded_records(saver, "thread", name) == found.records
             assert state_of(await loaded(saver, "thread")) == writer.state()
 
+    async def test_nested_checkpoints_may_precede_the_first_root_checkpoint(self) -> None:
+        async with self.saver() as saver:
+            writer = Writer.of("thread")
+            for name in ("child", "other", "child", ""):
+                await commit(saver, writer, Step({"whose": name.encode()}, {"log": b"x,"}, ns=name))
+            for name in ("child", "other", ""):
+                assert state_of(await loaded(saver, "thread", name)) == writer.state(ns=name)
+
     async def test_a_commit_without_a_root_checkpoint_keeps_the_head(self) -> None:
         async with self.saver() as saver:
             writer = await some_thread(saver)

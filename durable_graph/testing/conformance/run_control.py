@@ -19,6 +19,7 @@ from durable_graph.testing.conformance.run_store_under_test import (
     send,
     state_at,
     thread_row,
+    unit_with,
     wait,
     writer_of,
 )
@@ -52,6 +53,18 @@ class CancelClauses(RunStoreUnderTest):
             assert await runs_of(saver).cancel_run("thread", seq, "reason") == RunState.CANCELLED
             assert (await thread_row(saver)).status == "running"
             assert state_of(await loaded(saver, "thread")) == writer.state()
+
+    async def test_a_cancelled_run_is_fenced_from_a_worker_that_lost_it(self) -> None:
+        async with self.saver() as saver:
+            await some_thread(saver)
+            seq = await accept(saver)
+            await claim_one(saver)
+            stale = await writer_of(saver)
+            await self.lose(saver)
+            assert await runs_of(saver).cancel_run("thread", seq, "reason") == RunState.CANCELLED
+            unit = unit_with(stale, RunUpdate(seq, RunState.RUNNING, first_checkpoint=4))
+            assert await saver.commit(unit) == Conflict(3)
+            assert (await thread_row(saver)).status == "running"
 
     async def test_a_waiting_run_is_cancelled_with_its_thread(self) -> None:
         async with self.saver() as saver:
@@ -201,7 +214,7 @@ class ListingClauses(RunStoreUnderTest):
     async def test_runs_are_listed_by_thread_and_number(self) -> None:
         async with self.saver() as saver:
             expected = []
-            for thread in ("c", "a", "b"):
+            for thread in ("c", "b", "a"):
                 expected += [(thread, await accept(saver, thread)) for _ in range(2)]
             expected.sort()
             found: list[tuple[str, int]] = []

@@ -4,7 +4,7 @@ import asyncio
 
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.records import Conflict
-from durable_graph.run_records import Claim, Heartbeat, NewWorker, RequestOfRun, RunState, RunUpdate, Swept
+from durable_graph.run_records import Claim, Heartbeat, NewWorker, RequestOfRun, RunRow, RunState, RunUpdate, Swept
 from durable_graph.testing.conformance.run_store_under_test import (
     HOUR,
     QUEUE,
@@ -15,6 +15,7 @@ from durable_graph.testing.conformance.run_store_under_test import (
     claims,
     commit_with,
     end_of,
+    new_run,
     run_at,
     runs_of,
     state_at,
@@ -131,6 +132,26 @@ class LeaseClauses(RunStoreUnderTest):
             self.move_clock(saver, 2 * HOUR)
             assert await runs.count_workers() == 1
 
+    async def test_every_call_is_possible_beside_the_event_loop(self) -> None:
+        async with self.saver() as saver:
+
+            async def work() -> RunRow | None:
+                async with runs_of(saver).beside() as runs:
+                    seq = (await runs.accept(new_run("thread"))).seq
+                    await runs.register(NewWorker(1, HOUR, "worker"))
+                    (claim,) = await runs.claim(1, [QUEUE], 10)
+                    assert await runs.settle(end_of(claim, 1, RunState.READY))
+                    assert await runs.cancel_run("thread", seq, "reason") == RunState.CANCELLED
+                    assert await runs.retry_run("thread", seq) == RunState.READY
+                    await runs.unregister(1)
+                    assert await runs.sweep(5) == Swept()
+                    return await runs.find_run("thread", seq)
+
+            found = await asyncio.to_thread(lambda: asyncio.run(work()))
+            assert found is not None
+            assert found == await run_at(saver, found.seq)
+            assert (found.state, found.attempt) == (RunState.READY, 1)
+
 
 class SweepClauses(RunStoreUnderTest):
     """Clauses of `sweep`."""
@@ -235,6 +256,30 @@ class SweepClauses(RunStoreUnderTest):
             assert (await claim_one(saver, 2)).request == RequestOfRun.CANCEL
             await runs_of(saver).release(2)
             assert (await claim_one(saver, 3)).request == RequestOfRun.CANCEL
+
+    async def test_a_swept_worker_leaves_its_run_to_the_next_claim(self) -> None:
+        async with self.saver() as saver:
+            seq = await accept(saver)
+            await claim_one(saver, 1)
+            writer = await writer_of(saver)
+            await self.lose(saver)
+            # Nobody has claimed the run, so that the worker's commit is not refused.
+            await commit_with(saver, writer, RunUpdate(seq, RunState.RUNNING, checkpoint=1, first_checkpoint=1))
+            run = await run_at(saver, seq)
+            assert (run.state, run.worker, run.checkpoint) == (RunState.READY, 0, 1)
+            claim = await claim_one(saver, 2)
+            assert (claim.seq, claim.checkpoint, claim.version) == (seq, 1, 1)
+
+    async def test_a_swept_worker_does_not_change_a_quarantined_run(self) -> None:
+        async with self.saver() as saver:
+            seq = await accept(saver)
+            await claim_one(saver, 1)
+            writer = await writer_of(saver)
+            assert await self.lose(saver, most=1) == Swept(1, 0, 1)
+            before = await run_at(saver, seq)
+            for state in (RunState.RUNNING, RunState.WAITING):
+                await commit_with(saver, writer, RunUpdate(seq, state, checkpoint=1, first_checkpoint=1))
+                assert await run_at(saver, seq) == before
 
     async def _commit(self, saver: Checkpointer, claim: Claim, commits: int) -> None:
         writer = await writer_of(saver, claim.thread)

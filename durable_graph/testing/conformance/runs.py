@@ -14,6 +14,7 @@ from durable_graph.testing.conformance.run_acceptance import AcceptanceClauses
 from durable_graph.testing.conformance.run_changes import SettlementClauses, UpdateClauses, WaitingClauses
 from durable_graph.testing.conformance.run_claims import ClaimClauses, OrderClauses
 from durable_graph.testing.conformance.run_control import CancelClauses, ListingClauses, RetryClauses
+from durable_graph.testing.conformance.run_inbox import InboxClauses
 from durable_graph.testing.conformance.run_leases import LeaseClauses, SweepClauses
 from durable_graph.testing.conformance.run_store_under_test import RunStoreUnderTest
 
@@ -25,6 +26,7 @@ class RunStoreConformance(
     UpdateClauses,
     WaitingClauses,
     SettlementClauses,
+    InboxClauses,
     LeaseClauses,
     SweepClauses,
     CancelClauses,

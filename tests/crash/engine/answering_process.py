@@ -1,6 +1,6 @@
-"""Answers to questions, from this process or another: `python -m tests.crash.engine.answering_process FOLDER [DSN]`.
+"""Answers to interrupts, from this process or another: `python -m tests.crash.engine.answering_process FOLDER [DSN]`.
 
-It reads jobs as lines of JSON from stdin, and writes what became of each to stdout.
+It reads jobs as lines of JSON from stdin, and writes their results to stdout.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ class State(TypedDict, total=False):
 
 
 class Job(msgspec.Struct):
-    """Answer the thread's question, `delay` seconds from now; by its `id`, if there is one."""
+    """Answer the thread's interrupt after `delay` seconds; by its `id`, if one is given."""
 
     thread: str
     answer: str
@@ -29,7 +29,7 @@ class Job(msgspec.Struct):
 
 
 class AnswerResult(msgspec.Struct, frozen=True):
-    """What the caller was told: that its answer counts, or which one stands, or something else, as text."""
+    """The result of an answer: accepted (`won`), rejected in favour of the answer that `stands`, or any other error."""
 
     won: bool = False
     stands: str | None = None
@@ -54,7 +54,7 @@ async def give(graph: CompiledGraph[Any], job: Job) -> AnswerResult:
         await graph.ainvoke(command, thread_id=job.thread)
     except InterruptAnsweredError as error:
         return AnswerResult(stands=error.answer)
-    except Exception as error:  # whatever it is, the test is to show it
+    except Exception as error:  # the test shows every error
         return AnswerResult(other=f"{type(error).__name__}: {error}")
     return AnswerResult(won=True)
 
@@ -65,8 +65,8 @@ async def serve(folder: Path, dsn: str) -> None:
     async with store_of(folder, dsn) as saver:
         graph = asking().compile(saver)
         while line := await lines.readline():
-            told = await give(graph, msgspec.json.decode(line, type=Job))
-            print(msgspec.json.encode(told).decode(), flush=True)
+            result = await give(graph, msgspec.json.decode(line, type=Job))
+            print(msgspec.json.encode(result).decode(), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Runs that are cancelled at a moment of one's choice, and what is wrong afterwards."""
+"""Runs that are cancelled at a chosen moment, and the violations found afterwards."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -24,7 +24,7 @@ HOWS: tuple[How, ...] = ("task.cancel", "twice", "anyio scope", "timeout")
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """So many turns of the event loop after the `event`-th time that a node or a call of the store began or ended."""
+    """`turns` turns of the event loop after the `event`-th start or end of a node or of a store call."""
 
     event: int
     turns: int
@@ -35,7 +35,7 @@ NEVER = Moment(event=0, turns=0)
 
 @dataclass(slots=True)
 class Trigger:
-    """Does something once the moment has come."""
+    """Calls `act` at the moment."""
 
     moment: Moment
     act: Callable[[], object]
@@ -43,7 +43,7 @@ class Trigger:
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
 
     def tick(self) -> None:
-        """Something began or ended; perhaps in another thread."""
+        """Count the start or the end of a node or of a store call. May be called in another thread."""
         self.events += 1
         if self.events == self.moment.event:
             self.loop.call_soon_threadsafe(self._wait, self.moment.turns)
@@ -56,7 +56,7 @@ class Trigger:
 
 
 class TickingSaver(CrashingSaver):
-    """Tells the trigger of every call."""
+    """Ticks the trigger at the start and the end of every call."""
 
     def __init__(self, inner: Checkpointer, trigger: Trigger) -> None:
         super().__init__(inner)
@@ -70,7 +70,7 @@ class TickingSaver(CrashingSaver):
 
 
 def branching() -> StateGraph[State]:
-    """Three side by side, one of them a plain function; a join; a router that waits; one more."""
+    """Three parallel nodes, one of them a plain function; a join; a router that waits; one more node."""
 
     async def onward(state: State) -> Literal["last", "__end__"]:
         await asyncio.sleep(0)
@@ -91,7 +91,7 @@ TASKS = 5
 
 @dataclass(slots=True)
 class Cancelled:
-    """A run that was cancelled, and the one that went on. `events` is how many there were in the first."""
+    """A cancelled run, and the run that resumed it. `events` is the number of events in the first."""
 
     was_cancelled: bool
     events: int
@@ -100,7 +100,7 @@ class Cancelled:
 
 
 async def cancelled(how: How, mode: Durability, moment: Moment, path: Path) -> Cancelled:
-    """Run, cancel, look, and resume with the same saver."""
+    """Run, cancel, look for leftovers, and resume with the same saver."""
     others = asyncio.all_tasks()
 
     async def look(sqlite: SqliteSaver) -> list[str]:
@@ -118,7 +118,7 @@ async def cancelled(how: How, mode: Durability, moment: Moment, path: Path) -> C
 async def cancelled_on(
     saver: S, how: How, mode: Durability, moment: Moment, look: Callable[[S], Awaitable[list[str]]]
 ) -> Cancelled:
-    """The same on an open saver. `look` says what is wrong with it right after the cancelled call."""
+    """The same on an open saver. `look` returns the violations right after the cancelled call."""
     started: list[str] = []
     ended: list[str] = []
     trigger = Trigger(moment, act=lambda: None)
@@ -142,7 +142,7 @@ async def cancelled_on(
 
 
 async def _run_and_cancel(how: How, graph: CompiledGraph[State], mode: Durability, trigger: Trigger) -> bool:
-    """Whether the call was cancelled; it may as well have come to its end."""
+    """Whether the call was cancelled. Otherwise it has reached its end."""
 
     async def call() -> None:
         await graph.ainvoke(BRANCHING.given, thread_id=THREAD, durability=mode)

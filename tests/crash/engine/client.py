@@ -1,4 +1,4 @@
-"""What a client does with the process that serves it now, which may not be the one that it began with."""
+"""A client, and the process that serves it now, which may not be the process that it started with."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,19 +17,19 @@ from tests.crash.scenarios.scenario import Answer, Call, Edit, Give, Progress, R
 
 
 class UnluckyError(Exception):
-    """What nodes raise that fail on purpose. A client tries again then."""
+    """Raised by nodes that fail on purpose. A client retries then."""
 
 
 class WrongAnswerError(Exception):
-    """The graph told its client something that cannot be."""
+    """The graph reported something impossible to its client."""
 
 
 @dataclass(frozen=True, slots=True)
 class Client:
     """One client, at one process.
 
-    `remember` is called whenever its progress has changed. An `impatient` one runs what is left to run before it gives
-    an answer again of which it does not know whether it arrived.
+    `remember` is called whenever its progress has changed. An impatient client first runs the remaining work, before it
+    repeats an answer that may have arrived.
     """
 
     scenario: Scenario
@@ -41,7 +41,7 @@ class Client:
     is_impatient: bool = False
 
     async def resume(self) -> None:
-        """Make the calls that are left, beginning with the one that was under way."""
+        """Make the remaining calls, beginning with the one that was in progress."""
         progress, calls = self.progress, self.scenario.calls
         is_again = progress.has_begun
         while progress.number < len(calls):
@@ -53,7 +53,7 @@ class Client:
             self.remember()
 
     async def _begin(self, call: Call) -> None:
-        """Note what is to be known in case that no process lives to report."""
+        """Save the facts that a later process needs if this one dies."""
         progress = self.progress
         snapshot = await self._look()
         progress.ids = {each.value: each.id for each in snapshot.interrupts}
@@ -85,12 +85,12 @@ class Client:
     async def _answer(self, call: Answer, *, is_again: bool) -> None:
         for question in call.answers:
             if question not in self.progress.ids:
-                raise WrongAnswerError(f"nobody asks {question!r}")
+                raise WrongAnswerError(f"no interrupt asks {question!r}")
         try:
             await self._run(call.command(self.progress.ids))
         except InterruptAnsweredError as error:
             if not is_again:
-                raise WrongAnswerError("a first answer was taken for a second one") from error
+                raise WrongAnswerError("a first answer was rejected as a second one") from error
             await self._run_rest()
 
     async def _edit(self, call: Edit, *, is_again: bool) -> None:
@@ -100,14 +100,14 @@ class Client:
             await self.graph.aupdate_state(config, dict(call.values), as_node=call.as_node, expected_checkpoint_id=head)
         except CheckpointConflictError as error:
             if not is_again:
-                raise WrongAnswerError("a first edit was taken for a second one") from error
+                raise WrongAnswerError("a first edit was rejected as a second one") from error
 
     async def _run_rest(self) -> None:
         if (await self._look()).next:
             await self._run(None)
 
     async def _run(self, given: Any) -> None:
-        """Until it ends or waits. A failure on purpose is met with another try."""
+        """Run until the end or an interrupt. Retries after a failure on purpose."""
         while True:
             try:
                 async with self.graph.stream(given, thread_id=THREAD, durability=self.mode) as events:

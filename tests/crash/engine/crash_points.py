@@ -12,11 +12,11 @@ from tests.crash.engine.survival import Survival, survive
 from tests.crash.scenarios.graph_shapes import Shape
 
 Tried = tuple[Sequence[CrashPoint], list[str]]
-"""Where processes died, and what was broken by it."""
+"""The points at which processes died, and the violations."""
 
 
 async def one_crash(shape: Shape, store: Callable[[], CrashStore], mode: Durability) -> AsyncIterator[Tried]:
-    """A crash at every moment of every call of the store, and another process that resumes."""
+    """Crash at every moment of every store call, and resume in another process."""
     undisturbed = await _in(store(), shape, [], mode)
     async for points, survived in _with_one_more(shape, store, [], mode):
         broken = violations(undisturbed, survived, mode)
@@ -36,8 +36,8 @@ async def two_crashes(shape: Shape, store: Callable[[], CrashStore], mode: Durab
 async def _with_one_more(
     shape: Shape, store: Callable[[], CrashStore], earlier: Sequence[CrashPoint], mode: Durability
 ) -> AsyncIterator[tuple[Sequence[CrashPoint], Survival]]:
-    """Each way of dying once more than `earlier`, until a process makes fewer calls than that."""
-    # Tried, not counted beforehand: how many calls "async" makes of a file depends on how long each takes.
+    """Each crash point after `earlier`, until a process makes fewer calls."""
+    # Not counted beforehand: the number of calls in the mode "async" depends on how long each call takes.
     for call in count(1):
         died = False
         for moment in MOMENTS:

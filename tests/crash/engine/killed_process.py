@@ -1,4 +1,4 @@
-"""What a process does that is about to be killed, or that resumes after one: one run on a store, and a ledger of it."""
+"""A process that will be killed, or that resumes after a kill: one run on a store, with a ledger."""
 
 import asyncio
 import os
@@ -24,22 +24,22 @@ from durable_graph import (
 from durable_graph.testing import CrashingSaver
 from durable_graph_sqlite import SqliteSaver, group
 from tests.crash.engine.stores import store_of
-from tests.crash.scenarios.graph_shapes import THREAD, Shape, State, tell_witness, watched_by
+from tests.crash.scenarios.graph_shapes import THREAD, Shape, State, notify_witness, watched_by
 from tests.sqlite.inside import on_connection
 
 T = TypeVar("T")
 
 WIDTH = 10
-# A call of a server takes some dozens.
+# A call of a server takes some dozens of turns.
 _MOST_TURNS = 60
 
 
 class Kill(msgspec.Struct, frozen=True):
-    """The process kills itself at its `call`-th call of the store.
+    """The process kills itself at its `call`-th store call.
 
-    "before" it and "after" it, or "inside": when SQLite is about to execute the call's `statement`-th statement, by
-    default the COMMIT, when everything is written and nothing is committed. Of a server, "inside" is while the call is
-    under way, some turns of the event loop after it began.
+    "before" it or "after" it, or "inside": when SQLite is about to execute the call's `statement`-th statement, by
+    default the COMMIT, when everything is written and nothing is committed. With a server, "inside" is some turns of
+    the event loop after the start of the call.
     """
 
     call: int
@@ -48,10 +48,9 @@ class Kill(msgspec.Struct, frozen=True):
 
 
 class Job(msgspec.Struct, frozen=True, tag=True):
-    """One process. `life` names its ledger. `kill_after` is in seconds, and is somebody else's to see to.
+    """One process. `life` names its ledger. The fork server kills the process after `kill_after` seconds.
 
-    `dsn` is the server's, where it is not a file. `torn` plants a bug: what should be one transaction is one for each
-    statement.
+    `dsn` is that of the server, if the store is no file. `torn` plants a bug: each statement is its own transaction.
     """
 
     folder: str
@@ -69,7 +68,7 @@ class Job(msgspec.Struct, frozen=True, tag=True):
 
 
 class Ledger:
-    """Lines that are on the disk when `write` returns."""
+    """Lines that are on disk when `write` returns."""
 
     def __init__(self, path: Path) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
@@ -80,7 +79,7 @@ class Ledger:
 
 
 class KillingSaver(CrashingSaver):
-    """Kills its process at the point. Whatever it had asked the store for by then is all that there is."""
+    """Kills its process at the point. Only requests made before that reach the store."""
 
     def __init__(self, inner: Checkpointer, kill: Kill | None) -> None:
         super().__init__(inner)
@@ -88,7 +87,7 @@ class KillingSaver(CrashingSaver):
         self._statements: int | None = None
 
     async def watch_statements(self) -> None:
-        """Have SQLite tell of every statement before it is executed."""
+        """Have SQLite report every statement before it is executed."""
         if isinstance(self.inner, SqliteSaver):
             await on_connection(self.inner, lambda db: db.set_trace_callback(self._on_statement))
 
@@ -108,11 +107,11 @@ class KillingSaver(CrashingSaver):
         return answer
 
     async def _die_during(self, call: Coroutine[Any, Any, object]) -> None:
-        under_way = asyncio.create_task(call)
+        in_progress = asyncio.create_task(call)
         for _ in range(self.calls * 7 % _MOST_TURNS):
             await asyncio.sleep(0)
         kill_this_process()
-        await under_way
+        await in_progress
 
     def _on_statement(self, statement: str) -> None:
         if self._statements is None or self._kill is None:
@@ -128,7 +127,7 @@ def kill_this_process() -> None:
 
 
 def ten_by_two() -> StateGraph[State]:
-    """Ten side by side, twice. They take up to some milliseconds each, and end in another order than their plan's."""
+    """Ten parallel nodes, twice. They take up to some milliseconds each, and end in another order than planned."""
     builder = StateGraph(State)
     for store in range(WIDTH):
         builder.add_node(f"a{store}", lasting_node(f"a{store}", milliseconds=store * 7 % WIDTH / 3))
@@ -138,12 +137,12 @@ def ten_by_two() -> StateGraph[State]:
 
 
 def lasting_node(name: str, milliseconds: float) -> Any:
-    """A node that takes its time."""
+    """A node that takes some milliseconds."""
 
     async def run(state: State, runtime: Runtime) -> State:
-        tell_witness("start", runtime.execution_info)
+        notify_witness("start", runtime.execution_info)
         await asyncio.sleep(milliseconds / 1000)
-        tell_witness("end", runtime.execution_info)
+        notify_witness("end", runtime.execution_info)
         return {"log": [name], "seen": {name: len(state["log"])}}
 
     return run
@@ -153,7 +152,7 @@ TEN_BY_TWO = Shape(ten_by_two, {"log": ["in"], "seen": {"in": 0}})
 
 
 async def live(job: Job, ready: Callable[[], object]) -> None:
-    """Do the job. `ready` is called when everything is open and the run is about to begin."""
+    """Run the job. `ready` is called when everything is open, right before the run starts."""
     ledger = Ledger(job.ledger)
 
     def witness(moment: Literal["start", "end"], info: ExecutionInfo) -> None:
@@ -171,8 +170,8 @@ async def live(job: Job, ready: Callable[[], object]) -> None:
                     match event:
                         case TaskFinished(provisional=False):
                             ledger.write("task", event.task_id)
-                        case CheckpointCommitted(provisional=False, checkpoint_id=str(told)):
-                            ledger.write("checkpoint", told)
+                        case CheckpointCommitted(provisional=False, checkpoint_id=str(committed)):
+                            ledger.write("checkpoint", committed)
                         case _:
                             pass
 

@@ -1,4 +1,4 @@
-"""Killing a process that runs a thread, letting another resume, and counting what that cost."""
+"""Killing a process that runs a thread, resuming in another process, and counting the cost."""
 
 import asyncio
 import os
@@ -22,18 +22,18 @@ from tests.crash.engine.survival import Life, Survival
 
 
 class ProcessFailedError(Exception):
-    """A process ended by itself and with an error. It said on stderr which."""
+    """A process ended by itself with an error, which its stderr shows."""
 
 
 class ForkServer:
-    """Runs jobs, each in a process of its own. `dsn` is where they keep their threads, if not in files."""
+    """Runs each job in its own process. `dsn` is that of the server with their threads, if these are not in files."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", dsn: str) -> None:
         self.dsn: str = dsn
         self._process = process
 
     def run(self, job: AnyJob) -> Ended:
-        """Do the job and wait for its end. Raises `ProcessFailedError`."""
+        """Run the job and wait for its end. Raises `ProcessFailedError`."""
         to, back = self._process.stdin, self._process.stdout
         assert to is not None
         assert back is not None
@@ -47,7 +47,7 @@ class ForkServer:
 
 @contextmanager
 def fork_server(dsn: str = "") -> Iterator[ForkServer]:
-    """A server, and in the end none."""
+    """A fork server that ends with the body."""
     command = [sys.executable, "-W", "error", "-m", "tests.crash.engine.fork_server"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or "." for path in sys.path)}
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as process:
@@ -56,7 +56,7 @@ def fork_server(dsn: str = "") -> Iterator[ForkServer]:
 
 @dataclass(frozen=True, slots=True)
 class Killed:
-    """A thread whose process was killed, and which another went on with."""
+    """A thread whose process was killed, and which another process resumed."""
 
     survival: Survival
     was_killed: bool
@@ -74,7 +74,7 @@ class Killed:
 
 
 def undisturbed(server: ForkServer, folder: Path, mode: Durability) -> Killed:
-    """A run that nothing happens to."""
+    """A run without a kill."""
     folder.mkdir()
     ended = server.run(Job(str(folder), "first", mode, resumes=False, dsn=server.dsn))
     assert ended.signal is None
@@ -91,7 +91,7 @@ def kill_and_resume(
     kill_after: float | None = None,
     torn: bool = False,
 ) -> Killed:
-    """Kill a process at a point or after some seconds, look at what it left, and have another one resume."""
+    """Kill a process at a point or after some seconds, read the store, and resume in another process."""
     folder.mkdir()
     job = Job(str(folder), "first", mode, resumes=False, kill=kill, kill_after=kill_after, torn=torn, dsn=server.dsn)
     ended = server.run(job)
@@ -107,13 +107,13 @@ def kill_and_resume(
 
 
 def look(folder: Path, dsn: str) -> Stored:
-    """What the store has."""
+    """The content of the store."""
     return asyncio.run(_read(folder, dsn))
 
 
 @asynccontextmanager
 async def looked_at(folder: Path, dsn: str) -> AsyncIterator[Checkpointer]:
-    """The store, to look at. Of a file it is a copy: who opens one that a dead process left repairs it."""
+    """The store, for reading. A file is copied, because opening a file that a dead process left repairs it."""
     with nullcontext(folder) if dsn else _copied(folder) as kept_in:
         async with store_of(kept_in, dsn) as store:
             yield store
@@ -149,7 +149,7 @@ def _life(ledger: Path) -> Life:
             case "end":
                 life.ended.append(which)
             case "task":
-                life.told_tasks.add(which)
+                life.reported_tasks.add(which)
             case "checkpoint":
-                life.told_checkpoints.add(which)
+                life.reported_checkpoints.add(which)
     return life

@@ -1,4 +1,4 @@
-"""What was promised, and where a survival broke it: every violation as a sentence. An empty list is what is wanted."""
+"""The promises, and the violations of a survival: every violation is a sentence. An empty list means success."""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -9,14 +9,14 @@ from tests.crash.engine.survival import Life, Survival
 
 
 def violations(undisturbed: Survival, survived: Survival, mode: Durability) -> list[str]:
-    """Compared with the same run that nothing happened to."""
+    """The differences from the undisturbed run, and the broken promises of each life."""
     return [*_of_the_end(undisturbed, survived), *_of_every_life(undisturbed, survived, mode)]
 
 
 def _of_the_end(undisturbed: Survival, survived: Survival) -> Iterator[str]:
     wanted, got = undisturbed.found[-1], survived.found[-1]
     if not got.is_finished:
-        yield "the run did not come to its end"
+        yield "the run did not reach its end"
     if got.state != wanted.state:
         yield f"the final state differs: {got.state} instead of {wanted.state}"
     numbers, wanted_numbers = _numbers(got), _numbers(wanted)
@@ -50,14 +50,14 @@ def _of_every_life(undisturbed: Survival, survived: Survival, mode: Durability) 
             yield f"{len(before.recorded - after.recorded)} recorded results are lost"
         if after.checkpoints != end.checkpoints[: len(after.checkpoints)]:
             yield "after the crash the store had checkpoints that the undisturbed run does not have"
-        yield from _of_what_was_told(life, after, mode)
+        yield from _of_reports(life, after, mode)
 
 
-def _of_what_was_told(life: Life, after: Stored, mode: Durability) -> Iterator[str]:
-    if life.told_tasks - after.recorded:
-        yield f"{len(life.told_tasks - after.recorded)} tasks were told to be finished and were not recorded"
-    if life.told_checkpoints - after.checkpoint_ids:
-        yield f"{len(life.told_checkpoints - after.checkpoint_ids)} checkpoints were told and not committed"
+def _of_reports(life: Life, after: Stored, mode: Durability) -> Iterator[str]:
+    if life.reported_tasks - after.recorded:
+        yield f"{len(life.reported_tasks - after.recorded)} tasks were reported as finished and were not recorded"
+    if life.reported_checkpoints - after.checkpoint_ids:
+        yield f"{len(life.reported_checkpoints - after.checkpoint_ids)} checkpoints were reported and not committed"
     if mode == "sync" and life.crashed and life.point is not None and life.point.moment != "after" and life.late:
         yield f"{len(life.late)} nodes were started although the store could not be written"
 
@@ -67,9 +67,9 @@ def _numbers(stored: Stored) -> list[tuple[int, int]]:
 
 
 def unrecorded(survived: Survival) -> list[str]:
-    """What to say of results that were kept back. For "sync", and a store whose calls take no turn of the loop.
+    """Violations by results that were held back. For the mode "sync", and a store whose calls take no turn of the loop.
 
-    There nodes end one by one, so only the one whose record was being sent when the process died may be without it.
+    There nodes end one by one, so only the node whose record was being sent when the process died may lack it.
     """
     lives = zip(survived.lives, survived.found[1:], strict=True)
     kept_back = [len(set(life.ended) - after.recorded) for life, after in lives]

@@ -1,4 +1,4 @@
-"""A store that fails once and then works, and a client that tries again at the same process."""
+"""A store that fails once and then works, and a client that retries at the same process."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from itertools import count
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class FailingSaver(CrashingSaver):
-    """Away at one call, which does not arrive, and there again at the next."""
+    """Unavailable for one call, which does not arrive, and available for the next."""
 
     async def _call(self, name: str, call: Callable[[], Awaitable[T]]) -> T:
         self.calls += 1
@@ -35,7 +35,7 @@ class FailingSaver(CrashingSaver):
 async def one_outage(
     scenario: Scenario, store: Callable[[], CrashStore], mode: Durability, every: int = 1
 ) -> AsyncIterator[tuple[int, list[str]]]:
-    """An outage at every call of the store, or at each `every`-th, and what is lost by it."""
+    """An outage at every store call, or at each `every`-th, and the losses that it causes."""
     wanted = await undisturbed(scenario, store, mode)
     for call in count(1, every):
         found = store()
@@ -50,7 +50,7 @@ async def one_outage(
 
 
 async def _run_to_end(scenario: Scenario, saver: FailingSaver, mode: Durability) -> Survival:
-    """What a client came to that tried again. Each try counts as a life."""
+    """The survival of a client that retries. Each attempt counts as a life."""
     graph, progress = scenario.build(saver), Progress()
     lives: list[Life] = []
     found: list[StoredNamespaces] = [await look(scenario.build(saver.inner), ())]

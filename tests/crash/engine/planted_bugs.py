@@ -1,4 +1,4 @@
-"""Bugs to plant, each one that a durable runtime could have, and the sentence that finds it."""
+"""Bugs to plant that a durable runtime could have, and the sentence that finds each of them."""
 
 import asyncio
 import time
@@ -29,7 +29,7 @@ Plant = Callable[[pytest.MonkeyPatch], None]
 
 @dataclass(frozen=True, slots=True)
 class Bug:
-    """A bug, the graph and the mode that show it, and what the oracle says then."""
+    """A bug, the graph and the mode that show it, and a part of the oracle's sentence."""
 
     name: str
     plant: Plant
@@ -65,11 +65,11 @@ def results_are_applied_in_finishing_order(patch: pytest.MonkeyPatch) -> None:
         return Outcomes(tuple(done), all_of_them.uncommitted, all_of_them.waiting)
 
     patch.setattr(Superstep, "_executed", executed)
-    # The engine puts them in order as well: a bug needs both.
+    # The engine sorts them as well, so the bug needs both patches.
     patch.setattr(apply_module, "sorted", lambda items, key=None: list(items) if key else sorted(items), raising=False)
 
 
-def task_ids_are_drawn(patch: pytest.MonkeyPatch) -> None:
+def task_ids_are_random(patch: pytest.MonkeyPatch) -> None:
     for module in (run_context, publish):
         patch.setattr(module, "task_id", lambda whose, task: uuid4().hex)
 
@@ -96,12 +96,12 @@ def results_are_kept_until_the_commit(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Superstep, "_save", save)
 
 
-def a_checkpoint_is_told_before_it_is_committed(patch: pytest.MonkeyPatch) -> None:
+def a_checkpoint_is_published_before_it_is_committed(patch: pytest.MonkeyPatch) -> None:
     right = Writer.commit
 
-    async def commit(self: Writer, own: Any, step: Any, told: Publication) -> bool:
-        await told.publish()
-        return await right(self, own, step, Publication(told.sink))
+    async def commit(self: Writer, own: Any, step: Any, publication: Publication) -> bool:
+        await publication.publish()
+        return await right(self, own, step, Publication(publication.sink))
 
     patch.setattr(Writer, "commit", commit)
 
@@ -109,9 +109,9 @@ def a_checkpoint_is_told_before_it_is_committed(patch: pytest.MonkeyPatch) -> No
 def a_store_that_fails_is_ignored(patch: pytest.MonkeyPatch) -> None:
     right = Writer.commit
 
-    async def commit(self: Writer, own: Any, step: Any, told: Publication) -> bool:
+    async def commit(self: Writer, own: Any, step: Any, publication: Publication) -> bool:
         try:
-            return await right(self, own, step, told)
+            return await right(self, own, step, publication)
         except DurableGraphError:
             return True
 
@@ -134,7 +134,7 @@ def the_input_is_committed_with_the_rest(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(start, "accept", accept)
 
 
-def going_on_begins_with_a_checkpoint(patch: pytest.MonkeyPatch) -> None:
+def resuming_begins_with_a_checkpoint(patch: pytest.MonkeyPatch) -> None:
     async def resume(run: Any, store: Any, state: Any, recorded: Any) -> Any:
         replanned = replan(state, store.reserve(state))
         step = NextCheckpoint(replanned, {}, parent=state.no, source="loop")
@@ -149,15 +149,21 @@ def checkpoints_are_numbered_by_a_clock(patch: pytest.MonkeyPatch) -> None:
 
 
 BUGS = (
-    Bug("going on ignores recorded results", recorded_results_are_ignored, fan_out, "sync", "tasks ran again"),
+    Bug("resuming ignores recorded results", recorded_results_are_ignored, fan_out, "sync", "tasks ran again"),
     Bug("results are applied as they finish", results_are_applied_in_finishing_order, fan_out, "sync", "state differs"),
-    Bug("task ids are drawn", task_ids_are_drawn, chain, "sync", "the undisturbed run does not have"),
+    Bug("task ids are random", task_ids_are_random, chain, "sync", "the undisturbed run does not have"),
     Bug("records are not awaited", records_are_sent_and_not_awaited, map_reduce, "sync", "were not recorded"),
     Bug("results wait for the commit", results_are_kept_until_the_commit, fan_out, "sync", "had ended"),
-    Bug("checkpoints are told too early", a_checkpoint_is_told_before_it_is_committed, loop, "sync", "not committed"),
+    Bug(
+        "checkpoints are published too early",
+        a_checkpoint_is_published_before_it_is_committed,
+        loop,
+        "sync",
+        "not committed",
+    ),
     Bug("failures of the store are ignored", a_store_that_fails_is_ignored, chain, "sync", "although the store"),
     Bug("half-filled joins are not stored", half_filled_joins_are_not_stored, join, "sync", "tasks never ran"),
     Bug("nodes run before acceptance", the_input_is_committed_with_the_rest, chain, "exit", "before the input"),
-    Bug("going on makes a checkpoint", going_on_begins_with_a_checkpoint, loop, "async", "missing, doubled"),
+    Bug("resuming makes a checkpoint", resuming_begins_with_a_checkpoint, loop, "async", "missing, doubled"),
     Bug("a clock numbers checkpoints", checkpoints_are_numbered_by_a_clock, chain, "sync", "missing, doubled"),
 )

@@ -1,4 +1,4 @@
-"""Bugs to plant in what a cancellation does, and the sentence that finds them."""
+"""Bugs to plant in cancellation, and the sentence that finds each of them."""
 
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from durable_graph._runtime.task import invoke
 
 @dataclass(frozen=True, slots=True)
 class CancellationBug:
-    """A bug, the mode that shows it, and what is found to be wrong then."""
+    """A bug, the mode that shows it, and a part of the expected violation."""
 
     name: str
     plant: Callable[[pytest.MonkeyPatch], None]
@@ -27,14 +27,14 @@ async def _only_wait(call: Coroutine[Any, Any, Any], grace: float) -> Any:
     return await call
 
 
-def what_finished_is_not_saved(patch: pytest.MonkeyPatch) -> None:
+def finished_tasks_are_not_saved(patch: pytest.MonkeyPatch) -> None:
     async def save_rest(self: Superstep, status: Any = None) -> None:
         return None
 
     patch.setattr(Superstep, "_save_rest", save_rest)
 
 
-def what_was_taken_on_is_not_settled(patch: pytest.MonkeyPatch) -> None:
+def pending_commits_are_not_settled(patch: pytest.MonkeyPatch) -> None:
     async def settle(run: Any, store: Any, error: BaseException) -> None:
         return None
 
@@ -51,9 +51,9 @@ def plain_functions_are_abandoned(patch: pytest.MonkeyPatch) -> None:
 
 
 CANCELLATION_BUGS = (
-    CancellationBug("what finished is not saved", what_finished_is_not_saved, "sync", "ran again"),
-    CancellationBug("what was taken on is not settled", what_was_taken_on_is_not_settled, "exit", "ran again"),
-    CancellationBug("the backlog is left behind", what_was_taken_on_is_not_settled, "async", "left behind"),
+    CancellationBug("finished tasks are not saved", finished_tasks_are_not_saved, "sync", "ran again"),
+    CancellationBug("pending commits are not settled", pending_commits_are_not_settled, "exit", "ran again"),
+    CancellationBug("the backlog is left behind", pending_commits_are_not_settled, "async", "left behind"),
     CancellationBug("calls of the store are cancelled", calls_of_the_store_are_cancelled, "sync", "left behind"),
     CancellationBug("plain functions are abandoned", plain_functions_are_abandoned, "sync", "ran again"),
 )

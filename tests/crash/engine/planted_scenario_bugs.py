@@ -1,4 +1,4 @@
-"""Bugs to plant, each one that a runtime of this language could have, and the sentence that finds it."""
+"""Bugs to plant that a runtime of this language could have, and the sentence that finds each of them."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -30,7 +30,7 @@ from durable_graph._runtime.threads.update_state import edit_state
 from durable_graph.app import threads
 from durable_graph.errors import InterruptAnsweredError, UnknownInterruptError
 from tests.crash.scenarios.graphs import DEFERRED, EDITS, FAILURES, QUESTIONS
-from tests.crash.scenarios.nested_graphs import MEMORY, NESTED, SIDE_BY_SIDE
+from tests.crash.scenarios.nested_graphs import MEMORY, NESTED, PARALLEL
 from tests.crash.scenarios.scenario import Scenario
 from tests.crash.scenarios.workflows import PREVIOUS, WORKFLOW
 
@@ -39,7 +39,7 @@ Plant = Callable[[pytest.MonkeyPatch], None]
 
 @dataclass(frozen=True, slots=True)
 class ScenarioBug:
-    """A bug, the scenario and the mode that show it, and what is said of it then."""
+    """A bug, the scenario and the mode that show it, and a part of the oracle's sentence."""
 
     name: str
     plant: Plant
@@ -48,7 +48,7 @@ class ScenarioBug:
     found_as: str
 
 
-# Answers and questions
+# Answers and interrupts
 
 
 def answers_are_not_recorded(patch: pytest.MonkeyPatch) -> None:
@@ -62,7 +62,7 @@ def answers_are_not_recorded(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Writer, "save_unmoved", save_unmoved)
 
 
-def answers_are_taken_twice(patch: pytest.MonkeyPatch) -> None:
+def second_answers_are_reported_as_unknown(patch: pytest.MonkeyPatch) -> None:
     right = command._record
 
     async def record(run: Any, store: Any, state: Any, recorded: Any, command: Any) -> Any:
@@ -74,7 +74,7 @@ def answers_are_taken_twice(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(command, "_record", record)
 
 
-def the_next_question_forgets_the_answers(patch: pytest.MonkeyPatch) -> None:
+def the_next_interrupt_loses_earlier_answers(patch: pytest.MonkeyPatch) -> None:
     right = outcomes._interrupted
 
     def interrupted(*given: Any) -> Any:
@@ -84,11 +84,11 @@ def the_next_question_forgets_the_answers(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(outcomes, "_interrupted", interrupted)
 
 
-def steering_plans_everything_anew(patch: pytest.MonkeyPatch) -> None:
-    def carry_anew(topology: Any, state: Any, writes: Any, routes: Any, no: int) -> Any:
+def a_command_plans_everything_again(patch: pytest.MonkeyPatch) -> None:
+    def carry_again(topology: Any, state: Any, writes: Any, routes: Any, no: int) -> Any:
         return carry(topology, replan(state, no - 1), writes, routes, no)
 
-    patch.setattr(command, "carry", carry_anew)
+    patch.setattr(command, "carry", carry_again)
 
 
 # Calls
@@ -106,7 +106,7 @@ def results_are_seen_before_they_are_recorded(patch: pytest.MonkeyPatch) -> None
     patch.setattr(TaskJournal, "_record", record)
 
 
-def recorded_calls_are_not_looked_for(patch: pytest.MonkeyPatch) -> None:
+def recorded_calls_are_not_loaded(patch: pytest.MonkeyPatch) -> None:
     async def load(self: Claims) -> None:
         return None
 
@@ -116,7 +116,7 @@ def recorded_calls_are_not_looked_for(patch: pytest.MonkeyPatch) -> None:
 # Nested graphs
 
 
-def nested_records_go_to_the_graph_around(patch: pytest.MonkeyPatch) -> None:
+def nested_records_go_to_the_parent_graph(patch: pytest.MonkeyPatch) -> None:
     def elsewhere(stored: Any, outcomes: Any, commit_id: bytes) -> Any:
         outer = stored.ns.rpartition("|")[0]
         return records_of(msgspec.structs.replace(stored, ns=outer), outcomes, commit_id)
@@ -136,7 +136,7 @@ def finished_graphs_run_again(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(subgraph, "_start_from", start_from)
 
 
-def memory_does_not_know_its_caller(patch: pytest.MonkeyPatch) -> None:
+def memory_has_no_caller(patch: pytest.MonkeyPatch) -> None:
     def without_caller(header: Any) -> bytes:
         return encode_header(msgspec.structs.replace(header, caller=""))
 
@@ -176,13 +176,13 @@ def attempts_are_not_recorded(patch: pytest.MonkeyPatch) -> None:
     _unsaved(patch, Failed)
 
 
-def edits_expect_nothing(patch: pytest.MonkeyPatch) -> None:
-    async def whatever_is_newest(
+def edits_expect_no_checkpoint(patch: pytest.MonkeyPatch) -> None:
+    async def edit_the_newest(
         topology: Any, saver: Any, store: Any, supersteps: Any, run: Any, _: Any, key: Any
     ) -> Any:
         return await edit_state(topology, saver, store, supersteps, run, None, key)
 
-    patch.setattr(threads, "edit_state", whatever_is_newest)
+    patch.setattr(threads, "edit_state", edit_the_newest)
 
 
 def nodes_run_before_the_input_is_accepted(patch: pytest.MonkeyPatch) -> None:
@@ -194,20 +194,34 @@ def nodes_run_before_the_input_is_accepted(patch: pytest.MonkeyPatch) -> None:
 
 SCENARIO_BUGS = (
     ScenarioBug("answers are not recorded", answers_are_not_recorded, QUESTIONS, "sync", "seen and is not recorded"),
-    ScenarioBug("answers are taken twice", answers_are_taken_twice, QUESTIONS, "async", "UnknownInterruptError"),
-    ScenarioBug("answers are forgotten", the_next_question_forgets_the_answers, QUESTIONS, "sync", "is lost"),
-    ScenarioBug("steering plans anew", steering_plans_everything_anew, QUESTIONS, "exit", "ran twice"),
+    ScenarioBug(
+        "a second answer is reported as unknown",
+        second_answers_are_reported_as_unknown,
+        QUESTIONS,
+        "async",
+        "UnknownInterruptError",
+    ),
+    ScenarioBug("earlier answers are lost", the_next_interrupt_loses_earlier_answers, QUESTIONS, "sync", "is lost"),
+    ScenarioBug("a command plans everything again", a_command_plans_everything_again, QUESTIONS, "exit", "ran twice"),
     ScenarioBug("results are seen early", results_are_seen_before_they_are_recorded, WORKFLOW, "exit", "was seen"),
     ScenarioBug(
-        "calls are not found again", recorded_calls_are_not_looked_for, PREVIOUS, "async", "ran again although"
+        "recorded calls are not loaded", recorded_calls_are_not_loaded, PREVIOUS, "async", "ran again although"
     ),
-    ScenarioBug("records in the graph around", nested_records_go_to_the_graph_around, NESTED, "sync", "was told"),
-    ScenarioBug("side by side as well", nested_records_go_to_the_graph_around, SIDE_BY_SIDE, "async", "too often"),
+    ScenarioBug("records in the parent graph", nested_records_go_to_the_parent_graph, NESTED, "sync", "was reported"),
+    ScenarioBug(
+        "records in the parent of parallel graphs",
+        nested_records_go_to_the_parent_graph,
+        PARALLEL,
+        "async",
+        "too often",
+    ),
     ScenarioBug("finished graphs run again", finished_graphs_run_again, NESTED, "sync", "ran twice"),
-    ScenarioBug("memory of no caller", memory_does_not_know_its_caller, MEMORY, "async", "ran again although"),
-    ScenarioBug("waiting is not stored", waiting_nodes_are_not_stored, DEFERRED, "sync", "is missing"),
+    ScenarioBug("memory without a caller", memory_has_no_caller, MEMORY, "async", "ran again although"),
+    ScenarioBug("waiting nodes are not stored", waiting_nodes_are_not_stored, DEFERRED, "sync", "is missing"),
     ScenarioBug("handlers begin unrecorded", handlers_begin_unrecorded, FAILURES, "sync", "its node had failed"),
     ScenarioBug("attempts are not recorded", attempts_are_not_recorded, FAILURES, "sync", "that it had failed"),
-    ScenarioBug("edits expect nothing", edits_expect_nothing, EDITS, "sync", "final state differs"),
-    ScenarioBug("inputs are kept back", nodes_run_before_the_input_is_accepted, WORKFLOW, "exit", "before the input"),
+    ScenarioBug("edits expect no checkpoint", edits_expect_no_checkpoint, EDITS, "sync", "final state differs"),
+    ScenarioBug(
+        "inputs are accepted late", nodes_run_before_the_input_is_accepted, WORKFLOW, "exit", "before the input"
+    ),
 )

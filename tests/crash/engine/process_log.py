@@ -1,4 +1,4 @@
-"""What is known of a process from outside, one line at a time: it is there when the process is gone."""
+"""The log of a process, kept outside of it line by line, so that it survives the process."""
 
 from typing import Any
 
@@ -10,9 +10,9 @@ from tests.crash.engine.reporting import Report
 
 
 class LogLine(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Something that code in a process said, that the process told its client as being durable, or was told by it.
+    """A report of code in a process, a durable event of the process for its client, or an input of the client.
 
-    `is_input`: it was given an input, when the thread's newest checkpoint was `head`.
+    `is_input`: the process got an input, when the thread's newest checkpoint was `head`.
     """
 
     report: Report | None = None
@@ -24,12 +24,12 @@ class LogLine(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def log_line_of(event: AnyEvent) -> LogLine:
-    """What an event says that is durable."""
+    """The durable part of an event."""
     match event:
         case TaskFinished(provisional=False):
             return LogLine(tasks=(event.task_id,))
-        case CheckpointCommitted(provisional=False, checkpoint_id=str(told)):
-            return LogLine(checkpoints=(("|".join(event.ns), told),))
+        case CheckpointCommitted(provisional=False, checkpoint_id=str(committed)):
+            return LogLine(checkpoints=(("|".join(event.ns), committed),))
         case RunInterrupted(provisional=False) | TaskInterrupted(provisional=False):
             return LogLine(questions={each.id: each.value for each in event.interrupts})
     return LogLine()

@@ -1,8 +1,8 @@
 """A process that resumes a thread whose code makes calls and interrupts in an order that the hash seed decides.
 
 `python -m tests.crash.engine.racing_process <folder> <dsn> <seconds>`: it runs the thread in the folder's file, or on
-the server of the DSN, kills itself after so many seconds (not at all where they are negative), and prints the thread's
-values once it is finished. With a fourth argument records are matched by their position, to see that this is noticed.
+the server of the DSN, kills itself after that many seconds (never if they are negative), and prints the thread's values
+once it is finished. With a fourth argument records are matched by their position, to test that this is detected.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from tests.crash.engine.stores import store_of
 
 THREAD = "t"
 NAMES = frozenset({"amy", "bob", "eve", "kim", "leo"})
-"""What is done for each of them, in the order that a set has in this process."""
+"""The code runs for each of them, in the order that a set has in this process."""
 
 WANTED = sorted(
     text
@@ -86,7 +86,7 @@ async def inside(name: str) -> str:
 
 
 async def race(state: State) -> State:
-    """Every kind of call, for all of the names at once."""
+    """Every kind of call, for all names concurrently."""
 
     async def one(name: str) -> list[str]:
         await a_while()
@@ -102,12 +102,12 @@ async def race(state: State) -> State:
 
 
 async def loop(state: State) -> State:
-    """One after the other, in an order that is another one in each process."""
+    """Calls in sequence, in an order that differs between processes."""
     return {"log": [f"loop {name}: {await shout(name)}" for name in NAMES]}
 
 
 async def question(state: State) -> State:
-    """Tools that ask at once, by themselves and in graphs of their own."""
+    """Concurrent interrupts of the node itself and of nested graphs."""
 
     async def one(name: str) -> list[str]:
         await a_while()
@@ -119,7 +119,7 @@ async def question(state: State) -> State:
 
 
 async def memory(state: State) -> State:
-    """Two turns of each one's own memory."""
+    """Two calls of a nested graph with a memory for each name."""
 
     async def one(name: str) -> str:
         await REMEMBERING.ainvoke({"who": name}, memory=name)
@@ -130,7 +130,7 @@ async def memory(state: State) -> State:
 
 
 async def resume(folder: Path, dsn: str) -> list[str]:
-    """The thread's values, once it is finished."""
+    """Run the thread until it is finished, and return its values."""
     builder = StateGraph(State).add_sequence([race, loop, question, memory]).add_edge(START, "race")
     async with store_of(folder, dsn) as saver:
         graph: Any = builder.compile(saver)
@@ -141,18 +141,18 @@ async def resume(folder: Path, dsn: str) -> list[str]:
                 return found
             given: Any = {"log": []} if snapshot.metadata is None else None
             if snapshot.interrupts:
-                # Some of them: the others are asked again.
+                # Answer some of them: the others stay open.
                 some = random.sample(snapshot.interrupts, random.randint(1, len(snapshot.interrupts)))
                 given = Command(resume={each.id: f"yes to {each.value['may']}" for each in some})
             try:
                 await graph.ainvoke(given, thread_id=THREAD)
             except ReplayMismatchError as error:
-                # The loop is refused where it resumes in another order: its owner lets it.
+                # The loop is refused if it resumes in another order; its owner discards the records.
                 await graph.adiscard_calls(error.thread_id, error.task_id)
 
 
 def match_by_position() -> None:
-    """Give every call the record that is next in order, whatever it was recorded for."""
+    """Give every call the next record in order, whatever call it was recorded for."""
 
     def matching_place(mark: Any, unclaimed: Any) -> int | None:
         return next(iter(sorted(store for store, each in unclaimed.items() if each.kind == mark.kind)), None)
@@ -161,7 +161,7 @@ def match_by_position() -> None:
 
 
 async def main(folder: str, dsn: str, seconds: str, *planted: str) -> None:
-    """Work until the end, or until the kill."""
+    """Run until the end, or until the kill."""
     if planted:
         match_by_position()
     if float(seconds) >= 0:

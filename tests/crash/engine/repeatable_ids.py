@@ -1,4 +1,4 @@
-"""Two runs of one graph that can be compared byte by byte: each thread begins in the same incarnation."""
+"""Repeatable ids: each thread has the same incarnation, so that two runs of a graph can be compared byte by byte."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from durable_graph._runtime.commit import thread
 from durable_graph.checkpointing import rules
 
 
-def draw_the_same(patch: pytest.MonkeyPatch) -> None:
-    """What is drawn when a thread begins, or is copied, is the same in every run."""
+def make_ids_repeatable(patch: pytest.MonkeyPatch) -> None:
+    """Use the same incarnation for every thread that is started or copied."""
     patch.setattr(rules, "drawn_incarnation", lambda: 77)
     patch.setattr(thread, "drawn_incarnation", lambda: 77)

@@ -1,4 +1,4 @@
-"""How the code inside a graph says what it does, for who looks on from outside of the process that dies."""
+"""Reports of the code inside a graph, for an observer outside of the process that dies."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -15,7 +15,7 @@ _ROLES: dict[str, Role] = {"0": "handler", "00": "router"}
 
 
 class TaskPosition(NamedTuple):
-    """Where a task is recorded: its namespace and its key in there."""
+    """The place of a task's record: its namespace and its key there."""
 
     ns: str
     born: int
@@ -23,10 +23,10 @@ class TaskPosition(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What some code did. `label` names it by what it is for, whatever ids and numbers it was given.
+    """An action of code in a graph. `label` names the code by its purpose, independent of ids and numbers.
 
-    "start" and "end": it began, and is about to return. "seen": its caller has what it returned. "answered": it has the
-    answer to its question `label`.
+    "start" and "end": the code starts, and is about to return. "seen": its caller has its result. "answered": it has
+    the answer to its interrupt `label`.
     """
 
     moment: Moment
@@ -44,7 +44,7 @@ _listener: ContextVar[Listener] = ContextVar("listener")
 
 @contextmanager
 def reports_to(listener: Listener) -> Iterator[None]:
-    """Inside the body, the code of runs that are begun there is heard."""
+    """Send the reports of runs that start inside the body to the listener."""
     before = _listener.set(listener)
     try:
         yield
@@ -53,7 +53,7 @@ def reports_to(listener: Listener) -> Iterator[None]:
 
 
 def report(moment: Moment, label: str | None = None, mark: object = None) -> str:
-    """Say it, and give the label. By default it is made of the names of the nodes and calls around, and of `mark`."""
+    """Send a report, and return its label: by default the names of the enclosing nodes and calls, and `mark`."""
     info = get_runtime().execution_info
     position, role = position_of(info.checkpoint_ns)
     if label is None:
@@ -63,7 +63,7 @@ def report(moment: Moment, label: str | None = None, mark: object = None) -> str
 
 
 def position_of(ns: str) -> tuple[TaskPosition, Role]:
-    """Where the task is recorded whose own namespace is `ns`, and what of it runs there."""
+    """The place of the record of the task whose own namespace is `ns`, and the role of the code that runs there."""
     outer, _, own = ns.rpartition("|")
     role = _ROLES.get(own.partition(":")[0])
     if role is not None:
@@ -73,14 +73,14 @@ def position_of(ns: str) -> tuple[TaskPosition, Role]:
 
 
 def label_of(ns: str) -> str:
-    """The names in a namespace, without the numbers that are a matter of the order of events."""
+    """The names in a namespace, without the numbers that depend on the order of events."""
     parts = (part.partition(":")[0] for part in ns.split("|"))
     return "/".join(_ROLES.get(part, part) for part in parts)
 
 
 @asynccontextmanager
 async def working(mark: object = None, turns: int = 1) -> AsyncIterator[str]:
-    """A body that says when it begins and when it is about to return, and gives the loop some turns in between."""
+    """A body that reports its start and its end, with some turns of the event loop in between."""
     label = report("start", mark=mark)
     for _ in range(turns):
         await asyncio.sleep(0)
@@ -89,14 +89,14 @@ async def working(mark: object = None, turns: int = 1) -> AsyncIterator[str]:
 
 
 def ask(question: str) -> Any:
-    """The answer to `question`, and a word about having it."""
+    """Interrupt with `question`, report the answer, and return it."""
     answer = interrupt(question)
     report("answered", question)
     return answer
 
 
 async def seen(call: Any, label: str) -> Any:
-    """What a call of the task `label` returned, and a word about having it."""
+    """Report the result of a call of the task `label` as seen, and return it."""
     result = await call
     report("seen", label)
     return result

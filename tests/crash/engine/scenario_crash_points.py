@@ -12,11 +12,11 @@ from tests.crash.engine.stores import CrashStore
 from tests.crash.scenarios.scenario import Scenario
 
 Tried = tuple[Sequence[CrashPoint], list[str]]
-"""Where processes died, and what was broken by it."""
+"""The points at which processes died, and the violations."""
 
 
 async def undisturbed(scenario: Scenario, store: Callable[[], CrashStore], mode: Durability) -> Survival:
-    """The scenario in one process that lives."""
+    """The scenario in one process that does not crash."""
     return await _in(store(), scenario, [], mode)
 
 
@@ -27,9 +27,9 @@ async def one_crash(
     every: int = 1,
     wanted: Survival | None = None,
 ) -> AsyncIterator[Tried]:
-    """A crash at every moment of every call of the store, and another process with which the client resumes.
+    """Crash at every moment of every store call, and resume the client at another process.
 
-    At the `every`-th of these moments only: with 4, at another moment of each call. `wanted` is what to compare with.
+    Only every `every`-th moment is tried: with 4, another moment of each call. `wanted` is the undisturbed survival.
     """
     wanted = wanted or await undisturbed(scenario, store, mode)
     async for points, survived in _with_one_more(scenario, store, [], mode, every):
@@ -39,7 +39,7 @@ async def one_crash(
 async def two_crashes(
     scenario: Scenario, store: Callable[[], CrashStore], mode: Durability, every: int = 1
 ) -> AsyncIterator[Tried]:
-    """Every crash of the first process with every one of the second; with every `every`-th of both."""
+    """Every crash of the first process with every crash of the second, or every `every`-th of both."""
     wanted = await undisturbed(scenario, store, mode)
     async for first, _ in _with_one_more(scenario, store, [], mode, every):
         async for points, survived in _with_one_more(scenario, store, first, mode, every):
@@ -49,8 +49,8 @@ async def two_crashes(
 async def _with_one_more(
     scenario: Scenario, store: Callable[[], CrashStore], earlier: Sequence[CrashPoint], mode: Durability, every: int
 ) -> AsyncIterator[tuple[Sequence[CrashPoint], Survival]]:
-    """Each way of dying once more than `earlier`, until a process makes fewer calls than that."""
-    # Tried, not counted beforehand: how many calls "async" makes of a file depends on how long each takes.
+    """Each crash point after `earlier`, until a process makes fewer calls."""
+    # Not counted beforehand: the number of calls in the mode "async" depends on how long each call takes.
     survivors = 0
     for number in count(0, every):
         call, moment = divmod(number, len(MOMENTS))

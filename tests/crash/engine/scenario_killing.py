@@ -1,4 +1,4 @@
-"""Killing the processes that serve a client, one after the other, until it has come to the end of its scenario."""
+"""Killing the processes that serve a client, in sequence, until the client has reached the end of its scenario."""
 
 import asyncio
 import signal
@@ -22,7 +22,7 @@ _lines = msgspec.json.Decoder(LogLine)
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A scenario that was served by one process after another. `seconds` are those of the last."""
+    """A scenario that several processes served in sequence. `seconds` is the time of the last process."""
 
     survival: Survival
     kills: int
@@ -31,7 +31,7 @@ class Served:
 
 @dataclass(frozen=True, slots=True)
 class KillPlan:
-    """How a process is to die: at a point, after some seconds, or not."""
+    """The death of a process: at a point, after some seconds, or none."""
 
     kill: Kill | None = None
     after: float | None = None
@@ -48,7 +48,7 @@ def serve(
     *,
     is_impatient: bool = False,
 ) -> Served:
-    """Serve the client until it is through. `kill_plan` says how the process of a number, from 0, is to die."""
+    """Serve the client until its end. `kill_plan` plans the death of the process of a number, from 0."""
     folder.mkdir()
     lives: list[Life] = []
     found: list[StoredNamespaces] = [NOTHING]
@@ -58,9 +58,9 @@ def serve(
         ended = server.run(job)
         assert ended.signal in (None, signal.SIGKILL)
         lives.append(_life(job.ledger, has_crashed=ended.signal is not None))
-        # A graph may be told to have begun before any code in it says so.
+        # A nested graph's first checkpoint may be reported before any code in the graph reports.
         namespaces = {report.position.ns for life in lives for report in life.report}
-        namespaces |= {ns for life in lives for ns, _ in life.told_checkpoints}
+        namespaces |= {ns for life in lives for ns, _ in life.reported_checkpoints}
         found.append(asyncio.run(_look(folder, server.dsn, namespaces)))
         if ended.signal is None:
             kills = len(lives) - 1

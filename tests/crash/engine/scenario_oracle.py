@@ -1,4 +1,4 @@
-"""What was promised, and where a survival broke it: every violation as a sentence. An empty list is what is wanted."""
+"""The promises, and the violations of a survival: every violation is a sentence. An empty list means success."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -12,20 +12,20 @@ from tests.crash.scenarios.scenario import Scenario
 
 
 def violations(scenario: Scenario, undisturbed: Survival, survived: Survival, mode: Durability) -> list[str]:
-    """Compared with the same scenario that nothing happened to."""
+    """The differences from the undisturbed scenario, and the broken promises of each life."""
     oracle = _Oracle(scenario, undisturbed, survived, mode)
     return [*oracle.of_the_end(), *oracle.of_the_rows(), *oracle.of_every_life(), *oracle.of_the_course()]
 
 
 def losses(scenario: Scenario, undisturbed: Survival, survived: Survival, mode: Durability) -> list[str]:
-    """What is lost, doubled or wrong in the end, whatever it cost: which attempt it was may be another one."""
+    """Everything that is lost, doubled or wrong in the end. Additional attempts are no violation."""
     oracle = _Oracle(scenario, undisturbed, survived, mode)
     return [*oracle.of_the_end(), *oracle.of_every_life()]
 
 
 class _Oracle:
     def __init__(self, scenario: Scenario, undisturbed: Survival, survived: Survival, mode: Durability) -> None:
-        self._story = scenario
+        self._scenario = scenario
         self._undisturbed = undisturbed
         self._survived = survived
         self._mode = mode
@@ -36,15 +36,15 @@ class _Oracle:
 
     def of_the_end(self) -> Iterator[str]:
         wanted, got = self._undisturbed.found[-1], self._survived.found[-1]
-        if self._survived.progress.number != len(self._story.calls):
-            yield "the client did not come to its end"
+        if self._survived.progress.number != len(self._scenario.calls):
+            yield "the client did not reach its end"
         if got.is_finished != wanted.is_finished:
-            yield "the run did not come to its end"
+            yield "the run did not reach its end"
         if got.state != wanted.state:
             yield f"the final state differs: {got.state} instead of {wanted.state}"
         wanted_done = Counter(self._undisturbed.labels.get(position) for position in wanted.done)
         got_done = Counter(self._labels.get(position) for position in got.done)
-        # With "exit", which supersteps have a checkpoint of their own is a matter of what else was written meanwhile.
+        # In the mode "exit", other writes decide which supersteps have their own checkpoint.
         is_joined = self._mode == "exit"
         ended = {report.label for life in self._survived.lives for report in life.report if report.moment == "end"}
         for label in wanted_done - got_done:
@@ -52,15 +52,15 @@ class _Oracle:
                 yield f"{label!r} is missing"
         for label in got_done - wanted_done:
             if not is_joined or got_done[label] > 1:
-                yield f"{label!r} is there twice"
+                yield f"{label!r} exists twice"
         if len(got.answers) != len(wanted.answers):
             yield f"{len(got.answers)} answers are kept instead of {len(wanted.answers)}"
 
     def of_the_rows(self) -> Iterator[str]:
-        """Byte for byte, but where numbers are a matter of time."""
+        """Compares byte for byte, except where numbers depend on timing."""
         wanted, got = self._undisturbed.found[-1], self._survived.found[-1]
-        if self._story.has_races:
-            # With "exit", supersteps that are stored together leave one checkpoint, and a crash cuts them in two.
+        if self._scenario.has_races:
+            # In the mode "exit", supersteps that are stored together leave one checkpoint, and a crash splits them.
             if self._mode != "exit" and _sizes(got) != _sizes(wanted):
                 yield f"rows are missing or doubled: {_sizes(got)} instead of {_sizes(wanted)}"
             return
@@ -80,12 +80,12 @@ class _Oracle:
 
     def of_every_life(self) -> Iterator[str]:
         for life, (before, after) in zip(self._survived.lives, pairwise(self._survived.found), strict=True):
-            yield from self._of_what_ran(life, before, after)
-            yield from self._of_what_was_lost(before, after)
-            yield from self._of_what_was_told(life, after)
-            yield from self._of_questions(life, before, after)
+            yield from self._of_starts(life, before, after)
+            yield from self._of_lost_results(before, after)
+            yield from self._of_reports(life, after)
+            yield from self._of_interrupts(life, before, after)
 
-    def _of_what_ran(self, life: Life, before: StoredNamespaces, after: StoredNamespaces) -> Iterator[str]:
+    def _of_starts(self, life: Life, before: StoredNamespaces, after: StoredNamespaces) -> Iterator[str]:
         over = {role: self._named(spots) for role, spots in (("node", before.nodes_over), ("", before.done))}
         for report in life.report:
             if report.moment == "start" and report.label in over["node" if report.role == "node" else ""]:
@@ -94,7 +94,7 @@ class _Oracle:
             if len(life.report) > store and after.newest == head:
                 yield "code ran before the input was accepted"
 
-    def _of_what_was_lost(self, before: StoredNamespaces, after: StoredNamespaces) -> Iterator[str]:
+    def _of_lost_results(self, before: StoredNamespaces, after: StoredNamespaces) -> Iterator[str]:
         yield from (f"the result of {self._labels.get(position)!r} is lost" for position in before.done - after.done)
         yield from (
             f"the end of {self._labels.get(position)!r} is lost" for position in before.nodes_over - after.nodes_over
@@ -103,21 +103,21 @@ class _Oracle:
             if after.answers.get(id_) != answer:
                 yield f"the answer to {self._asked.get(id_)!r} is lost"
 
-    def _of_what_was_told(self, life: Life, after: StoredNamespaces) -> Iterator[str]:
+    def _of_reports(self, life: Life, after: StoredNamespaces) -> Iterator[str]:
         spots = {report.task_id: report.position for each in self._survived.lives for report in each.report}
-        for task in life.told_tasks & spots.keys():
+        for task in life.reported_tasks & spots.keys():
             if spots[task] not in after.done:
-                yield f"{self._labels.get(spots[task])!r} was told to be finished and was not recorded"
-        if life.told_checkpoints - after.checkpoint_ids:
-            yield f"{len(life.told_checkpoints - after.checkpoint_ids)} checkpoints were told and not committed"
+                yield f"{self._labels.get(spots[task])!r} was reported as finished and was not recorded"
+        if life.reported_checkpoints - after.checkpoint_ids:
+            yield f"{len(life.reported_checkpoints - after.checkpoint_ids)} checkpoints were reported and not committed"
         done = self._named(after.done)
         for report in life.report:
             if report.moment == "seen" and report.label not in done:
                 yield f"the result of {report.label!r} was seen and is not recorded"
 
-    # Questions
+    # Interrupts
 
-    def _of_questions(self, life: Life, before: StoredNamespaces, after: StoredNamespaces) -> Iterator[str]:
+    def _of_interrupts(self, life: Life, before: StoredNamespaces, after: StoredNamespaces) -> Iterator[str]:
         answered_before, answered_after = self._texts(before), self._texts(after)
         for question in life.questions.values():
             if question in answered_before:
@@ -135,7 +135,7 @@ class _Oracle:
     # Repetitions
 
     def of_the_course(self) -> Iterator[str]:
-        """What ran too often or too early."""
+        """Code that ran too often or too early."""
         for life, after in zip(self._survived.lives, self._survived.found[1:], strict=True):
             yield from _of_one_process(life)
             if self._mode == "sync":
@@ -153,16 +153,16 @@ class _Oracle:
             yield f"{label!r} ran {times} times too often"
 
     def _of_order(self, life: Life, after: StoredNamespaces) -> Iterator[str]:
-        """In "sync" mode, what comes next is begun when what was before it is recorded."""
+        """In the mode "sync", a task starts only after the tasks before it are recorded."""
         if life.point is not None and life.point.moment != "after":
-            # An attempt after the first is no new start: it was decided on, and recorded, before.
+            # An attempt after the first is no new start: it was planned and recorded before.
             late = [report.label for report in life.late if report.attempt == 1]
-            # Where graphs race, what was recorded for one may reach it just after the store has failed another.
-            if len(late) > (self._story.width if self._story.has_races else 0):
+            # With parallel graphs, a recorded result may reach one graph just after the store has failed another.
+            if len(late) > (self._scenario.width if self._scenario.has_races else 0):
                 yield from (f"{label!r} was started although the store could not be written" for label in late)
         ended = {report.label for report in life.report if report.moment == "end"}
         left = ended - self._named(after.done | after.nodes_over)
-        if len(left) > self._story.width:
+        if len(left) > self._scenario.width:
             yield f"{len(left)} tasks had ended and were not recorded: {sorted(left)}"
         for report in life.report:
             if report.moment != "start" or _is_call(report, after):
@@ -173,9 +173,9 @@ class _Oracle:
                 yield f"{report.label!r} was tried again, and that it had failed is not recorded"
 
     def _in_flight(self, life: Life, after: StoredNamespaces) -> Iterator[str]:
-        """What had begun and come to nothing that is recorded: in "sync" mode, one attempt at a node.
+        """Attempts that had started and left no record: in the mode "sync", one attempt at a node.
 
-        The attempts at a call are not recorded one by one, and in the other modes those at a node may be behind.
+        The attempts at a call are not recorded one by one, and in the other modes the records of a node may be late.
         """
         starts: dict[str, list[Report]] = {}
         for report in life.report:
@@ -191,7 +191,7 @@ class _Oracle:
                 yield label
 
     def _is_recorded(self, report: Report, attempt: int, kept: StoredNamespaces) -> bool:
-        """Whether that attempt came to something."""
+        """Whether the outcome of that attempt is recorded."""
         is_over = report.position in (kept.nodes_over if report.role == "node" else kept.done)
         return is_over or report.position in kept.waiting or kept.failures.get(report.position, 0) >= attempt
 
@@ -209,7 +209,7 @@ def _of_one_process(life: Life) -> Iterator[str]:
 
 
 def _is_call(report: Report, kept: StoredNamespaces) -> bool:
-    """Whether it is a call, of which only the result is recorded: no checkpoint plans it."""
+    """Whether the report is of a call, whose result alone is recorded: no checkpoint plans it."""
     rows = kept.rows.get(report.position.ns)
     return report.position.ns != "" and (rows is None or all(row[0] > report.position.born for row in rows.checkpoints))
 
@@ -219,7 +219,7 @@ def _started(lives: Sequence[Life]) -> Iterator[str]:
 
 
 def _sizes(kept: StoredNamespaces) -> dict[str, tuple[int, int]]:
-    """How many checkpoints and records there are in the namespaces of these names."""
+    """The numbers of checkpoints and records in the namespaces of each name."""
     sizes: dict[str, tuple[int, int]] = {}
     for ns, rows in kept.rows.items():
         name = label_of(ns)

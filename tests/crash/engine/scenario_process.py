@@ -1,4 +1,4 @@
-"""What a process does that serves a client of the scenario of everything, and is about to be killed or not."""
+"""A process that serves a client of the scenario of everything, and that may be killed."""
 
 import os
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from tests.crash.scenarios.scenario import Progress
 
 
 class ScenarioJob(msgspec.Struct, frozen=True, tag=True):
-    """One process. `life` names its ledger. `kill_after` is in seconds, and is somebody else's to see to."""
+    """One process. `life` names its ledger. The fork server kills the process after `kill_after` seconds."""
 
     folder: str
     life: str
@@ -29,18 +29,18 @@ class ScenarioJob(msgspec.Struct, frozen=True, tag=True):
 
     @property
     def ledger(self) -> Path:
-        """What its code said and what it told its client, as lines of JSON."""
+        """The reports of its code and its events for the client, as lines of JSON."""
         return Path(self.folder) / self.life
 
     @property
     def progress(self) -> Path:
-        """What the client knows, over all its processes."""
+        """The progress of the client over all its processes."""
         return Path(self.folder) / "progress"
 
 
 async def live(job: ScenarioJob, ready: Callable[[], object]) -> None:
-    """Do the job. `ready` is called when everything is open and the client is about to begin."""
-    # What a process has written is there when it is killed: it need not be on the disk.
+    """Run the job. `ready` is called when everything is open, right before the client starts."""
+    # Data that a process has written survives its death, so it need not be flushed to disk.
     ledger = os.open(job.ledger, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     progress = read_progress(job.progress)
 
@@ -67,5 +67,5 @@ async def live(job: ScenarioJob, ready: Callable[[], object]) -> None:
 
 
 def read_progress(path: Path) -> Progress:
-    """What the client knew last."""
+    """The last progress that the client has saved."""
     return msgspec.json.decode(path.read_bytes(), type=Progress) if path.exists() else Progress()

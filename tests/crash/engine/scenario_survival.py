@@ -1,4 +1,4 @@
-"""One scenario, lived through by processes that die, and everything that was seen on the way."""
+"""One scenario, run by processes that die, and everything that was observed on the way."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,10 +16,10 @@ from tests.crash.scenarios.scenario import Progress, Scenario
 
 @dataclass(slots=True)
 class Life:
-    """One process: what its code said, and what it told its client as being durable.
+    """One process: the reports of its code, and the durable events that it emitted.
 
-    `late` is what its code began when the store had already failed it. `questions` are those that it told, by id.
-    `inputs` are the inputs that it was given: after how many things said, and on which checkpoint.
+    `late` are the starts of code after the store had failed. `questions` are the values of emitted interrupts, by id.
+    `inputs` are the inputs of the client: the number of reports before each, and the checkpoint.
     """
 
     point: CrashPoint | None = None
@@ -27,17 +27,17 @@ class Life:
     calls: int = 0
     report: list[Report] = field(default_factory=list)
     late: list[Report] = field(default_factory=list)
-    told_tasks: set[str] = field(default_factory=set)
-    told_checkpoints: set[tuple[str, str]] = field(default_factory=set)
+    reported_tasks: set[str] = field(default_factory=set)
+    reported_checkpoints: set[tuple[str, str]] = field(default_factory=set)
     questions: dict[str, Any] = field(default_factory=dict)
     inputs: list[tuple[int, str | None]] = field(default_factory=list)
 
     def note(self, line: LogLine) -> None:
-        """What is to be known of it."""
+        """Add a line of the log."""
         if line.report is not None:
             self.report.append(line.report)
-        self.told_tasks.update(line.tasks)
-        self.told_checkpoints.update(line.checkpoints)
+        self.reported_tasks.update(line.tasks)
+        self.reported_checkpoints.update(line.checkpoints)
         self.questions.update(line.questions)
         if line.is_input:
             self.inputs.append((len(self.report), line.head))
@@ -45,9 +45,9 @@ class Life:
 
 @dataclass(frozen=True, slots=True)
 class Survival:
-    """`found[i]` is what the store had before life `i`; the last entry is what it had in the end.
+    """`found[i]` is the content of the store before life `i`; the last entry is its final content.
 
-    `labels` says what a task is for that is recorded at a spot.
+    `labels` has the label of the task that is recorded at a position.
     """
 
     lives: Sequence[Life]
@@ -56,7 +56,7 @@ class Survival:
 
     @property
     def labels(self) -> dict[TaskPosition, str]:
-        """What the tasks are for that are recorded at these spots."""
+        """The labels of the tasks that are recorded at these positions."""
         return {
             report.position: report.label for life in self.lives for report in life.report if report.moment == "start"
         }
@@ -65,7 +65,7 @@ class Survival:
 async def run_scenario(
     scenario: Scenario, store: CrashStore, points: Sequence[CrashPoint], mode: Durability
 ) -> Survival:
-    """The scenario in one process after another: one for each crash point, and a last one that nothing happens to."""
+    """Run the scenario in processes in sequence: one for each crash point, and a last one that does not crash."""
     lives: list[Life] = []
     found: list[StoredNamespaces] = []
     progress = Progress()
@@ -83,7 +83,7 @@ async def run_scenario(
 
 
 def _is_impatient(points: Sequence[CrashPoint]) -> bool:
-    """Some clients are and some are not: those of every other crash."""
+    """The clients of every other crash are impatient."""
     return sum(point.call for point in points) % 2 == 1
 
 

@@ -1,4 +1,4 @@
-"""What a store has of a thread and of everything nested in it: as meaning, and as bytes."""
+"""The content of a store for a thread and everything nested in it: decoded, and as bytes."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from tests.crash.scenarios.graph_shapes import THREAD
 
 MANY = 10_000
 
-# A node that has come to this does not run again; one that failed for good leaves the rest to its handler.
+# A node whose record has one of these ranks does not run again; after a final failure its handler runs.
 _NODE_IS_OVER = frozenset({Rank.DONE, Rank.ROUTING_OPEN, Rank.HANDLING})
 
 _decoder = msgspec.msgpack.Decoder(Recorded)
@@ -24,7 +24,7 @@ _A_CALL = Recorded("")
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """The rows of one namespace, without what differs between two runs: times and commit ids."""
+    """The rows of one namespace, without the parts that differ between two runs: times and commit ids."""
 
     checkpoints: tuple[tuple[Any, ...], ...]
     values: tuple[ValueRow, ...]
@@ -33,11 +33,11 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class StoredNamespaces:
-    """A thread as it lies in the store.
+    """A stored thread.
 
-    `done` are the tasks and calls whose result it has: in a record, or in a checkpoint that followed. `nodes_over` are
-    those of which at least the node itself has come to its end. `waiting` are the tasks that could only ask again, and
-    `failures` those that failed, with the number of the attempt. `open` and `answers` are by the ids of the questions.
+    `done` are the tasks and calls whose result is stored: in a record, or in a later checkpoint. `nodes_over` are those
+    of which at least the node itself has ended. `waiting` are the tasks that could only interrupt again, and `failures`
+    those that failed, with the number of the attempt. `open` and `answers` are by the ids of the interrupts.
     """
 
     state: Any
@@ -62,7 +62,7 @@ NOTHING = StoredNamespaces({}, False, {}, {}, _NONE, _NONE, _NONE, {}, _NONE, {}
 
 
 async def look(graph: CompiledGraph[Any], namespaces: Iterable[str]) -> StoredNamespaces:
-    """Everything of the thread in these namespaces. Raises for any row that is damaged or missing."""
+    """The stored thread in these namespaces. Raises for any row that is damaged or missing."""
     saver = graph.checkpointer
     assert saver is not None
     found = await saver.load(THREAD)
@@ -88,7 +88,7 @@ async def look(graph: CompiledGraph[Any], namespaces: Iterable[str]) -> StoredNa
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """One namespace. `passed` are the tasks that its newest checkpoint has left behind."""
+    """One namespace. `passed` are the tasks of earlier plans that its newest checkpoint does not plan."""
 
     ns: str
     checkpoints: tuple[CheckpointRow, ...]
@@ -147,7 +147,7 @@ def _position(row: CheckpointRow, entry: PlanEntry) -> TaskPosition:
 
 
 def _comparable(record: TaskRecord) -> bytes:
-    """The bytes of a record, whatever code has seen the answers in it: what died before it had is not to be told."""
+    """The bytes of a record with all answers marked as claimed: a crash decides whether code has seen them."""
     meant = _meaning(record)
     if meant is _A_CALL:
         return record.value
@@ -156,7 +156,7 @@ def _comparable(record: TaskRecord) -> bytes:
 
 
 def _meaning(record: TaskRecord) -> Recorded:
-    """What the record of a task says. That of a call says nothing but that it is done."""
+    """The decoded record of a task. The record of a call only says that the call is done."""
     try:
         return _decoder.decode(record.value)
     except msgspec.ValidationError:

@@ -1,4 +1,4 @@
-"""What a store has of a thread: as a caller reads it, and as bytes."""
+"""The content of a store for a thread: as a caller reads it, and as bytes."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,10 +13,10 @@ MANY = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A thread as it lies in the store.
+    """A stored thread.
 
-    `checkpoints`, `values` and `records` are its rows, without what differs between two runs (times and commit ids).
-    `recorded` are the ids of the tasks whose result the store has: in a record, or in a checkpoint that followed.
+    `checkpoints`, `values` and `records` are its rows, without the parts that differ between two runs (times and commit
+    ids). `recorded` are the ids of the tasks whose result is stored: in a record, or in a later checkpoint.
     """
 
     state: dict[str, Any]
@@ -40,7 +40,7 @@ NOTHING = Stored({}, frozenset(), frozenset(), frozenset(), (), (), ())
 
 
 async def read(graph: CompiledGraph[Any]) -> Stored:
-    """Everything of the thread. Raises for any row that is damaged or missing."""
+    """The stored thread. Raises for any row that is damaged or missing."""
     saver = graph.checkpointer
     assert saver is not None
     page, found = await saver.history(THREAD, limit=MANY), await saver.load(THREAD)

@@ -1,4 +1,4 @@
-"""Where threads live while processes die: `process()` is what a new process would open."""
+"""Stores that outlive the processes that die: `process()` opens the store as a new process would."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -27,12 +27,12 @@ class CrashStore(Protocol):
         ...
 
     async def close(self) -> None:
-        """Once it is over. A process that died closed nothing."""
+        """Close the store after the test. A process that died closed nothing."""
         ...
 
 
 class InMemory:
-    """A store that stands beside the processes, as a server would."""
+    """A store outside of the processes, like a server."""
 
     def __init__(self) -> None:
         self._saver = MemorySaver()
@@ -45,7 +45,7 @@ class InMemory:
 
 
 class OnDisk:
-    """A file, and for each process a saver of its own. The dead ones' are still open when the next one starts."""
+    """A file, with a saver for each process. Savers of dead processes are still open when the next one starts."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -61,9 +61,9 @@ class OnDisk:
 
 
 class OnServer:
-    """Tables of a server, and for each process a saver of its own, which knows nothing of what the dead ones knew.
+    """Tables of a server, with a saver for each process that shares no state with savers of dead processes.
 
-    They share the connections: the dead ones' would be closed by the kernel.
+    The savers share the connections: the kernel would close those of a dead process.
     """
 
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", schema: str) -> None:
@@ -85,13 +85,13 @@ class OnServer:
 
 @asynccontextmanager
 async def on_server(dsn: str) -> AsyncIterator[Callable[[], OnServer]]:
-    """Makes stores that are empty, one at a time."""
+    """A function that makes empty stores, one at a time."""
     async with schema_of_its_own(dsn) as schema, asyncpg.create_pool(dsn, min_size=0, max_size=4) as pool:
         yield lambda: OnServer(pool, schema)
 
 
 def store_of(folder: Path, dsn: str) -> SqliteSaver | PostgresSaver:
-    """What a process opens. Without a DSN it is a file."""
+    """The saver that a process opens: on a file, if no DSN is given."""
     if not dsn:
         return SqliteSaver(folder / DATABASE)
     return PostgresSaver(dsn, schema=f"of {blake2b(bytes(folder), digest_size=16).hexdigest()}", pool_size=2)

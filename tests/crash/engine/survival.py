@@ -1,4 +1,4 @@
-"""One thread, run to its end by processes that die, and everything that was seen on the way."""
+"""One thread, run to its end by processes that die, and everything that was observed on the way."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,9 +13,9 @@ from tests.crash.scenarios.graph_shapes import THREAD, Shape, State, Witness, wa
 
 @dataclass(slots=True)
 class Life:
-    """One process: the task ids of the nodes that it started and ended, and what it told as being durable.
+    """One process: the task ids of the nodes that it started and ended, and the durable events that it emitted.
 
-    `late` are those that it started when the store had already failed it.
+    `late` are the nodes that it started after the store had failed.
     """
 
     point: CrashPoint | None
@@ -24,20 +24,20 @@ class Life:
     started: list[str] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
     late: list[str] = field(default_factory=list)
-    told_tasks: set[str] = field(default_factory=set)
-    told_checkpoints: set[str] = field(default_factory=set)
+    reported_tasks: set[str] = field(default_factory=set)
+    reported_checkpoints: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)
 class Survival:
-    """`found[i]` is what the store had before life `i`; the last entry is what it had in the end."""
+    """`found[i]` is the content of the store before life `i`; the last entry is its final content."""
 
     lives: Sequence[Life]
     found: Sequence[Stored]
 
 
 async def survive(shape: Shape, store: CrashStore, points: Sequence[CrashPoint], mode: Durability) -> Survival:
-    """Run the thread in one process after another: one for each crash point, and a last one that nothing happens to."""
+    """Run the thread in processes in sequence: one for each crash point, and a last one that does not crash."""
     lives: list[Life] = []
     found: list[Stored] = []
     for point in (*points, None):
@@ -55,7 +55,7 @@ async def survive(shape: Shape, store: CrashStore, points: Sequence[CrashPoint],
 
 
 def witness_of(life: Life, saver: CrashingSaver) -> Witness:
-    """Writes down what nodes do in this life."""
+    """Records the starts and ends of nodes in this life."""
 
     def witness(moment: Literal["start", "end"], info: ExecutionInfo) -> None:
         (life.started if moment == "start" else life.ended).append(info.task_id)
@@ -66,7 +66,7 @@ def witness_of(life: Life, saver: CrashingSaver) -> Witness:
 
 
 async def _live(life: Life, shape: Shape, graph: CompiledGraph[State], found: Stored, mode: Durability) -> None:
-    """What a user does: the same input again where nothing was accepted, None where something is left to run."""
+    """Act as a user: repeat the input if it was not accepted, and resume with None if work is left."""
     if found.is_finished:
         return
     given = None if found.exists else shape.given
@@ -75,9 +75,9 @@ async def _live(life: Life, shape: Shape, graph: CompiledGraph[State], found: St
             async for event in events:
                 match event:
                     case TaskFinished(provisional=False):
-                        life.told_tasks.add(event.task_id)
-                    case CheckpointCommitted(provisional=False, checkpoint_id=str(told)):
-                        life.told_checkpoints.add(told)
+                        life.reported_tasks.add(event.task_id)
+                    case CheckpointCommitted(provisional=False, checkpoint_id=str(committed)):
+                        life.reported_checkpoints.add(committed)
                     case _:
                         pass
     except SimulatedCrashError:

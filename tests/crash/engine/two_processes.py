@@ -1,4 +1,4 @@
-"""Two processes on one thread: right before a call that one makes of the store, the other does something of its own."""
+"""Two processes on one thread: right before a store call of one process, the other process acts."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 Act = Callable[[Any, Checkpointer, Durability], Awaitable[None]]
 
-_TOLD = (
+_EXPECTED = (
     CheckpointConflictError,
     InterruptAnsweredError,
     NothingToResumeError,
@@ -37,20 +37,20 @@ _TOLD = (
     UnknownInterruptError,
     UnknownThreadError,
 )
-"""What a process may be told that is not the only one."""
+"""The errors that a process may get because it is not the only one."""
 
 _COPY: dict[str, Any] = {"configurable": {"thread_id": "copy"}}
 
 
 class Interleaving(msgspec.Struct, frozen=True):
-    """Before its call `before` the first process is met by a second, which dies at `point`, if there is one."""
+    """Before the call `before` of the first process, a second process acts, and dies at `point`, if one is given."""
 
     before: int
     point: CrashPoint | None
 
 
 class _InterposedSaver(CrashingSaver):
-    """Something else happens before one of its calls, unbeknown to whoever makes it."""
+    """Runs another process before one of its calls, without the knowledge of the caller."""
 
     def __init__(self, inner: Checkpointer, before: int, other: Callable[[], Coroutine[Any, Any, None]]) -> None:
         super().__init__(inner)
@@ -61,47 +61,47 @@ class _InterposedSaver(CrashingSaver):
     async def _call(self, name: str, make: Callable[[], Awaitable[T]]) -> T:
         if self.calls + 1 == self._before and not self._has_come:
             self._has_come = True
-            # In another process the code knows nothing of the run that makes this call.
+            # A new context: code in another process knows nothing of the run that makes this call.
             await asyncio.get_running_loop().create_task(self._other(), context=Context())
         return await super()._call(name, make)
 
 
-# What a process does with the thread
+# Acts of a process on the thread
 
 
 async def begin(graph: Any, mode: Durability) -> Any:
-    """Start it, and see it through. The result, or None where somebody else gave the last answer."""
+    """Start the thread and run it to its end. Returns the result, or None if another process gave the last answer."""
     result = await graph.ainvoke({"log": []}, THREAD, durability=mode)
     return await _through(graph, THREAD, mode, None if "__interrupt__" in result else result)
 
 
 async def resume(graph: Any, saver: Checkpointer, mode: Durability) -> None:
-    """See it through from where it is."""
+    """Run the thread to its end from its current state."""
     await _end(graph, THREAD, mode)
 
 
 async def edit(graph: Any, saver: Checkpointer, mode: Durability) -> None:
-    """Say what "side" came to."""
+    """Write the result of the node "side"."""
     await graph.aupdate_state(THREAD, {"log": ["edit"]}, as_node="side")
 
 
 async def supersede(graph: Any, saver: Checkpointer, mode: Durability) -> None:
-    """Come with another input."""
+    """Run the thread with another input."""
     await graph.ainvoke({"log": ["input"]}, THREAD, durability=mode)
 
 
 async def copy(graph: Any, saver: Checkpointer, mode: Durability) -> None:
-    """Make a second thread of it."""
+    """Copy the thread."""
     await graph.acopy_thread("t", "copy")
 
 
 async def delete(graph: Any, saver: Checkpointer, mode: Durability) -> None:
-    """Remove it."""
+    """Delete the thread."""
     await graph.adelete_thread("t")
 
 
 async def prune(graph: Any, saver: Checkpointer, mode: Durability) -> None:
-    """Remove all of its checkpoints but the last."""
+    """Remove all checkpoints but the last."""
     await saver.prune("t", keep_last=1)
 
 
@@ -113,7 +113,7 @@ async def _through(graph: Any, config: Any, mode: Durability, result: Any) -> An
 
 
 async def _end(graph: Any, config: Any, mode: Durability = "sync") -> list[str]:
-    """The words that are there once all that was left has run, and all that was asked is answered."""
+    """Run all remaining work, answer all interrupts, and return the words of the thread."""
     while (snapshot := await graph.aget_state(config)).next:
         if not snapshot.interrupts:
             await graph.ainvoke(None, config, durability=mode)
@@ -122,11 +122,11 @@ async def _end(graph: Any, config: Any, mode: Durability = "sync") -> list[str]:
     return words
 
 
-# What becomes of it
+# Outcomes
 
 
 async def interleavings(case: GraphCase, mode: Durability, moments: Sequence[Moment]) -> list[Interleaving]:
-    """Every call that the first process makes, with every way in which the second lives or dies."""
+    """Every call of the first process, with every crash point of the second process, and none."""
     counting = CrashingSaver(MemorySaver())
     await begin(case.build().compile(counting), mode)
     numbers = range(1, counting.calls + 1)
@@ -135,30 +135,30 @@ async def interleavings(case: GraphCase, mode: Durability, moments: Sequence[Mom
 
 
 async def interleave(case: GraphCase, mode: Durability, interleaving: Interleaving, act: Act) -> list[str]:
-    """What the second process broke."""
+    """The violations that the second process caused."""
     builder, store = case.build(), MemorySaver()
     is_done = False
 
     async def other() -> None:
         nonlocal is_done
-        with suppress(*_TOLD):
+        with suppress(*_EXPECTED):
             saver = CrashingSaver(store, interleaving.point)
             await act(builder.compile(saver), saver, mode)
             is_done = True
 
     result: Any = None
-    with suppress(*_TOLD):
+    with suppress(*_EXPECTED):
         result = await begin(builder.compile(_InterposedSaver(store, interleaving.before, other)), mode)
     broken = await _broken(builder, store, case, act, is_done=is_done)
-    # Answers may have been left to the second process, whose death the first cannot know of. Then the result is no end.
+    # The first process may leave answers to the second, of whose death it cannot know. Then its result is not final.
     has_ended = result is not None and "__answered__" not in result
     if has_ended and not set(_own(case, act)) <= set(result["log"]):
-        broken.append(f"the first process was told of {result}")
+        broken.append(f"the first process returned {result}")
     return broken
 
 
 def _own(case: GraphCase, act: Act) -> list[str]:
-    """The words that stay whatever the second process does."""
+    """The words that remain whatever the second process does."""
     return [word for word in case.words if act is not edit or word != "side"]
 
 
@@ -171,7 +171,7 @@ async def _broken(
     if act in (edit, supersede):
         many = final.count("edit" if act is edit else "input")
         if many > 1 or (is_done and not many):
-            broken.append(f"what the second process wrote is there {many} times: {final}")
+            broken.append(f"the write of the second process exists {many} times: {final}")
     elif sorted(final) != sorted(case.words) and (final or act is not delete):
         broken.append(f"the thread ended with {final}")
     if act is copy and is_done and sorted(copied := await _end(graph, _COPY)) != sorted(case.words):

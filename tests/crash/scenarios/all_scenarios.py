@@ -1,8 +1,8 @@
-"""The scenarios that are lived through: short ones of a part of the language each, and one of all of it."""
+"""The scenarios: short ones that each use a part of the language, and one that uses all of it."""
 
 from tests.crash.scenarios.everything import EVERYTHING
 from tests.crash.scenarios.graphs import COMMANDS, DEFERRED, EDITS, FAILURES, GUARDED, QUESTIONS
-from tests.crash.scenarios.nested_graphs import MEMORY, NESTED, SIDE_BY_SIDE
+from tests.crash.scenarios.nested_graphs import MEMORY, NESTED, PARALLEL
 from tests.crash.scenarios.workflows import PREVIOUS, WORKFLOW
 
 SHORT_SCENARIOS = (
@@ -14,7 +14,7 @@ SHORT_SCENARIOS = (
     EDITS,
     NESTED,
     MEMORY,
-    SIDE_BY_SIDE,
+    PARALLEL,
     WORKFLOW,
     PREVIOUS,
 )

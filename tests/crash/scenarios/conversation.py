@@ -1,4 +1,4 @@
-"""A conversation of Commands, Sends, questions, answers, nested runs, tasks and error handlers."""
+"""A conversation of Commands, Sends, interrupts, answers, nested runs, tasks and error handlers."""
 
 from typing import Any, Final, Literal
 
@@ -25,9 +25,9 @@ _ANSWERS: Final = {"first?": "1", "second?": "2"}
 
 
 class Conversation:
-    """plan goes to ask and sends two jobs; ask asks twice; last runs after it. `started` has what ran, in order.
+    """`plan` goes to `ask` and sends two jobs; `ask` interrupts twice; `last` runs after it. `started` lists the nodes.
 
-    What asks is a node, a task that a node calls, a graph or a graph in a graph, or an error handler.
+    The interrupts come from a node, a task that a node calls, a graph, a graph in a graph, or an error handler.
     """
 
     def __init__(self, kind: Kind = "node") -> None:
@@ -112,7 +112,7 @@ def _calling(inner: CompiledGraph[State]) -> Any:
 
 
 async def run_to_end(graph: CompiledGraph[State], durability: Durability) -> Any:
-    """What a caller does who knows nothing of a crash: begin or go on, and answer what is asked."""
+    """Act as a caller that does not know of a crash: start or resume, and answer the interrupts."""
     snapshot = await graph.aget_state(thread_id="t")
     given: Any = None if snapshot.next else {}
     if snapshot.created_at is not None and not snapshot.next:

@@ -1,4 +1,4 @@
-"""One graph that has all of the language in it, and a client that does all that a client can."""
+"""One graph that uses all of the language, and a client that makes every kind of call."""
 
 import asyncio
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ async def measure(what: str, turns: int = 1) -> str:
 
 @task(retry_policy=RetryPolicy(initial_interval=0, jitter=False, retry_on=UnluckyError))
 async def measure_all(what: str) -> list[str]:
-    """It calls tasks at once, and fails the first time."""
+    """Calls tasks concurrently, and fails the first time."""
     async with working(what):
         around = f"calls/measure_all/measure {what}"
         found = await asyncio.gather(*(seen(measure(f"{what}{store}"), f"{around}{store}") for store in range(3)))
@@ -29,7 +29,7 @@ async def measure_all(what: str) -> list[str]:
 
 
 def everything() -> StateGraph[State]:
-    """A plan, then much side by side; a deferred node that sums up; a graph that says itself where to resume."""
+    """A plan, then many parallel nodes; a deferred node; a nested graph that chooses the next node of its parent."""
     builder = StateGraph(State)
     builder.add_node("plan", _plan).add_edge(START, "plan").add_edge("plan", "calls")
     builder.add_node("calls", _calls()).add_node("item", _item).add_node("inside", _nested())
@@ -56,7 +56,7 @@ async def _item(given: Mapping[str, Any]) -> State:
 
 
 def _calls() -> Any:
-    """A node that calls tasks and a graph, and asks."""
+    """A node that calls tasks and a graph, and interrupts."""
     inner = inside(("c", node(2)), ("d", asking("called?"))).compile(name="inner")
 
     async def calls(state: State) -> State:
@@ -71,7 +71,7 @@ def _calls() -> Any:
 
 
 def _nested() -> Any:
-    """A graph with a graph inside that asks, beside a node that does not."""
+    """A graph with a nested graph that interrupts, in parallel with a node that does not."""
     deep = inside(("x", node(2)), ("y", asking("inner?", "really?")))
     builder = StateGraph(State, input_schema=Turn)
     builder.add_node("deep", deep.compile(name="deep")).add_edge(START, "deep")

@@ -1,4 +1,4 @@
-"""Graphs of every shape, whose nodes say when they run and for which task."""
+"""Graphs of every shape, whose nodes report their starts and ends with their task."""
 
 import asyncio
 import operator
@@ -13,7 +13,7 @@ from durable_graph import END, START, Checkpointer, CompiledGraph, ExecutionInfo
 from durable_graph.graph import Topology
 
 Witness = Callable[[Literal["start", "end"], ExecutionInfo], None]
-"""Told by every node when it starts and when it is about to return."""
+"""Called by every node when it starts and when it is about to return."""
 
 THREAD = "t"
 
@@ -22,7 +22,7 @@ _witness: ContextVar[Witness] = ContextVar("witness")
 
 @contextmanager
 def watched_by(witness: Witness) -> Iterator[None]:
-    """Inside the body, the nodes of runs that are begun there tell the witness."""
+    """Have the nodes of runs that start inside the body call the witness."""
     before = _witness.set(witness)
     try:
         yield
@@ -40,14 +40,14 @@ class Item(TypedDict):
     item: int
 
 
-def tell_witness(moment: Literal["start", "end"], info: ExecutionInfo) -> None:
-    """What a node does when it starts and when it is about to return."""
+def notify_witness(moment: Literal["start", "end"], info: ExecutionInfo) -> None:
+    """Called by a node when it starts and when it is about to return."""
     _witness.get()(moment, info)
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A graph, and the input that its thread is begun with."""
+    """A graph, and the input that its thread is started with."""
 
     describe: Callable[[], StateGraph[State]]
     given: Mapping[str, Any]
@@ -58,7 +58,7 @@ class Shape:
 
     @property
     def topology(self) -> Topology:
-        """The graph, described once: thousands of processes are about to run it."""
+        """The graph, described only once, because thousands of processes run it."""
         return _topology(self.describe)
 
     def on(self, saver: Checkpointer) -> CompiledGraph[State]:
@@ -72,16 +72,16 @@ def _topology(describe: Callable[[], StateGraph[State]]) -> Topology:
 
 
 def node(name: str, *, turns: int = 1, lone: bool = True) -> Any:
-    """A node that takes `turns` turns of the event loop. `lone`: nothing runs beside it, so it may set `newest`."""
+    """A node that takes `turns` turns of the event loop. `lone`: no node runs in parallel, so it may set `newest`."""
 
     async def run(state: State, runtime: Runtime) -> State:
-        tell_witness("start", runtime.execution_info)
+        notify_witness("start", runtime.execution_info)
         for _ in range(turns):
             await asyncio.sleep(0)
         written: State = {"log": [name], "seen": {name: len(state.get("log", []))}}
         if lone:
             written["newest"] = name
-        tell_witness("end", runtime.execution_info)
+        notify_witness("end", runtime.execution_info)
         return written
 
     return run
@@ -91,16 +91,16 @@ def plain_node(name: str) -> Any:
     """A node that is a plain function, so that it runs in a thread."""
 
     def run(state: State, runtime: Runtime) -> State:
-        tell_witness("start", runtime.execution_info)
+        notify_witness("start", runtime.execution_info)
         written: State = {"log": [name], "seen": {name: len(state.get("log", []))}}
-        tell_witness("end", runtime.execution_info)
+        notify_witness("end", runtime.execution_info)
         return written
 
     return run
 
 
 def chain() -> StateGraph[State]:
-    """a, b and c, one after the other."""
+    """a, b and c in sequence."""
     builder = StateGraph(State)
     for before, name in zip((START, "a", "b"), "abc", strict=True):
         builder.add_node(name, node(name)).add_edge(before, name)
@@ -108,7 +108,7 @@ def chain() -> StateGraph[State]:
 
 
 def fan_out() -> StateGraph[State]:
-    """Four side by side, twice, then one. What is last in the plan finishes first."""
+    """Four parallel nodes, twice, then one node. The last task of the plan finishes first."""
     builder = StateGraph(State)
     for store, name in enumerate("abcd"):
         builder.add_node(name, node(name, turns=8 * (4 - store), lone=False)).add_edge(START, name)
@@ -119,13 +119,13 @@ def fan_out() -> StateGraph[State]:
 
 
 def map_reduce() -> StateGraph[State]:
-    """As many tasks of one node as the state says, each with an argument of its own, and one that sees all results."""
+    """Four tasks of one node, each with its own argument, and a node that sees all results."""
 
     async def measure(given: Item, runtime: Runtime) -> State:
-        tell_witness("start", runtime.execution_info)
+        notify_witness("start", runtime.execution_info)
         for _ in range(8 * (5 - given["item"])):
             await asyncio.sleep(0)
-        tell_witness("end", runtime.execution_info)
+        notify_witness("end", runtime.execution_info)
         return {"log": [f"item {given['item']}"], "seen": {str(given["item"]): given["item"] ** 2}}
 
     def deal(state: State) -> list[Send]:
@@ -139,7 +139,7 @@ def map_reduce() -> StateGraph[State]:
 
 
 def loop() -> StateGraph[State]:
-    """One node again and again, until its router has had enough."""
+    """One node that repeats until its router ends the run."""
 
     async def enough(state: State) -> Literal["step", "__end__"]:
         return END if len(state["log"]) > 4 else "step"

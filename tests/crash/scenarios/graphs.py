@@ -1,4 +1,4 @@
-"""The scenarios of graphs: commands, questions, deferred nodes, failures, edits."""
+"""The scenarios of graphs: commands, interrupts, deferred nodes, failures, edits."""
 
 from typing import Any, Literal, TypedDict
 
@@ -17,7 +17,7 @@ class Item(TypedDict):
 
 
 def commands() -> StateGraph[State]:
-    """A node that goes to a node and sends to others beside its own edge; a graph inside that says where to resume."""
+    """A node with a goto and Sends in addition to its edge; a nested graph that chooses the next node of its parent."""
 
     async def plan(state: State) -> Command[Literal["left", "item"]]:
         async with working(state.get("turn")) as label:
@@ -55,11 +55,11 @@ COMMANDS = Scenario(
 )
 
 
-# Questions
+# Interrupts
 
 
 def questions() -> StateGraph[State]:
-    """Two that ask side by side, one of them twice, beside one that does not; a router that asks; one aside."""
+    """Three parallel nodes, one of which interrupts twice and one once; a router that interrupts; a node aside."""
 
     async def onward(state: State) -> Literal["last"]:
         report("start")
@@ -93,7 +93,7 @@ QUESTIONS = Scenario(
 
 
 def deferred() -> StateGraph[State]:
-    """One that waits until all else is done, over a question, and one that comes after it and waits again."""
+    """A deferred node that waits for all other nodes and an interrupt, and a deferred node after it."""
     builder = chain(("a", node()), ("b", asking("go on?")), ("c", node()))
     builder.add_node("side", node(turns=4)).add_edge(START, "side")
     builder.add_node("late", node(), defer=True).add_edge(START, "late").add_edge("side", "late")
@@ -117,7 +117,7 @@ async def mend(what: str) -> str:
 
 
 def failing(times: int, turns: int = 1) -> Any:
-    """A node that fails so many times."""
+    """A node that fails `times` times."""
 
     async def run(state: State) -> State:
         async with working(state.get("turn"), turns) as label:
@@ -129,7 +129,7 @@ def failing(times: int, turns: int = 1) -> Any:
 
 
 async def handler(state: State, error: NodeError) -> Command[Literal["after"]]:
-    """It mends what failed, and says where to resume."""
+    """Repairs the failed node, and chooses the next node."""
     report("start")
     mended = await seen(mend(str(error.node)), f"{error.node}/handler/mend")
     report("end")
@@ -137,7 +137,7 @@ async def handler(state: State, error: NodeError) -> Command[Literal["after"]]:
 
 
 def failures() -> StateGraph[State]:
-    """One that is tried again by itself, one that its handler takes the place of, one that its client tries again."""
+    """A node that is retried by its policy, a node that its handler replaces, and a node that the client retries."""
     again = RetryPolicy(initial_interval=0, jitter=False, max_attempts=3, retry_on=UnluckyError)
     builder = StateGraph(State)
     builder.add_node("flaky", failing(2), retry_policy=again).add_edge(START, "flaky")
@@ -155,7 +155,7 @@ FAILURES = Scenario("failures", described_once(failures), (Give({"log": ["in"]})
 
 
 def edited() -> StateGraph[State]:
-    """One that asks, after which its owner writes in its place; a graph inside, of which the same is true."""
+    """A node that interrupts and whose result the client writes instead; a nested graph with such a node."""
     inner = inside(("a", node()), ("b", asking("inner?")), ("c", asking("really?")))
     return chain(
         ("draft", node()), ("review", asking("good?")), ("inside", inner.compile(name="inner")), ("publish", node())
@@ -176,11 +176,11 @@ EDITS = Scenario(
 )
 
 
-# Policies around what is stored
+# Policies around stored calls
 
 
 def guarded() -> StateGraph[State]:
-    """Nodes that would be tried again, or handled, were they to fail: around tasks and around a graph."""
+    """Nodes that never fail, with retry policies and error handlers, around tasks and around a graph."""
     again = RetryPolicy(initial_interval=0, jitter=False, max_attempts=9, retry_on=lambda error: True)
     inner = inside(("a", node()), ("b", node())).compile(name="inner")
 

@@ -1,4 +1,4 @@
-"""The scenarios of graphs inside of graphs: as a node, called in one, with memory, and side by side."""
+"""The scenarios of nested graphs: as a node, called in a node, with memory, and in parallel."""
 
 import asyncio
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from tests.crash.scenarios.scenario import Answer, Give, Scenario
 
 
 def calling(*graphs: Any, at_once: bool = False) -> Any:
-    """A node that calls these graphs, one after the other or at once, and leaves what they left."""
+    """A node that calls these graphs, in sequence or concurrently, and writes their logs."""
 
     async def run(state: State) -> State:
         async with working(state.get("turn")) as label:
@@ -25,11 +25,11 @@ def calling(*graphs: Any, at_once: bool = False) -> Any:
     return run
 
 
-# One after the other
+# In sequence
 
 
 def nested() -> StateGraph[State]:
-    """A graph as a node, with one inside that asks; two called in one node, the second of which asks."""
+    """A graph as a node, with a nested graph that interrupts; two graphs called in one node, the second interrupts."""
     innermost = inside(("i", node()), ("j", asking("innermost?"))).compile(name="innermost")
     as_node = inside(("x", node()), ("y", asking("inner?")), ("z", innermost))
     as_node.add_node("w", node()).add_edge("x", "w")
@@ -50,7 +50,7 @@ NESTED = Scenario(
 
 
 def memory() -> StateGraph[State]:
-    """A graph that remembers what it was told in this thread, as a node and called in one."""
+    """A graph that keeps its state in this thread, as a node and called in a node."""
     as_node = remembering(inside(("m", node()), ("n", asking("remembered?"))), "as_node")
     called = remembering(inside(("k", node()), ("l", node())), "called")
     return chain(("memory", as_node), ("caller", calling(called)))
@@ -65,11 +65,11 @@ MEMORY = Scenario(
 )
 
 
-# Side by side
+# In parallel
 
 
-def side_by_side() -> StateGraph[State]:
-    """Graphs at work at once: two as nodes, of which one asks, and two called by one node, of which one asks."""
+def parallel() -> StateGraph[State]:
+    """Concurrent graphs: two as nodes, one of which interrupts, and two called by one node, one of which interrupts."""
     left = inside(("a", node(3)), ("b", asking("left?")))
     left.add_node("beside", node(2)).add_edge("a", "beside")
     right = inside(("c", node()), ("d", node(2)), ("e", node())).compile(name="right")
@@ -81,9 +81,9 @@ def side_by_side() -> StateGraph[State]:
     return builder.add_node("all", node()).add_edge(["left", "right", "both"], "all")
 
 
-SIDE_BY_SIDE = Scenario(
-    "side_by_side",
-    described_once(side_by_side),
+PARALLEL = Scenario(
+    "parallel",
+    described_once(parallel),
     (Give({"log": ["in"]}), Answer({"left?": "l"}), Answer({"up?": "u"})),
     width=5,
     has_races=True,

@@ -1,4 +1,4 @@
-"""What the graphs of the scenarios are made of."""
+"""The nodes of the graphs of the scenarios, and ways to connect them."""
 
 import operator
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from tests.crash.engine.reporting import ask, working
 
 
 class State(TypedDict, total=False):
-    """`turn` tells the runs of one thread apart."""
+    """`turn` distinguishes the runs of one thread."""
 
     log: Annotated[list[str], operator.add]
     seen: Annotated[dict[str, int], operator.or_]
@@ -18,13 +18,13 @@ class State(TypedDict, total=False):
 
 
 class Turn(TypedDict, total=False):
-    """What a graph inside of another is given."""
+    """The input of a nested graph."""
 
     turn: int
 
 
 def node(turns: int = 1) -> Any:
-    """A node that takes so many turns of the event loop, and leaves its label."""
+    """A node that takes `turns` turns of the event loop, and logs its label."""
 
     async def run(state: State) -> State:
         async with working(state.get("turn"), turns) as label:
@@ -34,7 +34,7 @@ def node(turns: int = 1) -> Any:
 
 
 def asking(*questions: str, turns: int = 1) -> Any:
-    """A node that asks one question after the other, and leaves the answers."""
+    """A node that interrupts with these questions in sequence, and logs the answers."""
 
     async def run(state: State) -> State:
         async with working(state.get("turn"), turns) as label:
@@ -49,14 +49,14 @@ def _of_turn(question: str, state: State) -> str:
 
 
 def chain(*nodes: tuple[str, Any]) -> StateGraph[State]:
-    """These nodes, one after the other."""
+    """These nodes in sequence."""
     builder = StateGraph(State)
     builder.add_sequence(nodes)
     return builder.add_edge(START, nodes[0][0])
 
 
 def inside(*nodes: tuple[str, Any]) -> StateGraph[State, None, Turn, State]:
-    """These nodes, one after the other, as a graph that another one runs."""
+    """These nodes in sequence, as a graph that another graph runs."""
     builder = StateGraph(State, input_schema=Turn)
     builder.add_sequence(nodes)
     return builder.add_edge(START, nodes[0][0])
@@ -69,7 +69,7 @@ def remembering(graph: StateGraph[State, None, Turn, State], name: str) -> Compi
 
 
 def described_once(describe: Callable[[], StateGraph[State]]) -> Callable[[Checkpointer], CompiledGraph[Any]]:
-    """Makes the graph for a store. It is described once: thousands of processes are about to run it."""
+    """Makes the graph for a store. The graph is described only once, because thousands of processes run it."""
     topology = cache(lambda: describe().topology())
 
     def build(saver: Checkpointer) -> CompiledGraph[Any]:

@@ -1,4 +1,4 @@
-"""Graphs whose every run leaves the same words, in whatever order, and whoever runs what."""
+"""Graphs whose every run leaves the same words, in any order, whichever process runs a task."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -17,12 +17,12 @@ class GraphCase(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """What to call it in a report."""
+        """The name in reports."""
         return self.build.__name__
 
 
 def _leaves(word: str, turns: int = 0) -> Callable[[State], Awaitable[State]]:
-    """A node that leaves a word after so many turns of the event loop."""
+    """A node that leaves a word after `turns` turns of the event loop."""
 
     async def leave(state: State) -> State:
         for _ in range(turns):
@@ -39,8 +39,8 @@ def _asks(word: str) -> Callable[[State], Awaitable[State]]:
     return ask
 
 
-def _beside(**nodes: Callable[[State], Awaitable[State]]) -> StateGraph[State]:
-    """These at once, with "side"; then "end"."""
+def _in_parallel(**nodes: Callable[[State], Awaitable[State]]) -> StateGraph[State]:
+    """These nodes in parallel with "side"; then "end"."""
     builder = StateGraph(State)
     nodes["side"] = _leaves("side", 4)
     for name, node in nodes.items():
@@ -48,9 +48,9 @@ def _beside(**nodes: Callable[[State], Awaitable[State]]) -> StateGraph[State]:
     return builder.add_node("end", _leaves("end")).add_edge(list(nodes), "end")
 
 
-def side_by_side() -> StateGraph[State]:
-    """Nodes that take differently long."""
-    return _beside(quick=_leaves("quick"), slow=_leaves("slow", 9))
+def parallel() -> StateGraph[State]:
+    """Nodes of different durations."""
+    return _in_parallel(quick=_leaves("quick"), slow=_leaves("slow", 9))
 
 
 def nested() -> StateGraph[State]:
@@ -64,11 +64,11 @@ def nested() -> StateGraph[State]:
     async def call(state: State) -> State:
         return {"log": (await graph.ainvoke({"log": []}))["log"]}
 
-    return _beside(call=call)
+    return _in_parallel(call=call)
 
 
 def calls() -> StateGraph[State]:
-    """Tasks that a node calls, two at once and one after them."""
+    """Tasks that a node calls, two concurrently and one after them."""
 
     @task
     async def named(word: str) -> str:
@@ -79,16 +79,16 @@ def calls() -> StateGraph[State]:
         words = await asyncio.gather(named("first"), named("second"))
         return {"log": [*words, await named("third")]}
 
-    return _beside(node=node)
+    return _in_parallel(node=node)
 
 
-def questions() -> StateGraph[State]:
-    """Two questions at once."""
-    return _beside(one=_asks("one"), other=_asks("other"))
+def interrupts() -> StateGraph[State]:
+    """Two parallel interrupts."""
+    return _in_parallel(one=_asks("one"), other=_asks("other"))
 
 
-def nested_questions() -> StateGraph[State]:
-    """Two questions at once inside a graph, and one in a task that is called beside it."""
+def nested_interrupts() -> StateGraph[State]:
+    """Two parallel interrupts inside a nested graph, and one in a concurrent task."""
     inner = StateGraph(State)
     inner.add_node("one", _asks("one")).add_edge(START, "one")
     inner.add_node("other", _asks("other")).add_edge(START, "other")
@@ -103,13 +103,13 @@ def nested_questions() -> StateGraph[State]:
         words = (await graph.ainvoke({"log": []}))["log"]
         return {"log": [*words, await asked]}
 
-    return _beside(call=call)
+    return _in_parallel(call=call)
 
 
 GRAPH_CASES = (
-    GraphCase(side_by_side, ("quick", "slow", "side", "end")),
+    GraphCase(parallel, ("quick", "slow", "side", "end")),
     GraphCase(nested, ("x", "y", "z", "side", "end")),
     GraphCase(calls, ("first", "second", "third", "side", "end")),
-    GraphCase(questions, ("one yes", "other yes", "side", "end")),
-    GraphCase(nested_questions, ("one yes", "other yes", "third yes", "side", "end")),
+    GraphCase(interrupts, ("one yes", "other yes", "side", "end")),
+    GraphCase(nested_interrupts, ("one yes", "other yes", "third yes", "side", "end")),
 )

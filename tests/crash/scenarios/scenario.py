@@ -1,7 +1,7 @@
-"""A scenario: a graph, and what its client does with one thread of it, call by call.
+"""A scenario: a graph, and the calls of its client on one thread.
 
-A client outlives the processes that serve it. It knows which of its calls reported success; of the one that was under
-way when a process died it knows nothing, and finds out as any client can.
+A client outlives the processes that serve it. It knows which of its calls reported success. It does not know the
+outcome of the call that was in progress when a process died, and reads it from the thread as any client can.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,26 +15,26 @@ from durable_graph import Checkpointer, Command, CompiledGraph
 
 @dataclass(frozen=True, slots=True)
 class Give:
-    """Run on an input: a dict, a value, or a Command that answers nothing."""
+    """Run with an input: a dict, a value, or a Command without answers."""
 
     value: Any
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Answer questions, which are told apart by what they ask. `also` is what the Command brings beside that."""
+    """Answer interrupts, which are identified by their values. `also` has further arguments of the Command."""
 
     answers: Mapping[str, Any]
     also: Mapping[str, Any] = field(default_factory=dict)
 
     def command(self, ids: Mapping[str, str]) -> Command[Any]:
-        """The answers by the ids of the questions."""
+        """The answers by the ids of the interrupts."""
         return Command(resume={ids[question]: answer for question, answer in self.answers.items()}, **self.also)
 
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """Write to the state as a node would have; to that of the graph inside the node `inside`, if it is given."""
+    """Write to the state as a node; to the state of the graph inside the node `inside`, if one is given."""
 
     values: Mapping[str, Any]
     as_node: str
@@ -43,7 +43,7 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """Run what is left to run."""
+    """Run the remaining work."""
 
 
 Call = Give | Answer | Edit | Resume
@@ -51,9 +51,9 @@ Call = Give | Answer | Edit | Resume
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """`width` is how many of its tasks and graphs may be at work side by side, each with a record of its own under way.
+    """`width` is the number of its tasks and graphs that may run in parallel, each with its own record in progress.
 
-    Where graphs run side by side (`has_races`), which of their checkpoints gets which number is a matter of time.
+    If graphs run in parallel (`has_races`), the numbers of their checkpoints depend on timing.
     """
 
     name: str
@@ -64,10 +64,10 @@ class Scenario:
 
 
 class Progress(msgspec.Struct):
-    """What a client knows. It is kept where no process of the graph can take it along when it dies.
+    """The progress of a client. It is kept outside of the processes of the graph, so that it survives their deaths.
 
-    `head` is the newest checkpoint of `ns` when its call `number` was begun, and `ids` are those of the questions then.
-    `has_begun` says that a process was asked already.
+    `head` is the newest checkpoint of `ns` when the call `number` started, and `ids` are the ids of the interrupts
+    then. `has_begun` says that the call was sent to a process before.
     """
 
     number: int = 0

@@ -1,4 +1,4 @@
-"""The scenarios of entrypoints and tasks: one after the other, at once, inside each other, asking, calling a graph."""
+"""The scenarios of entrypoints and tasks: in sequence, concurrent, nested, with interrupts, and with a nested graph."""
 
 import asyncio
 from functools import cache
@@ -18,7 +18,7 @@ async def double(number: int, turns: int = 1) -> int:
 
 @task
 async def sum_of_doubles(first: int, second: int) -> int:
-    """It calls tasks itself."""
+    """Calls tasks itself."""
     async with working(first):
         label = f"flow/sum_of_doubles/double {first}"
         one: int = await seen(double(first), label)
@@ -69,7 +69,7 @@ WORKFLOW = Scenario(
 )
 
 
-# One call after the other
+# Calls in sequence
 
 
 async def counting(number: int, previous: Any = None) -> Any:
@@ -80,7 +80,7 @@ async def counting(number: int, previous: Any = None) -> Any:
 
 
 def build_counting(saver: Checkpointer) -> CompiledGraph[Any]:
-    """The workflow that remembers, on a store."""
+    """The workflow that keeps a value between runs, on a store."""
     return CompiledGraph(_counting().topology, saver)
 
 

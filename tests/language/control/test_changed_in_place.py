@@ -1,5 +1,5 @@
-"""The lengths of the containers that nodes are given are always compared: a change in place is an error, and no result
-that came of it is recorded."""
+"""The lengths of containers in the state are always compared: a change in place is an error, and no result after it is
+recorded."""
 
 import asyncio
 import operator
@@ -70,7 +70,7 @@ CHANGES: dict[str, Callable[[State], object]] = {
 
 
 @pytest.mark.parametrize("key", CHANGES)
-async def test_a_container_changed_in_place_is_an_error_and_nothing_of_it_is_recorded(
+async def test_a_container_changed_in_place_is_an_error_and_no_result_is_recorded(
     saver: Checkpointer, durability: Durability, key: str
 ) -> None:
     async def node(state: State) -> State:
@@ -90,7 +90,7 @@ async def test_a_container_changed_in_place_is_an_error_and_nothing_of_it_is_rec
     assert "changed in place" in (snapshot.tasks[0].error or "")
 
 
-async def test_remedy_of_the_error_works(saver: Checkpointer, durability: Durability) -> None:
+async def test_the_remedy_in_the_error_message_works(saver: Checkpointer, durability: Durability) -> None:
     with pytest.raises(StateMutatedError, match=r"such as \[\*old, item\], return it as the update, and resume"):
         await (
             one_node(appends)
@@ -108,12 +108,12 @@ async def test_remedy_of_the_error_works(saver: Checkpointer, durability: Durabi
     assert result == (await graph.aget_state(thread_id="t")).values
 
 
-async def test_without_a_checkpointer_it_is_the_same_error() -> None:
+async def test_a_change_in_place_without_a_checkpointer_is_the_same_error() -> None:
     with pytest.raises(StateMutatedError, match="'notes'"):
         await one_node(appends).compile(debug=False).ainvoke({"notes": []})
 
 
-async def test_a_plain_function_in_its_thread_is_checked_as_well(saver: Checkpointer) -> None:
+async def test_a_plain_function_in_a_thread_is_checked_as_well(saver: Checkpointer) -> None:
     def node(state: State) -> None:
         state["notes"].append("in place")
 
@@ -121,7 +121,7 @@ async def test_a_plain_function_in_its_thread_is_checked_as_well(saver: Checkpoi
         await one_node(node).compile(saver, debug=False).ainvoke({"notes": []}, thread_id="t")
 
 
-async def test_a_change_deep_inside_is_left_to_the_debug_check(saver: Checkpointer) -> None:
+async def test_a_change_in_a_nested_value_is_detected_only_with_debug(saver: Checkpointer) -> None:
     async def node(state: State) -> None:
         state["seen"]["a"] += 1
 
@@ -131,7 +131,7 @@ async def test_a_change_deep_inside_is_left_to_the_debug_check(saver: Checkpoint
         await one_node(node).compile(saver, debug=True).ainvoke(given, thread_id="u")
 
 
-async def test_a_debugged_node_that_leaves_its_graph_by_a_command_is_checked_as_well(saver: Checkpointer) -> None:
+async def test_a_node_that_returns_a_parent_command_is_checked_with_debug(saver: Checkpointer) -> None:
     async def node(state: State) -> Command[Any]:
         state["seen"]["a"] += 1
         return Command(graph=Command.PARENT, update={"notes": ["left"]})
@@ -141,7 +141,7 @@ async def test_a_debugged_node_that_leaves_its_graph_by_a_command_is_checked_as_
         await one_node(inner).compile(saver, debug=False).ainvoke({"seen": {"a": 1}}, thread_id="t")
 
 
-async def test_an_untracked_value_may_be_changed(saver: Checkpointer) -> None:
+async def test_an_untracked_value_may_be_changed_in_place(saver: Checkpointer) -> None:
     async def node(state: State) -> State:
         state["cache"]["more"] = 1
         return {"log": [str(len(state["cache"]))]}
@@ -151,7 +151,9 @@ async def test_an_untracked_value_may_be_changed(saver: Checkpointer) -> None:
     assert result["log"] == ["1"]
 
 
-async def test_new_values_of_any_length_are_no_change(saver: Checkpointer, durability: Durability) -> None:
+async def test_new_values_of_another_length_are_not_a_change_in_place(
+    saver: Checkpointer, durability: Durability
+) -> None:
     async def node(state: State) -> State:
         return {"notes": [*state["notes"], "x"], "seen": {}, "log": ["x"]}
 
@@ -164,10 +166,10 @@ async def test_new_values_of_any_length_are_no_change(saver: Checkpointer, durab
     assert (result["notes"], result["seen"], result["log"]) == ([], {}, ["x", "y", "z"])
 
 
-# Failures, retries, handlers, questions
+# Failures, retries, error handlers, interrupts
 
 
-async def test_a_node_that_fails_after_a_change_is_not_tried_again_in_this_process(
+async def test_a_node_that_fails_after_a_change_in_place_is_not_retried(
     saver: Checkpointer, durability: Durability
 ) -> None:
     calls: Counter[str] = Counter()
@@ -188,7 +190,7 @@ async def test_a_node_that_fails_after_a_change_is_not_tried_again_in_this_proce
 
 
 @pytest.mark.parametrize("fails", [True, False])
-async def test_an_error_handler_does_not_continue_with_a_changed_state(saver: Checkpointer, fails: bool) -> None:
+async def test_an_error_handler_is_not_called_after_a_change_in_place(saver: Checkpointer, fails: bool) -> None:
     calls: Counter[str] = Counter()
 
     async def node(state: State) -> State:
@@ -209,7 +211,9 @@ async def test_an_error_handler_does_not_continue_with_a_changed_state(saver: Ch
     assert (await graph.aget_state(thread_id="t")).values["notes"] == ["input"]
 
 
-async def test_an_error_handler_is_checked_and_runs_again(saver: Checkpointer) -> None:
+async def test_a_change_in_place_by_an_error_handler_is_an_error_and_only_the_handler_runs_again(
+    saver: Checkpointer,
+) -> None:
     calls: Counter[str] = Counter()
 
     async def node(state: State) -> State:
@@ -235,7 +239,7 @@ async def test_an_error_handler_is_checked_and_runs_again(saver: Checkpointer) -
     assert calls["node"] == 1
 
 
-async def test_a_question_after_a_change_is_not_asked(saver: Checkpointer) -> None:
+async def test_an_interrupt_after_a_change_in_place_is_not_recorded(saver: Checkpointer) -> None:
     async def node(state: State) -> State:
         state["notes"].append("in place")
         return {"log": [interrupt("go on?")]}
@@ -247,7 +251,7 @@ async def test_a_question_after_a_change_is_not_asked(saver: Checkpointer) -> No
     assert (await graph.aget_state(thread_id="t")).interrupts == ()
 
 
-async def test_a_question_that_was_answered_before_the_change_stays_answered(saver: Checkpointer) -> None:
+async def test_an_answer_given_before_a_change_in_place_is_kept(saver: Checkpointer) -> None:
     is_corrected = False
 
     async def node(state: State) -> State:
@@ -266,7 +270,9 @@ async def test_a_question_that_was_answered_before_the_change_stays_answered(sav
 
 
 @pytest.mark.parametrize("kind", ["async", "thread"])
-async def test_an_answer_that_a_failed_attempt_changed_is_as_it_was_given(saver: Checkpointer, kind: str) -> None:
+async def test_an_answer_changed_by_a_failed_attempt_is_passed_unchanged_to_the_retry(
+    saver: Checkpointer, kind: str
+) -> None:
     calls: Counter[str] = Counter()
 
     def plain(state: State) -> State:
@@ -289,7 +295,7 @@ async def test_an_answer_that_a_failed_attempt_changed_is_as_it_was_given(saver:
     assert result["log"] == ["amy", "changed"]
 
 
-async def test_a_result_of_a_task_that_a_failed_attempt_changed_is_as_it_was_returned() -> None:
+async def test_a_task_result_changed_by_a_failed_attempt_is_passed_unchanged_to_the_retry() -> None:
     calls: Counter[str] = Counter()
 
     @task
@@ -312,7 +318,7 @@ async def test_a_result_of_a_task_that_a_failed_attempt_changed_is_as_it_was_ret
 # Siblings
 
 
-async def test_a_sibling_that_finished_after_the_change_is_not_recorded(
+async def test_a_sibling_that_finishes_after_a_change_in_place_is_not_recorded(
     saver: Checkpointer, durability: Durability
 ) -> None:
     calls: Counter[str] = Counter()
@@ -346,7 +352,7 @@ async def test_a_sibling_that_finished_after_the_change_is_not_recorded(
     assert result == (await graph.aget_state(thread_id="t")).values
 
 
-async def test_a_sibling_that_was_recorded_before_the_change_is_not_run_again(saver: Checkpointer) -> None:
+async def test_a_sibling_recorded_before_a_change_in_place_does_not_run_again(saver: Checkpointer) -> None:
     calls: Counter[str] = Counter()
     is_corrected = False
 
@@ -371,11 +377,11 @@ async def test_a_sibling_that_was_recorded_before_the_change_is_not_run_again(sa
     assert calls["first"] == 1
 
 
-# Routers, graphs inside, arguments of Sends
+# Routers, nested graphs, arguments of Sends
 
 
 @pytest.mark.parametrize("where", ["entry", "node"])
-async def test_a_router_is_checked_as_well(saver: Checkpointer, where: str) -> None:
+async def test_a_change_in_place_by_a_router_is_an_error(saver: Checkpointer, where: str) -> None:
     def route(state: State) -> str:
         state["notes"].append("in place")
         return "reads"
@@ -396,7 +402,7 @@ async def test_a_router_is_checked_as_well(saver: Checkpointer, where: str) -> N
 
 
 @pytest.mark.parametrize("catches", [True, False])
-async def test_a_change_inside_a_nested_graph_fails_all_that_it_is_nested_in(
+async def test_a_change_in_place_in_a_nested_graph_fails_every_enclosing_run(
     saver: Checkpointer, durability: Durability, catches: bool
 ) -> None:
     calls: Counter[str] = Counter()
@@ -429,7 +435,7 @@ async def test_a_change_inside_a_nested_graph_fails_all_that_it_is_nested_in(
     assert (await graph.ainvoke(None, thread_id="t", durability=durability))["log"] == ["own"]
 
 
-async def test_a_nested_graph_that_changes_what_it_was_handed_is_found(saver: Checkpointer) -> None:
+async def test_a_nested_graph_that_changes_its_input_in_place_fails_the_parent(saver: Checkpointer) -> None:
     inner = one_node(appends).compile(debug=False)
 
     async def outer(state: State) -> State:
@@ -444,7 +450,7 @@ async def test_a_nested_graph_that_changes_what_it_was_handed_is_found(saver: Ch
     assert (await graph.aget_state(thread_id="t")).values == {"log": [], "notes": ["input"]}
 
 
-async def test_a_nested_result_that_a_failed_attempt_changed_is_as_it_was(
+async def test_a_nested_result_changed_by_a_failed_attempt_is_passed_unchanged_to_the_retry(
     saver: Checkpointer, durability: Durability
 ) -> None:
     calls: Counter[str] = Counter()
@@ -511,10 +517,10 @@ async def test_the_argument_of_a_send_is_checked(
     assert "worked" not in (await graph.aget_state(thread_id="t")).values["log"]
 
 
-# Values that somebody keeps a reference to
+# Values to which user code keeps a reference
 
 
-async def test_an_input_that_its_caller_changes_while_the_run_continues_is_found(
+async def test_an_input_that_its_caller_changes_during_the_run_is_detected(
     saver: Checkpointer, durability: Durability
 ) -> None:
     began, goes_on = asyncio.Event(), asyncio.Event()
@@ -536,7 +542,7 @@ async def test_an_input_that_its_caller_changes_while_the_run_continues_is_found
     assert (await graph.aget_state(thread_id="t")).values == {"log": [], "notes": ["input"]}
 
 
-async def test_a_result_that_its_node_changes_after_it_returned_is_found(
+async def test_a_result_that_is_changed_after_its_node_returned_is_detected(
     saver: Checkpointer, durability: Durability
 ) -> None:
     kept: list[str] = []
@@ -557,7 +563,7 @@ async def test_a_result_that_its_node_changes_after_it_returned_is_found(
     assert (await graph.aget_state(thread_id="t")).values == {"log": [], "notes": ["first"]}
 
 
-async def test_a_result_that_a_sibling_changes_before_it_is_merged_is_found(
+async def test_a_result_that_a_sibling_changes_before_it_is_merged_is_detected(
     saver: Checkpointer, durability: Durability
 ) -> None:
     kept: list[str] = ["returned"]
@@ -592,7 +598,7 @@ class Reduced(TypedDict, total=False):
     log: Annotated[list[str], operator.add]
 
 
-async def test_a_value_that_waits_to_be_committed_is_stored_as_it_was_made(
+async def test_an_uncommitted_value_changed_in_place_is_stored_unchanged(
     saver: Checkpointer, durability: Durability
 ) -> None:
     async def first(state: Reduced) -> Reduced:
@@ -609,7 +615,7 @@ async def test_a_value_that_waits_to_be_committed_is_stored_as_it_was_made(
     assert (await graph.aget_state(thread_id="t")).values["notes"] == ["input", "first"]
 
 
-async def test_a_value_that_several_supersteps_made_is_stored_as_they_made_it(
+async def test_a_value_of_several_supersteps_changed_in_place_is_stored_unchanged(
     saver: Checkpointer, durability: Durability
 ) -> None:
     async def first(state: State) -> Any:
@@ -629,13 +635,13 @@ async def test_a_value_that_several_supersteps_made_is_stored_as_they_made_it(
     assert (await graph.aget_state(thread_id="t")).values == {"log": ["first", "second"]}
 
 
-async def test_a_reader_that_changes_what_it_is_told_is_found(saver: Checkpointer) -> None:
+async def test_a_reader_of_a_stream_that_changes_streamed_values_is_detected(saver: Checkpointer) -> None:
     graph = one_node(reads).add_node("again", reads).add_edge("node", "again").compile(saver, debug=False)
 
     async def read() -> AsyncIterator[Any]:
-        async for told in graph.astream({"notes": ["input"]}, thread_id="t", stream_mode="values"):
-            told["notes"].append("by the reader")
-            yield told
+        async for part in graph.astream({"notes": ["input"]}, thread_id="t", stream_mode="values"):
+            part["notes"].append("by the reader")
+            yield part
 
     with pytest.raises(StateMutatedError, match="'notes'"):
         _ = [each async for each in read()]
@@ -643,7 +649,7 @@ async def test_a_reader_that_changes_what_it_is_told_is_found(saver: Checkpointe
     assert (await graph.aget_state(thread_id="t")).values["notes"] == ["input"]
 
 
-async def test_a_cache_keeps_no_result_that_came_of_a_change(saver: Checkpointer) -> None:
+async def test_a_result_after_a_change_in_place_is_not_cached(saver: Checkpointer) -> None:
     is_corrected = False
 
     async def node(state: State) -> State:
@@ -660,7 +666,7 @@ async def test_a_cache_keeps_no_result_that_came_of_a_change(saver: Checkpointer
     assert (await graph.ainvoke({"notes": ["input"]}, thread_id="u"))["log"] == ["input"]
 
 
-# Instances
+# States that are instances
 
 
 @dataclass
@@ -684,7 +690,7 @@ INSTANCES = [AsDataclass, AsStruct, AsModel]
 
 @pytest.mark.parametrize("schema", INSTANCES)
 @pytest.mark.parametrize("given", [{"notes": ["input"]}, {}])
-async def test_a_list_of_an_instance_is_checked(
+async def test_a_list_in_a_state_instance_is_checked(
     saver: Checkpointer, durability: Durability, schema: Any, given: Any
 ) -> None:
     async def node(state: Any) -> Any:
@@ -699,8 +705,8 @@ async def test_a_list_of_an_instance_is_checked(
     assert (await graph.aget_state(thread_id="t")).values == {**given, "log": []}
 
 
-async def test_a_model_of_its_own_may_be_changed_and_returned(saver: Checkpointer) -> None:
-    """pydantic copies the lists that a model is made of: nobody else has them."""
+async def test_a_list_copied_by_a_pydantic_model_may_be_changed_and_returned(saver: Checkpointer) -> None:
+    """pydantic copies the lists that it is given: no other object refers to the copies."""
 
     async def node(state: AsModel) -> Any:
         state.notes.append("more")
@@ -714,7 +720,7 @@ async def test_a_model_of_its_own_may_be_changed_and_returned(saver: Checkpointe
 # The functional API, and the error itself
 
 
-async def test_what_an_entrypoint_was_given_is_checked(saver: Checkpointer) -> None:
+async def test_a_change_in_place_of_the_previous_value_of_an_entrypoint_is_an_error(saver: Checkpointer) -> None:
     is_corrected = False
 
     @entrypoint(checkpointer=saver)
@@ -733,14 +739,14 @@ async def test_what_an_entrypoint_was_given_is_checked(saver: Checkpointer) -> N
     assert await flow.ainvoke(None, thread_id="t") == [1, 3]
 
 
-async def test_the_error_stays_short_whatever_the_names() -> None:
+async def test_the_error_message_stays_short_with_many_long_names() -> None:
     error = StateMutatedError([f"node {'x' * 500} {number}" for number in range(9)], ["k" * 1000] * 3 + ["l"])
 
     assert len(str(error)) <= 400
     assert len(error.nodes) == 9
 
 
-async def test_what_is_edited_is_checked_as_well() -> None:
+async def test_a_change_in_place_by_a_router_during_an_edit_is_an_error() -> None:
     def route(state: State) -> str:
         state["notes"].append("in place")
         return "reads"

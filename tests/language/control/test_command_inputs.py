@@ -1,4 +1,4 @@
-"""A Command as the input of a run: it answers, writes and starts nodes on a thread that is there already."""
+"""A Command as the input of a run: it answers interrupts, writes updates and starts nodes on an existing thread."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ async def test_an_answer_may_come_with_an_update(saver: Checkpointer, durability
     assert result == {"log": ["in", "beside", "ask:yes"]}
 
 
-async def test_each_answer_of_several_may_come_with_an_update(saver: Checkpointer, durability: Durability) -> None:
+async def test_each_of_several_answers_may_come_with_an_update(saver: Checkpointer, durability: Durability) -> None:
     nodes = Nodes()
     graph = chain(("ask", nodes.asking("ask", "1?", "2?", "3?"))).compile(saver)
 
@@ -46,7 +46,7 @@ async def test_each_answer_of_several_may_come_with_an_update(saver: Checkpointe
     assert nodes.calls == {"ask": 4}
 
 
-async def test_an_update_together_with_an_answer_keeps_what_siblings_have_finished(saver: Checkpointer) -> None:
+async def test_an_update_together_with_an_answer_keeps_the_results_of_siblings(saver: Checkpointer) -> None:
     nodes = Nodes()
     graph = fan_out(("a", nodes.noting("a")), ("ask", nodes.asking("ask", "sure?"))).compile(saver)
     await graph.ainvoke({}, thread_id="t")
@@ -57,7 +57,7 @@ async def test_an_update_together_with_an_answer_keeps_what_siblings_have_finish
     assert nodes.calls == {"a": 1, "ask": 2}
 
 
-async def test_an_update_alone_continues_with_what_was_left(saver: Checkpointer, durability: Durability) -> None:
+async def test_an_update_alone_continues_with_the_pending_nodes(saver: Checkpointer, durability: Durability) -> None:
     nodes = Nodes()
     graph = chain(("a", nodes.noting("a")), ("b", nodes.noting("b"))).compile(saver, interrupt_before=["b"])
     await graph.ainvoke({}, thread_id="t", durability=durability)
@@ -68,7 +68,7 @@ async def test_an_update_alone_continues_with_what_was_left(saver: Checkpointer,
     assert nodes.calls == {"a": 1, "b": 1}
 
 
-async def test_an_update_alone_leaves_an_open_question_open(saver: Checkpointer) -> None:
+async def test_an_update_alone_leaves_an_interrupt_pending(saver: Checkpointer) -> None:
     nodes = Nodes()
     graph = chain(("ask", nodes.asking("ask", "sure?"))).compile(saver)
     found = interrupt_ids(await graph.ainvoke({"log": []}, thread_id="t"))
@@ -80,7 +80,7 @@ async def test_an_update_alone_leaves_an_open_question_open(saver: Checkpointer)
     assert await graph.ainvoke(Command(resume="yes"), thread_id="t") == {"log": ["edited", "ask:yes"]}
 
 
-async def test_an_update_may_be_pairs(saver: Checkpointer) -> None:
+async def test_an_update_may_be_a_list_of_pairs(saver: Checkpointer) -> None:
     graph = chain(("a", Nodes().noting("a"))).compile(saver, interrupt_before=["a"])
     await graph.ainvoke({"log": []}, thread_id="t")
 
@@ -100,7 +100,7 @@ async def test_a_goto_starts_a_node_on_a_finished_thread(saver: Checkpointer, du
     assert nodes.calls == {"a": 1, "b": 2}
 
 
-async def test_a_goto_takes_an_update_along(saver: Checkpointer) -> None:
+async def test_a_goto_may_come_with_an_update(saver: Checkpointer) -> None:
     nodes = Nodes()
     graph = chain(("a", nodes.noting("a")), ("b", nodes.noting("b"))).compile(saver)
     await graph.ainvoke({}, thread_id="t")
@@ -110,7 +110,7 @@ async def test_a_goto_takes_an_update_along(saver: Checkpointer) -> None:
     assert result == {"log": ["a", "b", "beside", "b"]}
 
 
-async def test_a_goto_may_send(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_goto_may_contain_sends(saver: Checkpointer, durability: Durability) -> None:
     async def work(job: Any) -> State:
         return {"log": [job]}
 
@@ -127,7 +127,7 @@ async def test_a_goto_may_send(saver: Checkpointer, durability: Durability) -> N
     assert result == {"log": ["a", "x", "y"]}
 
 
-async def test_a_goto_begins_a_new_thread_where_it_says(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_goto_starts_a_new_thread_at_its_target(saver: Checkpointer, durability: Durability) -> None:
     nodes = Nodes()
     graph = chain(("a", nodes.noting("a")), ("b", nodes.noting("b"))).compile(saver)
 
@@ -137,14 +137,14 @@ async def test_a_goto_begins_a_new_thread_where_it_says(saver: Checkpointer, dur
     assert nodes.calls == {"b": 1}
 
 
-async def test_a_goto_without_a_checkpointer_begins_where_it_says() -> None:
+async def test_a_goto_without_a_checkpointer_starts_the_run_at_its_target() -> None:
     nodes = Nodes()
     graph = chain(("a", nodes.noting("a")), ("b", nodes.noting("b"))).compile()
 
     assert await graph.ainvoke(Command(goto="b", update={"log": ["in"]})) == {"log": ["in", "b"]}
 
 
-async def test_a_goto_beside_an_answer_runs_beside_it(saver: Checkpointer) -> None:
+async def test_a_goto_together_with_an_answer_runs_both_nodes(saver: Checkpointer) -> None:
     nodes = Nodes()
     builder = chain(("ask", nodes.asking("ask", "sure?")))
     builder.add_node("b", nodes.noting("b"))
@@ -158,7 +158,7 @@ async def test_a_goto_beside_an_answer_runs_beside_it(saver: Checkpointer) -> No
     assert nodes.calls == {"ask": 2, "b": 1}
 
 
-async def test_a_goto_to_what_is_left_anyway_runs_it_once(saver: Checkpointer) -> None:
+async def test_a_goto_to_a_pending_node_runs_it_once(saver: Checkpointer) -> None:
     nodes = Nodes()
     graph = chain(("a", nodes.noting("a")), ("b", nodes.noting("b"))).compile(saver, interrupt_before=["b"])
     await graph.ainvoke({}, thread_id="t")
@@ -195,7 +195,7 @@ async def test_an_unknown_key_is_refused_before_anything_is_recorded(saver: Chec
     assert nodes.calls == {"ask": 1}
 
 
-async def test_an_empty_command_is_no_input(saver: Checkpointer) -> None:
+async def test_an_empty_command_is_refused_as_input(saver: Checkpointer) -> None:
     nodes = Nodes()
     graph = chain(("a", nodes.noting("a"))).compile(saver)
 
@@ -206,12 +206,12 @@ async def test_an_empty_command_is_no_input(saver: Checkpointer) -> None:
     assert await saver.list_threads() == []
 
 
-async def test_a_command_for_no_thread_at_all_says_nothing_either() -> None:
+async def test_an_empty_command_is_refused_without_a_checkpointer() -> None:
     with pytest.raises(InvalidUpdateError, match="is empty"):
         await chain(("a", Nodes().noting("a"))).compile().ainvoke(Command())
 
 
-async def test_an_update_alone_on_a_finished_thread_is_an_update_and_runs_nothing(saver: Checkpointer) -> None:
+async def test_an_update_alone_on_a_finished_thread_is_written_and_runs_no_node(saver: Checkpointer) -> None:
     nodes = Nodes()
     graph = chain(("a", nodes.noting("a"))).compile(saver)
     await graph.ainvoke({}, thread_id="t")
@@ -222,20 +222,20 @@ async def test_an_update_alone_on_a_finished_thread_is_an_update_and_runs_nothin
     assert nodes.calls == {"a": 1}
 
 
-async def test_an_update_begins_a_new_thread_like_any_input(saver: Checkpointer) -> None:
+async def test_an_update_starts_a_new_thread_like_any_input(saver: Checkpointer) -> None:
     graph = chain(("a", Nodes().noting("a"))).compile(saver)
 
     assert await graph.ainvoke(Command(update={"log": ["in"]}), thread_id="t") == {"log": ["in", "a"]}
 
 
-async def test_a_command_for_the_parent_is_no_input(saver: Checkpointer) -> None:
+async def test_a_parent_command_is_refused_as_input(saver: Checkpointer) -> None:
     graph = chain(("a", Nodes().noting("a"))).compile(saver)
 
     with pytest.raises(InvalidUpdateError, match="parent"):
         await graph.ainvoke(Command(graph=Command.PARENT, goto="a"), thread_id="t")
 
 
-async def test_a_command_leaves_what_it_was_given_alone(saver: Checkpointer) -> None:
+async def test_a_run_changes_neither_its_command_nor_the_update_of_it(saver: Checkpointer) -> None:
     update: dict[str, Any] = {"log": ["x"]}
     command: Command[Any] = Command(goto="a", update=update)
     graph = chain(("a", Nodes().noting("a"))).compile(saver)
@@ -245,7 +245,7 @@ async def test_a_command_leaves_what_it_was_given_alone(saver: Checkpointer) -> 
     assert (update, command) == ({"log": ["x"]}, Command(goto="a", update={"log": ["x"]}))
 
 
-async def test_a_join_counts_a_node_that_a_goto_ran(saver: Checkpointer) -> None:
+async def test_a_join_counts_a_node_that_a_goto_started(saver: Checkpointer) -> None:
     nodes = Nodes()
     builder = StateGraph(State)
     for name in "abc":
@@ -261,7 +261,7 @@ async def test_a_join_counts_a_node_that_a_goto_ran(saver: Checkpointer) -> None
     assert result == {"log": ["a", "b", "c"]}
 
 
-def test_a_command_shows_what_it_says_and_nothing_else() -> None:
+def test_the_repr_of_a_command_shows_only_the_fields_that_are_set() -> None:
     assert repr(Command(resume=None)) == "Command(resume=None)"
     assert repr(Command(update={"log": []}, goto=["a"])) == "Command(update={'log': []}, goto=['a'])"
     assert repr(Command()) == "Command()"

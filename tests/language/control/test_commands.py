@@ -1,4 +1,4 @@
-"""A node returns a Command: what to write, and where to go."""
+"""A node returns a Command: an update to write, and the nodes to run next."""
 
 import operator
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ from tests.graphs import Nodes, State, chain
 
 
 def from_a(action: Any, nodes: Nodes, *targets: str) -> StateGraph[State]:
-    """a, and nodes that only a Command leads to."""
+    """A graph of the node `a`, and of targets to which only a Command of `a` leads."""
     builder = StateGraph(State)
     builder.add_node("a", action, destinations=targets)
     for name in targets:
@@ -33,7 +33,7 @@ def from_a(action: Any, nodes: Nodes, *targets: str) -> StateGraph[State]:
     return builder
 
 
-async def test_a_command_writes_and_continues(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_command_writes_its_update_and_runs_its_target(saver: Checkpointer, durability: Durability) -> None:
     async def a(state: State) -> Command[Any]:
         return Command(update={"log": ["a"]}, goto="c")
 
@@ -44,14 +44,14 @@ async def test_a_command_writes_and_continues(saver: Checkpointer, durability: D
     assert nodes.calls == {"c": 1}
 
 
-async def test_a_plain_function_returns_a_command_as_well(saver: Checkpointer) -> None:
+async def test_a_plain_function_may_return_a_command(saver: Checkpointer) -> None:
     def a(state: State) -> Command[Any]:
         return Command(update={"log": ["a"]}, goto="b")
 
     assert await from_a(a, Nodes(), "b").compile(saver).ainvoke({}, thread_id="t") == {"log": ["a", "b"]}
 
 
-async def test_a_command_without_an_update_only_goes(saver: Checkpointer) -> None:
+async def test_a_command_without_an_update_only_routes(saver: Checkpointer) -> None:
     async def a(state: State) -> Command[Any]:
         return Command(goto="b")
 
@@ -67,7 +67,7 @@ async def test_a_command_without_a_goto_follows_the_edges(saver: Checkpointer) -
     assert await graph.ainvoke({}, thread_id="t") == {"log": ["a", "b"]}
 
 
-async def test_an_empty_command_is_like_nothing(saver: Checkpointer) -> None:
+async def test_an_empty_command_is_an_empty_update(saver: Checkpointer) -> None:
     async def a(state: State) -> Command[Any]:
         return Command()
 
@@ -76,7 +76,7 @@ async def test_an_empty_command_is_like_nothing(saver: Checkpointer) -> None:
     assert await graph.ainvoke({}, thread_id="t") == {"log": ["b"]}
 
 
-async def test_a_command_goes_to_several_nodes_at_once(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_command_runs_several_nodes_in_one_superstep(saver: Checkpointer, durability: Durability) -> None:
     async def a(state: State) -> Command[Any]:
         return Command(update={"log": ["a"]}, goto=["c", "b"])
 
@@ -85,7 +85,7 @@ async def test_a_command_goes_to_several_nodes_at_once(saver: Checkpointer, dura
     assert await graph.ainvoke({}, thread_id="t", durability=durability) == {"log": ["a", "b", "c"]}
 
 
-async def test_a_tuple_of_targets_is_as_good_as_a_list(saver: Checkpointer) -> None:
+async def test_targets_may_be_a_tuple(saver: Checkpointer) -> None:
     async def a(state: State) -> Command[Any]:
         return Command(goto=("b", "c"))
 
@@ -99,14 +99,14 @@ async def test_a_target_that_is_named_twice_runs_once(saver: Checkpointer) -> No
     assert await from_a(a, Nodes(), "b").compile(saver).ainvoke({}, thread_id="t") == {"log": ["b"]}
 
 
-async def test_going_to_the_end_goes_nowhere(saver: Checkpointer) -> None:
+async def test_a_goto_to_the_end_runs_no_node(saver: Checkpointer) -> None:
     async def a(state: State) -> Command[Any]:
         return Command(update={"log": ["a"]}, goto=END)
 
     assert await from_a(a, Nodes(), "b").compile(saver).ainvoke({}, thread_id="t") == {"log": ["a"]}
 
 
-async def test_a_goto_runs_together_with_the_edges_of_its_node(saver: Checkpointer) -> None:
+async def test_the_edges_of_a_node_are_followed_together_with_its_goto(saver: Checkpointer) -> None:
     """As in LangGraph: the edges are followed too."""
 
     async def a(state: State) -> Command[Any]:
@@ -120,7 +120,7 @@ async def test_a_goto_runs_together_with_the_edges_of_its_node(saver: Checkpoint
     assert await graph.ainvoke({}, thread_id="t") == {"log": ["a", "b", "c"]}
 
 
-async def test_a_goto_to_where_an_edge_leads_runs_it_once(saver: Checkpointer) -> None:
+async def test_a_goto_to_the_target_of_an_edge_runs_it_once(saver: Checkpointer) -> None:
     async def a(state: State) -> Command[Any]:
         return Command(goto="b")
 
@@ -130,7 +130,7 @@ async def test_a_goto_to_where_an_edge_leads_runs_it_once(saver: Checkpointer) -
     assert await graph.ainvoke({}, thread_id="t") == {"log": ["b"]}
 
 
-async def test_a_goto_runs_together_with_what_the_routers_choose(saver: Checkpointer) -> None:
+async def test_the_routers_of_a_node_are_followed_together_with_its_goto(saver: Checkpointer) -> None:
     async def a(state: State) -> Command[Any]:
         return Command(goto="b")
 
@@ -140,7 +140,7 @@ async def test_a_goto_runs_together_with_what_the_routers_choose(saver: Checkpoi
     assert await builder.compile(saver).ainvoke({}, thread_id="t") == {"log": ["b", "c"]}
 
 
-async def test_a_router_sees_what_the_command_wrote(saver: Checkpointer) -> None:
+async def test_a_router_sees_the_update_of_the_command(saver: Checkpointer) -> None:
     async def a(state: State) -> Command[Any]:
         return Command(update={"log": ["c"]})
 
@@ -150,7 +150,7 @@ async def test_a_router_sees_what_the_command_wrote(saver: Checkpointer) -> None
     assert await builder.compile(saver).ainvoke({}, thread_id="t") == {"log": ["c", "c"]}
 
 
-async def test_a_command_sends(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_goto_may_contain_sends(saver: Checkpointer, durability: Durability) -> None:
     async def a(state: State) -> Command[Any]:
         return Command(update={"log": ["a"]}, goto=[Send("work", {"job": number}) for number in (3, 1, 2)])
 
@@ -168,7 +168,7 @@ async def test_a_command_sends(saver: Checkpointer, durability: Durability) -> N
     assert result == {"log": ["a", "job 3", "job 1", "job 2"]}
 
 
-async def test_one_send_needs_no_list(saver: Checkpointer) -> None:
+async def test_a_goto_may_be_a_single_send(saver: Checkpointer) -> None:
     async def a(state: State) -> Command[Any]:
         return Command(goto=Send("work", "x"))
 
@@ -197,7 +197,7 @@ async def test_names_and_sends_may_be_mixed(saver: Checkpointer) -> None:
     assert await builder.compile(saver).ainvoke({}, thread_id="t") == {"log": ["b", "x", "y"]}
 
 
-async def test_a_cycle_of_commands_ends_where_one_says_so(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_cycle_of_commands_ends_with_a_goto_to_the_end(saver: Checkpointer, durability: Durability) -> None:
     class Count(TypedDict):
         value: int
 
@@ -215,7 +215,7 @@ async def test_a_cycle_of_commands_ends_where_one_says_so(saver: Checkpointer, d
     assert await builder.compile(saver).ainvoke({"value": 0}, thread_id="t", durability=durability) == {"value": 5}
 
 
-async def test_the_annotation_of_a_node_says_where_its_commands_lead(saver: Checkpointer) -> None:
+async def test_the_return_annotation_of_a_node_declares_the_targets_of_its_commands(saver: Checkpointer) -> None:
     async def a(state: State) -> Command[Literal["b"]]:
         return Command(goto="b")
 
@@ -239,7 +239,7 @@ async def test_a_list_of_commands_is_applied_in_order(saver: Checkpointer, durab
     assert await graph.ainvoke({}, thread_id="t", durability=durability) == {"log": ["a1", "a2", "b"]}
 
 
-async def test_a_list_of_commands_goes_wherever_any_of_them_goes(saver: Checkpointer) -> None:
+async def test_a_list_of_commands_runs_the_targets_of_all_its_commands(saver: Checkpointer) -> None:
     async def a(state: State) -> list[Command[Any]]:
         return [Command(update={"log": ["a1"]}, goto="c"), Command(goto="b"), Command(update={"log": ["a2"]})]
 
@@ -255,10 +255,10 @@ async def test_dicts_and_commands_may_be_mixed(saver: Checkpointer) -> None:
     assert await from_a(a, Nodes(), "b").compile(saver).ainvoke({}, thread_id="t") == {"log": ["plain", "command", "b"]}
 
 
-# What an update may be
+# Forms of an update
 
 
-async def test_an_update_may_be_pairs(saver: Checkpointer) -> None:
+async def test_an_update_may_be_a_list_of_pairs(saver: Checkpointer) -> None:
     async def a(state: State) -> Command[Any]:
         return Command(update=[("log", ["first"]), ("log", ["second"])])
 
@@ -285,7 +285,7 @@ async def test_an_update_may_be_an_instance_of_the_state(saver: Checkpointer) ->
     assert await builder.compile(saver).ainvoke({}, thread_id="t") == {"title": "new!", "tags": ["a", "b"]}
 
 
-# What is wrong
+# Invalid Commands
 
 
 async def test_a_goto_to_an_unknown_node_is_an_error_that_names_it(saver: Checkpointer, durability: Durability) -> None:
@@ -335,7 +335,7 @@ async def test_a_send_to_the_end_is_an_error(saver: Checkpointer) -> None:
 
 
 async def test_an_unknown_key_in_an_update_is_an_error_that_names_it(saver: Checkpointer) -> None:
-    """Reference P21: it was dropped."""
+    """Reference P21: the key was dropped."""
 
     async def a(state: State) -> Command[Any]:
         return Command(update={"lgo": ["a"]}, goto="b")
@@ -349,7 +349,7 @@ async def test_an_unknown_key_in_an_update_is_an_error_that_names_it(saver: Chec
 
 
 @pytest.mark.parametrize("result", [42, "b", [42], [Command(), "b"], {1, 2}, object()])
-async def test_anything_else_is_no_result_of_a_node(saver: Checkpointer, result: object) -> None:
+async def test_a_node_result_of_any_other_type_is_an_error(saver: Checkpointer, result: object) -> None:
     async def a(state: State) -> Any:
         return result
 
@@ -358,7 +358,7 @@ async def test_anything_else_is_no_result_of_a_node(saver: Checkpointer, result:
 
 
 @pytest.mark.parametrize("goto", [42, [42], [None], {"b": 1}, {"b"}])
-async def test_a_goto_that_is_no_place_is_an_error(saver: Checkpointer, goto: Any) -> None:
+async def test_a_goto_of_an_invalid_type_is_an_error(saver: Checkpointer, goto: Any) -> None:
     async def a(state: State) -> Command[Any]:
         return Command(goto=goto)
 
@@ -366,7 +366,7 @@ async def test_a_goto_that_is_no_place_is_an_error(saver: Checkpointer, goto: An
         await from_a(a, Nodes(), "b").compile(saver).ainvoke({}, thread_id="t")
 
 
-async def test_a_resume_from_a_node_answers_nobody_and_is_refused(saver: Checkpointer) -> None:
+async def test_a_command_with_a_resume_value_from_a_node_is_refused(saver: Checkpointer) -> None:
     async def a(state: State) -> Command[Any]:
         return Command(resume="yes")
 

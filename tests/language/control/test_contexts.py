@@ -1,4 +1,4 @@
-"""The context that a call hands to the nodes, given as the class that it is declared with or as a dict."""
+"""The context that a call passes to the nodes, as an instance of the declared class or as a dict."""
 
 from dataclasses import dataclass
 from typing import Any, TypedDict
@@ -35,7 +35,7 @@ class State(TypedDict, total=False):
 
 
 class Seen:
-    """Nodes that keep the context they were given."""
+    """Graphs whose node records its context."""
 
     def __init__(self) -> None:
         self.contexts: list[Any] = []
@@ -49,7 +49,7 @@ class Seen:
 
 
 @pytest.mark.parametrize("schema", [Tenant, TenantStruct, TenantModel])
-async def test_a_dict_becomes_what_the_context_is_declared_as(schema: Any) -> None:
+async def test_a_dict_becomes_an_instance_of_the_declared_context_class(schema: Any) -> None:
     seen = Seen()
     graph = seen.graph(schema).compile()
 
@@ -60,7 +60,7 @@ async def test_a_dict_becomes_what_the_context_is_declared_as(schema: Any) -> No
 
 
 @pytest.mark.parametrize("schema", [Tenant, TenantStruct, TenantModel])
-async def test_an_instance_is_handed_on_as_it_is(schema: Any) -> None:
+async def test_an_instance_is_passed_on_unchanged(schema: Any) -> None:
     seen = Seen()
     given = schema(name="ann")
 
@@ -70,7 +70,7 @@ async def test_an_instance_is_handed_on_as_it_is(schema: Any) -> None:
 
 
 @pytest.mark.parametrize("schema", [TenantDict, dict, None])
-async def test_where_a_dict_is_asked_for_it_stays_the_dict_that_was_given(schema: Any) -> None:
+async def test_a_dict_is_passed_on_unchanged_unless_another_type_is_declared(schema: Any) -> None:
     seen = Seen()
     given = {"name": "ann"}
 
@@ -79,7 +79,7 @@ async def test_where_a_dict_is_asked_for_it_stays_the_dict_that_was_given(schema
     assert seen.contexts[0] is given
 
 
-async def test_no_context_stays_none() -> None:
+async def test_an_omitted_context_is_none() -> None:
     seen = Seen()
 
     await seen.graph(Tenant).compile().ainvoke({})
@@ -89,7 +89,7 @@ async def test_no_context_stays_none() -> None:
 
 @pytest.mark.parametrize("given", [{"limit": 7}, {"name": "ann", "lim": 7}])
 @pytest.mark.parametrize("schema", [Tenant, TenantStruct])
-async def test_a_dict_that_does_not_fit_is_refused_before_anything_is_stored(schema: Any, given: Any) -> None:
+async def test_a_dict_with_wrong_fields_is_refused_before_anything_is_stored(schema: Any, given: Any) -> None:
     seen = Seen()
     saver = MemorySaver()
     graph = seen.graph(schema).compile(saver)
@@ -101,12 +101,12 @@ async def test_a_dict_that_does_not_fit_is_refused_before_anything_is_stored(sch
     assert (await graph.aget_state(thread_id="t")).created_at is None
 
 
-async def test_a_model_says_what_is_wrong_with_its_dict() -> None:
+async def test_a_pydantic_context_raises_a_validation_error_that_names_the_field() -> None:
     with pytest.raises(pydantic.ValidationError, match="limit"):
         await Seen().graph(TenantModel).compile().ainvoke({}, context={"name": "ann", "limit": "many"})
 
 
-async def test_streams_and_entrypoints_take_a_dict_as_well() -> None:
+async def test_streams_and_entrypoints_take_a_context_as_a_dict() -> None:
     seen = Seen()
 
     @entrypoint(context_schema=Tenant)
@@ -122,8 +122,8 @@ async def test_streams_and_entrypoints_take_a_dict_as_well() -> None:
     assert await flow.ainvoke(1, context={"name": "cid"}) == "cid"
 
 
-async def test_a_nested_graph_is_given_its_own_class() -> None:
-    """What it is not given itself, it gets from the run around it, as that has it."""
+async def test_a_nested_graph_gets_its_context_as_its_own_class() -> None:
+    """A nested call without a context gets that of the enclosing run, as it is."""
     inner = Seen()
     nested = inner.graph(TenantStruct).compile()
 

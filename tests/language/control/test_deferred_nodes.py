@@ -1,4 +1,4 @@
-"""A deferred node waits until nothing else is left to run."""
+"""A deferred node waits until no other node is left to run."""
 
 import operator
 from typing import Annotated, Any, TypedDict
@@ -10,7 +10,7 @@ from tests.graphs import Nodes, State, chain, questions_of
 
 
 def uneven(nodes: Nodes, *, is_join: bool = False) -> StateGraph[State]:
-    """A long branch and a short one, and a deferred node that both lead to."""
+    """A graph of a long and a short branch, which both lead to a deferred node."""
     builder = StateGraph(State)
     for name in ("start", "long 1", "long 2", "short"):
         builder.add_node(name, nodes.noting(name))
@@ -40,7 +40,7 @@ async def test_a_deferred_node_runs_once_after_the_longest_branch(
     assert nodes.calls["end"] == 1
 
 
-async def test_without_a_checkpointer_it_waits_too() -> None:
+async def test_a_deferred_node_waits_without_a_checkpointer() -> None:
     result = await uneven(Nodes()).compile().ainvoke({})
 
     assert result == {"log": ["start", "long 1", "short", "long 2", "end"]}
@@ -59,7 +59,7 @@ async def test_a_node_that_is_not_deferred_runs_whenever_an_edge_leads_to_it(sav
     assert (await builder.compile(saver).ainvoke({}, thread_id="t"))["log"] == ["a", "b", "end", "end"]
 
 
-async def test_what_follows_a_deferred_node_runs_after_it(saver: Checkpointer, durability: Durability) -> None:
+async def test_the_successor_of_a_deferred_node_runs_after_it(saver: Checkpointer, durability: Durability) -> None:
     nodes = Nodes()
     builder = uneven(nodes)
     builder.add_node("after", nodes.noting("after"))
@@ -84,7 +84,7 @@ async def test_a_deferred_node_may_start_another_round_and_is_deferred_again(
     assert result["log"] == ["start", "long 1", "short", "long 2", "end"] * 2
 
 
-async def test_deferred_nodes_that_wait_together_run_together(saver: Checkpointer) -> None:
+async def test_all_waiting_deferred_nodes_run_in_one_superstep(saver: Checkpointer) -> None:
     nodes = Nodes()
     builder = StateGraph(State)
     for name in ("a", "b"):
@@ -103,7 +103,7 @@ async def test_deferred_nodes_that_wait_together_run_together(saver: Checkpointe
     assert steps == [(), ("x", "y"), ("b",), ("a",)]
 
 
-async def test_a_deferred_node_that_starts_a_run_is_the_only_one_and_runs(saver: Checkpointer) -> None:
+async def test_a_deferred_node_that_is_the_only_node_runs(saver: Checkpointer) -> None:
     builder = StateGraph(State)
     builder.add_node("a", Nodes().noting("a"), defer=True)
     builder.add_edge(START, "a")
@@ -111,7 +111,7 @@ async def test_a_deferred_node_that_starts_a_run_is_the_only_one_and_runs(saver:
     assert await builder.compile(saver).ainvoke({}, thread_id="t") == {"log": ["a"]}
 
 
-async def test_a_goto_to_a_deferred_node_waits_as_well(saver: Checkpointer) -> None:
+async def test_a_deferred_target_of_a_goto_waits(saver: Checkpointer) -> None:
     nodes = Nodes()
 
     async def go(state: State) -> Command[Any]:
@@ -128,7 +128,7 @@ async def test_a_goto_to_a_deferred_node_waits_as_well(saver: Checkpointer) -> N
     assert await builder.compile(saver).ainvoke({}, thread_id="t") == {"log": ["go", "soon", "then", "late"]}
 
 
-async def test_results_of_sends_are_all_there_for_a_deferred_node(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_deferred_node_sees_the_results_of_all_sends(saver: Checkpointer, durability: Durability) -> None:
     class Work(TypedDict, total=False):
         results: Annotated[list[int], operator.add]
         total: int
@@ -182,7 +182,7 @@ async def test_a_deferred_node_still_waits_after_a_failure(saver: Checkpointer, 
     assert await graph.ainvoke(None, thread_id="t", durability=durability) == {"log": ["a", "flaky", "end"]}
 
 
-async def test_a_deferred_node_still_waits_after_a_question(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_deferred_node_still_waits_after_an_interrupt(saver: Checkpointer, durability: Durability) -> None:
     nodes = Nodes()
     builder = StateGraph(State)
     builder.add_node("ask", nodes.asking("ask", "sure?"))
@@ -199,7 +199,7 @@ async def test_a_deferred_node_still_waits_after_a_question(saver: Checkpointer,
     assert result == {"log": ["ask:yes", "then", "end"]}
 
 
-async def test_a_breakpoint_is_passed_before_a_deferred_node_runs(saver: Checkpointer) -> None:
+async def test_a_breakpoint_stops_the_run_before_a_deferred_node(saver: Checkpointer) -> None:
     nodes = Nodes()
     graph = uneven(nodes).compile(saver, interrupt_after=["long 2"])
 
@@ -209,7 +209,7 @@ async def test_a_breakpoint_is_passed_before_a_deferred_node_runs(saver: Checkpo
     assert (await graph.ainvoke(None, thread_id="t"))["log"][-1] == "end"
 
 
-async def test_new_input_leaves_no_deferred_node_waiting(saver: Checkpointer) -> None:
+async def test_new_input_discards_the_waiting_deferred_node_of_a_failed_run(saver: Checkpointer) -> None:
     failing = True
     nodes = Nodes()
 
@@ -232,7 +232,7 @@ async def test_new_input_leaves_no_deferred_node_waiting(saver: Checkpointer) ->
     assert nodes.calls["end"] == 1
 
 
-async def test_defer_in_a_nested_graph_waits_for_that_graph_alone(saver: Checkpointer) -> None:
+async def test_a_deferred_node_of_a_nested_graph_waits_for_that_graph_only(saver: Checkpointer) -> None:
     nodes = Nodes()
     inner = uneven(nodes).compile()
 

@@ -1,4 +1,4 @@
-"""`RunControl.request_drain`: a run finishes what it is at, stops before its next superstep, and goes on later."""
+"""`RunControl.request_drain`: a run finishes its superstep, stops before the next one, and continues on resume."""
 
 import asyncio
 from typing import Any
@@ -23,34 +23,36 @@ from tests.graphs import THREAD, Nodes, State, questions_of
 
 
 class Drain:
-    """Asks a run to stop, in one of its nodes; others are at work until after that."""
+    """Requests the drain of a run in one of its nodes, while other nodes run until after the request."""
 
     def __init__(self, calls: Nodes) -> None:
         self.control = RunControl()
         self.node = ("drains", self.drains)
         self._calls = calls
-        self._asked = asyncio.Event()
+        self._requested = asyncio.Event()
 
     async def drains(self, state: State) -> State:
         self._calls.note("drains")
         self.control.request_drain("deploy")
-        self._asked.set()
+        self._requested.set()
         return {"log": ["drains"]}
 
-    async def is_past(self) -> None:
-        """Until the run would have stopped long ago, if it did not wait."""
-        await self._asked.wait()
+    async def wait_past_request(self) -> None:
+        """Wait until a run that does not finish its superstep would have stopped."""
+        await self._requested.wait()
         for _ in range(100):
             await asyncio.sleep(0)
 
     async def slow(self, state: State) -> State:
-        """A node that finishes after that."""
-        await self.is_past()
+        """A node that finishes after the request."""
+        await self.wait_past_request()
         self._calls.note("slow")
         return {"log": ["slow"]}
 
 
-async def test_it_finishes_its_superstep_and_continues_later(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_drained_run_finishes_its_superstep_and_continues_on_resume(
+    saver: Checkpointer, durability: Durability
+) -> None:
     calls = Nodes()
     drain = Drain(calls)
     builder = calls.chain("a", drain.node, "b")
@@ -66,7 +68,7 @@ async def test_it_finishes_its_superstep_and_continues_later(saver: Checkpointer
     assert calls.taken() == ["b"]
 
 
-async def test_a_run_that_has_nothing_left_to_do_ends_as_always(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_drain_in_the_last_superstep_lets_the_run_finish(saver: Checkpointer, durability: Durability) -> None:
     calls = Nodes()
     drain = Drain(calls)
     graph = calls.chain("a", drain.node).compile(saver)
@@ -78,9 +80,7 @@ async def test_a_run_that_has_nothing_left_to_do_ends_as_always(saver: Checkpoin
         await graph.ainvoke(None, THREAD)
 
 
-async def test_one_that_is_asked_before_it_begins_has_its_input_stored(
-    saver: Checkpointer, durability: Durability
-) -> None:
+async def test_a_drain_before_the_first_superstep_stores_the_input(saver: Checkpointer, durability: Durability) -> None:
     calls, control = Nodes(), RunControl()
     graph = calls.chain("a").compile(saver)
     control.request_drain()
@@ -92,9 +92,7 @@ async def test_one_that_is_asked_before_it_begins_has_its_input_stored(
     assert await graph.ainvoke(None, THREAD, durability=durability) == {"log": ["in", "a"]}
 
 
-async def test_a_nested_graph_stops_and_what_runs_together_with_it_is_finished(
-    saver: Checkpointer, durability: Durability
-) -> None:
+async def test_a_nested_graph_stops_and_its_sibling_node_finishes(saver: Checkpointer, durability: Durability) -> None:
     calls = Nodes()
     drain = Drain(calls)
     inner = calls.chain("x", drain.node, "y").compile()
@@ -112,7 +110,7 @@ async def test_a_nested_graph_stops_and_what_runs_together_with_it_is_finished(
     assert calls.taken() == ["y", "after"]
 
 
-async def test_nested_graphs_that_one_node_runs_at_once_all_stop(saver: Checkpointer, durability: Durability) -> None:
+async def test_concurrent_nested_graphs_of_one_node_all_stop(saver: Checkpointer, durability: Durability) -> None:
     calls = Nodes()
     drain = Drain(calls)
     one = calls.chain("a", drain.node, "b").compile()
@@ -133,7 +131,7 @@ async def test_nested_graphs_that_one_node_runs_at_once_all_stop(saver: Checkpoi
     assert sorted(calls.taken()) == ["b", "c"]
 
 
-async def test_a_task_that_runs_together_with_a_nested_graph_is_finished(
+async def test_a_task_concurrent_with_a_drained_nested_graph_finishes(
     saver: Checkpointer, durability: Durability
 ) -> None:
     calls = Nodes()
@@ -142,7 +140,7 @@ async def test_a_task_that_runs_together_with_a_nested_graph_is_finished(
 
     @task
     async def slow() -> str:
-        await drain.is_past()
+        await drain.wait_past_request()
         calls.note("slow")
         return "slow"
 
@@ -160,7 +158,7 @@ async def test_a_task_that_runs_together_with_a_nested_graph_is_finished(
     assert calls.taken() == ["b"]
 
 
-async def test_what_is_asked_beside_a_nested_graph_that_stops_is_kept(
+async def test_an_interrupt_of_a_sibling_of_a_drained_nested_graph_is_kept(
     saver: Checkpointer, durability: Durability
 ) -> None:
     calls = Nodes()
@@ -181,7 +179,7 @@ async def test_what_is_asked_beside_a_nested_graph_that_stops_is_kept(
     assert calls.taken() == ["ask"]
 
 
-async def test_a_node_that_fails_together_with_a_nested_graph_that_stops_is_what_is_raised(
+async def test_the_error_of_a_sibling_of_a_drained_nested_graph_is_raised(
     saver: Checkpointer, durability: Durability
 ) -> None:
     calls = Nodes()
@@ -190,7 +188,7 @@ async def test_a_node_that_fails_together_with_a_nested_graph_that_stops_is_what
     is_mended = False
 
     async def fails(state: State) -> State:
-        await drain.is_past()
+        await drain.wait_past_request()
         if not is_mended:
             message = "no"
             raise ValueError(message)
@@ -208,7 +206,7 @@ async def test_a_node_that_fails_together_with_a_nested_graph_that_stops_is_what
     assert calls.taken() == ["drains", "y"]
 
 
-async def test_a_node_is_told_and_may_end_early(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_node_can_read_drain_requested_and_return_early(saver: Checkpointer, durability: Durability) -> None:
     control = RunControl()
 
     async def works(state: State, runtime: Runtime) -> Command[Any]:
@@ -225,8 +223,8 @@ async def test_a_node_is_told_and_may_end_early(saver: Checkpointer, durability:
     assert await graph.ainvoke(None, THREAD, durability=durability) == {"log": ["1", "2"]}
 
 
-async def test_an_entrypoint_runs_to_its_end(saver: Checkpointer, durability: Durability) -> None:
-    """It is one superstep: what it has begun is finished."""
+async def test_an_entrypoint_runs_to_completion_despite_a_drain(saver: Checkpointer, durability: Durability) -> None:
+    """An entrypoint is one superstep, which a drain lets finish."""
     calls, control = Nodes(), RunControl()
 
     @task
@@ -242,7 +240,7 @@ async def test_an_entrypoint_runs_to_its_end(saver: Checkpointer, durability: Du
     assert await program.ainvoke("go", THREAD, control=control, durability=durability) == ["a", "b"]
 
 
-async def test_a_question_in_the_last_superstep_is_asked(saver: Checkpointer, durability: Durability) -> None:
+async def test_an_interrupt_in_the_drained_superstep_is_returned(saver: Checkpointer, durability: Durability) -> None:
     calls, control = Nodes(), RunControl()
 
     async def ask(state: State) -> State:

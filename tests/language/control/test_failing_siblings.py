@@ -1,4 +1,4 @@
-"""A node fails while its siblings are at work: it is what it raised that is told, and what they came to is kept."""
+"""A node fails while its siblings run: the run raises the error of that node and keeps the results of the siblings."""
 
 import asyncio
 import threading
@@ -10,8 +10,8 @@ from durable_graph import END, Checkpointer, NodeCancelledError
 from tests.graphs import Nodes, State, fan_out
 
 
-class Beside:
-    """`a`, whose work is stopped when `b`, which waits until it has begun, fails."""
+class Siblings:
+    """Two nodes: `b` waits until `a` has started and fails, so that the run stops `a`."""
 
     def __init__(self) -> None:
         self.nodes = Nodes()
@@ -21,14 +21,14 @@ class Beside:
         self._has_failed = threading.Event()
 
     def in_a_thread(self, state: State) -> State:
-        """A plain function, which nothing can stop."""
+        """A plain function, which cannot be cancelled."""
         self.nodes.calls["a"] += 1
         self._loop.call_soon_threadsafe(self.has_begun.set)
         assert self._has_failed.wait(10)
         return {"log": ["a"]}
 
     async def choosing(self, state: State) -> str:
-        """A router that waits for as long as the other node fails."""
+        """A router that waits as long as `is_failing` is set."""
         self.has_begun.set()
         if self.is_failing:
             await asyncio.Event().wait()
@@ -45,18 +45,20 @@ class Beside:
 
 
 @pytest.mark.parametrize("kind", ["in a thread", "choosing"])
-async def test_a_sibling_that_was_stopped_is_not_what_failed(saver: Checkpointer, kind: str) -> None:
-    beside = Beside()
-    a: Any = beside.in_a_thread if kind == "in a thread" else beside.nodes.noting("a")
-    builder = fan_out(("a", a), ("b", beside.fails))
+async def test_the_error_of_the_failed_node_is_raised_and_not_that_of_a_stopped_sibling(
+    saver: Checkpointer, kind: str
+) -> None:
+    siblings = Siblings()
+    a: Any = siblings.in_a_thread if kind == "in a thread" else siblings.nodes.noting("a")
+    builder = fan_out(("a", a), ("b", siblings.fails))
     if kind == "choosing":
-        builder.add_conditional_edges("a", beside.choosing, [END])
+        builder.add_conditional_edges("a", siblings.choosing, [END])
     graph = builder.compile(saver)
 
     with pytest.raises(ConnectionError, match="the real one") as raised:
         await graph.ainvoke({}, thread_id="t")
 
     assert not any(NodeCancelledError.__name__ in note for note in raised.value.__notes__)
-    beside.is_failing = False
+    siblings.is_failing = False
     assert await graph.ainvoke(None, thread_id="t") == {"log": ["a", "b"]}
-    assert beside.nodes.calls["a"] == 1
+    assert siblings.nodes.calls["a"] == 1

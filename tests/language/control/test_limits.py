@@ -1,4 +1,4 @@
-"""recursion_limit, max_concurrency and step_timeout, beside everything else."""
+"""`recursion_limit`, `max_concurrency` and `step_timeout` in whole graphs."""
 
 import asyncio
 import threading
@@ -26,14 +26,14 @@ def chain_of_length(nodes: Nodes, length: int) -> StateGraph[State]:
     return chain(*((f"n{place}", nodes.noting(f"n{place}")) for place in range(length)))
 
 
-async def test_a_limit_of_n_is_enough_for_n_supersteps(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_recursion_limit_of_n_is_enough_for_n_supersteps(saver: Checkpointer, durability: Durability) -> None:
     """Reference P23: a run that had finished was an error."""
     graph = chain_of_length(Nodes(), 4).compile(saver)
 
     assert len((await graph.ainvoke({}, thread_id="t", recursion_limit=4, durability=durability))["log"]) == 4
 
 
-async def test_a_limit_below_stops_exactly_there_and_names_what_is_left(
+async def test_a_run_stops_exactly_at_the_recursion_limit_and_the_error_names_the_pending_nodes(
     saver: Checkpointer, durability: Durability
 ) -> None:
     """Reference P23."""
@@ -48,8 +48,8 @@ async def test_a_limit_below_stops_exactly_there_and_names_what_is_left(
     assert (await graph.aget_state(thread_id="t")).next == ("n3",)
 
 
-async def test_a_resumed_run_has_the_same_limit_and_not_more(saver: Checkpointer, durability: Durability) -> None:
-    """Reference P23: two more were allowed."""
+async def test_a_resumed_run_has_the_same_recursion_limit(saver: Checkpointer, durability: Durability) -> None:
+    """Reference P23: two more supersteps were allowed."""
     nodes = Nodes()
     graph = chain_of_length(nodes, 6).compile(saver)
 
@@ -66,7 +66,7 @@ async def test_a_resumed_run_has_the_same_limit_and_not_more(saver: Checkpointer
     assert sum(nodes.calls.values()) == 6
 
 
-async def test_a_loop_of_commands_ends_at_the_limit(saver: Checkpointer) -> None:
+async def test_a_loop_of_commands_ends_at_the_recursion_limit(saver: Checkpointer) -> None:
     """Reference P23."""
 
     async def again(state: State) -> Command[Any]:
@@ -83,8 +83,8 @@ async def test_a_loop_of_commands_ends_at_the_limit(saver: Checkpointer) -> None
     assert (await graph.aget_state(thread_id="t")).values == {"log": ["again"] * 7}
 
 
-async def test_a_question_at_the_limit_is_a_question(saver: Checkpointer) -> None:
-    """Reference P23: the superstep that asks is within the limit, and so is the one that is answered."""
+async def test_an_interrupt_at_the_recursion_limit_is_returned(saver: Checkpointer) -> None:
+    """Reference P23: the superstep of the interrupt is within the limit, and so is that of the resume."""
     nodes = Nodes()
     graph = chain(("a", nodes.noting("a")), ("ask", nodes.asking("ask", "sure?"))).compile(saver)
 
@@ -92,7 +92,7 @@ async def test_a_question_at_the_limit_is_a_question(saver: Checkpointer) -> Non
     assert await graph.ainvoke(Command(resume="yes"), thread_id="t", recursion_limit=1) == {"log": ["a", "ask:yes"]}
 
 
-async def test_the_limit_may_come_in_the_config(saver: Checkpointer) -> None:
+async def test_the_recursion_limit_may_come_in_the_config(saver: Checkpointer) -> None:
     graph = chain_of_length(Nodes(), 2).compile(saver)
 
     with pytest.raises(GraphRecursionError):
@@ -100,7 +100,7 @@ async def test_the_limit_may_come_in_the_config(saver: Checkpointer) -> None:
 
 
 class Crowd:
-    """Nodes of which it is counted how many are at work at once."""
+    """A graph that counts how many of its tasks run at the same time."""
 
     def __init__(self) -> None:
         self.running = 0
@@ -123,7 +123,7 @@ class Crowd:
         return builder
 
 
-async def test_as_many_run_at_once_as_there_are_without_a_limit(saver: Checkpointer) -> None:
+async def test_all_tasks_run_concurrently_without_a_limit(saver: Checkpointer) -> None:
     crowd = Crowd()
 
     result = await crowd.graph(100).compile(saver).ainvoke({}, thread_id="t")
@@ -133,7 +133,9 @@ async def test_as_many_run_at_once_as_there_are_without_a_limit(saver: Checkpoin
 
 
 @pytest.mark.parametrize("limit", [1, 10])
-async def test_no_more_run_at_once_than_the_limit(saver: Checkpointer, durability: Durability, limit: int) -> None:
+async def test_no_more_tasks_run_concurrently_than_max_concurrency(
+    saver: Checkpointer, durability: Durability, limit: int
+) -> None:
     crowd = Crowd()
 
     config = {"configurable": {"thread_id": "t"}, "max_concurrency": limit}
@@ -143,8 +145,8 @@ async def test_no_more_run_at_once_than_the_limit(saver: Checkpointer, durabilit
     assert (crowd.most, crowd.running) == (limit, 0)
 
 
-async def test_one_at_a_time_is_enough_for_graphs_in_graphs(saver: Checkpointer) -> None:
-    """Reference P9: with one at a time, who waits for what it called waited for ever."""
+async def test_nested_graphs_do_not_deadlock_with_a_max_concurrency_of_one(saver: Checkpointer) -> None:
+    """Reference P9: with a limit of one, a node that awaited a nested graph waited for ever."""
     inner = chain(("a", Nodes().noting("a"))).compile()
 
     async def call(state: State) -> State:
@@ -158,10 +160,10 @@ async def test_one_at_a_time_is_enough_for_graphs_in_graphs(saver: Checkpointer)
 # step_timeout
 
 
-def with_one_that_hangs(
+def quick_and_slow(
     nodes: Nodes, hanging: list[bool], entered: asyncio.Event | None = None
 ) -> tuple[StateGraph[State], list[str]]:
-    """quick finishes, and slow hangs as long as it is told to; whether it was cancelled is noted."""
+    """A graph of `quick`, which finishes, and `slow`, which hangs if `hanging[0]`; and the names of cancelled nodes."""
     cancelled: list[str] = []
 
     async def slow(state: State) -> State:
@@ -179,12 +181,12 @@ def with_one_that_hangs(
     return fan_out(("quick", nodes.noting("quick")), ("slow", slow)), cancelled
 
 
-async def test_a_superstep_that_takes_too_long_is_an_error_and_keeps_what_has_finished(
+async def test_a_superstep_that_times_out_is_an_error_and_keeps_finished_results(
     saver: Checkpointer, durability: Durability
 ) -> None:
-    """Reference P29: as there, the sibling's result is kept; unlike there, the error says what it was."""
+    """Reference P29: as in LangGraph, the sibling's result is kept; here the error also names the node."""
     nodes, hanging = Nodes(), [True]
-    builder, cancelled = with_one_that_hangs(nodes, hanging)
+    builder, cancelled = quick_and_slow(nodes, hanging)
     graph = builder.compile(saver)
     graph.step_timeout = 0.02
 
@@ -201,9 +203,9 @@ async def test_a_superstep_that_takes_too_long_is_an_error_and_keeps_what_has_fi
     assert nodes.calls == {"quick": 1, "slow": 2}
 
 
-async def test_a_task_that_was_stopped_by_the_timeout_has_no_error_of_its_own(saver: Checkpointer) -> None:
-    """Reference P29: it was recorded as failed, with `CancelledError()`."""
-    builder, _ = with_one_that_hangs(Nodes(), [True])
+async def test_a_task_stopped_by_step_timeout_has_no_error_of_its_own(saver: Checkpointer) -> None:
+    """Reference P29: the task was recorded as failed, with `CancelledError()`."""
+    builder, _ = quick_and_slow(Nodes(), [True])
     graph = builder.compile(saver)
     graph.step_timeout = 0.02
     with pytest.raises(StepTimeoutError):
@@ -214,13 +216,11 @@ async def test_a_task_that_was_stopped_by_the_timeout_has_no_error_of_its_own(sa
     assert [(task.name, task.error) for task in snapshot.tasks] == [("quick", None), ("slow", None)]
 
 
-async def test_a_task_that_a_cancellation_stopped_has_no_error_of_its_own(
-    saver: Checkpointer, durability: Durability
-) -> None:
+async def test_a_cancelled_task_has_no_error_of_its_own(saver: Checkpointer, durability: Durability) -> None:
     """Reference P29."""
     nodes, hanging = Nodes(), [True]
     entered = asyncio.Event()
-    builder, cancelled = with_one_that_hangs(nodes, hanging, entered)
+    builder, cancelled = quick_and_slow(nodes, hanging, entered)
     graph = builder.compile(saver)
     running = asyncio.create_task(graph.ainvoke({}, thread_id="t", durability=durability))
     await entered.wait()
@@ -237,7 +237,7 @@ async def test_a_task_that_a_cancellation_stopped_has_no_error_of_its_own(
     assert await graph.ainvoke(None, thread_id="t") == {"log": ["quick", "slow"]}
 
 
-async def test_one_task_alone_is_stopped_by_the_timeout_too(saver: Checkpointer) -> None:
+async def test_a_single_task_is_stopped_by_step_timeout(saver: Checkpointer) -> None:
     async def slow(state: State) -> State:
         await asyncio.Event().wait()
         return {}
@@ -251,7 +251,9 @@ async def test_one_task_alone_is_stopped_by_the_timeout_too(saver: Checkpointer)
 
 @pytest.mark.parametrize("is_alone", [True, False])
 @pytest.mark.parametrize("where", ["in its routers", "in a thread"])
-async def test_a_node_that_is_stopped_with_a_result_keeps_it(saver: Checkpointer, where: str, is_alone: bool) -> None:
+async def test_a_node_result_is_kept_if_step_timeout_expires_in_its_router_or_its_thread(
+    saver: Checkpointer, where: str, is_alone: bool
+) -> None:
     nodes, hanging = Nodes(), [True]
     loop, is_late = asyncio.get_running_loop(), threading.Event()
 
@@ -283,16 +285,16 @@ async def test_a_node_that_is_stopped_with_a_result_keeps_it(saver: Checkpointer
     assert nodes.calls["slow"] == 1
 
 
-async def test_a_timeout_counts_for_each_superstep_anew() -> None:
+async def test_step_timeout_starts_again_at_each_superstep() -> None:
     graph = chain_of_length(Nodes(), 50).compile(MemorySaver())
     graph.step_timeout = 5.0
 
     assert len((await graph.ainvoke({}, thread_id="t"))["log"]) == 50
 
 
-async def test_a_question_together_with_one_that_hangs_stays_asked(saver: Checkpointer) -> None:
+async def test_an_interrupt_stays_pending_if_a_sibling_times_out(saver: Checkpointer) -> None:
     nodes, hanging = Nodes(), [True]
-    builder, _ = with_one_that_hangs(nodes, hanging)
+    builder, _ = quick_and_slow(nodes, hanging)
     builder.add_node("ask", nodes.asking("ask", "sure?"))
     builder.add_edge(START, "ask")
     graph = builder.compile(saver)
@@ -307,7 +309,7 @@ async def test_a_question_together_with_one_that_hangs_stays_asked(saver: Checkp
 
 
 @pytest.mark.parametrize("durability", ["sync", "async", "exit"])
-async def test_a_durability_without_a_checkpointer_is_no_error_of_the_inside(durability: Durability) -> None:
+async def test_a_durability_without_a_checkpointer_has_no_effect(durability: Durability) -> None:
     """Reference P27: `'AsyncPregelLoop' object has no attribute '_put_checkpoint_fut'`."""
 
     class Text(TypedDict):
@@ -324,9 +326,9 @@ async def test_a_durability_without_a_checkpointer_is_no_error_of_the_inside(dur
     assert await builder.compile().ainvoke({"text": "a"}, durability=durability) == {"text": "A"}
 
 
-async def test_a_graph_inside_another_keeps_to_its_own_limit(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_nested_graph_has_its_own_step_timeout(saver: Checkpointer, durability: Durability) -> None:
     nodes, hanging = Nodes(), [True]
-    builder, cancelled = with_one_that_hangs(nodes, hanging)
+    builder, cancelled = quick_and_slow(nodes, hanging)
     inner = builder.compile()
     inner.step_timeout = 0.02
     graph = chain(("inner", inner)).compile(saver)
@@ -341,7 +343,7 @@ async def test_a_graph_inside_another_keeps_to_its_own_limit(saver: Checkpointer
 
 
 @pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf"), "1", True])
-async def test_a_step_timeout_that_is_no_time_is_refused_when_it_is_set(seconds: Any) -> None:
+async def test_an_invalid_step_timeout_is_refused_when_it_is_set(seconds: Any) -> None:
     graph = chain(("a", Nodes().noting("a"))).compile()
 
     with pytest.raises(InvalidOptionError, match=r"step_timeout=.* seconds above 0"):

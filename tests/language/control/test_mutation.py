@@ -1,4 +1,4 @@
-"""With `debug=True` whole values are compared: nodes that change what they were given, however deep inside."""
+"""With `debug=True` whole values are compared: a node's change in place is detected at any depth."""
 
 from typing import Any, TypedDict
 
@@ -22,7 +22,7 @@ def with_node(action: Any) -> StateGraph[Basket]:
 async def test_changing_a_list_in_place_is_an_error_that_names_node_and_key(
     saver: Checkpointer, durability: Durability
 ) -> None:
-    """Reference P25: the next node saw it, and after a restart it was gone."""
+    """Reference P25: the next node saw the change, and after a restart it was gone."""
 
     async def node(state: Basket) -> None:
         state["items"].append("milk")
@@ -36,7 +36,7 @@ async def test_changing_a_list_in_place_is_an_error_that_names_node_and_key(
     assert (await graph.aget_state(thread_id="t")).values == {"items": ["tea"], "prices": {}}
 
 
-async def test_a_change_deep_inside_is_found_too(saver: Checkpointer) -> None:
+async def test_a_change_in_a_nested_value_is_detected(saver: Checkpointer) -> None:
     """Reference P25."""
 
     def node(state: Basket) -> None:
@@ -48,7 +48,7 @@ async def test_a_change_deep_inside_is_found_too(saver: Checkpointer) -> None:
         await graph.ainvoke({"items": [], "prices": {"tea": 1}}, thread_id="t")
 
 
-async def test_a_change_that_is_returned_as_well_is_a_change_in_place(saver: Checkpointer) -> None:
+async def test_a_change_in_place_that_is_also_returned_is_an_error(saver: Checkpointer) -> None:
     """Reference P25."""
 
     async def node(state: Basket) -> Basket:
@@ -61,7 +61,7 @@ async def test_a_change_that_is_returned_as_well_is_a_change_in_place(saver: Che
         await graph.ainvoke({"items": ["tea"]}, thread_id="t")
 
 
-async def test_a_change_before_a_command_is_found(saver: Checkpointer) -> None:
+async def test_a_change_in_place_before_a_command_is_detected(saver: Checkpointer) -> None:
     """Reference P25."""
 
     async def node(state: Basket) -> Command[Any]:
@@ -74,7 +74,7 @@ async def test_a_change_before_a_command_is_found(saver: Checkpointer) -> None:
         await graph.ainvoke({"items": ["tea"]}, thread_id="t")
 
 
-async def test_what_is_only_read_or_copied_is_no_change(saver: Checkpointer) -> None:
+async def test_a_change_of_a_copy_is_not_a_change_in_place(saver: Checkpointer) -> None:
     async def node(state: Basket) -> Basket:
         items = [*state["items"], "milk"]
         items.sort()
@@ -87,7 +87,7 @@ async def test_what_is_only_read_or_copied_is_no_change(saver: Checkpointer) -> 
     assert result == {"items": ["milk", "tea"], "prices": {"tea": 1, "milk": 2}}
 
 
-async def test_a_new_key_in_the_dict_of_the_state_itself_changes_nothing(saver: Checkpointer) -> None:
+async def test_an_assignment_to_a_key_of_the_state_dict_has_no_effect(saver: Checkpointer) -> None:
     async def node(state: Basket) -> None:
         state["items"] = ["mine alone"]
 
@@ -96,7 +96,7 @@ async def test_a_new_key_in_the_dict_of_the_state_itself_changes_nothing(saver: 
     assert await graph.ainvoke({"items": ["tea"]}, thread_id="t") == {"items": ["tea"]}
 
 
-async def test_the_argument_of_a_send_is_the_tasks_own(saver: Checkpointer) -> None:
+async def test_a_change_in_place_of_the_argument_of_a_send_is_an_error(saver: Checkpointer) -> None:
     async def work(argument: Any) -> Basket:
         argument["items"].append("x")
         return {"items": argument["items"]}

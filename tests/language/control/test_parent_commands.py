@@ -1,4 +1,4 @@
-"""`Command(graph=Command.PARENT)`: a nested graph ends, and the graph that ran it goes where it says."""
+"""`Command(graph=Command.PARENT)`: a nested graph ends, and its parent graph applies the Command."""
 
 import asyncio
 import operator
@@ -26,7 +26,7 @@ MEMORIES = pytest.mark.parametrize("memory", [None, True], ids=["per call", "per
 
 
 def around(inner: Any, nodes: Nodes) -> StateGraph[State]:
-    """A graph that runs `inner`, and a node that only its Command leads to."""
+    """A graph of the node `inner`, and of a node to which only its Command leads."""
     builder = StateGraph(State)
     builder.add_node("inner", inner, destinations=("after",))
     builder.add_node("after", nodes.noting("after"))
@@ -35,7 +35,7 @@ def around(inner: Any, nodes: Nodes) -> StateGraph[State]:
 
 
 def leaving(command: Command[Any], *, memory: Memory = None) -> Any:
-    """A graph that notes something and then leaves with this Command."""
+    """A nested graph that logs its first node and then returns this Command."""
 
     async def leave(state: State) -> Command[Any]:
         return command
@@ -44,7 +44,7 @@ def leaving(command: Command[Any], *, memory: Memory = None) -> Any:
 
 
 @MEMORIES
-async def test_the_parent_goes_where_the_nested_graph_says(
+async def test_the_parent_runs_the_target_of_a_parent_command(
     saver: Checkpointer, durability: Durability, memory: Memory
 ) -> None:
     command: Command[Any] = Command(graph=Command.PARENT, goto="after", update={"log": ["left"]})
@@ -56,7 +56,7 @@ async def test_the_parent_goes_where_the_nested_graph_says(
 
 
 @MEMORIES
-async def test_the_parent_takes_an_update_of_keys_that_the_nested_graph_does_not_have(
+async def test_the_parent_applies_an_update_of_keys_that_the_nested_graph_does_not_have(
     saver: Checkpointer, memory: Memory
 ) -> None:
     class Person(TypedDict, total=False):
@@ -73,7 +73,7 @@ async def test_the_parent_takes_an_update_of_keys_that_the_nested_graph_does_not
     assert (await graph.aget_state(thread_id="t")).next == ()
 
 
-async def test_a_parent_command_sends(saver: Checkpointer) -> None:
+async def test_a_parent_command_may_contain_sends(saver: Checkpointer) -> None:
     async def work(job: Any) -> State:
         return {"log": [job]}
 
@@ -86,7 +86,7 @@ async def test_a_parent_command_sends(saver: Checkpointer) -> None:
     assert await builder.compile(saver).ainvoke({}, thread_id="t") == {"log": ["x", "y"]}
 
 
-async def test_the_edges_of_the_node_that_ran_it_are_followed_as_well(saver: Checkpointer) -> None:
+async def test_the_edges_of_the_calling_node_are_followed_as_well(saver: Checkpointer) -> None:
     nodes = Nodes()
     builder = around(leaving(Command(graph=Command.PARENT, goto="after")), nodes)
     builder.add_node("edge", nodes.noting("edge"))
@@ -95,20 +95,20 @@ async def test_the_edges_of_the_node_that_ran_it_are_followed_as_well(saver: Che
     assert await builder.compile(saver).ainvoke({}, thread_id="t") == {"log": ["after", "edge"]}
 
 
-async def test_nothing_of_the_node_that_called_runs_after_it(saver: Checkpointer, durability: Durability) -> None:
+async def test_the_calling_node_ends_at_a_parent_command(saver: Checkpointer, durability: Durability) -> None:
     inner = leaving(Command(graph=Command.PARENT, goto="after"))
-    went_on = False
+    continued = False
 
     async def call(state: State) -> State:
-        nonlocal went_on
+        nonlocal continued
         await inner.ainvoke({})
-        went_on = True
+        continued = True
         return {"log": ["went on"]}
 
     graph = around(call, Nodes()).compile(saver)
 
     assert await graph.ainvoke({"log": ["in"]}, thread_id="t", durability=durability) == {"log": ["in", "after"]}
-    assert not went_on
+    assert not continued
 
 
 async def test_except_exception_does_not_swallow_a_parent_command(saver: Checkpointer) -> None:
@@ -125,7 +125,7 @@ async def test_except_exception_does_not_swallow_a_parent_command(saver: Checkpo
     assert await around(call, Nodes()).compile(saver).ainvoke({}, thread_id="t") == {"log": ["after"]}
 
 
-async def test_a_parent_command_out_of_a_task_group_comes_unwrapped(saver: Checkpointer) -> None:
+async def test_a_parent_command_raised_in_a_task_group_is_unwrapped(saver: Checkpointer) -> None:
     inner = leaving(Command(graph=Command.PARENT, goto="after"))
 
     async def call(state: State) -> State:
@@ -137,7 +137,7 @@ async def test_a_parent_command_out_of_a_task_group_comes_unwrapped(saver: Check
 
 
 @pytest.mark.parametrize("jump", [1, 2])
-async def test_the_second_of_two_calls_may_leave_as_well_as_the_first(saver: Checkpointer, jump: int) -> None:
+async def test_either_of_two_nested_calls_may_end_with_a_parent_command(saver: Checkpointer, jump: int) -> None:
     async def maybe(state: State) -> Command[Any] | State:
         return Command(graph=Command.PARENT, goto="after") if state["log"] == ["jump"] else {"log": ["stayed"]}
 
@@ -156,7 +156,7 @@ async def test_the_second_of_two_calls_may_leave_as_well_as_the_first(saver: Che
     assert reached == list(range(1, jump + 1))
 
 
-async def test_a_parent_command_reaches_the_next_graph_up_and_no_further(saver: Checkpointer) -> None:
+async def test_a_parent_command_applies_to_the_direct_parent_only(saver: Checkpointer) -> None:
     nodes = Nodes()
     innermost = leaving(Command(graph=Command.PARENT, goto="after", update={"log": ["left"]}))
     middle = around(innermost, nodes).compile()
@@ -169,7 +169,7 @@ async def test_a_parent_command_reaches_the_next_graph_up_and_no_further(saver: 
     assert await graph.ainvoke({}, thread_id="t") == {"log": ["outer(left,after)"]}
 
 
-async def test_a_parent_command_is_no_failure_to_be_retried(saver: Checkpointer) -> None:
+async def test_a_parent_command_is_not_retried(saver: Checkpointer) -> None:
     nodes = Nodes()
     inner = leaving(Command(graph=Command.PARENT, goto="after"))
 
@@ -187,8 +187,8 @@ async def test_a_parent_command_is_no_failure_to_be_retried(saver: Checkpointer)
     assert nodes.calls == {"call": 1, "after": 1}
 
 
-async def test_without_a_parent_it_is_an_error(saver: Checkpointer, durability: Durability) -> None:
-    """LangGraph: an exception of its inside came out, with the Command in it."""
+async def test_a_parent_command_without_a_parent_is_an_error(saver: Checkpointer, durability: Durability) -> None:
+    """LangGraph raises an internal exception that contains the Command."""
 
     async def leave(state: State) -> Command[Any]:
         return Command(graph=Command.PARENT, goto="after")
@@ -212,8 +212,8 @@ async def test_an_unknown_target_in_the_parent_is_an_error_that_names_it(saver: 
     assert (await graph.aget_state(thread_id="t")).next == ("inner",)
 
 
-async def test_a_command_for_the_parent_comes_alone(saver: Checkpointer) -> None:
-    """LangGraph: of several results the first Command for the parent counts, and the others are gone."""
+async def test_a_parent_command_together_with_other_results_is_refused(saver: Checkpointer) -> None:
+    """LangGraph applies the first Command for the parent and drops the other results."""
 
     async def leave(state: State) -> list[Command[Any]]:
         return [Command(update={"log": ["here"]}), Command(graph=Command.PARENT, goto="after")]

@@ -1,4 +1,4 @@
-"""What a node, its error handler and its routers call and ask is kept apart: none is given another's results."""
+"""A node, its error handler and its routers have tasks, nested graphs and interrupts of their own."""
 
 import asyncio
 from collections import Counter
@@ -23,7 +23,7 @@ from tests.graphs import Nodes, State, chain, interrupt_ids, questions_of
 
 
 class Called:
-    """Tasks that count their calls."""
+    """A task that counts its calls."""
 
     def __init__(self) -> None:
         self.calls: Counter[str] = Counter()
@@ -57,7 +57,7 @@ async def test_an_error_handler_calls_tasks_of_its_own(saver: Checkpointer, dura
     assert called.calls == {"by the node": 1, "by the handler": 1, "and again": 1}
 
 
-async def test_an_error_handler_is_not_given_an_answer_to_its_node(saver: Checkpointer) -> None:
+async def test_an_error_handler_does_not_get_an_answer_given_to_its_node(saver: Checkpointer) -> None:
     async def fail(state: State) -> State:
         interrupt("what?")
         message = "broken"
@@ -151,7 +151,7 @@ async def test_a_router_runs_graphs_of_its_own(saver: Checkpointer) -> None:
     assert nodes.calls == {"in node": 1, "in router": 2, "b": 1}
 
 
-async def test_a_router_that_asks_what_cannot_be_stored_is_reported_and_its_node_stays_done(
+async def test_an_unstorable_interrupt_of_a_router_is_an_error_and_its_node_does_not_run_again(
     saver: Checkpointer,
 ) -> None:
     question: Any = object()
@@ -168,8 +168,8 @@ async def test_a_router_that_asks_what_cannot_be_stored_is_reported_and_its_node
     assert nodes.calls == {"a": 1}
 
 
-async def test_an_attempt_that_its_own_task_group_failed_is_tried_again(saver: Checkpointer) -> None:
-    """Before Python 3.13 such a group leaves the task that it is in marked as cancelled."""
+async def test_an_attempt_that_fails_in_its_own_task_group_is_retried(saver: Checkpointer) -> None:
+    """Before Python 3.13 a failed task group leaves the task that runs it marked as cancelled."""
     attempts = 0
 
     async def break_off() -> None:

@@ -1,4 +1,4 @@
-"""Routers that fail, choose nothing that there is, or stand at the entry: what they leave can be gone on from."""
+"""Routers that fail, that choose an unknown node or that are the entry point: the thread can be resumed afterwards."""
 
 import operator
 from typing import Annotated, Any, TypedDict
@@ -22,7 +22,7 @@ from tests.graphs import Nodes, State, chain
 
 
 def routed(nodes: Nodes, router: Any) -> StateGraph[State]:
-    """a, whose router chooses among b, c and the end."""
+    """A graph of `a`, whose router chooses among `b`, `c` and the end."""
     builder = chain(("a", nodes.noting("a")))
     builder.add_node("b", nodes.noting("b"))
     builder.add_node("c", nodes.noting("c"))
@@ -30,8 +30,8 @@ def routed(nodes: Nodes, router: Any) -> StateGraph[State]:
     return builder
 
 
-async def test_a_router_that_raised_once_routes_when_resumed(saver: Checkpointer, durability: Durability) -> None:
-    """Reference P11: resuming "succeeded" and went nowhere."""
+async def test_a_router_that_failed_runs_again_on_resume(saver: Checkpointer, durability: Durability) -> None:
+    """Reference P11: the resume "succeeded" and ran no node."""
     failing = True
     nodes = Nodes()
 
@@ -55,7 +55,7 @@ async def test_a_router_that_raised_once_routes_when_resumed(saver: Checkpointer
     assert nodes.calls == {"a": 1, "router": 2, "b": 1}
 
 
-async def test_a_command_of_the_node_is_kept_while_its_router_is_done_again(saver: Checkpointer) -> None:
+async def test_a_command_of_the_node_is_kept_when_its_router_runs_again(saver: Checkpointer) -> None:
     """Reference P11."""
     failing = True
     nodes = Nodes()
@@ -84,7 +84,7 @@ async def test_a_command_of_the_node_is_kept_while_its_router_is_done_again(save
     assert nodes.calls == {"a": 1, "b": 1, "c": 1}
 
 
-async def test_a_router_is_given_what_its_node_wrote_and_nothing_of_its_siblings(saver: Checkpointer) -> None:
+async def test_a_router_sees_the_writes_of_its_node_and_not_those_of_siblings(saver: Checkpointer) -> None:
     seen: list[list[str]] = []
 
     def router(state: State) -> str:
@@ -102,7 +102,9 @@ async def test_a_router_is_given_what_its_node_wrote_and_nothing_of_its_siblings
     assert sorted(seen) == [["in", "a"], ["in", "b"]]
 
 
-async def test_a_choice_that_is_no_node_is_an_error_that_names_it(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_choice_of_an_unknown_node_is_an_error_that_names_it(
+    saver: Checkpointer, durability: Durability
+) -> None:
     """Reference P21: the run ended "successfully"."""
     choice = "nowhere"
     nodes = Nodes()
@@ -128,7 +130,7 @@ async def test_a_choice_outside_of_the_path_map_is_an_error_that_names_it(saver:
 
 
 @pytest.mark.parametrize("choice", [None, {}, object()])
-async def test_a_choice_that_is_no_name_is_an_error(saver: Checkpointer, choice: object) -> None:
+async def test_a_choice_of_an_invalid_type_is_an_error(saver: Checkpointer, choice: object) -> None:
     with pytest.raises((InvalidNodeResultError, UnknownNameError), match="'a'"):
         await routed(Nodes(), lambda _: choice).compile(saver).ainvoke({}, thread_id="t")
 
@@ -164,8 +166,10 @@ async def test_a_conditional_entry_point_reads_the_input(saver: Checkpointer, du
     assert short == {"text": "weather?", "out": "weather?->left", "steps": []}
 
 
-async def test_an_entry_point_that_raised_is_asked_again(saver: Checkpointer, durability: Durability) -> None:
-    """Reference P11, at the entry."""
+async def test_a_conditional_entry_point_that_failed_runs_again_on_resume(
+    saver: Checkpointer, durability: Durability
+) -> None:
+    """Reference P11, at the entry point."""
     failing = True
     nodes = Nodes()
 
@@ -185,10 +189,10 @@ async def test_an_entry_point_that_raised_is_asked_again(saver: Checkpointer, du
     assert await graph.ainvoke(None, thread_id="t", durability=durability) == {"log": ["in", "b"]}
 
 
-async def test_a_thread_whose_node_was_renamed_is_an_error_and_can_be_continued(
+async def test_a_resume_after_a_pending_node_was_renamed_is_an_error_and_the_old_graph_can_resume(
     saver: Checkpointer, durability: Durability
 ) -> None:
-    """Reference P12: resuming "completed" without running it."""
+    """Reference P12: the resume "completed" without running the node."""
     nodes = Nodes()
     old = chain(("a", nodes.noting("a")), ("b", nodes.noting("b"))).compile(saver, interrupt_before=["b"])
     await old.ainvoke({}, thread_id="t", durability=durability)
@@ -200,8 +204,10 @@ async def test_a_thread_whose_node_was_renamed_is_an_error_and_can_be_continued(
     assert (await old.ainvoke(None, thread_id="t", durability=durability))["log"] == ["a", "b"]
 
 
-async def test_an_open_question_of_a_node_that_is_gone_is_an_error_and_not_lost(saver: Checkpointer) -> None:
-    """Reference P12, for a node that waits."""
+async def test_an_answer_to_an_interrupt_of_a_removed_node_is_an_error_and_the_interrupt_is_kept(
+    saver: Checkpointer,
+) -> None:
+    """Reference P12, for a node with a pending interrupt."""
     nodes = Nodes()
     old = chain(("ask", nodes.asking("ask", "sure?"))).compile(saver)
     await old.ainvoke({}, thread_id="t")
@@ -214,8 +220,10 @@ async def test_an_open_question_of_a_node_that_is_gone_is_an_error_and_not_lost(
 
 
 @pytest.mark.parametrize("kind", ["a dict", "a Command"])
-async def test_a_reducer_that_raised_can_be_corrected(saver: Checkpointer, durability: Durability, kind: str) -> None:
-    """Reference P22: the thread was stuck for good."""
+async def test_a_thread_with_a_failed_reducer_can_be_resumed_with_a_corrected_reducer(
+    saver: Checkpointer, durability: Durability, kind: str
+) -> None:
+    """Reference P22: the thread could never be resumed."""
     calls: list[str] = []
 
     def compiled(reducer: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Sends: tasks with inputs of their own, in an order that nothing changes."""
+"""Sends: tasks with inputs of their own, in a fixed order."""
 
 import asyncio
 from typing import Any
@@ -21,7 +21,7 @@ from tests.graphs import Nodes, State, chain
 
 
 class Sending:
-    """LangGraph's own example of Sends that send: a node that notes its argument, and follows it if it is a Command."""
+    """LangGraph's example of Sends that send again: a worker logs its name and sends to the nodes in its argument."""
 
     def __init__(self) -> None:
         self.nodes = Nodes()
@@ -39,7 +39,7 @@ class Sending:
         return {"log": [f"flaky {argument['name']}"]}
 
     def graph(self) -> StateGraph[State]:
-        """plan -> two workers, of which each sends one more; beside them a node; after each of them, last."""
+        """`plan` sends to two workers, each of which sends once more, and runs `beside`; `last` follows each worker."""
 
         def plan(state: State) -> list[Send | str]:
             return [
@@ -60,7 +60,9 @@ class Sending:
         return builder
 
 
-async def test_sends_may_send_on_and_edges_are_followed_once(saver: Checkpointer, durability: Durability) -> None:
+async def test_sent_tasks_may_send_again_and_their_edges_are_followed_once_per_superstep(
+    saver: Checkpointer, durability: Durability
+) -> None:
     result = await Sending().graph().compile(saver).ainvoke({}, thread_id="t", durability=durability)
 
     assert result["log"] == [
@@ -75,7 +77,7 @@ async def test_sends_may_send_on_and_edges_are_followed_once(saver: Checkpointer
     ]
 
 
-async def test_sends_that_finished_do_not_run_again_when_one_waited(
+async def test_finished_sends_do_not_run_again_after_an_interrupt_of_another_send(
     saver: Checkpointer, durability: Durability
 ) -> None:
     sending = Sending()
@@ -90,7 +92,7 @@ async def test_sends_that_finished_do_not_run_again_when_one_waited(
     assert sending.nodes.calls == {"plan": 1, "beside": 1, "worker": 3, "last": 2, "flaky": 2}
 
 
-async def test_history_shows_which_sends_were_left_at_each_step(saver: Checkpointer) -> None:
+async def test_history_shows_the_pending_sends_of_each_superstep(saver: Checkpointer) -> None:
     graph = Sending().graph().compile(saver)
     await graph.ainvoke({}, thread_id="t")
 
@@ -105,7 +107,7 @@ async def test_history_shows_which_sends_were_left_at_each_step(saver: Checkpoin
     ]
 
 
-async def test_a_breakpoint_holds_sends_and_what_is_beside_them(saver: Checkpointer) -> None:
+async def test_a_breakpoint_stops_sends_and_the_other_nodes_of_their_superstep(saver: Checkpointer) -> None:
     sending = Sending()
     graph = sending.graph().compile(saver, interrupt_before=["beside"])
 
@@ -114,7 +116,7 @@ async def test_a_breakpoint_holds_sends_and_what_is_beside_them(saver: Checkpoin
     assert len((await graph.ainvoke(None, thread_id="t"))["log"]) == 8
 
 
-async def test_the_order_of_sends_is_that_in_which_they_were_sent_whoever_finishes_first(
+async def test_results_of_sends_are_in_sending_order_and_not_in_finishing_order(
     saver: Checkpointer, durability: Durability
 ) -> None:
     gates = [asyncio.Event() for _ in range(4)]
@@ -134,7 +136,7 @@ async def test_the_order_of_sends_is_that_in_which_they_were_sent_whoever_finish
     assert result == {"log": ["0", "1", "2", "3"]}
 
 
-async def test_sends_of_two_senders_come_in_the_order_of_the_senders(saver: Checkpointer) -> None:
+async def test_results_of_sends_of_two_senders_are_in_the_order_of_the_senders(saver: Checkpointer) -> None:
     async def work(number: Any) -> State:
         return {"log": [f"work {number}"]}
 
@@ -154,7 +156,7 @@ async def test_sends_of_two_senders_come_in_the_order_of_the_senders(saver: Chec
     assert result["log"] == ["a", "b", "beside", "work 1", "work 2", "work 3", "work 4", "last"]
 
 
-async def test_a_thousand_sends_run_no_more_than_allowed_at_once(saver: Checkpointer) -> None:
+async def test_a_thousand_sends_run_within_max_concurrency(saver: Checkpointer) -> None:
     running = most = 0
 
     async def work(number: Any) -> State:
@@ -205,7 +207,7 @@ async def test_a_send_takes_any_argument_that_can_be_stored(saver: Checkpointer,
     assert [type(each) for each in taken] == [type(each) for each in arguments]
 
 
-async def test_a_router_that_sends_nowhere_is_reported_and_nothing_is_lost(
+async def test_a_send_of_a_router_to_an_unknown_node_is_an_error_and_loses_no_result(
     saver: Checkpointer, durability: Durability
 ) -> None:
     """Reference P21: the Send was dropped and the run "succeeded"."""
@@ -225,7 +227,7 @@ async def test_a_router_that_sends_nowhere_is_reported_and_nothing_is_lost(
     assert nodes.calls == {"a": 1, "b": 2}
 
 
-async def test_a_router_may_send_to_the_end_by_name_only(saver: Checkpointer) -> None:
+async def test_a_send_of_a_router_to_the_end_is_an_error(saver: Checkpointer) -> None:
     builder = chain(("a", Nodes().noting("a")))
     builder.add_conditional_edges("a", lambda _: [Send(END, {})])
 

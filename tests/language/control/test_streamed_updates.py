@@ -1,4 +1,4 @@
-"""What a stream tells of Commands."""
+"""Streamed updates of Commands."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from durable_graph import Checkpointer, Command
 from tests.graphs import Nodes, State, chain
 
 
-async def test_updates_of_a_list_of_commands_are_streamed_one_by_one(saver: Checkpointer) -> None:
+async def test_updates_of_a_list_of_commands_are_streamed_as_a_list(saver: Checkpointer) -> None:
     async def a(state: State) -> list[Command[Any]]:
         return [Command(update={"log": ["a1"]}), Command(update={"log": ["a2"]})]
 

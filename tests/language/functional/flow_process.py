@@ -1,8 +1,8 @@
 """A process that runs an entrypoint of ten tasks: `python -m tests.language.functional.flow_process <four arguments>`.
 
-They are a database, a ledger, a durability and a number. Each call writes its own number to the ledger, on the disk
-before it returns. The process kills itself when the call of that number has returned and its caller has seen the
-result; -1 kills nobody.
+The arguments are a database, a ledger, a durability mode and the number of a call. Each call writes its number to the
+ledger, flushed to the disk before it returns. The process kills itself after the call of that number has returned and
+its caller has the result; with -1 it does not.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Cached tasks: a call with the same arguments is not made again, in whichever run."""
+"""Cached tasks: a task runs once for the same arguments, in all runs."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ async def test_a_cached_task_runs_once_for_each_of_its_arguments(saver: Checkpoi
     assert calls.taken() == []
 
 
-async def test_a_cache_that_is_cleared_is_filled_again(saver: Checkpointer) -> None:
+async def test_a_cleared_cache_is_filled_again(saver: Checkpointer) -> None:
     calls = Nodes()
     cache = InMemoryCache()
 
@@ -45,7 +45,7 @@ async def test_a_cache_that_is_cleared_is_filled_again(saver: Checkpointer) -> N
     assert calls.taken() == ["1", "1"]
 
 
-async def test_a_cached_task_between_questions_runs_once(saver: Checkpointer) -> None:
+async def test_a_cached_task_between_interrupts_runs_once(saver: Checkpointer) -> None:
     calls = Nodes()
     cache = InMemoryCache()
 

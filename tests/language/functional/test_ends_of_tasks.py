@@ -1,4 +1,4 @@
-"""Tasks end with what called them, whatever ends that."""
+"""Tasks end with their caller, in whichever way it ends."""
 
 import asyncio
 import gc
@@ -10,7 +10,7 @@ from durable_graph import Checkpointer, Durability, entrypoint, interrupt, task
 from tests.graphs import THREAD, Nodes
 
 
-async def test_a_run_that_is_cancelled_while_a_question_waits_leaves_none_running(
+async def test_cancelling_a_run_with_an_open_interrupt_leaves_no_task_running(
     saver: Checkpointer, durability: Durability
 ) -> None:
     calls = Nodes()
@@ -45,7 +45,7 @@ async def test_a_run_that_is_cancelled_while_a_question_waits_leaves_none_runnin
     assert calls.taken() == ["ended"]
 
 
-async def test_one_that_cleans_up_is_waited_for_however_often_its_run_is_cancelled(saver: Checkpointer) -> None:
+async def test_the_cleanup_of_a_task_is_awaited_even_if_its_run_is_cancelled_twice(saver: Checkpointer) -> None:
     calls = Nodes()
     is_working, is_cleaning = asyncio.Event(), asyncio.Event()
 
@@ -79,7 +79,7 @@ async def test_one_that_cleans_up_is_waited_for_however_often_its_run_is_cancell
 
 
 @pytest.mark.filterwarnings("error")
-async def test_what_fails_together_with_its_caller_is_noted_on_the_caller_s_error(saver: Checkpointer) -> None:
+async def test_the_error_of_a_task_is_noted_on_the_error_of_its_caller(saver: Checkpointer) -> None:
     unheard: list[Any] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: unheard.append(context))
 

@@ -1,4 +1,4 @@
-"""`@entrypoint`: a function as a graph, that remembers what it returned."""
+"""`@entrypoint`: a function as a graph, which gets its previous return value."""
 
 from typing import Any, TypedDict
 
@@ -24,7 +24,7 @@ from tests.errors.kinds import of_kind
 from tests.graphs import THREAD, history, questions_of
 
 
-async def test_it_is_run_like_a_graph(saver: Checkpointer, durability: Durability) -> None:
+async def test_an_entrypoint_is_run_like_a_graph(saver: Checkpointer, durability: Durability) -> None:
     @entrypoint(checkpointer=saver)
     async def double(number: int) -> int:
         return number * 2
@@ -32,7 +32,7 @@ async def test_it_is_run_like_a_graph(saver: Checkpointer, durability: Durabilit
     assert await double.ainvoke(21, THREAD, durability=durability) == 42
 
 
-async def test_it_runs_without_a_checkpointer() -> None:
+async def test_an_entrypoint_runs_without_a_checkpointer() -> None:
     seen: list[Any] = []
 
     @entrypoint()
@@ -44,7 +44,7 @@ async def test_it_runs_without_a_checkpointer() -> None:
     assert seen == [None, None]
 
 
-async def test_it_is_given_what_it_returned_before(saver: Checkpointer, durability: Durability) -> None:
+async def test_an_entrypoint_gets_its_previous_return_value(saver: Checkpointer, durability: Durability) -> None:
     seen: list[Any] = []
 
     @entrypoint(checkpointer=saver)
@@ -60,7 +60,7 @@ async def test_it_is_given_what_it_returned_before(saver: Checkpointer, durabili
     assert seen == [None, first]
 
 
-async def test_each_thread_has_its_own_previous(saver: Checkpointer) -> None:
+async def test_each_thread_has_its_own_previous_value(saver: Checkpointer) -> None:
     @entrypoint(checkpointer=saver)
     async def last(given: str, *, previous: str | None) -> str:
         return f"{previous}>{given}"
@@ -69,7 +69,7 @@ async def test_each_thread_has_its_own_previous(saver: Checkpointer) -> None:
     assert await last.ainvoke("b", thread_id="other") == "None>b"
 
 
-async def test_what_it_saves_may_differ_from_what_it_returns(saver: Checkpointer, durability: Durability) -> None:
+async def test_the_saved_value_may_differ_from_the_returned_value(saver: Checkpointer, durability: Durability) -> None:
     @entrypoint(checkpointer=saver)
     async def counting(given: int, *, previous: int | None) -> entrypoint.final[str, int]:
         total = (previous or 0) + given
@@ -82,7 +82,7 @@ async def test_what_it_saves_may_differ_from_what_it_returns(saver: Checkpointer
     ]
 
 
-async def test_the_runtime_has_the_previous_too(saver: Checkpointer) -> None:
+async def test_the_runtime_has_the_previous_value(saver: Checkpointer) -> None:
     @entrypoint(checkpointer=saver)
     async def last(given: str, runtime: Runtime[Any]) -> str:
         return f"{runtime.previous}>{given}"
@@ -104,7 +104,7 @@ async def test_none_is_a_result_like_any_other(saver: Checkpointer) -> None:
     assert seen == [None, None]
 
 
-async def test_a_plain_function_runs_too(saver: Checkpointer) -> None:
+async def test_a_plain_function_may_be_an_entrypoint(saver: Checkpointer) -> None:
     @entrypoint(checkpointer=saver)
     def double(number: int, *, previous: int | None) -> int:
         return number * 2 + (previous or 0)
@@ -112,7 +112,7 @@ async def test_a_plain_function_runs_too(saver: Checkpointer) -> None:
     assert [await double.ainvoke(n, THREAD) for n in (1, 2)] == [2, 6]
 
 
-async def test_its_state_is_what_it_saved(saver: Checkpointer) -> None:
+async def test_the_state_of_an_entrypoint_is_its_saved_value(saver: Checkpointer) -> None:
     @entrypoint(checkpointer=saver)
     async def double(number: int) -> int:
         return number * 2
@@ -127,7 +127,7 @@ async def test_its_state_is_what_it_saved(saver: Checkpointer) -> None:
     ]
 
 
-async def test_its_previous_may_be_edited(saver: Checkpointer) -> None:
+async def test_the_previous_value_may_be_updated(saver: Checkpointer) -> None:
     @entrypoint(checkpointer=saver)
     async def chain(given: Any, *, previous: Any) -> Any:
         return [previous, given]
@@ -138,7 +138,7 @@ async def test_its_previous_may_be_edited(saver: Checkpointer) -> None:
     assert await chain.ainvoke("2", THREAD) == ["edited", "2"]
 
 
-async def test_an_edit_needs_a_checkpointer() -> None:
+async def test_an_update_needs_a_checkpointer() -> None:
     @entrypoint()
     async def echo(given: Any) -> Any:
         return given
@@ -147,7 +147,7 @@ async def test_an_edit_needs_a_checkpointer() -> None:
         await echo.aupdate_state(THREAD, "edited")
 
 
-async def test_it_is_replayed_from_its_input(saver: Checkpointer) -> None:
+async def test_an_entrypoint_is_replayed_from_its_input(saver: Checkpointer) -> None:
     turns: list[str] = []
 
     @entrypoint(checkpointer=saver)
@@ -162,7 +162,7 @@ async def test_it_is_replayed_from_its_input(saver: Checkpointer) -> None:
     assert turns == ["a", "a"]
 
 
-async def test_it_streams_its_result_under_its_name(saver: Checkpointer) -> None:
+async def test_an_entrypoint_streams_its_result_under_its_name(saver: Checkpointer) -> None:
     @entrypoint(checkpointer=saver)
     async def double(number: int) -> int:
         return number * 2
@@ -171,7 +171,7 @@ async def test_it_streams_its_result_under_its_name(saver: Checkpointer) -> None
     assert [chunk async for chunk in double.astream(4, thread_id="v", stream_mode="values")] == [8]
 
 
-async def test_it_streams_its_tasks_as_they_end(saver: Checkpointer, durability: Durability) -> None:
+async def test_an_entrypoint_streams_the_results_of_its_tasks(saver: Checkpointer, durability: Durability) -> None:
     @task
     async def foo(state: dict[str, str]) -> dict[str, str]:
         return {"a": state["a"] + "foo", "b": "bar"}
@@ -192,7 +192,7 @@ async def test_it_streams_its_tasks_as_they_end(saver: Checkpointer, durability:
     ]
 
 
-async def test_it_interrupts_and_continues(saver: Checkpointer, durability: Durability) -> None:
+async def test_an_entrypoint_interrupts_and_resumes(saver: Checkpointer, durability: Durability) -> None:
     @entrypoint(checkpointer=saver)
     async def ask(given: str) -> str:
         return f"{given}:{interrupt('well?')}"
@@ -204,7 +204,7 @@ async def test_it_interrupts_and_continues(saver: Checkpointer, durability: Dura
     assert await ask.ainvoke(Command(resume="yes"), THREAD, durability=durability) == "in:yes"
 
 
-async def test_an_error_leaves_it_to_be_resumed(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_failed_entrypoint_can_be_resumed(saver: Checkpointer, durability: Durability) -> None:
     is_failing = True
 
     @entrypoint(checkpointer=saver)
@@ -221,7 +221,7 @@ async def test_an_error_leaves_it_to_be_resumed(saver: Checkpointer, durability:
     assert await flaky.ainvoke(None, THREAD, durability=durability) == "None>in"
 
 
-async def test_the_previous_of_a_run_that_failed_is_the_one_before(saver: Checkpointer) -> None:
+async def test_a_failed_run_leaves_the_previous_value_unchanged(saver: Checkpointer) -> None:
     is_failing = False
 
     @entrypoint(checkpointer=saver)
@@ -255,7 +255,7 @@ async def test_a_function_without_an_input_is_refused() -> None:
         entrypoint()(function)
 
 
-async def test_a_result_that_cannot_be_stored_is_refused_before_anything_is(saver: Checkpointer) -> None:
+async def test_an_unstorable_result_is_refused_and_leaves_the_entrypoint_pending(saver: Checkpointer) -> None:
     @entrypoint(checkpointer=saver)
     async def odd(given: int) -> Any:
         return object()
@@ -265,7 +265,7 @@ async def test_a_result_that_cannot_be_stored_is_refused_before_anything_is(save
     assert (await odd.aget_state(THREAD)).next == ("odd",)
 
 
-async def test_an_update_as_a_node_that_it_does_not_have_is_refused(saver: Checkpointer) -> None:
+async def test_an_update_as_an_unknown_node_is_refused(saver: Checkpointer) -> None:
     @entrypoint(checkpointer=saver)
     async def echo(given: Any) -> Any:
         return given
@@ -276,7 +276,7 @@ async def test_an_update_as_a_node_that_it_does_not_have_is_refused(saver: Check
         await echo.aupdate_state(THREAD, 2, as_node="other")
 
 
-async def test_a_value_that_cannot_be_stored_is_said_to_be_one_of_the_entrypoint(saver: Checkpointer) -> None:
+async def test_the_error_of_an_unstorable_result_names_the_entrypoint(saver: Checkpointer) -> None:
     @entrypoint(checkpointer=saver)
     async def flow(given: str) -> object:
         return object()

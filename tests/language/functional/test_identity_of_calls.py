@@ -1,4 +1,4 @@
-"""What is recorded reaches the call that it was recorded for: by what is called and with what, in whatever order."""
+"""A recorded result reaches the call it was recorded for, by task and arguments, in any order of calls."""
 
 import array
 import asyncio
@@ -26,14 +26,14 @@ from tests.graphs import THREAD, Nodes
 
 
 class Plain:
-    """An object whose content nobody can read."""
+    """An object whose content the library cannot read."""
 
     def __init__(self, name: str) -> None:
         self.name = name
 
 
 class Shop:
-    """Tasks that note their calls, in an entrypoint whose body a test gives anew for each attempt."""
+    """Tasks that note their calls, in an entrypoint whose body the test replaces for each attempt."""
 
     def __init__(self, saver: Checkpointer) -> None:
         self.calls = Nodes()
@@ -59,7 +59,7 @@ class Shop:
         self.flow: Any = flow
 
     async def crash(self, body: Any) -> None:
-        """An attempt that is cancelled in the end, as by a process that is stopped: it leaves what is recorded."""
+        """An attempt that is cancelled after its body, as by a stopped process. Its recorded calls stay."""
 
         async def cancelled() -> None:
             await body()
@@ -95,10 +95,10 @@ async def shop(saver: Checkpointer) -> Shop:
     return Shop(saver)
 
 
-# Races
+# Concurrent calls
 
 
-async def test_calls_that_race_in_another_order_get_their_own_results(shop: Shop) -> None:
+async def test_concurrent_calls_in_another_order_get_their_own_results(shop: Shop) -> None:
     async def race(*names: str) -> dict[str, str]:
         return dict(zip(names, await asyncio.gather(*(shop.pay(name) for name in names)), strict=True))
 
@@ -111,11 +111,11 @@ async def test_calls_that_race_in_another_order_get_their_own_results(shop: Shop
 
 
 @pytest.mark.parametrize("recorded", [("amy",), ("bob",), ("eve", "amy")])
-async def test_of_calls_that_race_those_run_that_were_not_recorded(shop: Shop, recorded: tuple[str, ...]) -> None:
+async def test_only_unrecorded_calls_run_among_concurrent_calls(shop: Shop, recorded: tuple[str, ...]) -> None:
     names = ("amy", "bob", "eve")
 
     async def first() -> None:
-        # As if the process had died before the others had come to their results.
+        # As if the process had died before the other calls finished.
         await asyncio.gather(*(shop.pay(name) for name in recorded))
 
     async def race() -> list[str]:
@@ -123,7 +123,7 @@ async def test_of_calls_that_race_those_run_that_were_not_recorded(shop: Shop, r
 
     await shop.crash(first if len(recorded) > 1 else lambda: asyncio.gather(shop.pay(recorded[0]), asyncio.sleep(0)))
     if len(recorded) == 1:
-        # One call alone is in sequence: another one in its place may be a changed argument.
+        # A single call is sequential, so another call in its place could be one with a changed argument.
         async def in_tasks() -> list[str]:
             async def one(name: str) -> str:
                 result: str = await shop.pay(name)
@@ -137,7 +137,7 @@ async def test_of_calls_that_race_those_run_that_were_not_recorded(shop: Shop, r
     assert sorted(shop.calls.taken()) == sorted(f"pay {name}" for name in names if name not in recorded)
 
 
-async def test_equal_calls_that_race_each_run_once(shop: Shop) -> None:
+async def test_equal_concurrent_calls_each_run_once(shop: Shop) -> None:
     await shop.crash(lambda: asyncio.gather(shop.pay("it"), shop.pay("it")))
 
     assert await shop.again(lambda: asyncio.gather(shop.pay("it"), shop.pay("it"), shop.pay("it"))) == ["paid it"] * 3
@@ -152,7 +152,7 @@ async def test_arrays_are_distinguished_by_their_content(shop: Shop) -> None:
     assert shop.calls.taken() == []
 
 
-async def test_calls_in_a_race_that_differ_only_in_what_nobody_can_read_are_refused(shop: Shop) -> None:
+async def test_overlapping_calls_that_differ_only_in_unreadable_arguments_are_refused(shop: Shop) -> None:
     async def one(name: str, *, is_late: bool) -> Any:
         if is_late:
             await first_is_over.wait()
@@ -169,7 +169,7 @@ async def test_calls_in_a_race_that_differ_only_in_what_nobody_can_read_are_refu
     assert shop.calls.taken() == ["pay amy"]
 
 
-async def test_one_object_that_nobody_can_read_may_be_in_all_calls_of_a_race(shop: Shop) -> None:
+async def test_concurrent_calls_may_share_one_unreadable_argument(shop: Shop) -> None:
     client = Plain("client")
 
     @task
@@ -184,7 +184,7 @@ async def test_one_object_that_nobody_can_read_may_be_in_all_calls_of_a_race(sho
     assert shop.calls.taken() == []
 
 
-async def test_calls_in_sequence_that_differ_in_what_nobody_can_read_are_distinguished_by_their_order(
+async def test_sequential_calls_that_differ_only_in_unreadable_arguments_are_matched_by_their_order(
     shop: Shop,
 ) -> None:
     async def body() -> list[str]:
@@ -196,7 +196,7 @@ async def test_calls_in_sequence_that_differ_in_what_nobody_can_read_are_disting
     assert shop.calls.taken() == []
 
 
-async def test_methods_of_two_objects_are_two_functions(saver: Checkpointer) -> None:
+async def test_methods_of_two_objects_are_different_tasks(saver: Checkpointer) -> None:
     class Tool(tuple[str]):
         __slots__ = ()
 
@@ -220,7 +220,7 @@ async def test_methods_of_two_objects_are_two_functions(saver: Checkpointer) -> 
     assert await flow.ainvoke(None, THREAD) == ["saw it", "hammer it"]
 
 
-async def test_tasks_inside_tasks_are_found_whatever_order_their_callers_are_in(saver: Checkpointer) -> None:
+async def test_tasks_of_tasks_get_their_own_results_in_any_order_of_their_callers(saver: Checkpointer) -> None:
     calls = Nodes()
     attempts: list[int] = []
 
@@ -248,10 +248,10 @@ async def test_tasks_inside_tasks_are_found_whatever_order_their_callers_are_in(
     assert sorted(calls.taken()) == ["amy", "bob"]
 
 
-# One after the other
+# Sequential calls
 
 
-async def test_a_call_that_failed_and_was_caught_is_made_again_before_what_came_after_it(shop: Shop) -> None:
+async def test_a_call_whose_error_was_caught_runs_again_before_the_recorded_call_after_it(shop: Shop) -> None:
     @task
     async def first() -> str:
         shop.calls.note("first")
@@ -271,7 +271,7 @@ async def test_a_call_that_failed_and_was_caught_is_made_again_before_what_came_
     assert shop.calls.taken() == ["first"]
 
 
-async def test_a_changed_call_in_an_asyncio_task_of_its_own_is_found_when_all_is_over(shop: Shop) -> None:
+async def test_a_changed_call_in_a_separate_asyncio_task_is_detected_at_the_end_of_the_run(shop: Shop) -> None:
     async def body(what: str) -> Any:
         return await asyncio.create_task(in_sequence(what))
 
@@ -283,14 +283,14 @@ async def test_a_changed_call_in_an_asyncio_task_of_its_own_is_found_when_all_is
     with pytest.raises(ReplayMismatchError, match="without calling it again"):
         await shop.again(lambda: body("third"))
     assert (await shop.flow.aget_state(THREAD)).next == ("flow",)
-    # What ran in this attempt is recorded as well: neither way on runs anything twice.
+    # The calls of this attempt are recorded as well, so neither body runs any call twice.
     assert shop.calls.taken() == ["pay third"]
     with pytest.raises(ReplayMismatchError):
         await shop.again(lambda: body("second"))
     assert shop.calls.taken() == []
 
 
-async def test_a_mismatch_that_the_code_catches_is_raised_all_the_same(shop: Shop) -> None:
+async def test_a_mismatch_that_the_entrypoint_catches_still_fails_the_run(shop: Shop) -> None:
     await shop.crash(lambda: shop.pay("amy"))
 
     async def body() -> str:
@@ -306,7 +306,7 @@ async def test_a_mismatch_that_the_code_catches_is_raised_all_the_same(shop: Sho
     assert await shop.again(lambda: shop.pay("amy")) == "paid amy"
 
 
-async def test_a_mismatch_is_not_tried_again_and_is_no_failure_that_excuses_the_next(saver: Checkpointer) -> None:
+async def test_a_mismatch_is_not_retried_and_is_raised_again_by_the_next_resume(saver: Checkpointer) -> None:
     attempts: list[int] = []
 
     @task
@@ -328,7 +328,7 @@ async def test_a_mismatch_is_not_tried_again_and_is_no_failure_that_excuses_the_
     assert len(attempts) == 4
 
 
-async def test_an_attempt_after_a_failure_may_call_less(saver: Checkpointer) -> None:
+async def test_an_attempt_after_a_failure_may_make_fewer_calls(saver: Checkpointer) -> None:
     attempts: list[int] = []
 
     @task
@@ -348,7 +348,7 @@ async def test_an_attempt_after_a_failure_may_call_less(saver: Checkpointer) -> 
     assert await flow.ainvoke(None, THREAD) == "nothing"
 
 
-async def test_without_a_saver_results_are_kept_for_the_next_attempt_by_the_same_rules() -> None:
+async def test_a_retry_without_a_saver_finds_results_by_the_same_rules() -> None:
     calls = Nodes()
     attempts: list[int] = []
 
@@ -367,14 +367,14 @@ async def test_without_a_saver_results_are_kept_for_the_next_attempt_by_the_same
         return found
 
     assert await flow.ainvoke(1) == ["bob", "amy", "bob", "amy"]
-    # Those that nobody can tell apart ran again.
+    # The calls with unreadable arguments ran again.
     assert sorted(calls.taken()) == ["amy", "amy", "amy", "bob", "bob", "bob"]
 
 
-# The way on
+# Discarded calls
 
 
-async def test_what_was_refused_is_dropped_and_all_else_is_kept(shop: Shop, saver: Checkpointer) -> None:
+async def test_adiscard_calls_drops_the_mismatched_call_and_keeps_all_others(shop: Shop, saver: Checkpointer) -> None:
     async def body(*payments: str) -> list[str]:
         paid = [await shop.pay(each) for each in payments]
         return [*paid, await shop.ship("it")]
@@ -395,7 +395,7 @@ async def test_what_was_refused_is_dropped_and_all_else_is_kept(shop: Shop, save
     assert shop.calls.taken() == ["pay third"]
 
 
-async def test_what_was_left_unclaimed_is_dropped(shop: Shop) -> None:
+async def test_adiscard_calls_drops_unclaimed_calls(shop: Shop) -> None:
     await shop.crash(lambda: asyncio.gather(shop.pay("first"), shop.pay("second"), shop.ship("it")))
     with pytest.raises(ReplayMismatchError) as raised:
         await shop.again(lambda: asyncio.gather(shop.pay("second")))
@@ -406,7 +406,7 @@ async def test_what_was_left_unclaimed_is_dropped(shop: Shop) -> None:
     assert shop.calls.taken() == []
 
 
-async def test_a_dropped_call_is_made_again_if_it_is_called_after_all(shop: Shop) -> None:
+async def test_a_discarded_call_runs_again_if_it_is_called_again(shop: Shop) -> None:
     await shop.crash(lambda: shop.pay("first"))
     with pytest.raises(ReplayMismatchError) as raised:
         await shop.again(lambda: shop.pay("second"))
@@ -416,7 +416,7 @@ async def test_a_dropped_call_is_made_again_if_it_is_called_after_all(shop: Shop
     assert shop.calls.taken() == ["pay first"]
 
 
-async def test_what_a_later_attempt_has_claimed_is_not_dropped(shop: Shop) -> None:
+async def test_adiscard_calls_keeps_calls_that_a_later_attempt_has_claimed(shop: Shop) -> None:
     await shop.crash(lambda: shop.pay("first"))
     with pytest.raises(ReplayMismatchError) as raised:
         await shop.again(lambda: shop.pay("second"))
@@ -433,7 +433,7 @@ async def test_what_a_later_attempt_has_claimed_is_not_dropped(shop: Shop) -> No
     assert shop.calls.taken() == []
 
 
-async def test_of_a_thread_or_a_task_that_there_is_not_nothing_is_dropped(shop: Shop) -> None:
+async def test_adiscard_calls_refuses_unknown_threads_and_tasks(shop: Shop) -> None:
     await shop.crash(lambda: shop.pay("first"))
 
     with pytest.raises(UnknownThreadError):
@@ -442,7 +442,7 @@ async def test_of_a_thread_or_a_task_that_there_is_not_nothing_is_dropped(shop: 
         await shop.flow.adiscard_calls("t", "0" * 32)
 
 
-async def test_however_long_names_are_an_error_is_short_and_says_how_to_continue(saver: Checkpointer) -> None:
+async def test_a_mismatch_error_with_long_names_is_short_and_says_how_to_continue(saver: Checkpointer) -> None:
     thread, names = "t" * 255, iter(["first" * 50, "second" * 50])
 
     @task(name="pay" * 50)
@@ -465,8 +465,10 @@ async def test_however_long_names_are_an_error_is_short_and_says_how_to_continue
 # Two processes
 
 
-async def test_two_that_resume_at_once_and_call_different_things_get_their_own_results(saver: Checkpointer) -> None:
-    """Each adopts what the other recorded of the same call, and never of another one."""
+async def test_two_processes_that_resume_at_the_same_time_in_different_orders_get_their_own_results(
+    saver: Checkpointer,
+) -> None:
+    """Each process adopts a result that the other one recorded for the same call, and never for another call."""
     both_call, is_answered = asyncio.Barrier(2), asyncio.Event()
 
     def process(own: Checkpointer, *names: str) -> Any:
@@ -501,7 +503,7 @@ async def test_two_that_resume_at_once_and_call_different_things_get_their_own_r
     assert [each.split()[0] for each in state] in (["amy", "bob"], ["bob", "amy"])
 
 
-async def test_results_are_found_in_every_durability(shop: Shop, durability: Durability) -> None:
+async def test_recorded_results_are_found_in_every_durability_mode(shop: Shop, durability: Durability) -> None:
     async def asks(*names: str) -> Any:
         found = await asyncio.gather(*(shop.pay(name) for name in names))
         return [*found, interrupt("go on?")]
@@ -515,7 +517,7 @@ async def test_results_are_found_in_every_durability(shop: Shop, durability: Dur
     assert shop.calls.taken() == []
 
 
-async def test_calls_of_what_is_no_task_are_not_discarded(saver: Checkpointer) -> None:
+async def test_adiscard_calls_refuses_invalid_task_ids_and_busy_threads(saver: Checkpointer) -> None:
     @entrypoint(checkpointer=saver)
     async def ask(_: str) -> Any:
         with pytest.raises(ThreadBusyError) as busy:
@@ -530,7 +532,7 @@ async def test_calls_of_what_is_no_task_are_not_discarded(saver: Checkpointer) -
             await ask.adiscard_calls("t", task_id)
 
 
-async def test_the_error_counts_the_calls_that_were_not_made_again(saver: Checkpointer) -> None:
+async def test_the_mismatch_error_counts_the_calls_that_were_not_repeated(saver: Checkpointer) -> None:
     @task
     async def pay(amount: int) -> int:
         return amount

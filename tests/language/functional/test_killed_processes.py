@@ -1,4 +1,4 @@
-"""kill -9, for real: what tasks had returned is found by the next process."""
+"""A real `kill -9`: the next process finds the results of finished tasks."""
 
 import signal
 import subprocess
@@ -13,7 +13,7 @@ from tests.language.functional.flow_process import CALLS
 pytestmark = pytest.mark.slow
 
 
-def live(folder: Path, mode: Durability, kill_after: int) -> "subprocess.CompletedProcess[str]":
+def run_flow(folder: Path, mode: Durability, kill_after: int) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-W", "error", "-m", "tests.language.functional.flow_process"]
     arguments = [str(folder / "runs.db"), str(folder / "ledger"), mode, str(kill_after)]
     environment = {"PYTHONPATH": ":".join(sys.path)}
@@ -21,25 +21,25 @@ def live(folder: Path, mode: Durability, kill_after: int) -> "subprocess.Complet
 
 
 @pytest.mark.parametrize("kill_after", [0, 4, CALLS - 1])
-def test_no_call_that_returned_runs_again_and_the_input_is_kept(
+def test_finished_calls_do_not_run_again_after_a_kill_and_the_input_is_kept(
     tmp_path: Path, durability: Durability, kill_after: int
 ) -> None:
     """P3, P2, P4."""
-    killed = live(tmp_path, durability, kill_after)
+    killed = run_flow(tmp_path, durability, kill_after)
     assert killed.returncode == -signal.SIGKILL
     assert (tmp_path / "ledger").read_text().split() == [f"{number}" for number in range(kill_after + 1)]
 
-    went_on = live(tmp_path, durability, kill_after=-1)
+    resumed = run_flow(tmp_path, durability, kill_after=-1)
 
-    assert went_on.stderr == ""
-    assert went_on.stdout.strip() == str([number * 20 for number in range(CALLS)])
+    assert resumed.stderr == ""
+    assert resumed.stdout.strip() == str([number * 20 for number in range(CALLS)])
     assert (tmp_path / "ledger").read_text().split() == [f"{number}" for number in range(CALLS)]
 
 
-def test_killed_again_and_again_it_gets_to_its_end(tmp_path: Path) -> None:
+def test_a_flow_that_is_killed_after_each_call_reaches_its_end(tmp_path: Path) -> None:
     """P3."""
     for kill_after in range(CALLS):
-        assert live(tmp_path, "sync", kill_after).returncode == -signal.SIGKILL
+        assert run_flow(tmp_path, "sync", kill_after).returncode == -signal.SIGKILL
 
-    assert live(tmp_path, "sync", kill_after=-1).stdout.strip() == str([number * 20 for number in range(CALLS)])
+    assert run_flow(tmp_path, "sync", kill_after=-1).stdout.strip() == str([number * 20 for number in range(CALLS)])
     assert (tmp_path / "ledger").read_text().split() == [f"{number}" for number in range(CALLS)]

@@ -1,4 +1,4 @@
-"""`max_concurrency` counts what works, not what waits for its own calls."""
+"""`max_concurrency` limits running code and does not count callers that wait for their own calls."""
 
 import asyncio
 from typing import Any
@@ -10,7 +10,7 @@ from tests.graphs import THREAD, Nodes, State
 
 
 class Gauge:
-    """How many are at work at once."""
+    """The number of concurrent calls of `work`, now and at most."""
 
     def __init__(self) -> None:
         self.now = 0
@@ -44,7 +44,7 @@ async def test_an_entrypoint_and_its_tasks_run_one_at_a_time(saver: Checkpointer
     assert gauge.most == 1
 
 
-async def test_tasks_of_tasks_run_one_at_a_time(saver: Checkpointer) -> None:
+async def test_tasks_of_tasks_do_not_deadlock_with_max_concurrency_1(saver: Checkpointer) -> None:
     """P9."""
 
     @task
@@ -64,7 +64,7 @@ async def test_tasks_of_tasks_run_one_at_a_time(saver: Checkpointer) -> None:
 
 
 @pytest.mark.parametrize("width", [1, 2])
-async def test_nodes_and_their_tasks_share_the_places(saver: Checkpointer, width: int) -> None:
+async def test_nodes_and_their_tasks_share_max_concurrency(saver: Checkpointer, width: int) -> None:
     """P9."""
     gauge = Gauge()
 
@@ -87,7 +87,7 @@ async def test_nodes_and_their_tasks_share_the_places(saver: Checkpointer, width
     assert gauge.most <= width
 
 
-async def test_nested_graphs_run_one_at_a_time(saver: Checkpointer) -> None:
+async def test_nested_graphs_do_not_deadlock_with_max_concurrency_1(saver: Checkpointer) -> None:
     """P9."""
     calls = Nodes()
     inner = calls.chain("x", "y").compile()
@@ -104,7 +104,7 @@ async def test_nested_graphs_run_one_at_a_time(saver: Checkpointer) -> None:
     assert result["log"][:4] == ["x", "y", "x", "y"]
 
 
-async def test_entrypoints_inside_entrypoints_run_one_at_a_time() -> None:
+async def test_nested_entrypoints_do_not_deadlock_with_max_concurrency_1() -> None:
     """P9."""
 
     @task

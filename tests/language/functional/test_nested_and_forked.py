@@ -1,4 +1,4 @@
-"""Tasks and entrypoints inside nested graphs and on lines of their own: what had ended does not run again."""
+"""Tasks and entrypoints in nested graphs and on forks: finished tasks do not run again."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ AT_ONCE = RetryPolicy(max_attempts=3, initial_interval=0, jitter=False)
 
 
 class Payments:
-    """A nested graph with a node that pays and then asks: `pays` are the amounts, and it fails while `is_failing`."""
+    """A nested graph with a node that pays the amounts `pays` and then interrupts. It fails while `is_failing`."""
 
     def __init__(self, saver: Checkpointer, memory: bool | None) -> None:
         self.calls = Nodes()
@@ -46,7 +46,7 @@ class Payments:
         return {"log": [*paid, interrupt("ok?")]}
 
     def built(self) -> CompiledGraph[Any]:
-        """The graph anew, as another process has it."""
+        """The graph, rebuilt as in another process."""
         inner = self.calls.chain("x", ("node", self._node), "y").compile(checkpointer=self._memory)
         return self.calls.chain(("inner", inner), "z").compile(self._saver)
 
@@ -71,7 +71,7 @@ async def test_tasks_of_a_nested_node_run_once_over_failures_and_restarts(
     assert payments.calls.taken() == ["x", "pay 1", "pay 2", "y", "z"]
 
 
-async def test_other_calls_in_a_nested_node_are_an_error_after_a_restart(payments: Payments) -> None:
+async def test_changed_calls_in_a_nested_node_are_an_error_after_a_restart(payments: Payments) -> None:
     """P10."""
     await payments.built().ainvoke({"log": []}, THREAD)
     payments.pays = [3, 2]
@@ -84,14 +84,14 @@ async def test_other_calls_in_a_nested_node_are_an_error_after_a_restart(payment
     assert payments.calls.taken() == ["x", "pay 1", "pay 2", "y", "z"]
 
 
-async def test_a_replay_from_before_a_nested_node_calls_its_tasks_again(payments: Payments) -> None:
+async def test_a_fork_from_before_a_nested_node_calls_its_tasks_again(payments: Payments) -> None:
     graph = payments.built()
     await graph.ainvoke({"log": []}, THREAD)
     inside = (await nested_state(graph)).config
     await graph.ainvoke(Command(resume="first"), THREAD)
     payments.calls.taken()
 
-    # Other calls are none of the replay's business: they are on a line of their own.
+    # The fork may make other calls, since no calls are recorded on its branch.
     payments.pays = [7]
     edited = await graph.aupdate_state(inside, {"log": ["edited"]}, as_node="x")
     assert questions_of(await graph.ainvoke(None, edited)) == ["ok?"]
@@ -101,7 +101,7 @@ async def test_a_replay_from_before_a_nested_node_calls_its_tasks_again(payments
     assert payments.calls.taken() == ["pay 7", "y", "z"]
 
 
-async def test_a_replay_from_after_a_nested_node_keeps_what_its_tasks_came_to(payments: Payments) -> None:
+async def test_a_replay_from_after_a_nested_node_keeps_the_results_of_its_tasks(payments: Payments) -> None:
     graph = payments.built()
     await graph.ainvoke({"log": []}, THREAD)
     inside = (await nested_state(graph)).config["configurable"]["checkpoint_ns"]
@@ -115,7 +115,7 @@ async def test_a_replay_from_after_a_nested_node_keeps_what_its_tasks_came_to(pa
     assert payments.calls.taken() == ["y", "z"]
 
 
-async def test_an_entrypoint_in_a_nested_graph_continues_and_is_replayed(
+async def test_an_entrypoint_in_a_nested_graph_is_resumed_and_replayed(
     saver: Checkpointer, durability: Durability
 ) -> None:
     calls = Nodes()
@@ -148,7 +148,7 @@ async def test_an_entrypoint_in_a_nested_graph_continues_and_is_replayed(
     assert calls.taken() == ["x", "pay 1", "pay 2", "z"]
 
 
-async def test_a_checkpoint_of_an_entrypoint_that_a_node_calls_is_resumed(saver: Checkpointer) -> None:
+async def test_a_checkpoint_of_an_entrypoint_that_a_node_calls_can_be_resumed(saver: Checkpointer) -> None:
     calls = Nodes()
 
     @task
@@ -175,7 +175,7 @@ async def test_a_checkpoint_of_an_entrypoint_that_a_node_calls_is_resumed(saver:
     assert calls.taken() == ["pay 1", "z"]
 
 
-async def test_a_replayed_call_is_given_the_previous_of_then(saver: Checkpointer) -> None:
+async def test_a_replayed_entrypoint_gets_the_previous_value_of_its_checkpoint(saver: Checkpointer) -> None:
     seen: list[Any] = []
 
     @entrypoint(checkpointer=saver)
@@ -193,7 +193,9 @@ async def test_a_replayed_call_is_given_the_previous_of_then(saver: Checkpointer
     assert seen == [None, 1, 3, 1, 3]
 
 
-async def test_an_entrypoint_with_memory_in_a_replayed_node_is_given_the_previous_of_then(saver: Checkpointer) -> None:
+async def test_an_entrypoint_with_memory_in_a_replayed_node_gets_the_previous_value_of_its_checkpoint(
+    saver: Checkpointer,
+) -> None:
     seen: list[Any] = []
 
     @entrypoint(checkpointer=True)
@@ -216,7 +218,7 @@ async def test_an_entrypoint_with_memory_in_a_replayed_node_is_given_the_previou
     assert seen == [None, 0, 1, 0]
 
 
-async def test_a_tasks_attempts_are_its_own_when_the_node_around_its_graph_is_retried(
+async def test_attempts_of_a_nested_task_are_counted_apart_from_those_of_the_calling_node(
     saver: Checkpointer, durability: Durability
 ) -> None:
     calls = Nodes()
@@ -251,7 +253,7 @@ async def test_a_tasks_attempts_are_its_own_when_the_node_around_its_graph_is_re
     assert calls.taken() == ["call", "flaky", "flaky", "flaky", "call"]
 
 
-async def test_an_entrypoint_stops_before_it_begins(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_breakpoint_stops_an_entrypoint_before_it_starts(saver: Checkpointer, durability: Durability) -> None:
     calls = Nodes()
 
     @entrypoint(checkpointer=saver)

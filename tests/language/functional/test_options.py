@@ -1,4 +1,4 @@
-"""What tasks and entrypoints may be given, and what they refuse."""
+"""Invalid options of tasks and entrypoints are refused by the decorators."""
 
 from typing import Any
 
@@ -18,20 +18,20 @@ WRONG_POLICIES = [
 
 @pytest.mark.parametrize("wrong", WRONG_POLICIES, ids=str)
 @pytest.mark.parametrize("decorator", [task, entrypoint])
-def test_what_is_no_policy_is_refused_where_it_is_given(decorator: Any, wrong: dict[str, Any]) -> None:
+def test_an_invalid_policy_or_timeout_is_refused_by_the_decorator(decorator: Any, wrong: dict[str, Any]) -> None:
     (option,) = wrong
     with pytest.raises(InvalidOptionError, match=option):
         decorator(**wrong)
 
 
 @pytest.mark.parametrize("wrong", [{"checkpointer": "runs.db"}, {"cache": {}}], ids=str)
-def test_what_is_no_saver_or_cache_is_refused_where_it_is_given(wrong: dict[str, Any]) -> None:
+def test_an_invalid_checkpointer_or_cache_is_refused_by_the_decorator(wrong: dict[str, Any]) -> None:
     (option,) = wrong
     with pytest.raises(InvalidOptionError, match=option):
         entrypoint(**wrong)
 
 
-def test_an_entrypoint_without_parentheses_says_what_it_takes() -> None:
+def test_an_entrypoint_decorator_without_parentheses_is_refused() -> None:
     async def flow(given: int) -> int:
         return given
 
@@ -41,8 +41,8 @@ def test_an_entrypoint_without_parentheses_says_what_it_takes() -> None:
 
 
 @pytest.mark.parametrize("name", ["__start__", "__end__", "a|b", "a:b", "\ud800"])
-def test_names_that_nodes_cannot_have_are_none_of_entrypoints_and_tasks_either(name: str) -> None:
-    """An entrypoint that was called `__start__` ran for ever."""
+def test_names_that_nodes_cannot_have_are_refused_for_entrypoints_and_tasks(name: str) -> None:
+    """An entrypoint named `__start__` ran forever."""
 
     async def function(given: str) -> str:
         return given

@@ -1,4 +1,4 @@
-"""Questions of entrypoints and of their tasks: one at a time, answered in order, and no call runs twice for them."""
+"""Interrupts of entrypoints and their tasks: raised one at a time, answered in order, and no finished call reruns."""
 
 import asyncio
 from typing import Any
@@ -10,7 +10,7 @@ from tests.graphs import THREAD, Nodes, State, questions_of
 
 
 @pytest.mark.parametrize("answers", [(True, True), (False, True)])
-async def test_one_task_that_is_called_twice_interrupts_twice(saver: Checkpointer, answers: tuple[bool, bool]) -> None:
+async def test_a_task_that_is_called_twice_interrupts_twice(saver: Checkpointer, answers: tuple[bool, bool]) -> None:
     @task
     async def add(name: str) -> str:
         return f"{'added' if interrupt(f'add {name}?') else 'left out'} {name}"
@@ -34,7 +34,7 @@ async def test_one_task_that_is_called_twice_interrupts_twice(saver: Checkpointe
     assert result == [f"{'added' if answers[0] else 'left out'} james", "added will"]
 
 
-async def test_tasks_that_are_made_in_the_entrypoint_itself(saver: Checkpointer) -> None:
+async def test_tasks_defined_inside_the_entrypoint_interrupt_and_resume(saver: Checkpointer) -> None:
     @entrypoint(checkpointer=saver)
     async def flow(topics: int) -> list[str]:
         @task
@@ -52,7 +52,7 @@ async def test_tasks_that_are_made_in_the_entrypoint_itself(saver: Checkpointer)
     assert await flow.ainvoke(Command(resume="second"), THREAD) == ["first", "second"]
 
 
-async def test_several_tasks_before_the_one_that_interrupts(saver: Checkpointer) -> None:
+async def test_a_task_may_interrupt_after_several_other_tasks(saver: Checkpointer) -> None:
     @task
     async def plus(number: int) -> int:
         return number + 1
@@ -74,7 +74,7 @@ async def test_several_tasks_before_the_one_that_interrupts(saver: Checkpointer)
     assert await flow.ainvoke(Command(resume="go on"), THREAD) == [12, "go on"]
 
 
-async def test_no_record_is_written_again_for_a_call_that_was_recorded(saver: Checkpointer) -> None:
+async def test_a_resume_does_not_write_the_records_of_finished_calls_again(saver: Checkpointer) -> None:
     @task
     async def setup(number: int) -> int:
         return number
@@ -99,36 +99,36 @@ async def test_no_record_is_written_again_for_a_call_that_was_recorded(saver: Ch
         patch.setattr(saver, "save_writes", watched)
         assert await flow.ainvoke(Command(resume="yes"), THREAD) == "yes"
 
-    # The answer, in the record of the entrypoint's task, and the result of the task that asked.
+    # The answer, in the record of the entrypoint's task, and the result of the interrupted task.
     assert len(set(written)) == 2
 
 
-async def test_a_question_is_not_swallowed_inside_a_task(saver: Checkpointer) -> None:
+async def test_an_interrupt_in_a_task_is_not_swallowed_by_except_exception(saver: Checkpointer) -> None:
     """P18."""
 
     @task
     async def ask() -> Any:
         try:
             return interrupt("well?")
-        except Exception:  # what must not catch it
+        except Exception:  # must not catch the interrupt
             return "swallowed"
 
     @entrypoint(checkpointer=saver)
     async def flow(_: int) -> Any:
         try:
             return await ask()
-        except Exception:  # what must not catch it
+        except Exception:  # must not catch the interrupt
             return "swallowed outside"
 
     assert questions_of(await flow.ainvoke(1, THREAD)) == ["well?"]
     assert await flow.ainvoke(Command(resume="yes"), THREAD) == "yes"
 
 
-# Beside errors
+# Interrupts and errors
 
 
 def _asking_and_failing(has_asked: asyncio.Event) -> tuple[Any, Any]:
-    """Two tasks: one that asks at once, and one that fails after the other's caller was unwound."""
+    """Two tasks: the first interrupts immediately, the second fails after the caller of the first was unwound."""
 
     @task
     async def asks() -> Any:
@@ -142,7 +142,7 @@ def _asking_and_failing(has_asked: asyncio.Event) -> tuple[Any, Any]:
     return asks, fails
 
 
-async def test_the_error_of_a_task_that_was_caught_is_no_error_of_the_question_that_follows(
+async def test_a_caught_error_of_a_task_does_not_prevent_a_later_interrupt(
     saver: Checkpointer, durability: Durability
 ) -> None:
     calls = Nodes()
@@ -162,11 +162,11 @@ async def test_the_error_of_a_task_that_was_caught_is_no_error_of_the_question_t
 
     assert questions_of(await flow.ainvoke(1, THREAD, durability=durability)) == ["it failed, what now?"]
     assert await flow.ainvoke(Command(resume="by cash"), THREAD, durability=durability) == "by cash"
-    # Nothing is recorded of a call that failed: it is made again.
+    # A failed call is not recorded, so it runs again.
     assert calls.taken() == ["pay", "pay"]
 
 
-async def test_errors_that_were_gathered_as_results_are_none_of_the_question_that_follows(saver: Checkpointer) -> None:
+async def test_errors_that_gather_returns_as_results_do_not_prevent_a_later_interrupt(saver: Checkpointer) -> None:
     @task
     async def pay(amount: int) -> None:
         raise ConnectionError(amount)
@@ -181,7 +181,7 @@ async def test_errors_that_were_gathered_as_results_are_none_of_the_question_tha
     assert await graph.ainvoke(Command(resume="by cash"), THREAD) == {"log": ["2 failed, by cash"]}
 
 
-async def test_an_error_that_is_caught_while_another_task_asks_is_none_of_the_run(saver: Checkpointer) -> None:
+async def test_an_error_caught_while_another_task_interrupts_does_not_fail_the_run(saver: Checkpointer) -> None:
     has_asked = asyncio.Event()
     asks, fails = _asking_and_failing(has_asked)
 
@@ -203,8 +203,8 @@ async def test_an_error_that_is_caught_while_another_task_asks_is_none_of_the_ru
     assert await flow.ainvoke(Command(resume="yes"), THREAD) == ["yes", "or else"]
 
 
-async def test_an_error_that_nobody_is_told_because_another_task_asks_is_the_runs(saver: Checkpointer) -> None:
-    """`gather` hands the question on, and drops what comes later."""
+async def test_an_error_that_is_lost_because_another_task_interrupts_fails_the_run(saver: Checkpointer) -> None:
+    """`gather` propagates the interrupt and drops later errors."""
     has_asked = asyncio.Event()
     asks, fails = _asking_and_failing(has_asked)
 
@@ -219,7 +219,7 @@ async def test_an_error_that_nobody_is_told_because_another_task_asks_is_the_run
         await flow.ainvoke(1, THREAD)
 
 
-async def test_an_error_of_a_task_that_is_not_awaited_before_a_question_is_the_runs(saver: Checkpointer) -> None:
+async def test_an_error_of_an_unawaited_task_before_an_interrupt_fails_the_run(saver: Checkpointer) -> None:
     @task
     async def pay() -> None:
         raise ConnectionError

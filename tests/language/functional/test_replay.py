@@ -1,4 +1,4 @@
-"""A function that is run again finds the results of its calls: by name and arguments, in whatever order it calls."""
+"""A function that runs again gets the recorded results of its calls, by task and arguments, in any order of calls."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.every_store
 
 
 class Account:
-    """Tasks that note their calls, and an entrypoint that calls them in the order it is told."""
+    """Tasks that note their calls, and an entrypoint that calls them in a given order."""
 
     def __init__(self, saver: Checkpointer) -> None:
         self.calls = Nodes()
@@ -40,14 +40,14 @@ class Account:
 
         self.transfer: Any = transfer
 
-    async def until_asked(self, *order: Any, durability: Durability = "sync") -> None:
-        """Run up to the question, with these calls."""
+    async def until_interrupted(self, *order: Any, durability: Durability = "sync") -> None:
+        """Run to the interrupt, with these calls."""
         self.order = [*order]
         assert questions_of(await self.transfer.ainvoke(1, THREAD, durability=durability)) == ["go on?"]
         self.calls.taken()
 
-    async def go_on(self, *order: Any) -> Any:
-        """Answer, with these calls the second time."""
+    async def resume_with(self, *order: Any) -> Any:
+        """Answer the interrupt, with these calls in the second attempt."""
         self.order = [*order]
         return await self.transfer.ainvoke(Command(resume=True), THREAD)
 
@@ -60,72 +60,76 @@ async def account(saver: Checkpointer) -> Account:
 DEBIT, CREDIT = ("debit", 1), ("credit", 1)
 
 
-async def test_the_same_calls_get_their_results_and_run_no_more(account: Account, durability: Durability) -> None:
-    await account.until_asked(DEBIT, CREDIT, durability=durability)
+async def test_the_same_calls_get_their_recorded_results_and_do_not_run_again(
+    account: Account, durability: Durability
+) -> None:
+    await account.until_interrupted(DEBIT, CREDIT, durability=durability)
 
-    assert await account.go_on(DEBIT, CREDIT) == ["debited 1", "credited 1"]
+    assert await account.resume_with(DEBIT, CREDIT) == ["debited 1", "credited 1"]
     assert account.calls.taken() == []
 
 
 async def test_calls_in_another_order_get_their_own_results(account: Account) -> None:
-    await account.until_asked(DEBIT, CREDIT)
+    await account.until_interrupted(DEBIT, CREDIT)
 
-    assert await account.go_on(CREDIT, DEBIT) == ["credited 1", "debited 1"]
+    assert await account.resume_with(CREDIT, DEBIT) == ["credited 1", "debited 1"]
     assert account.calls.taken() == []
 
 
-async def test_the_same_task_with_its_arguments_swapped_gets_the_result_of_each(account: Account) -> None:
-    await account.until_asked(("debit", 1), ("debit", 2))
+async def test_calls_of_one_task_in_another_order_get_their_own_results(account: Account) -> None:
+    await account.until_interrupted(("debit", 1), ("debit", 2))
 
-    assert await account.go_on(("debit", 2), ("debit", 1)) == ["debited 2", "debited 1"]
+    assert await account.resume_with(("debit", 2), ("debit", 1)) == ["debited 2", "debited 1"]
     assert account.calls.taken() == []
 
 
-async def test_another_call_in_the_place_of_one_is_refused_before_it_runs(account: Account) -> None:
+async def test_a_call_of_another_task_in_place_of_a_recorded_call_is_refused_before_it_runs(account: Account) -> None:
     """P10."""
-    await account.until_asked(DEBIT)
+    await account.until_interrupted(DEBIT)
 
     with pytest.raises(ReplayMismatchError) as raised:
-        await account.go_on(CREDIT)
+        await account.resume_with(CREDIT)
 
     assert "debit" in raised.value.recorded
     assert "credit" in raised.value.called
     assert account.calls.taken() == []
 
 
-async def test_other_arguments_are_an_error(account: Account) -> None:
+async def test_other_arguments_in_place_of_recorded_ones_are_refused_before_the_task_runs(account: Account) -> None:
     """P10."""
-    await account.until_asked(("debit", 1))
+    await account.until_interrupted(("debit", 1))
 
     with pytest.raises(ReplayMismatchError, match="with other arguments"):
-        await account.go_on(("debit", 100))
+        await account.resume_with(("debit", 100))
     assert account.calls.taken() == []
 
 
-async def test_after_a_mismatch_the_thread_continues_with_the_calls_it_knows(account: Account) -> None:
+async def test_the_thread_continues_with_the_recorded_calls_after_a_mismatch(account: Account) -> None:
     """P10."""
-    await account.until_asked(DEBIT, CREDIT)
+    await account.until_interrupted(DEBIT, CREDIT)
     with pytest.raises(ReplayMismatchError):
-        await account.go_on(("debit", 2), CREDIT)
+        await account.resume_with(("debit", 2), CREDIT)
     account.order = [DEBIT, CREDIT]
 
     assert await account.transfer.ainvoke(None, THREAD) == ["debited 1", "credited 1"]
     assert account.calls.taken() == []
 
 
-async def test_calls_after_those_that_are_recorded_run(account: Account) -> None:
-    await account.until_asked(DEBIT)
+async def test_new_calls_after_the_recorded_calls_run(account: Account) -> None:
+    await account.until_interrupted(DEBIT)
 
-    assert await account.go_on(DEBIT, CREDIT) == ["debited 1", "credited 1"]
+    assert await account.resume_with(DEBIT, CREDIT) == ["debited 1", "credited 1"]
     assert account.calls.taken() == ["credit 1"]
 
 
-async def test_a_recorded_call_that_is_not_made_again_is_an_error_and_nothing_is_kept_of_it(account: Account) -> None:
-    await account.until_asked(DEBIT, CREDIT)
+async def test_a_recorded_call_that_is_not_repeated_is_an_error_and_stays_recorded(account: Account) -> None:
+    await account.until_interrupted(DEBIT, CREDIT)
 
     for _ in range(2):
         with pytest.raises(ReplayMismatchError, match="without calling it again") as raised:
-            await account.go_on(DEBIT) if account.order != [DEBIT] else await account.transfer.ainvoke(None, THREAD)
+            await account.resume_with(DEBIT) if account.order != [DEBIT] else await account.transfer.ainvoke(
+                None, THREAD
+            )
         assert "credit" in raised.value.recorded
     account.order = [DEBIT, CREDIT]
 
@@ -134,8 +138,8 @@ async def test_a_recorded_call_that_is_not_made_again_is_an_error_and_nothing_is
 
 
 async def test_a_fork_before_the_entrypoint_runs_all_calls_again(account: Account) -> None:
-    await account.until_asked(DEBIT)
-    await account.go_on(DEBIT)
+    await account.until_interrupted(DEBIT)
+    await account.resume_with(DEBIT)
     account.order = [CREDIT]
 
     await account.transfer.ainvoke(None, (await history(account.transfer))[-1].config)
@@ -144,9 +148,9 @@ async def test_a_fork_before_the_entrypoint_runs_all_calls_again(account: Accoun
 
 
 async def test_new_input_runs_all_calls_again(account: Account) -> None:
-    await account.until_asked(DEBIT)
+    await account.until_interrupted(DEBIT)
 
-    await account.until_asked(DEBIT)
+    await account.until_interrupted(DEBIT)
     account.order = [DEBIT]
     await account.transfer.ainvoke(2, THREAD)
 
@@ -222,7 +226,7 @@ async def test_the_input_is_durable_before_the_first_call(saver: Checkpointer, d
     assert seen == [("flow",)]
 
 
-async def test_calls_at_once_get_their_results_whatever_order_they_end_in(saver: Checkpointer) -> None:
+async def test_concurrent_calls_get_their_own_results_in_any_order_of_completion(saver: Checkpointer) -> None:
     first_may_end = asyncio.Event()
     calls = Nodes()
 
@@ -248,7 +252,9 @@ async def test_calls_at_once_get_their_results_whatever_order_they_end_in(saver:
     assert calls.taken() == []
 
 
-async def test_what_had_ended_of_calls_at_once_does_not_run_again(saver: Checkpointer, durability: Durability) -> None:
+async def test_finished_calls_do_not_run_again_after_a_concurrent_call_has_failed(
+    saver: Checkpointer, durability: Durability
+) -> None:
     calls = Nodes()
     is_failing = True
     others_ended = asyncio.Barrier(2)
@@ -279,7 +285,7 @@ async def test_what_had_ended_of_calls_at_once_does_not_run_again(saver: Checkpo
     assert calls.taken() == ["1"]
 
 
-async def test_results_come_back_as_they_went_in(saver: Checkpointer) -> None:
+async def test_results_round_trip_with_their_types(saver: Checkpointer) -> None:
     value = {"tuple": (1, 2), "set": {1}, "when": datetime(2024, 1, 1, tzinfo=UTC), "sum": Decimal("1.10"), 1: b"x"}
 
     @task

@@ -1,4 +1,4 @@
-"""Retries and timeouts of tasks; what had finished never runs again because something else is retried."""
+"""Retries and timeouts of tasks; a retry never runs finished tasks again."""
 
 import asyncio
 
@@ -21,7 +21,7 @@ from tests.graphs import THREAD, Nodes, questions_of
 AT_ONCE = RetryPolicy(max_attempts=3, initial_interval=0, jitter=False)
 
 
-async def test_a_task_is_tried_again_as_its_policy_says(saver: Checkpointer) -> None:
+async def test_a_task_is_retried_as_its_policy_says(saver: Checkpointer) -> None:
     attempts: list[int] = []
 
     @task(retry_policy=AT_ONCE)
@@ -39,7 +39,7 @@ async def test_a_task_is_tried_again_as_its_policy_says(saver: Checkpointer) -> 
     assert attempts == [1, 2, 3]
 
 
-async def test_an_error_that_the_policy_does_not_name_is_raised_at_once(saver: Checkpointer) -> None:
+async def test_an_error_that_the_policy_does_not_name_is_not_retried(saver: Checkpointer) -> None:
     calls = Nodes()
 
     @task(retry_policy=RetryPolicy(max_attempts=3, initial_interval=0, jitter=False, retry_on=ConnectionError))
@@ -81,7 +81,7 @@ async def test_finished_tasks_do_not_run_again_when_their_entrypoint_is_retried(
     assert calls.taken() == ["flow", "0", "1", "2", "flow", "flow"]
 
 
-async def test_they_do_not_without_a_checkpointer_either() -> None:
+async def test_finished_tasks_do_not_run_again_when_their_entrypoint_is_retried_without_a_checkpointer() -> None:
     """P8."""
     calls = Nodes()
 
@@ -128,7 +128,7 @@ async def test_finished_tasks_of_a_task_do_not_run_again_when_it_is_retried(save
     assert calls.taken() == ["outer", "inner", "outer"]
 
 
-async def test_other_calls_in_a_retry_are_a_mismatch(saver: Checkpointer) -> None:
+async def test_changed_calls_in_a_retry_are_a_mismatch(saver: Checkpointer) -> None:
     """P8, P10."""
     attempts = iter([1, 2])
 
@@ -145,7 +145,7 @@ async def test_other_calls_in_a_retry_are_a_mismatch(saver: Checkpointer) -> Non
         await flow.ainvoke(1, THREAD)
 
 
-async def test_a_retry_does_not_ask_again_what_was_answered(saver: Checkpointer) -> None:
+async def test_a_retry_does_not_raise_an_answered_interrupt_again(saver: Checkpointer) -> None:
     failures = iter([True, False])
 
     @entrypoint(checkpointer=saver, retry_policy=AT_ONCE)
@@ -159,7 +159,7 @@ async def test_a_retry_does_not_ask_again_what_was_answered(saver: Checkpointer)
     assert await flow.ainvoke(Command(resume="yes"), THREAD) == "yes"
 
 
-async def test_a_task_that_takes_too_long_is_an_error_where_it_is_awaited(saver: Checkpointer) -> None:
+async def test_the_timeout_of_a_task_is_raised_where_the_task_is_awaited(saver: Checkpointer) -> None:
     @task(timeout=0.01)
     async def slow() -> str:
         await asyncio.Event().wait()
@@ -176,7 +176,7 @@ async def test_a_task_that_takes_too_long_is_an_error_where_it_is_awaited(saver:
         assert await flow.ainvoke(1, THREAD) == "slow run"
 
 
-async def test_an_entrypoint_that_takes_too_long_keeps_what_its_tasks_returned(saver: Checkpointer) -> None:
+async def test_an_entrypoint_that_times_out_keeps_the_results_of_its_tasks(saver: Checkpointer) -> None:
     calls = Nodes()
     is_slow = True
 

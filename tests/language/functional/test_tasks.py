@@ -1,4 +1,4 @@
-"""`@task`: a function whose calls are recorded. What it can be, how it is called, and what becomes of its errors."""
+"""`@task`: a function whose calls are recorded: kinds of functions, calls, cancellation and errors."""
 
 import asyncio
 import functools
@@ -21,7 +21,7 @@ from durable_graph import (
 from tests.graphs import THREAD, Nodes, questions_of
 
 
-async def test_tasks_run_at_once_and_are_gathered(saver: Checkpointer, durability: Durability) -> None:
+async def test_tasks_run_concurrently_and_are_gathered(saver: Checkpointer, durability: Durability) -> None:
     calls = Nodes()
     both_began = asyncio.Barrier(2)
 
@@ -45,7 +45,7 @@ async def test_tasks_run_at_once_and_are_gathered(saver: Checkpointer, durabilit
     assert calls.taken() == []
 
 
-async def test_a_task_begins_when_it_is_called_and_not_when_it_is_awaited(saver: Checkpointer) -> None:
+async def test_a_task_starts_when_it_is_called_and_not_when_it_is_awaited(saver: Checkpointer) -> None:
     began = asyncio.Event()
 
     @task
@@ -89,7 +89,7 @@ async def test_tasks_call_tasks(saver: Checkpointer, durability: Durability) -> 
     assert calls.taken() == []
 
 
-async def test_plain_functions_are_tasks_too(saver: Checkpointer) -> None:
+async def test_plain_functions_may_be_tasks(saver: Checkpointer) -> None:
     @task
     def double(number: int) -> int:
         return number * 2
@@ -101,7 +101,7 @@ async def test_plain_functions_are_tasks_too(saver: Checkpointer) -> None:
     assert await flow.ainvoke(21, THREAD) == 42
 
 
-async def test_names_are_the_functions_own_or_given() -> None:
+async def test_a_task_has_the_name_of_its_function_or_a_given_name() -> None:
     class Foo:
         async def foo(self, value: str) -> str:
             return value + "foo"
@@ -138,7 +138,7 @@ async def test_names_are_the_functions_own_or_given() -> None:
 
 
 @pytest.mark.parametrize("result", [False, None, 0, "", [], {}])
-async def test_a_result_that_is_false_is_recorded_like_any_other(saver: Checkpointer, result: Any) -> None:
+async def test_a_falsy_result_is_recorded_like_any_other(saver: Checkpointer, result: Any) -> None:
     calls = Nodes()
 
     @task
@@ -178,7 +178,7 @@ async def test_an_error_is_raised_where_the_task_is_awaited(saver: Checkpointer,
     assert await flow.ainvoke(1, THREAD, durability=durability) == "caught no 1, then 2"
 
 
-async def test_an_error_that_nobody_catches_fails_the_run(saver: Checkpointer) -> None:
+async def test_an_uncaught_error_of_a_task_fails_the_run(saver: Checkpointer) -> None:
     calls = Nodes()
     is_failing = True
 
@@ -236,12 +236,12 @@ async def test_a_task_may_be_cancelled_and_the_others_continue(saver: Checkpoint
         assert questions_of(await flow.ainvoke([0, 1], THREAD, durability=durability)) == ["question"]
         assert calls.taken() == ["0", "1", "cancelled"]
         began.clear()
-        # What was cancelled has no result: it is begun, and cancelled, again.
+        # A cancelled call has no result, so it starts, and is cancelled, again.
         assert await flow.ainvoke(Command(resume="!"), THREAD, durability=durability) == ["00!"]
         assert calls.taken() == ["1", "cancelled"]
 
 
-async def test_asking_for_the_result_of_a_call_at_work_says_what_to_write(saver: Checkpointer) -> None:
+async def test_the_error_of_result_on_an_unfinished_call_says_to_await_the_call(saver: Checkpointer) -> None:
     @task
     async def double(number: int) -> int:
         return number * 2
@@ -257,7 +257,7 @@ async def test_asking_for_the_result_of_a_call_at_work_says_what_to_write(saver:
     assert await flow.ainvoke(1, THREAD) == 1
 
 
-async def test_a_task_that_is_not_awaited_ends_with_its_run(saver: Checkpointer) -> None:
+async def test_an_unawaited_task_ends_with_its_run(saver: Checkpointer) -> None:
     calls = Nodes()
 
     @task
@@ -286,14 +286,14 @@ async def test_a_task_has_the_runtime_and_the_config(saver: Checkpointer) -> Non
 
     @entrypoint(checkpointer=saver)
     async def flow(given: str) -> str:
-        return await looks(given)  # type: ignore[call-arg]  # it is provided with the others
+        return await looks(given)  # type: ignore[call-arg]  # the others are injected
 
     assert await flow.ainvoke("in", THREAD) == "in"
     assert seen == [("t", "t")]
 
 
 @pytest.mark.parametrize("given", [None, "given"])
-async def test_an_argument_that_is_given_is_not_injected(saver: Checkpointer, given: Any) -> None:
+async def test_a_passed_argument_is_not_replaced_by_injection(saver: Checkpointer, given: Any) -> None:
     @task
     async def looks(config: Any, runtime: Any) -> list[Any]:
         return [config, runtime]
@@ -305,7 +305,7 @@ async def test_an_argument_that_is_given_is_not_injected(saver: Checkpointer, gi
     assert await flow.ainvoke(1, THREAD) == [given, given]
 
 
-async def test_each_call_has_an_idempotency_key_that_stays(saver: Checkpointer) -> None:
+async def test_each_call_has_an_idempotency_key_that_a_resume_does_not_change(saver: Checkpointer) -> None:
     keys: list[str] = []
     is_failing = True
 
@@ -329,7 +329,7 @@ async def test_each_call_has_an_idempotency_key_that_stays(saver: Checkpointer) 
     assert keys[0] != keys[1] == keys[2]
 
 
-async def test_a_task_outside_of_a_run_says_so() -> None:
+async def test_a_task_called_outside_of_a_run_is_an_error_that_names_it() -> None:
     @task
     async def lonely() -> None: ...
 
@@ -337,7 +337,7 @@ async def test_a_task_outside_of_a_run_says_so() -> None:
         await lonely()
 
 
-async def test_an_argument_or_result_that_cannot_be_stored_is_refused(saver: Checkpointer) -> None:
+async def test_an_unstorable_result_of_a_task_is_refused(saver: Checkpointer) -> None:
     @task
     async def odd() -> Any:
         return object()

@@ -95,7 +95,7 @@ async def test_an_entrypoint_calls_a_graph_that_interrupts(saver: Checkpointer, 
     assert calls.taken() == ["before", "x", "ask", "ask", "y"]
 
 
-async def test_a_graph_with_memory_remembers_inside_an_entrypoint(saver: Checkpointer) -> None:
+async def test_a_graph_with_memory_keeps_its_state_inside_an_entrypoint(saver: Checkpointer) -> None:
     inner = Nodes().chain("x").compile(checkpointer=True)
 
     @entrypoint(checkpointer=saver)
@@ -107,7 +107,7 @@ async def test_a_graph_with_memory_remembers_inside_an_entrypoint(saver: Checkpo
     assert await flow.ainvoke("2", THREAD) == ["1", "x", "2", "x"]
 
 
-async def test_tasks_that_name_one_memory_share_what_it_remembers(saver: Checkpointer, durability: Durability) -> None:
+async def test_tasks_that_name_the_same_memory_share_its_state(saver: Checkpointer, durability: Durability) -> None:
     calls = Nodes()
     inner = calls.chain("x", "ask?").compile(checkpointer=True)
 
@@ -129,7 +129,7 @@ async def test_tasks_that_name_one_memory_share_what_it_remembers(saver: Checkpo
     assert calls.taken() == ["x", "ask", "ask", "x", "ask", "ask"]
 
 
-async def test_an_entrypoint_inside_another_has_a_previous_per_invocation_only(saver: Checkpointer) -> None:
+async def test_a_nested_entrypoint_has_no_previous_value_from_an_earlier_invocation(saver: Checkpointer) -> None:
     seen: list[Any] = []
 
     @entrypoint()
@@ -147,7 +147,7 @@ async def test_an_entrypoint_inside_another_has_a_previous_per_invocation_only(s
     assert seen == [None, None]
 
 
-async def test_an_entrypoint_with_memory_inside_another_has_its_previous(saver: Checkpointer) -> None:
+async def test_a_nested_entrypoint_with_memory_has_its_previous_value(saver: Checkpointer) -> None:
     seen: list[Any] = []
 
     @entrypoint(checkpointer=True)
@@ -191,7 +191,7 @@ async def test_tasks_of_a_node_are_recorded(saver: Checkpointer, durability: Dur
     assert calls.taken() == ["node"]
 
 
-async def test_tasks_of_a_node_before_a_question_run_once(saver: Checkpointer, durability: Durability) -> None:
+async def test_tasks_of_a_node_before_an_interrupt_run_once(saver: Checkpointer, durability: Durability) -> None:
     calls = Nodes()
 
     @task
@@ -211,7 +211,7 @@ async def test_tasks_of_a_node_before_a_question_run_once(saver: Checkpointer, d
     assert calls.taken() == ["paid 5"]
 
 
-async def test_tasks_of_nodes_side_by_side_are_not_mixed_up(saver: Checkpointer) -> None:
+async def test_tasks_of_parallel_nodes_keep_their_own_results(saver: Checkpointer) -> None:
     @task
     async def work(name: str) -> str:
         return f"work of {name}"
@@ -228,14 +228,14 @@ async def test_tasks_of_nodes_side_by_side_are_not_mixed_up(saver: Checkpointer)
     for name in ("a", "b"):
         builder.add_node(name, works(name)).add_edge(START, name)
     graph = builder.compile(saver)
-    open_ones = interrupts_of(await graph.ainvoke({"log": []}, THREAD))
+    interrupts = interrupts_of(await graph.ainvoke({"log": []}, THREAD))
 
-    result = await graph.ainvoke(Command(resume={each.id: "go" for each in open_ones}), THREAD)
+    result = await graph.ainvoke(Command(resume={each.id: "go" for each in interrupts}), THREAD)
 
     assert result == {"log": ["work of a", "work of b"]}
 
 
-async def test_a_node_in_a_loop_calls_its_tasks_in_each_turn(saver: Checkpointer) -> None:
+async def test_a_node_in_a_loop_calls_its_tasks_in_each_iteration(saver: Checkpointer) -> None:
     calls = Nodes()
 
     @task
@@ -301,7 +301,7 @@ async def test_tasks_of_a_router_are_recorded(saver: Checkpointer) -> None:
     assert calls.taken() == ["a", "classify", "to_a"]
 
 
-async def test_an_entrypoint_is_a_task_of_an_entrypoint_and_all_finish_once(saver: Checkpointer) -> None:
+async def test_a_finished_nested_entrypoint_and_its_tasks_do_not_run_again(saver: Checkpointer) -> None:
     """P8."""
     calls = Nodes()
     failures = iter([True, False])

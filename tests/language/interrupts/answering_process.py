@@ -1,4 +1,4 @@
-"""A process of its own that answers a question when told to:
+"""A separate process that answers an interrupt once it reads a line from stdin:
 `python -m tests.language.interrupts.answering_process FILE INTERRUPT_ID ANSWER`."""
 
 import asyncio
@@ -15,12 +15,12 @@ async def ask(state: State) -> State:
 
 
 def asking() -> StateGraph[State]:
-    """A graph that asks two questions, so that its thread still waits once the first is answered."""
+    """A graph with two interrupts, so that its thread still waits after the first answer."""
     return chain(("ask", ask))
 
 
 async def answer(path: Path, interrupt_id: str, colour: str) -> str:
-    """`accepted <colour>`, or `answered <the colour that came first>`."""
+    """`accepted <colour>`, or `answered <colour of the first answer>`."""
     async with SqliteSaver(path) as saver:
         graph = asking().compile(saver)
         await graph.aget_state(thread_id="t")

@@ -1,4 +1,4 @@
-"""Another process that does something of its own, right before a call that a saver makes of the store."""
+"""Savers that force another call, as from a second process, to run right before a chosen call of the store."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Preceded(CrashingSaver):
-    """A saver on the same store, as another process has one. `act` precedes its next call of the name `before`."""
+    """A saver on the same store, as in another process. It awaits `act` before its next call of the method `before`."""
 
     def __init__(self, inner: Checkpointer, before: str, act: Callable[[], Coroutine[Any, Any, Any]]) -> None:
         super().__init__(inner)
@@ -22,13 +22,13 @@ class Preceded(CrashingSaver):
     async def _call(self, name: str, call: Callable[[], Awaitable[T]]) -> T:
         if name == self._before and self._act is not None:
             act, self._act = self._act, None
-            # Another process knows nothing of the code that makes this call.
+            # An empty context: another process shares no context variable with the code that makes this call.
             await asyncio.get_running_loop().create_task(act(), context=Context())
         return await super()._call(name, call)
 
 
 class BothRead(CrashingSaver):
-    """A saver that records nothing until the thread has been loaded twice: by two calls, one after the other."""
+    """A saver that delays every write until the thread has been loaded twice, once by each of two calls."""
 
     def __init__(self, inner: Checkpointer) -> None:
         super().__init__(inner)

@@ -1,4 +1,4 @@
-"""Of any number of answers to one question one is recorded, and every other caller learns which."""
+"""Of several answers to one interrupt one is recorded, and every other caller gets an error with that answer."""
 
 import asyncio
 from typing import Any
@@ -23,7 +23,7 @@ from tests.language.interrupts.meeting import BothRead, Preceded
 
 pytestmark = pytest.mark.every_store
 
-by_id_or_not = pytest.mark.parametrize("is_by_id", [True, False], ids=["by_id", "without"])
+by_id_or_not = pytest.mark.parametrize("is_by_id", [True, False], ids=["by_id", "without_id"])
 
 
 def asking(*questions: str) -> StateGraph[State]:
@@ -43,7 +43,7 @@ async def outcome(graph: CompiledGraph[Any], given: Any, **options: Any) -> Any:
 
 @by_id_or_not
 @pytest.mark.parametrize("if_busy", ["reject", "wait"])
-async def test_of_many_answers_in_one_process_and_in_others_one_wins_and_the_others_are_told(
+async def test_of_many_concurrent_answers_one_is_accepted_and_reported_to_all_callers(
     saver: Checkpointer, is_by_id: bool, if_busy: str, durability: Durability
 ) -> None:
     savers = [saver, saver, saver, CrashingSaver(saver), CrashingSaver(saver)]
@@ -58,14 +58,16 @@ async def test_of_many_answers_in_one_process_and_in_others_one_wins_and_the_oth
     )
 
     (won,) = [number for number, end in enumerate(found) if isinstance(end, dict)]
-    told = [end for end in found if not isinstance(end, dict)]
-    assert all(type(end) is InterruptAnsweredError for end in told), told
-    assert [(end.id, end.answer, end.answers) for end in told] == [(question, won, {question: won})] * 4
+    refused = [end for end in found if not isinstance(end, dict)]
+    assert all(type(end) is InterruptAnsweredError for end in refused), refused
+    assert [(end.id, end.answer, end.answers) for end in refused] == [(question, won, {question: won})] * 4
     assert (await graphs[0].aget_state(thread_id="t")).values == {"log": [f"ask:{won}"]}
 
 
 @by_id_or_not
-async def test_a_caller_is_told_while_the_run_of_the_first_answer_works(saver: Checkpointer, is_by_id: bool) -> None:
+async def test_a_second_answer_is_refused_while_the_run_of_the_first_is_in_progress(
+    saver: Checkpointer, is_by_id: bool
+) -> None:
     entered, gate = asyncio.Event(), asyncio.Event()
 
     async def node(state: State) -> State:
@@ -80,33 +82,35 @@ async def test_a_caller_is_told_while_the_run_of_the_first_answer_works(saver: C
     await entered.wait()
 
     for each in (graph, chain(("node", node)).compile(CrashingSaver(saver))):
-        with pytest.raises(InterruptAnsweredError) as told:
+        with pytest.raises(InterruptAnsweredError) as refused:
             await each.ainvoke(answer("second", question, is_by_id=is_by_id), thread_id="t")
-        assert (told.value.id, told.value.answer) == (question, "first")
+        assert (refused.value.id, refused.value.answer) == (question, "first")
 
     gate.set()
     assert await first == {"log": ["first"]}
 
 
 @by_id_or_not
-async def test_a_caller_is_told_once_the_thread_has_ended_or_gone_on(saver: Checkpointer, is_by_id: bool) -> None:
+async def test_a_second_answer_is_refused_after_the_thread_has_finished_or_continued(
+    saver: Checkpointer, is_by_id: bool
+) -> None:
     graph = chain(("ask", Nodes().asking("ask", "sure?")), ("after", Nodes().noting("after"))).compile(saver)
     question = interrupt_ids(await graph.ainvoke({}, thread_id="t"))["sure?"]
     await graph.ainvoke(Command(resume="first"), thread_id="t")
 
-    with pytest.raises(InterruptAnsweredError) as told:
+    with pytest.raises(InterruptAnsweredError) as refused:
         await graph.ainvoke(answer("second", question, is_by_id=is_by_id), thread_id="t")
-    assert told.value.answer == "first"
+    assert refused.value.answer == "first"
 
     noting = chain(("ask", Nodes().noting("again")), ("after", Nodes().noting("after"))).compile(saver)
     await noting.ainvoke({}, thread_id="t")
-    with pytest.raises(InterruptAnsweredError) as told:
+    with pytest.raises(InterruptAnsweredError) as refused:
         await graph.ainvoke(answer("third", question, is_by_id=is_by_id), thread_id="t")
-    assert (told.value.id, told.value.answer) == (question, "first")
+    assert (refused.value.id, refused.value.answer) == (question, "first")
 
 
 @by_id_or_not
-async def test_an_answer_to_a_question_of_a_nested_graph_learns_which_one_stands(
+async def test_a_second_answer_to_an_interrupt_of_a_nested_graph_is_refused_with_the_first(
     saver: Checkpointer, is_by_id: bool
 ) -> None:
     inner = chain(("ask", Nodes().asking("ask", "sure?"))).compile()
@@ -114,19 +118,19 @@ async def test_an_answer_to_a_question_of_a_nested_graph_learns_which_one_stands
     question = interrupt_ids(await graph.ainvoke({}, thread_id="t"))["sure?"]
     await graph.ainvoke(Command(resume="first"), thread_id="t")
 
-    with pytest.raises(InterruptAnsweredError) as told:
+    with pytest.raises(InterruptAnsweredError) as refused:
         await graph.ainvoke(answer("second", question, is_by_id=is_by_id), thread_id="t")
 
-    assert (told.value.id, told.value.answer) == (question, "first")
+    assert (refused.value.id, refused.value.answer) == (question, "first")
 
 
 @by_id_or_not
 @pytest.mark.parametrize("before", ["save_writes", "load"])
-async def test_an_answer_does_not_reach_the_question_that_comes_next(
+async def test_a_late_answer_does_not_reach_the_next_interrupt(
     saver: Checkpointer, is_by_id: bool, before: str
 ) -> None:
-    """The call has read the thread with the first question open; before it records, another answer is recorded, and
-    the node asks on."""
+    """The call has read the thread while the first interrupt was open. Before it records its answer, another answer is
+    recorded, and the node interrupts again."""
     graph = asking("first?", "second?").compile(saver)
     question = interrupt_ids(await graph.ainvoke({}, thread_id="t"))["first?"]
 
@@ -135,50 +139,52 @@ async def test_an_answer_does_not_reach_the_question_that_comes_next(
 
     late = asking("first?", "second?").compile(Preceded(saver, before, answered_elsewhere))
     if before == "load" and not is_by_id:
-        # The thread is read for the first time with the second question open: without an id that is what is meant.
+        # The second interrupt is open at the first read of the thread, so an answer without an id is for that one.
         assert await late.ainvoke(Command(resume="B"), thread_id="t") == {"log": ["ask:A,B"]}
         return
-    with pytest.raises(InterruptAnsweredError) as told:
+    with pytest.raises(InterruptAnsweredError) as refused:
         await late.ainvoke(answer("B", question, is_by_id=is_by_id), thread_id="t")
 
-    assert (told.value.id, told.value.answer) == (question, "A")
+    assert (refused.value.id, refused.value.answer) == (question, "A")
     snapshot = await graph.aget_state(thread_id="t")
     assert questions_of(snapshot.interrupts) == ["second?"]
     assert await graph.ainvoke(Command(resume="C"), thread_id="t") == {"log": ["ask:A,C"]}
 
 
-async def test_in_one_process_an_answer_that_waits_does_not_reach_the_question_that_comes_next(
+async def test_an_answer_that_waits_in_the_same_process_does_not_reach_the_next_interrupt(
     saver: Checkpointer,
 ) -> None:
-    """Both calls have read the thread with the first question open before either of them records."""
+    """Both calls read the thread while the first interrupt is open, before either of them records its answer."""
     await asking("first?", "second?").compile(saver).ainvoke({}, thread_id="t")
     graph = asking("first?", "second?").compile(BothRead(saver))
 
     found = await asyncio.gather(*(outcome(graph, Command(resume=value), if_busy="wait") for value in "AB"))
 
     (won,) = [value for value, end in zip("AB", found, strict=True) if isinstance(end, dict)]
-    (told,) = [end for end in found if not isinstance(end, dict)]
-    assert isinstance(told, InterruptAnsweredError)
-    assert told.answer == won
+    (refused,) = [end for end in found if not isinstance(end, dict)]
+    assert isinstance(refused, InterruptAnsweredError)
+    assert refused.answer == won
     assert questions_of((await graph.aget_state(thread_id="t")).interrupts) == ["second?"]
 
 
 @by_id_or_not
-async def test_after_a_prune_a_caller_learns_what_can_be_known(saver: Checkpointer, is_by_id: bool) -> None:
+async def test_the_error_of_a_second_answer_after_a_prune_says_that_the_thread_was_pruned(
+    saver: Checkpointer, is_by_id: bool
+) -> None:
     graph = asking("sure?").compile(saver)
     question = interrupt_ids(await graph.ainvoke({}, thread_id="t"))["sure?"]
     await graph.ainvoke(Command(resume="first"), thread_id="t")
     assert await saver.prune("t", keep_last=1)
 
-    with pytest.raises((UnknownInterruptError, NothingToResumeError), match="pruned") as told:
+    with pytest.raises((UnknownInterruptError, NothingToResumeError), match="pruned") as refused:
         await graph.ainvoke(answer("second", question, is_by_id=is_by_id), thread_id="t")
 
-    assert isinstance(told.value, UnknownInterruptError) == is_by_id
-    assert getattr(told.value, "is_pruned", True)
+    assert isinstance(refused.value, UnknownInterruptError) == is_by_id
+    assert getattr(refused.value, "is_pruned", True)
 
 
 @pytest.mark.parametrize("how", ["input", "update"])
-async def test_an_answer_to_a_question_that_was_superseded_gets_an_error(saver: Checkpointer, how: str) -> None:
+async def test_an_answer_to_a_superseded_interrupt_is_refused(saver: Checkpointer, how: str) -> None:
     graph = asking("sure?").compile(saver)
     question = interrupt_ids(await graph.ainvoke({}, thread_id="t"))["sure?"]
     if how == "input":
@@ -186,9 +192,9 @@ async def test_an_answer_to_a_question_that_was_superseded_gets_an_error(saver: 
     else:
         await graph.aupdate_state({"configurable": {"thread_id": "t"}}, {"log": ["noted"]}, as_node="ask")
 
-    with pytest.raises(UnknownInterruptError, match="superseded it") as told:
+    with pytest.raises(UnknownInterruptError, match="superseded it") as refused:
         await graph.ainvoke(Command(resume={question: "yes"}), thread_id="t")
-    assert (told.value.is_superseded, told.value.is_pruned) == (True, False)
+    assert (refused.value.is_superseded, refused.value.is_pruned) == (True, False)
     with pytest.raises(NothingToResumeError):
         await graph.ainvoke(Command(resume="yes"), thread_id="t")
 
@@ -197,7 +203,7 @@ async def test_an_answer_to_a_question_that_was_superseded_gets_an_error(saver: 
 
 @by_id_or_not
 @pytest.mark.parametrize("how", ["input", "update", "delete"])
-async def test_an_answer_that_loses_against_input_or_an_edit_learns_why(
+async def test_the_error_of_an_answer_that_races_with_input_an_update_or_a_deletion_names_the_reason(
     saver: Checkpointer, how: str, is_by_id: bool
 ) -> None:
     graph = asking("sure?").compile(saver)
@@ -213,31 +219,31 @@ async def test_an_answer_that_loses_against_input_or_an_edit_learns_why(
             await elsewhere.adelete_thread("t")
 
     late = asking("sure?").compile(Preceded(saver, "save_writes", act))
-    with pytest.raises((UnknownInterruptError, CheckpointConflictError)) as told:
+    with pytest.raises((UnknownInterruptError, CheckpointConflictError)) as refused:
         await late.ainvoke(answer("yes", question, is_by_id=is_by_id), thread_id="t")
 
     if how == "delete":
-        assert isinstance(told.value, CheckpointConflictError)
-        assert (told.value.is_deleted, told.value.answered) == (True, ())
+        assert isinstance(refused.value, CheckpointConflictError)
+        assert (refused.value.is_deleted, refused.value.answered) == (True, ())
     else:
-        # New input asks a question of its own, which the answer must not reach.
-        assert isinstance(told.value, UnknownInterruptError)
-        assert (told.value.id, told.value.is_superseded) == (question, True)
+        # New input raises a new interrupt, which the answer must not reach.
+        assert isinstance(refused.value, UnknownInterruptError)
+        assert (refused.value.id, refused.value.is_superseded) == (question, True)
     assert "yes" not in str((await graph.aget_state(thread_id="t")).values)
 
 
-async def test_an_id_that_never_was_is_unknown_and_nothing_else(saver: Checkpointer) -> None:
+async def test_an_id_that_was_never_used_is_neither_superseded_nor_pruned(saver: Checkpointer) -> None:
     graph = asking("sure?").compile(saver)
     await graph.ainvoke({}, thread_id="t")
     await graph.ainvoke(Command(resume="yes"), thread_id="t")
 
-    with pytest.raises(UnknownInterruptError) as told:
+    with pytest.raises(UnknownInterruptError) as refused:
         await graph.ainvoke(Command(resume={"0" * 32: "no"}), thread_id="t")
 
-    assert (told.value.is_superseded, told.value.is_pruned, told.value.open_ids) == (False, False, ())
+    assert (refused.value.is_superseded, refused.value.is_pruned, refused.value.open_ids) == (False, False, ())
 
 
-async def test_an_answer_that_came_too_late_brings_no_update_either(saver: Checkpointer) -> None:
+async def test_the_update_of_a_late_answer_is_not_applied(saver: Checkpointer) -> None:
     graph = asking("sure?").compile(saver)
     question = interrupt_ids(await graph.ainvoke({}, thread_id="t"))["sure?"]
 
@@ -245,33 +251,33 @@ async def test_an_answer_that_came_too_late_brings_no_update_either(saver: Check
         await asking("sure?").compile(CrashingSaver(saver)).ainvoke(Command(resume="first"), thread_id="t")
 
     late = asking("sure?").compile(Preceded(saver, "commit", answered_elsewhere))
-    with pytest.raises(InterruptAnsweredError) as told:
+    with pytest.raises(InterruptAnsweredError) as refused:
         await late.ainvoke(Command(resume="second", update={"log": ["update"]}), thread_id="t")
 
-    assert (told.value.id, told.value.answer) == (question, "first")
+    assert (refused.value.id, refused.value.answer) == (question, "first")
     assert (await graph.aget_state(thread_id="t")).values == {"log": ["ask:first"]}
 
 
-async def test_a_map_of_answers_is_told_of_all_that_stand(saver: Checkpointer) -> None:
+async def test_the_error_of_a_map_of_answers_lists_every_recorded_answer(saver: Checkpointer) -> None:
     builder = fan_out(*((name, Nodes().asking(name, f"{name}?")) for name in "abc"))
     graph = builder.compile(saver)
     found = interrupt_ids(await graph.ainvoke({}, thread_id="t"))
     await graph.ainvoke(Command(resume={found["a?"]: 1, found["b?"]: 2}), thread_id="t")
 
-    with pytest.raises(InterruptAnsweredError) as told:
+    with pytest.raises(InterruptAnsweredError) as refused:
         await graph.ainvoke(Command(resume={found["c?"]: 30, found["b?"]: 20, found["a?"]: 10}), thread_id="t")
 
-    assert told.value.answers == {found["b?"]: 2, found["a?"]: 1}
+    assert refused.value.answers == {found["b?"]: 2, found["a?"]: 1}
     assert questions_of((await graph.aget_state(thread_id="t")).interrupts) == ["c?"]
 
 
-async def test_a_large_answer_is_not_repeated_whole(saver: Checkpointer) -> None:
+async def test_a_large_answer_is_truncated_in_the_error_message(saver: Checkpointer) -> None:
     graph = asking("sure?").compile(saver)
     await graph.ainvoke({}, thread_id="t")
     await graph.ainvoke(Command(resume="x" * 100_000), thread_id="t")
 
-    with pytest.raises(InterruptAnsweredError) as told:
+    with pytest.raises(InterruptAnsweredError) as refused:
         await graph.ainvoke(Command(resume="y"), thread_id="t")
 
-    assert len(str(told.value)) <= 400
-    assert told.value.answer == "x" * 100_000
+    assert len(str(refused.value)) <= 400
+    assert refused.value.answer == "x" * 100_000

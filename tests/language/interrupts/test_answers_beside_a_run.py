@@ -1,4 +1,4 @@
-"""An answer to a thread whose run is at work is recorded and starts nothing; the run goes on with it."""
+"""An answer to a thread with a current run is recorded and starts no run; the current run continues with it."""
 
 import asyncio
 from collections.abc import Callable
@@ -35,44 +35,44 @@ from_where = pytest.mark.parametrize("where", [SAME, OTHER])
 
 
 class Slow:
-    """A node that works until it is told to end, beside one that asks."""
+    """A node that waits for `gate`, in parallel with a node that interrupts."""
 
     def __init__(self) -> None:
         self.nodes = Nodes()
         self.gate = asyncio.Event()
         self.asked: list[Interrupt] = []
-        self._was_told = asyncio.Event()
+        self._has_interrupted = asyncio.Event()
 
     async def slow(self, state: State) -> State:
         self.nodes.calls["slow"] += 1
         await self.gate.wait()
         return {"log": ["slow"]}
 
-    async def after_the_question(self, state: State) -> State:
-        await self.questions(1)
+    async def after_the_interrupt(self, state: State) -> State:
+        await self.open_interrupts(1)
         return {"log": ["slow"]}
 
     def builder(self, *questions: str) -> StateGraph[State]:
         return fan_out(("ask", self.nodes.asking("ask", *(questions or ("sure?",)))), ("slow", self.slow))
 
     def quick_builder(self) -> StateGraph[State]:
-        """The second node ends once the question is recorded, so that the run is about to stop."""
-        return fan_out(("ask", self.nodes.asking("ask", "sure?")), ("slow", self.after_the_question))
+        """The second node ends once the interrupt is recorded, so that the run is about to stop."""
+        return fan_out(("ask", self.nodes.asking("ask", "sure?")), ("slow", self.after_the_interrupt))
 
     async def run(self, graph: CompiledGraph[Any], given: Any, durability: Durability = "sync") -> Any:
-        """The result; what is asked meanwhile is noted once it is recorded."""
+        """The result of the run. Each interrupt is added to `asked` once it is recorded."""
         async with graph.stream(given, thread_id="t", durability=durability) as events:
             async for event in events:
                 if isinstance(event, TaskInterrupted):
                     self.asked.extend(event.interrupts)
-                    self._was_told.set()
+                    self._has_interrupted.set()
         return events.output
 
-    async def questions(self, count: int) -> dict[Any, str]:
-        """The ids of the questions that are open beside the run, once there are so many."""
+    async def open_interrupts(self, count: int) -> dict[Any, str]:
+        """The ids of the open interrupts by their values, as soon as the run has raised `count` of them."""
         while len(self.asked) < count:
-            self._was_told.clear()
-            await self._was_told.wait()
+            self._has_interrupted.clear()
+            await self._has_interrupted.wait()
         return interrupt_ids(self.asked)
 
 
@@ -85,7 +85,7 @@ async def test_the_current_run_continues_with_the_answer(saver: Checkpointer, wh
     beside = Slow()
     graph = beside.builder().compile(saver)
     running = asyncio.create_task(beside.run(graph, {}))
-    question = (await beside.questions(1))["sure?"]
+    question = (await beside.open_interrupts(1))["sure?"]
     assert (await graph.aget_state(thread_id="t")).status == "running"
 
     answered = await beside.builder().compile(saver_for(where, saver)).ainvoke(Command(resume="yes"), thread_id="t")
@@ -100,11 +100,11 @@ async def test_the_current_run_continues_with_the_answer(saver: Checkpointer, wh
 
 
 @from_where
-async def test_the_run_continues_through_several_questions(saver: Checkpointer, where: str) -> None:
+async def test_the_current_run_stops_at_the_next_interrupt_after_the_answer(saver: Checkpointer, where: str) -> None:
     beside = Slow()
     graph = beside.builder("first?", "second?").compile(saver)
     running = asyncio.create_task(beside.run(graph, {}))
-    await beside.questions(1)
+    await beside.open_interrupts(1)
     elsewhere = beside.builder("first?", "second?").compile(saver_for(where, saver))
     await elsewhere.ainvoke(Command(resume="1"), thread_id="t")
     beside.gate.set()
@@ -116,37 +116,35 @@ async def test_the_run_continues_through_several_questions(saver: Checkpointer, 
 
 
 @pytest.mark.parametrize("mode", ["sync", "async"])
-async def test_an_answer_that_comes_as_the_run_stops_is_not_left_lying(saver: Checkpointer, mode: Durability) -> None:
-    """Between the run's last look and its record that it stops, somebody answers because it still runs."""
+async def test_an_answer_that_arrives_while_the_run_stops_is_not_lost(saver: Checkpointer, mode: Durability) -> None:
+    """The answer arrives after the run has last checked for answers and before it records that it stops."""
     beside = Slow()
-    told: list[Any] = []
+    answered: list[Any] = []
 
     class AtTheStop(CrashingSaver):
         async def save_writes(self, batch: WritesBatch) -> SaveResult:
-            if batch.status == "interrupted" and not told:
+            if batch.status == "interrupted" and not answered:
                 elsewhere = beside.quick_builder().compile(CrashingSaver(saver))
                 answering = elsewhere.ainvoke(Command(resume="yes"), thread_id="t")
-                # Another process knows nothing of the code that makes this call.
-                told.append(await asyncio.create_task(answering, context=Context()))
+                # An empty context: another process shares no context variable with this code.
+                answered.append(await asyncio.create_task(answering, context=Context()))
             return await super().save_writes(batch)
 
     result = await beside.run(beside.quick_builder().compile(AtTheStop(saver)), {}, mode)
 
-    assert [list(each) for each in told] == [["log", "__answered__"]]
+    assert [list(each) for each in answered] == [["log", "__answered__"]]
     assert result == {"log": ["ask:yes", "slow"]}
     assert beside.nodes.calls["ask"] == 2
 
 
 @pytest.mark.parametrize("left_by", ["cancellation", "crash"])
-async def test_where_the_run_was_left_the_answer_waits_for_who_resumes_the_thread(
-    saver: Checkpointer, left_by: str
-) -> None:
-    """That a run is at work is told by the status alone, which a killed or cancelled run leaves as it is."""
+async def test_an_answer_to_an_abandoned_run_waits_for_the_next_resume(saver: Checkpointer, left_by: str) -> None:
+    """Only the status of the thread says that a run is current, and a killed or cancelled run leaves it unchanged."""
     beside = Slow()
     process = CrashingSaver(saver)
     running = asyncio.create_task(beside.run(beside.builder().compile(process), {}))
     graph = beside.builder().compile(saver)
-    question = (await beside.questions(1))["sure?"]
+    question = (await beside.open_interrupts(1))["sure?"]
     process.crashed = left_by == "crash"
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -162,8 +160,10 @@ async def test_where_the_run_was_left_the_answer_waits_for_who_resumes_the_threa
     assert beside.nodes.calls == {"ask": 2, "slow": 2}
 
 
-async def test_a_thread_that_was_left_with_nothing_but_questions_waits_once_it_is_resumed(saver: Checkpointer) -> None:
-    """So that the next answer goes on by itself again."""
+async def test_resuming_an_abandoned_thread_with_only_open_interrupts_marks_it_as_interrupted(
+    saver: Checkpointer,
+) -> None:
+    """So the next answer starts a run again."""
     beside = Slow()
 
     class Dying(CrashingSaver):
@@ -182,7 +182,7 @@ async def test_a_thread_that_was_left_with_nothing_but_questions_waits_once_it_i
     assert await graph.ainvoke(Command(resume="yes"), thread_id="t") == {"log": ["ask:yes", "slow"]}
 
 
-async def test_every_kind_of_result_says_that_the_answer_was_recorded_and_nothing_ran(saver: Checkpointer) -> None:
+async def test_every_kind_of_result_reports_an_answer_that_was_recorded_without_a_run(saver: Checkpointer) -> None:
     beside = Slow()
     names = "abcde"
     builder = beside.builder()
@@ -191,7 +191,7 @@ async def test_every_kind_of_result_says_that_the_answer_was_recorded_and_nothin
         builder.add_edge(START, name)
     graph = builder.compile(saver)
     running = asyncio.create_task(beside.run(graph, {}))
-    found = await beside.questions(6)
+    found = await beside.open_interrupts(6)
     answers: list[Command[Any]] = [Command(resume={found[f"{name}?"]: name}) for name in names]
 
     first = await graph.ainvoke(answers[0], thread_id="t")
@@ -216,7 +216,7 @@ async def test_every_kind_of_result_says_that_the_answer_was_recorded_and_nothin
     assert sorted(result["log"]) == ["a:a", "ask:yes", "b:b", "c:c", "d:d", "e:e", "slow"]
 
 
-async def test_a_breakpoint_together_with_the_question_is_not_passed_when_the_answer_is_taken_on(
+async def test_a_nested_breakpoint_still_stops_a_run_that_continues_with_an_answer(
     saver: Checkpointer,
 ) -> None:
     beside = Slow()
@@ -226,7 +226,7 @@ async def test_a_breakpoint_together_with_the_question_is_not_passed_when_the_an
     builder.add_edge(START, "inner")
     graph = builder.compile(saver)
     running = asyncio.create_task(beside.run(graph, {}))
-    await beside.questions(1)
+    await beside.open_interrupts(1)
     await graph.ainvoke(Command(resume="yes"), thread_id="t")
     beside.gate.set()
 
@@ -239,7 +239,7 @@ async def test_a_breakpoint_together_with_the_question_is_not_passed_when_the_an
 
 
 class BesideNested:
-    """A question beside a nested graph of two nodes, whose first one works until it is told to end."""
+    """An interrupt in parallel with a nested graph of two nodes, the first of which waits for the gate."""
 
     def __init__(self) -> None:
         self.beside = Slow()
@@ -261,13 +261,13 @@ class BesideNested:
 
 @pytest.mark.parametrize("mode", ["sync", "async"])
 @from_where
-async def test_a_graph_nested_together_with_the_question_continues_after_the_answer(
+async def test_a_nested_graph_parallel_to_the_interrupted_node_continues_after_the_answer(
     saver: Checkpointer, where: str, mode: Durability
 ) -> None:
-    """Its commits compare and swap the same thread, and were taken for those of a run that had lost it."""
+    """Commits of the nested graph compare and swap the same thread. They must not look as if the run had lost it."""
     nested = BesideNested()
     running = asyncio.create_task(nested.beside.run(nested.builder().compile(saver), {}, mode))
-    await nested.beside.questions(1)
+    await nested.beside.open_interrupts(1)
     await nested.is_inside.wait()
     await nested.builder().compile(saver_for(where, saver)).ainvoke(Command(resume="yes"), thread_id="t")
     nested.beside.gate.set()
@@ -276,13 +276,13 @@ async def test_a_graph_nested_together_with_the_question_continues_after_the_ans
 
 
 @by_id_or_not
-async def test_a_graph_nested_together_with_the_question_does_not_turn_the_answer_down(
+async def test_a_commit_of_a_parallel_nested_graph_does_not_cause_the_answer_to_be_refused(
     saver: Checkpointer, is_by_id: bool
 ) -> None:
-    """It commits between the answer's look at the thread and its record."""
+    """The nested graph commits after the answering call has read the thread and before it records the answer."""
     nested = BesideNested()
     running = asyncio.create_task(nested.beside.run(nested.builder().compile(saver), {}))
-    question = (await nested.beside.questions(1))["sure?"]
+    question = (await nested.beside.open_interrupts(1))["sure?"]
     await nested.is_inside.wait()
 
     async def act() -> None:
@@ -294,13 +294,13 @@ async def test_a_graph_nested_together_with_the_question_does_not_turn_the_answe
 
     result = await running
     if "__interrupt__" in result:
-        # The run had stopped already: then the answer's call has gone on.
+        # The run had already stopped, so the call with the answer continued the thread.
         result = (await graph.aget_state(thread_id="t")).values
     assert result == {"log": ["ask:yes", "first", "second"]}
 
 
-async def test_the_reader_of_a_run_answers_as_soon_as_it_is_asked(saver: Checkpointer) -> None:
-    """It holds the thread still when it tells that it stops."""
+async def test_the_reader_of_a_stream_may_answer_as_soon_as_it_receives_the_interrupt(saver: Checkpointer) -> None:
+    """The run still holds the thread when it emits `RunInterrupted`."""
     graph = chain(("ask", Nodes().asking("ask", "sure?"))).compile(saver)
 
     async with graph.stream({}, thread_id="t") as events:
@@ -324,14 +324,15 @@ def _edit(graph: Any) -> Any:
 
 
 @pytest.mark.parametrize("act", [_update, _input, _edit])
-async def test_what_makes_a_checkpoint_takes_the_thread_over_from_a_run_of_another_process(
+async def test_a_call_that_commits_a_checkpoint_takes_the_thread_over_from_a_run_of_another_process(
     saver: Checkpointer, act: Callable[[Any], Any]
 ) -> None:
-    """In the same process it is refused while a run is at work. In another one the run is told what of it stays."""
+    """In the process of the current run the call is refused. In another process it succeeds, and the error of the run
+    says which of its checkpoints stays."""
     beside = Slow()
     graph = beside.builder().compile(saver)
     running = asyncio.create_task(beside.run(graph, {"log": ["first"]}))
-    await beside.questions(1)
+    await beside.open_interrupts(1)
     with pytest.raises(ThreadBusyError):
         await act(graph)
     other = Slow()
@@ -340,9 +341,9 @@ async def test_what_makes_a_checkpoint_takes_the_thread_over_from_a_run_of_anoth
     await act(other.builder().compile(CrashingSaver(saver)))
 
     beside.gate.set()
-    with pytest.raises(CheckpointConflictError) as told:
+    with pytest.raises(CheckpointConflictError) as raised:
         await running
-    assert told.value.input_checkpoint_id == "0000000000000001"
+    assert raised.value.input_checkpoint_id == "0000000000000001"
     log = (await graph.aget_state(thread_id="t")).values["log"]
     assert log.count("first") == 1
     assert log.count("slow") <= 1

@@ -1,4 +1,4 @@
-"""A node asks, the run stops, and the answer is what `interrupt` returns."""
+"""A node interrupts, the run stops, and `interrupt` returns the answer when the run is resumed."""
 
 from typing import Any, TypedDict
 
@@ -6,7 +6,7 @@ from durable_graph import END, START, Checkpointer, Command, Durability, Interru
 from tests.graphs import Nodes, State, chain, fan_out, interrupt_ids, interrupts_of, questions_of
 
 
-async def test_the_result_of_an_interrupted_run_is_the_state_and_the_question(
+async def test_the_result_of_an_interrupted_run_is_the_state_and_the_interrupt(
     saver: Checkpointer, durability: Durability
 ) -> None:
     nodes = Nodes()
@@ -20,7 +20,7 @@ async def test_the_result_of_an_interrupted_run_is_the_state_and_the_question(
     assert result == {"log": ["in", "before"], "__interrupt__": [question]}
 
 
-async def test_the_answer_is_what_interrupt_returns(saver: Checkpointer, durability: Durability) -> None:
+async def test_interrupt_returns_the_answer(saver: Checkpointer, durability: Durability) -> None:
     nodes = Nodes()
     graph = chain(
         ("before", nodes.noting("before")), ("ask", nodes.asking("ask", "sure?")), ("after", nodes.noting("after"))
@@ -34,7 +34,7 @@ async def test_the_answer_is_what_interrupt_returns(saver: Checkpointer, durabil
     assert (await graph.aget_state(thread_id="t")).next == ()
 
 
-async def test_a_run_that_asks_nothing_has_no_interrupts_in_its_result(saver: Checkpointer) -> None:
+async def test_the_result_of_a_run_without_an_interrupt_lists_no_interrupts(saver: Checkpointer) -> None:
     nodes = Nodes()
 
     result = await chain(("a", nodes.noting("a"))).compile(saver).ainvoke({}, thread_id="t")
@@ -42,7 +42,7 @@ async def test_a_run_that_asks_nothing_has_no_interrupts_in_its_result(saver: Ch
     assert "__interrupt__" not in result
 
 
-async def test_questions_of_one_node_are_asked_one_at_a_time_and_answered_in_order(
+async def test_interrupts_of_one_node_are_raised_one_at_a_time_and_answered_in_order(
     saver: Checkpointer, durability: Durability
 ) -> None:
     nodes = Nodes()
@@ -56,7 +56,7 @@ async def test_questions_of_one_node_are_asked_one_at_a_time_and_answered_in_ord
     assert results[-1]["log"] == ["ask:1,2,3"]
 
 
-async def test_nothing_of_a_node_is_in_the_state_before_its_last_question_is_answered(saver: Checkpointer) -> None:
+async def test_a_node_writes_nothing_to_the_state_before_its_last_interrupt_is_answered(saver: Checkpointer) -> None:
     nodes = Nodes()
     graph = chain(("ask", nodes.asking("ask", "first?", "second?"))).compile(saver)
     await graph.ainvoke({"log": []}, thread_id="t")
@@ -68,7 +68,9 @@ async def test_nothing_of_a_node_is_in_the_state_before_its_last_question_is_ans
     assert (await graph.aget_state(thread_id="t")).values == {"log": ["ask:1,2"]}
 
 
-async def test_a_loop_interrupts_until_the_answer_will_do(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_loop_in_a_node_interrupts_until_the_answer_is_valid(
+    saver: Checkpointer, durability: Durability
+) -> None:
     class Person(TypedDict, total=False):
         age: int
 
@@ -98,8 +100,8 @@ async def test_a_loop_interrupts_until_the_answer_will_do(saver: Checkpointer, d
     assert results[-1] == {"age": 19}
 
 
-async def test_a_loop_of_questions_runs_its_node_once_for_each_answer_and_once_before(saver: Checkpointer) -> None:
-    """Reference P19: a node starts over with every answer, and never more often than that."""
+async def test_a_node_runs_once_and_once_more_for_each_of_its_answers(saver: Checkpointer) -> None:
+    """Reference P19: a node starts over at every answer, and only then."""
     nodes = Nodes()
     questions = [f"{number}?" for number in range(7)]
     graph = chain(("ask", nodes.asking("ask", *questions))).compile(saver)
@@ -111,8 +113,8 @@ async def test_a_loop_of_questions_runs_its_node_once_for_each_answer_and_once_b
     assert nodes.calls == {"ask": len(questions) + 1}
 
 
-async def test_several_questions_of_one_node_have_different_ids(saver: Checkpointer) -> None:
-    """LangGraph: all of them had one and the same (its issue 6626)."""
+async def test_several_interrupts_of_one_node_have_different_ids(saver: Checkpointer) -> None:
+    """In LangGraph all of them had the same id (its issue 6626)."""
     nodes = Nodes()
     graph = chain(("ask", nodes.asking("ask", "first?", "second?", "third?"))).compile(saver)
 
@@ -126,7 +128,7 @@ async def test_several_questions_of_one_node_have_different_ids(saver: Checkpoin
     assert len(set(seen)) == len(seen) == 3
 
 
-async def test_nodes_side_by_side_all_ask_before_the_run_stops(saver: Checkpointer, durability: Durability) -> None:
+async def test_all_parallel_nodes_interrupt_before_the_run_stops(saver: Checkpointer, durability: Durability) -> None:
     nodes = Nodes()
     graph = fan_out(("a", nodes.asking("a", "a?")), ("b", nodes.asking("b", "b?"))).compile(saver)
 
@@ -140,7 +142,7 @@ async def test_nodes_side_by_side_all_ask_before_the_run_stops(saver: Checkpoint
     assert nodes.calls == {"a": 2, "b": 2}
 
 
-async def test_the_same_question_of_two_nodes_is_two_questions(saver: Checkpointer) -> None:
+async def test_equal_interrupts_of_two_nodes_have_different_ids(saver: Checkpointer) -> None:
     nodes = Nodes()
     graph = fan_out(("a", nodes.asking("a", "sure?")), ("b", nodes.asking("b", "sure?"))).compile(saver)
 
@@ -151,7 +153,7 @@ async def test_the_same_question_of_two_nodes_is_two_questions(saver: Checkpoint
     assert first.id != second.id
 
 
-async def test_every_send_to_one_node_asks_for_itself(saver: Checkpointer, durability: Durability) -> None:
+async def test_every_send_to_one_node_has_its_own_interrupt(saver: Checkpointer, durability: Durability) -> None:
     nodes = Nodes()
 
     async def work(job: Any) -> State:
@@ -175,7 +177,9 @@ async def test_every_send_to_one_node_asks_for_itself(saver: Checkpointer, durab
     assert nodes.calls == {"x": 2, "y": 2, "z": 2}
 
 
-async def test_nodes_that_ran_before_the_question_do_not_run_again(saver: Checkpointer, durability: Durability) -> None:
+async def test_nodes_that_ran_before_the_interrupt_do_not_run_again(
+    saver: Checkpointer, durability: Durability
+) -> None:
     class Sum(TypedDict, total=False):
         value: int
         answer: str
@@ -206,7 +210,7 @@ async def test_nodes_that_ran_before_the_question_do_not_run_again(saver: Checkp
     assert calls == ["add", "double"]
 
 
-async def test_a_node_may_ask_a_number_of_questions_that_depends_on_the_state(saver: Checkpointer) -> None:
+async def test_the_number_of_interrupts_of_a_node_may_depend_on_the_state(saver: Checkpointer) -> None:
     class Survey(TypedDict, total=False):
         topics: list[str]
         answers: list[str]
@@ -231,7 +235,7 @@ async def test_a_node_may_ask_a_number_of_questions_that_depends_on_the_state(sa
     assert result == {"topics": ["topic 0", "topic 1"], "answers": ["zero", "one"]}
 
 
-async def test_one_node_after_another_may_ask(saver: Checkpointer, durability: Durability) -> None:
+async def test_sequential_nodes_may_each_interrupt(saver: Checkpointer, durability: Durability) -> None:
     nodes = Nodes()
     graph = chain(("a", nodes.asking("a", "a?")), ("b", nodes.asking("b", "b?"))).compile(saver)
 
@@ -243,7 +247,7 @@ async def test_one_node_after_another_may_ask(saver: Checkpointer, durability: D
     assert third == {"log": ["a:1", "b:2"]}
 
 
-async def test_a_node_that_a_cycle_comes_back_to_interrupts_again(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_node_in_a_cycle_interrupts_in_each_iteration(saver: Checkpointer, durability: Durability) -> None:
     nodes = Nodes()
     builder = chain(("ask", nodes.asking("ask", "again?")))
     builder.add_conditional_edges("ask", lambda state: "ask" if state["log"][-1] == "ask:yes" else END, ["ask", END])
@@ -258,7 +262,7 @@ async def test_a_node_that_a_cycle_comes_back_to_interrupts_again(saver: Checkpo
     assert third == {"log": ["ask:yes", "ask:no"]}
 
 
-async def test_a_plain_function_interrupts_like_an_async_one(saver: Checkpointer) -> None:
+async def test_a_plain_function_interrupts_like_an_async_function(saver: Checkpointer) -> None:
     def ask(state: State) -> State:
         return {"log": [interrupt("sure?"), interrupt("really?")]}
 
@@ -269,7 +273,7 @@ async def test_a_plain_function_interrupts_like_an_async_one(saver: Checkpointer
     assert await graph.ainvoke(Command(resume="yes!"), thread_id="t") == {"log": ["yes", "yes!"]}
 
 
-async def test_a_function_that_a_node_calls_may_ask(saver: Checkpointer) -> None:
+async def test_a_function_that_a_node_calls_may_interrupt(saver: Checkpointer) -> None:
     async def approve(what: str) -> bool:
         return bool(interrupt({"approve": what}))
 
@@ -284,7 +288,7 @@ async def test_a_function_that_a_node_calls_may_ask(saver: Checkpointer) -> None
     assert await graph.ainvoke(Command(resume=True), thread_id="t") == {"log": ["True"]}
 
 
-async def test_a_node_may_answer_with_a_command_after_it_has_asked(saver: Checkpointer) -> None:
+async def test_a_node_may_return_a_command_after_an_interrupt(saver: Checkpointer) -> None:
     async def ask(state: State) -> Command[Any]:
         answer = interrupt("left or right?")
         return Command(update={"log": [answer]}, goto=answer)
@@ -301,7 +305,7 @@ async def test_a_node_may_answer_with_a_command_after_it_has_asked(saver: Checkp
     assert await graph.ainvoke(Command(resume="right"), thread_id="t") == {"log": ["right", "went right"]}
 
 
-async def test_threads_ask_and_are_answered_apart(saver: Checkpointer) -> None:
+async def test_interrupts_of_different_threads_are_answered_separately(saver: Checkpointer) -> None:
     nodes = Nodes()
     graph = chain(("ask", nodes.asking("ask", "sure?"))).compile(saver)
     first = await graph.ainvoke({}, thread_id="one")

@@ -1,4 +1,4 @@
-"""Static breakpoints: a run stops before or after nodes, at the builder's or the caller's wish."""
+"""Static breakpoints: a run stops before or after nodes that the graph or the caller names."""
 
 from typing import Any, TypedDict
 
@@ -48,7 +48,7 @@ async def test_a_run_stops_after_a_node_and_continues_with_none(saver: Checkpoin
     assert await graph.ainvoke(None, thread_id="t", durability=durability) == {"log": ["a", "b", "c"]}
 
 
-async def test_a_breakpoint_asks_no_question(saver: Checkpointer) -> None:
+async def test_a_breakpoint_is_not_an_interrupt(saver: Checkpointer) -> None:
     graph = three(Nodes()).compile(saver, interrupt_before=["b"])
 
     result = await graph.ainvoke({}, thread_id="t")
@@ -58,7 +58,7 @@ async def test_a_breakpoint_asks_no_question(saver: Checkpointer) -> None:
     assert [thread.status for thread in await saver.list_threads()] == ["interrupted"]
 
 
-async def test_a_star_stops_at_every_node(saver: Checkpointer, durability: Durability) -> None:
+async def test_interrupt_after_star_stops_after_every_node(saver: Checkpointer, durability: Durability) -> None:
     nodes = Nodes()
     graph = three(nodes).compile(saver, interrupt_after="*")
 
@@ -70,7 +70,7 @@ async def test_a_star_stops_at_every_node(saver: Checkpointer, durability: Durab
     assert nodes.calls == {"a": 1, "b": 1, "c": 1}
 
 
-async def test_a_star_before_stops_at_the_first_node_too(saver: Checkpointer) -> None:
+async def test_interrupt_before_star_stops_before_every_node(saver: Checkpointer) -> None:
     graph = three(Nodes()).compile(saver, interrupt_before="*")
 
     results = [await graph.ainvoke({"log": []}, thread_id="t")]
@@ -90,13 +90,13 @@ async def test_a_call_may_have_breakpoints_of_its_own(saver: Checkpointer, durab
     assert [result["log"] for result in (first, second, third)] == [["a"], ["a", "b"], ["a", "b", "c"]]
 
 
-async def test_breakpoints_of_a_call_take_the_place_of_the_graphs(saver: Checkpointer) -> None:
+async def test_breakpoints_of_a_call_replace_those_of_the_graph(saver: Checkpointer) -> None:
     graph = three(Nodes()).compile(saver, interrupt_before=["b"])
 
     assert (await graph.ainvoke({}, thread_id="t", interrupt_before=["c"]))["log"] == ["a", "b"]
 
 
-async def test_a_breakpoint_after_the_last_node_has_nothing_to_stop(saver: Checkpointer) -> None:
+async def test_a_breakpoint_after_the_last_node_does_not_stop_the_run(saver: Checkpointer) -> None:
     graph = three(Nodes()).compile(saver, interrupt_after=["c"])
 
     result = await graph.ainvoke({}, thread_id="t")
@@ -105,9 +105,7 @@ async def test_a_breakpoint_after_the_last_node_has_nothing_to_stop(saver: Check
     assert (await graph.aget_state(thread_id="t")).next == ()
 
 
-async def test_nodes_that_write_nothing_are_stopped_at_all_the_same(
-    saver: Checkpointer, durability: Durability
-) -> None:
+async def test_breakpoints_stop_after_nodes_that_write_nothing(saver: Checkpointer, durability: Durability) -> None:
     async def nothing(state: State) -> None:
         """Writes nothing."""
 
@@ -121,7 +119,7 @@ async def test_nodes_that_write_nothing_are_stopped_at_all_the_same(
     assert stops == [("two",), ("three",), ()]
 
 
-async def test_a_loop_stops_every_time_round(saver: Checkpointer) -> None:
+async def test_a_breakpoint_in_a_loop_stops_at_every_iteration(saver: Checkpointer) -> None:
     nodes = Nodes()
     builder = chain(("a", nodes.noting("a")))
     builder.add_conditional_edges("a", lambda state: "a" if len(state["log"]) < 3 else END, ["a", END])
@@ -134,7 +132,7 @@ async def test_a_loop_stops_every_time_round(saver: Checkpointer) -> None:
     assert [len(result["log"]) for result in results] == [0, 1, 2, 3]
 
 
-async def test_a_breakpoint_before_one_of_several_holds_all_of_them(saver: Checkpointer) -> None:
+async def test_a_breakpoint_before_one_of_two_parallel_nodes_stops_both(saver: Checkpointer) -> None:
     nodes = Nodes()
     graph = fan_out(("a", nodes.noting("a")), ("b", nodes.noting("b"))).compile(saver, interrupt_before=["b"])
 
@@ -145,7 +143,7 @@ async def test_a_breakpoint_before_one_of_several_holds_all_of_them(saver: Check
     assert await graph.ainvoke(None, thread_id="t") == {"log": ["a", "b"]}
 
 
-async def test_a_breakpoint_holds_sends(saver: Checkpointer) -> None:
+async def test_a_breakpoint_stops_before_sends(saver: Checkpointer) -> None:
     nodes = Nodes()
 
     async def work(job: Any) -> State:
@@ -162,7 +160,7 @@ async def test_a_breakpoint_holds_sends(saver: Checkpointer) -> None:
     assert done["log"] == ["a", *(str(job) for job in range(100))]
 
 
-async def test_a_breakpoint_holds_sends_of_a_command(saver: Checkpointer) -> None:
+async def test_a_breakpoint_stops_before_sends_of_a_command(saver: Checkpointer) -> None:
     async def plan(state: State) -> Command[Any]:
         return Command(update={"log": ["plan"]}, goto=[Send("work", job) for job in "xy"])
 
@@ -179,7 +177,7 @@ async def test_a_breakpoint_holds_sends_of_a_command(saver: Checkpointer) -> Non
     assert (await graph.ainvoke(None, thread_id="t"))["log"] == ["plan", "x", "y"]
 
 
-async def test_a_breakpoint_holds_a_join_until_it_is_full(saver: Checkpointer) -> None:
+async def test_a_breakpoint_after_the_last_source_stops_before_the_join(saver: Checkpointer) -> None:
     nodes = Nodes()
     builder = chain(("a", nodes.noting("a")), ("b", nodes.noting("b")))
     builder.add_node("side", nodes.noting("side"))
@@ -194,7 +192,7 @@ async def test_a_breakpoint_holds_a_join_until_it_is_full(saver: Checkpointer) -
 
 
 async def test_an_answer_to_a_breakpoint_is_refused(saver: Checkpointer) -> None:
-    """LangGraph: it goes on, and the answer is gone."""
+    """In LangGraph the run continues and the answer is lost."""
     nodes = Nodes()
     graph = three(nodes).compile(saver, interrupt_before=["a"])
     await graph.ainvoke({}, thread_id="t")
@@ -205,7 +203,7 @@ async def test_an_answer_to_a_breakpoint_is_refused(saver: Checkpointer) -> None
     assert nodes.calls == {}
 
 
-async def test_a_question_may_follow_a_breakpoint(saver: Checkpointer, durability: Durability) -> None:
+async def test_an_interrupt_may_follow_a_breakpoint(saver: Checkpointer, durability: Durability) -> None:
     nodes = Nodes()
     graph = chain(("ask", nodes.asking("ask", "sure?"))).compile(saver, interrupt_before=["ask"])
 
@@ -218,7 +216,9 @@ async def test_a_question_may_follow_a_breakpoint(saver: Checkpointer, durabilit
     assert nodes.calls == {"ask": 2}
 
 
-async def test_an_update_goes_in_while_a_run_is_stopped(saver: Checkpointer, durability: Durability) -> None:
+async def test_an_update_is_applied_to_a_run_that_is_stopped_at_a_breakpoint(
+    saver: Checkpointer, durability: Durability
+) -> None:
     class Text(TypedDict):
         text: str
 
@@ -239,7 +239,9 @@ async def test_an_update_goes_in_while_a_run_is_stopped(saver: Checkpointer, dur
     assert result == {"text": "def|first|second"}
 
 
-async def test_a_goto_runs_together_with_what_the_breakpoint_held(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_goto_runs_its_target_in_parallel_with_the_node_at_the_breakpoint(
+    saver: Checkpointer, durability: Durability
+) -> None:
     nodes = Nodes()
     graph = chain(("a", nodes.noting("a")), ("b", nodes.noting("b"))).compile(saver, interrupt_before=["a"])
     await graph.ainvoke({"log": ["in"]}, thread_id="t", durability=durability)
@@ -269,7 +271,7 @@ async def test_a_breakpoint_at_an_unknown_node_is_refused_when_calling(saver: Ch
 
 
 async def test_a_breakpoint_without_a_checkpointer_is_refused() -> None:
-    """Reference P17: there would be no way on."""
+    """Reference P17: the stopped run could never be resumed."""
     nodes = Nodes()
 
     with pytest.raises(MissingCheckpointerError, match=r"breakpoint.* needs a checkpointer"):
@@ -278,7 +280,7 @@ async def test_a_breakpoint_without_a_checkpointer_is_refused() -> None:
     assert nodes.calls == {}
 
 
-async def test_a_graph_that_has_lost_its_breakpoint_continues(saver: Checkpointer) -> None:
+async def test_a_stopped_run_continues_in_a_graph_without_the_breakpoint(saver: Checkpointer) -> None:
     await three(Nodes()).compile(saver, interrupt_before=["b"]).ainvoke({}, thread_id="t")
 
     assert (await three(Nodes()).compile(saver).ainvoke(None, thread_id="t"))["log"] == ["a", "b", "c"]

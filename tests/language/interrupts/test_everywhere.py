@@ -1,4 +1,4 @@
-"""Questions from every place that may ask, beside and inside each other, each answered by a graph built anew."""
+"""Interrupts from every kind of code that may interrupt, parallel and nested, each answered by a rebuilt graph."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ AT_ONCE = RetryPolicy(max_attempts=3, initial_interval=0, jitter=False)
 
 
 def every_kind(calls: Nodes, saver: Checkpointer) -> CompiledGraph[Any]:
-    """A superstep of a node, a node with a task, a nested graph, a node with a router, and two Sends, which all ask."""
+    """A superstep of a node, a node with a task, a nested graph, a node with a router and two Sends: all interrupt."""
 
     @task
     async def asks() -> Any:
@@ -64,11 +64,11 @@ def every_kind(calls: Nodes, saver: Checkpointer) -> CompiledGraph[Any]:
 
 
 RUN_BY = {"a": ["a"], "b": ["b", "task"], "c": ["c"], "d": ["router"], "e": ["e"], "f": ["f"]}
-"""What has to run again for an answer, by who asked."""
+"""The names of the code that runs again after an answer, by the name of the interrupt."""
 
 
 @pytest.mark.parametrize("order", [["a", "b", "c", "d", "e", "f"], ["f", "e", "d", "c", "b", "a"], ["bd", "fac", "e"]])
-async def test_maps_of_some_answers_run_what_they_answer_and_keep_the_other_questions(
+async def test_a_map_of_some_answers_runs_the_answered_code_and_keeps_the_other_interrupts(
     saver: Checkpointer, durability: Durability, order: list[str]
 ) -> None:
     calls = Nodes()
@@ -89,7 +89,9 @@ async def test_maps_of_some_answers_run_what_they_answer_and_keep_the_other_ques
     assert result["log"] == ["begin", "a=A", "b=B", *nested, "d", "e=E", "f=F", "d=D"]
 
 
-async def test_maps_of_some_answers_reach_into_nested_graphs(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_map_of_some_answers_reaches_interrupts_of_nested_graphs(
+    saver: Checkpointer, durability: Durability
+) -> None:
     calls = Nodes()
 
     def built() -> CompiledGraph[Any]:
@@ -119,7 +121,7 @@ async def test_maps_of_some_answers_reach_into_nested_graphs(saver: Checkpointer
     assert calls.taken() == ["s", "q"]
 
 
-async def test_routers_of_a_nested_graph_ask(saver: Checkpointer, durability: Durability) -> None:
+async def test_routers_of_a_nested_graph_interrupt(saver: Checkpointer, durability: Durability) -> None:
     calls = Nodes()
 
     async def begin(state: State) -> Any:
@@ -164,7 +166,7 @@ async def test_an_error_handler_of_a_nested_graph_interrupts(saver: Checkpointer
     assert calls.taken() == ["bad", "after"]
 
 
-async def test_a_deferred_node_interrupts_when_it_is_its_turn(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_deferred_node_interrupts_after_all_other_nodes(saver: Checkpointer, durability: Durability) -> None:
     calls = Nodes()
 
     def built() -> CompiledGraph[Any]:
@@ -179,7 +181,7 @@ async def test_a_deferred_node_interrupts_when_it_is_its_turn(saver: Checkpointe
     assert calls.taken() == ["a", "b", "last", "last"]
 
 
-async def test_a_join_waits_for_sources_that_ask(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_join_waits_for_interrupted_sources(saver: Checkpointer, durability: Durability) -> None:
     calls = Nodes()
 
     def built() -> CompiledGraph[Any]:
@@ -196,7 +198,9 @@ async def test_a_join_waits_for_sources_that_ask(saver: Checkpointer, durability
     assert calls.taken().count("joined") == 1
 
 
-async def test_graphs_in_tasks_of_entrypoints_in_nested_graphs_ask(saver: Checkpointer, durability: Durability) -> None:
+async def test_graphs_in_tasks_of_entrypoints_in_nested_graphs_interrupt(
+    saver: Checkpointer, durability: Durability
+) -> None:
     calls = Nodes()
 
     def built() -> CompiledGraph[Any]:
@@ -225,10 +229,10 @@ async def test_graphs_in_tasks_of_entrypoints_in_nested_graphs_ask(saver: Checkp
 
 
 @pytest.mark.parametrize("memory", [None, True, False])
-async def test_an_answer_inside_a_nested_graph_counts_for_every_attempt_at_its_node(
+async def test_an_answer_in_a_nested_graph_is_valid_for_every_attempt_of_the_calling_node(
     saver: Checkpointer, durability: Durability, memory: bool | None
 ) -> None:
-    """P20, of which the reference is about one graph."""
+    """P20, which the reference describes for a single graph."""
     calls = Nodes()
     failures = iter([True, True, True, True, False])
 
@@ -255,8 +259,8 @@ async def test_an_answer_inside_a_nested_graph_counts_for_every_attempt_at_its_n
         assert calls.taken() == ["x", "ask", "ask", "y"]
 
 
-async def test_the_same_question_from_anywhere_has_an_id_of_its_own(saver: Checkpointer) -> None:
-    """Nodes, tasks and graphs, called twice each, in each turn of a loop."""
+async def test_equal_interrupts_of_nodes_tasks_and_nested_graphs_have_different_ids(saver: Checkpointer) -> None:
+    """Nodes, tasks and nested graphs interrupt twice each, in each iteration of a loop."""
 
     @task
     async def asks() -> Any:
@@ -290,7 +294,7 @@ async def test_the_same_question_from_anywhere_has_an_id_of_its_own(saver: Check
     assert len(set(seen)) == 16
 
 
-async def test_a_nested_question_together_with_a_failure_is_asked_once_the_failure_is_gone(
+async def test_a_nested_interrupt_with_a_failing_sibling_is_reported_after_the_sibling_succeeds(
     saver: Checkpointer, durability: Durability
 ) -> None:
     calls = Nodes()

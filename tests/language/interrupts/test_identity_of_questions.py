@@ -1,4 +1,4 @@
-"""An answer reaches the question that it answers, whatever order questions are asked in and whatever is deployed."""
+"""An answer reaches its own interrupt, in any order of the interrupts and after any deployment."""
 
 import asyncio
 from typing import Any
@@ -25,7 +25,7 @@ from tests.graphs import State, chain, interrupt_ids, questions_of
 
 
 class Asking:
-    """A graph of one node, whose body a test gives anew for each attempt."""
+    """A graph of one node, whose body the test replaces for each attempt."""
 
     def __init__(self, saver: Checkpointer) -> None:
         self.body: Any = None
@@ -50,7 +50,7 @@ async def in_order(*values: Any) -> list[Any]:
 
 
 async def at_once(*values: Any) -> list[Any]:
-    """Tools that ask in asyncio tasks of their own, in this order."""
+    """Tools that interrupt in separate asyncio tasks, started in this order."""
 
     async def tool(value: Any) -> str:
         return f"{value}={interrupt(value)}"
@@ -61,7 +61,9 @@ async def at_once(*values: Any) -> list[Any]:
 # Order
 
 
-async def test_tools_that_ask_in_another_order_get_their_own_answers(asking: Asking, durability: Durability) -> None:
+async def test_tools_that_interrupt_in_another_order_get_their_own_answers(
+    asking: Asking, durability: Durability
+) -> None:
     found = interrupt_ids(await asking.run(lambda: at_once("a?", "b?", "c?"), {}, durability=durability))
     answers = {found[question]: question.upper() for question in found}
 
@@ -70,7 +72,7 @@ async def test_tools_that_ask_in_another_order_get_their_own_answers(asking: Ask
     assert result["log"] == ["c?=C?", "a?=A?", "b?=B?"]
 
 
-async def test_answers_that_come_one_by_one_reach_their_questions_in_whatever_order_they_are_asked(
+async def test_answers_in_separate_calls_reach_their_interrupts_in_any_order(
     asking: Asking,
 ) -> None:
     found = interrupt_ids(await asking.run(lambda: at_once("a?", "b?"), {}))
@@ -80,7 +82,7 @@ async def test_answers_that_come_one_by_one_reach_their_questions_in_whatever_or
     assert (await asking.run(lambda: at_once("a?", "b?"), Command(resume=2)))["log"] == ["a?=1", "b?=2"]
 
 
-async def test_a_question_put_in_front_gets_no_answer_of_another(asking: Asking, durability: Durability) -> None:
+async def test_an_inserted_interrupt_does_not_get_the_answer_of_another(asking: Asking, durability: Durability) -> None:
     await asking.run(lambda: in_order("approve the payment?"), {}, durability=durability)
 
     after = lambda: in_order("is this person over 18?", "approve the payment?")  # noqa: E731  # one body for two calls
@@ -91,7 +93,7 @@ async def test_a_question_put_in_front_gets_no_answer_of_another(asking: Asking,
     assert result["log"] == ["no", "approved"]
 
 
-async def test_equal_questions_are_answered_in_their_order(asking: Asking) -> None:
+async def test_equal_interrupts_are_answered_in_their_order(asking: Asking) -> None:
     body = lambda: in_order("sure?", "sure?")  # noqa: E731  # one body for three calls
     first = await asking.run(body, {})
     second = await asking.run(body, Command(resume=1))
@@ -101,7 +103,7 @@ async def test_equal_questions_are_answered_in_their_order(asking: Asking) -> No
     assert (await asking.run(body, Command(resume=2)))["log"] == ["1", "2"]
 
 
-async def test_a_dict_that_is_asked_in_another_order_is_the_same_question(asking: Asking) -> None:
+async def test_an_interrupt_value_with_its_keys_in_another_order_is_the_same_interrupt(asking: Asking) -> None:
     await asking.run(lambda: in_order({"run": "ls", "where": {"b", "a"}}), {})
 
     result = await asking.run(lambda: in_order({"where": {"a", "b"}, "run": "ls"}), Command(resume="yes"))
@@ -109,16 +111,16 @@ async def test_a_dict_that_is_asked_in_another_order_is_the_same_question(asking
     assert result["log"] == ["yes"]
 
 
-async def test_true_is_not_asked_for_one(asking: Asking) -> None:
+async def test_interrupts_with_the_values_true_and_1_are_different(asking: Asking) -> None:
     await asking.run(lambda: in_order(1), {})
 
     assert questions_of(await asking.run(lambda: in_order(*[True]), Command(resume="yes"))) == [True]
 
 
-# Questions that change
+# Interrupts that change
 
 
-async def test_a_question_that_changes_each_time_is_found_out(asking: Asking, durability: Durability) -> None:
+async def test_an_interrupt_that_changes_at_each_attempt_is_detected(asking: Asking, durability: Durability) -> None:
     attempts: list[int] = []
 
     async def body() -> list[Any]:
@@ -138,18 +140,18 @@ async def test_a_question_that_changes_each_time_is_found_out(asking: Asking, du
         assert f"approve, at {len(attempts)}?" in raised.value.called
     assert len(f"{raised.value}") <= 400
 
-    # The remedy, as a deployment brings it.
-    named = lambda: _named(f"approve, at {len(attempts)}?")  # noqa: E731  # one body for two calls
+    # A deployment that follows the remedy of the error.
+    named = lambda: _with_key(f"approve, at {len(attempts)}?")  # noqa: E731  # one body for two calls
     assert questions_of(await asking.run(named)) == [f"approve, at {len(attempts)}?"]
     attempts.append(1)
     assert (await asking.run(named, Command(resume="at last")))["log"] == ["at last"]
 
 
-async def _named(value: Any) -> list[Any]:
+async def _with_key(value: Any) -> list[Any]:
     return [interrupt(value, key="approval")]
 
 
-async def test_a_question_that_changes_in_a_race_is_found_out(asking: Asking) -> None:
+async def test_concurrent_interrupts_that_change_at_each_attempt_are_detected(asking: Asking) -> None:
     attempts: list[int] = []
 
     async def body() -> list[Any]:
@@ -164,7 +166,7 @@ async def test_a_question_that_changes_in_a_race_is_found_out(asking: Asking) ->
         await asking.run(body, Command(resume=dict.fromkeys(interrupt_ids(second).values(), "yes")))
 
 
-async def test_a_mismatch_that_the_code_catches_is_raised_all_the_same(asking: Asking) -> None:
+async def test_a_mismatch_that_the_node_catches_still_fails_the_run(asking: Asking) -> None:
     attempts: list[int] = []
 
     async def body() -> list[Any]:
@@ -181,7 +183,7 @@ async def test_a_mismatch_that_the_code_catches_is_raised_all_the_same(asking: A
         await asking.run(body, Command(resume=2))
 
 
-async def test_a_loop_whose_question_depends_on_the_answers_continues_for_long(asking: Asking) -> None:
+async def test_a_loop_of_interrupts_that_depend_on_earlier_answers_is_no_mismatch(asking: Asking) -> None:
     async def body() -> list[Any]:
         question = "a number?"
         while not (answer := interrupt(question)).isdigit():
@@ -195,7 +197,7 @@ async def test_a_loop_whose_question_depends_on_the_answers_continues_for_long(a
     assert (await asking.run(body, Command(resume="7")))["log"] == ["7"]
 
 
-async def test_a_loop_that_asks_the_same_again_and_again_goes_on_for_long(asking: Asking) -> None:
+async def test_a_loop_of_equal_interrupts_is_no_mismatch(asking: Asking) -> None:
     async def body() -> list[Any]:
         while (answer := interrupt("yes or no?")) not in ("yes", "no"):
             pass
@@ -207,8 +209,8 @@ async def test_a_loop_that_asks_the_same_again_and_again_goes_on_for_long(asking
     assert (await asking.run(body, Command(resume="no")))["log"] == ["no"]
 
 
-async def test_a_deployment_may_change_a_question_that_waits(asking: Asking) -> None:
-    """Its answer is for the question as it was: the new one is asked."""
+async def test_a_deployment_may_change_an_open_interrupt(asking: Asking) -> None:
+    """The answer is for the old interrupt, so the changed one is raised."""
     await asking.run(lambda: in_order("delete?", "sure?"), {})
 
     after = lambda: in_order("delete everything?", "sure?")  # noqa: E731  # one body for three calls
@@ -217,7 +219,7 @@ async def test_a_deployment_may_change_a_question_that_waits(asking: Asking) -> 
     assert (await asking.run(after, Command(resume="yes")))["log"] == ["no", "yes"]
 
 
-async def test_a_question_in_front_of_several_that_were_answered_at_once_is_asked(asking: Asking) -> None:
+async def test_an_interrupt_inserted_before_several_answered_interrupts_is_raised(asking: Asking) -> None:
     found = interrupt_ids(await asking.run(lambda: at_once("a?", "b?", "c?"), {}))
 
     async def after() -> list[Any]:
@@ -228,18 +230,18 @@ async def test_a_question_in_front_of_several_that_were_answered_at_once_is_aske
     assert (await asking.run(after, Command(resume="yes")))["log"] == ["yes", "c?=c?", "b?=b?", "a?=a?"]
 
 
-# Names
+# Keys
 
 
-async def test_a_named_question_is_recognised_by_its_name(asking: Asking) -> None:
-    result = await asking.run(lambda: _named("approve 1?"), {})
+async def test_an_interrupt_with_a_key_is_recognised_by_its_key(asking: Asking) -> None:
+    result = await asking.run(lambda: _with_key("approve 1?"), {})
     (question,) = result["__interrupt__"]
 
     assert (question.key, question.value) == ("approval", "approve 1?")
-    assert (await asking.run(lambda: _named("approve 2?"), Command(resume="yes")))["log"] == ["yes"]
+    assert (await asking.run(lambda: _with_key("approve 2?"), Command(resume="yes")))["log"] == ["yes"]
 
 
-async def test_of_one_name_questions_are_answered_in_their_order(asking: Asking) -> None:
+async def test_interrupts_with_the_same_key_are_answered_in_their_order(asking: Asking) -> None:
     async def body() -> list[Any]:
         return [interrupt(number, key="one") for number in range(2)]
 
@@ -249,7 +251,7 @@ async def test_of_one_name_questions_are_answered_in_their_order(asking: Asking)
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, 7, "\ud800"])
-async def test_what_is_no_name_is_refused(asking: Asking, key: Any) -> None:
+async def test_an_invalid_interrupt_key_is_refused(asking: Asking, key: Any) -> None:
     async def body() -> list[Any]:
         return [interrupt("sure?", key=key)]
 
@@ -257,10 +259,10 @@ async def test_what_is_no_name_is_refused(asking: Asking, key: Any) -> None:
         await asking.run(body, {})
 
 
-# Wherever it is asked
+# Kinds of code that interrupt
 
 
-async def test_in_tasks_and_nested_graphs_and_routers_each_gets_its_own_answer(saver: Checkpointer) -> None:
+async def test_interrupts_of_tasks_nested_graphs_and_routers_get_their_own_answers(saver: Checkpointer) -> None:
     attempts: list[int] = []
 
     @task
@@ -300,7 +302,7 @@ async def test_in_tasks_and_nested_graphs_and_routers_each_gets_its_own_answer(s
     assert sorted(result["log"]) == ["a=a", "b=b", "c=c", "d=d"]
 
 
-async def test_an_error_handler_that_asks_about_the_error_gets_its_answer_in_another_process(
+async def test_an_error_handler_that_interrupts_with_the_error_gets_its_answer_in_a_rebuilt_graph(
     saver: Checkpointer,
 ) -> None:
     async def fail(state: State) -> State:
@@ -317,7 +319,7 @@ async def test_an_error_handler_that_asks_about_the_error_gets_its_answer_in_ano
     assert (await built().ainvoke(Command(resume="wait"), thread_id="t"))["log"] == ["wait"]
 
 
-async def test_questions_of_sends_are_distinguished_by_their_task(saver: Checkpointer) -> None:
+async def test_equal_interrupts_of_sends_are_distinguished_by_their_task(saver: Checkpointer) -> None:
     async def work(job: Any) -> State:
         return {"log": [f"{job}:{interrupt('sure?')}"]}
 
@@ -336,7 +338,7 @@ async def test_questions_of_sends_are_distinguished_by_their_task(saver: Checkpo
 # Forks
 
 
-async def test_on_a_branch_of_its_own_answers_reach_their_questions_in_whatever_order_they_are_asked_there(
+async def test_answers_on_a_fork_reach_their_interrupts_in_any_order(
     asking: Asking,
 ) -> None:
     result = await asking.run(lambda: at_once("a?", "b?", "c?"), {})
@@ -351,16 +353,16 @@ async def test_on_a_branch_of_its_own_answers_reach_their_questions_in_whatever_
     assert result["log"] == ["c?=C?", "b?=B?", "a?=A?"]
 
 
-async def test_on_a_branch_of_its_own_a_named_question_is_found_by_its_name(asking: Asking) -> None:
-    found = (await asking.run(lambda: _named("at 1?"), {}))["__interrupt__"]
+async def test_an_interrupt_with_a_key_is_recognised_by_its_key_on_a_fork(asking: Asking) -> None:
+    found = (await asking.run(lambda: _with_key("at 1?"), {}))["__interrupt__"]
     before = (await asking.graph.aget_state(thread_id="t")).config
-    await asking.run(lambda: _named("at 2?"), {})
+    await asking.run(lambda: _with_key("at 2?"), {})
 
-    asking.body = lambda: _named("at 3?")
+    asking.body = lambda: _with_key("at 3?")
     assert (await asking.graph.ainvoke(Command(resume={found[0].id: "yes"}), before))["log"] == ["yes"]
 
 
-async def test_on_a_branch_of_its_own_an_answer_to_what_is_not_asked_there_is_refused(asking: Asking) -> None:
+async def test_an_answer_on_a_fork_without_its_interrupt_is_refused(asking: Asking) -> None:
     found = interrupt_ids(await asking.run(lambda: in_order("a?"), {}))
     before = (await asking.graph.aget_state(thread_id="t")).config
     await asking.run(lambda: in_order("a?"), {})
@@ -370,7 +372,9 @@ async def test_on_a_branch_of_its_own_an_answer_to_what_is_not_asked_there_is_re
         await asking.graph.ainvoke(Command(resume={found["a?"]: "yes"}), before)
 
 
-async def test_an_entrypoint_that_asks_in_another_order_gets_its_own_answers(saver: Checkpointer) -> None:
+async def test_tasks_of_an_entrypoint_that_interrupt_in_another_order_get_their_own_answers(
+    saver: Checkpointer,
+) -> None:
     orders = iter([("a", "b"), ("b", "a")])
 
     @task

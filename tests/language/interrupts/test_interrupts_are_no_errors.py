@@ -1,4 +1,4 @@
-"""An interrupt is no error: user code does not swallow it, policies do not retry it, handlers do not handle it."""
+"""An interrupt is not an error: user code does not swallow it, policies do not retry it, handlers do not handle it."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -27,8 +27,8 @@ from tests.graphs import Nodes, State, chain, fan_out, interrupt_ids, questions_
 AT_ONCE = RetryPolicy(initial_interval=0, jitter=False)
 
 
-async def test_except_exception_does_not_swallow_a_question(saver: Checkpointer, durability: Durability) -> None:
-    """Reference P18: the node went on as if nobody had been asked."""
+async def test_except_exception_does_not_swallow_an_interrupt(saver: Checkpointer, durability: Durability) -> None:
+    """Reference P18: the node continued as if it had not interrupted."""
     swallowed = False
 
     async def node(state: State) -> State:
@@ -48,7 +48,7 @@ async def test_except_exception_does_not_swallow_a_question(saver: Checkpointer,
     assert result == {"log": ["yes"]}
 
 
-async def test_suppressing_exceptions_does_not_swallow_a_question(saver: Checkpointer) -> None:
+async def test_suppressing_exceptions_does_not_swallow_an_interrupt(saver: Checkpointer) -> None:
     """Reference P18."""
 
     async def node(state: State) -> State:
@@ -62,7 +62,7 @@ async def test_suppressing_exceptions_does_not_swallow_a_question(saver: Checkpo
     assert questions_of(await graph.ainvoke({}, thread_id="t")) == ["sure?"]
 
 
-async def test_finally_runs_when_a_question_is_asked_and_when_it_is_answered(saver: Checkpointer) -> None:
+async def test_finally_runs_at_an_interrupt_and_again_after_its_answer(saver: Checkpointer) -> None:
     closed = 0
 
     async def node(state: State) -> State:
@@ -80,7 +80,7 @@ async def test_finally_runs_when_a_question_is_asked_and_when_it_is_answered(sav
     assert closed == 2
 
 
-async def test_a_question_is_not_retried(saver: Checkpointer) -> None:
+async def test_an_interrupt_is_not_retried(saver: Checkpointer) -> None:
     nodes = Nodes()
     builder = StateGraph(State)
     builder.add_node("ask", nodes.asking("ask", "sure?"), retry_policy=AT_ONCE)
@@ -92,8 +92,8 @@ async def test_a_question_is_not_retried(saver: Checkpointer) -> None:
     assert nodes.calls == {"ask": 1}
 
 
-async def test_an_attempt_after_an_answer_does_not_ask_again(saver: Checkpointer, durability: Durability) -> None:
-    """Reference P20: the retry put the same question to the person once more."""
+async def test_a_retry_after_an_answer_does_not_interrupt_again(saver: Checkpointer, durability: Durability) -> None:
+    """Reference P20: the retry raised the answered interrupt again."""
     nodes = Nodes()
     ask = nodes.asking("ask", "delete it?")
 
@@ -115,7 +115,7 @@ async def test_an_attempt_after_an_answer_does_not_ask_again(saver: Checkpointer
     assert nodes.calls == {"ask": 4}
 
 
-async def test_a_retry_between_two_questions_asks_the_second_only(saver: Checkpointer) -> None:
+async def test_a_retry_between_two_interrupts_raises_only_the_second(saver: Checkpointer) -> None:
     """Reference P20."""
     attempts = 0
 
@@ -137,7 +137,7 @@ async def test_a_retry_between_two_questions_asks_the_second_only(saver: Checkpo
     assert await graph.ainvoke(Command(resume="2"), thread_id="t") == {"log": ["1", "2"]}
 
 
-async def test_an_error_handler_is_not_asked_about_a_question(saver: Checkpointer) -> None:
+async def test_an_error_handler_is_not_called_for_an_interrupt(saver: Checkpointer) -> None:
     nodes = Nodes()
 
     async def handle(state: State, error: NodeError) -> State:
@@ -156,7 +156,7 @@ async def test_an_error_handler_is_not_asked_about_a_question(saver: Checkpointe
     assert await graph.ainvoke(Command(resume="yes"), thread_id="t") == {"log": ["ask:yes", "beside"]}
 
 
-async def test_an_error_handler_may_ask(saver: Checkpointer, durability: Durability) -> None:
+async def test_an_error_handler_may_interrupt(saver: Checkpointer, durability: Durability) -> None:
     nodes = Nodes()
 
     async def fail(state: State) -> State:
@@ -207,7 +207,7 @@ GROUPS = pytest.mark.parametrize("at_once", [_in_a_task_group, _in_an_anyio_grou
 
 
 @GROUPS
-async def test_a_question_out_of_a_task_group_of_the_node_comes_unwrapped(
+async def test_an_interrupt_in_a_task_group_of_the_node_is_unwrapped(
     saver: Checkpointer, at_once: Callable[..., Awaitable[list[Any]]]
 ) -> None:
     async def ask() -> Any:
@@ -226,7 +226,7 @@ async def test_a_question_out_of_a_task_group_of_the_node_comes_unwrapped(
 
 
 @GROUPS
-async def test_a_question_out_of_nested_task_groups_comes_unwrapped(
+async def test_an_interrupt_in_nested_task_groups_is_unwrapped(
     saver: Checkpointer, at_once: Callable[..., Awaitable[list[Any]]]
 ) -> None:
     async def ask() -> Any:
@@ -244,7 +244,7 @@ async def test_a_question_out_of_nested_task_groups_comes_unwrapped(
     assert await graph.ainvoke(Command(resume="yes"), thread_id="t") == {"log": ["yes"]}
 
 
-async def test_questions_that_a_group_asks_at_once_are_all_asked(saver: Checkpointer) -> None:
+async def test_all_interrupts_of_a_task_group_are_reported(saver: Checkpointer) -> None:
     async def ask(question: str) -> Any:
         return interrupt(question)
 
@@ -261,7 +261,7 @@ async def test_questions_that_a_group_asks_at_once_are_all_asked(saver: Checkpoi
     assert await graph.ainvoke(answers, thread_id="t") == {"log": ["A", "B"]}
 
 
-async def test_an_error_together_with_a_question_in_a_group_is_the_error(saver: Checkpointer) -> None:
+async def test_an_error_in_a_task_group_takes_precedence_over_an_interrupt(saver: Checkpointer) -> None:
     async def ask() -> Any:
         return interrupt("sure?")
 
@@ -283,7 +283,7 @@ async def test_an_error_together_with_a_question_in_a_group_is_the_error(saver: 
     assert (await graph.aget_state(thread_id="t")).next == ("node",)
 
 
-async def test_a_sibling_that_fails_is_the_error_and_the_question_stays_open(
+async def test_the_error_of_a_sibling_is_raised_and_the_interrupt_stays_open(
     saver: Checkpointer, durability: Durability
 ) -> None:
     nodes = Nodes()
@@ -308,8 +308,8 @@ async def test_a_sibling_that_fails_is_the_error_and_the_question_stays_open(
     assert nodes.calls == {"ask": 2, "fail": 2}
 
 
-async def test_asking_without_a_checkpointer_is_an_error() -> None:
-    """Reference P17: the question came back and could never be answered."""
+async def test_an_interrupt_without_a_checkpointer_is_an_error() -> None:
+    """Reference P17: the run returned an interrupt that nobody could ever answer."""
     graph = chain(("ask", Nodes().asking("ask", "sure?"))).compile()
 
     with pytest.raises(MissingCheckpointerError, match=r"interrupt.* needs a checkpointer") as raised:
@@ -318,7 +318,7 @@ async def test_asking_without_a_checkpointer_is_an_error() -> None:
     assert any("'ask'" in note for note in raised.value.__notes__)
 
 
-async def test_answering_without_a_checkpointer_is_an_error() -> None:
+async def test_an_answer_without_a_checkpointer_is_an_error() -> None:
     """Reference P17."""
     graph = chain(("ask", Nodes().asking("ask", "sure?"))).compile()
 
@@ -326,12 +326,12 @@ async def test_answering_without_a_checkpointer_is_an_error() -> None:
         await graph.ainvoke(Command(resume="yes"))
 
 
-def test_asking_outside_of_a_run_is_an_error() -> None:
+def test_an_interrupt_outside_of_a_run_is_an_error() -> None:
     with pytest.raises(OutsideOfRunError, match="interrupt"):
         interrupt("anybody there?")
 
 
-async def test_asking_after_the_node_has_ended_is_an_error(saver: Checkpointer) -> None:
+async def test_an_interrupt_after_the_end_of_its_node_is_an_error(saver: Checkpointer) -> None:
     has_ended = asyncio.Event()
     left_behind: list[asyncio.Task[Any]] = []
 
@@ -350,10 +350,10 @@ async def test_asking_after_the_node_has_ended_is_an_error(saver: Checkpointer) 
         await left_behind[0]
 
 
-# Code that catches what unwinds it
+# Code that catches the exception of an interrupt
 
 
-async def a_question(number: int) -> Any:
+async def an_interrupt(number: int) -> Any:
     return interrupt(number)
 
 
@@ -370,11 +370,11 @@ async def a_graph(number: int) -> Any:
     return answer
 
 
-@pytest.mark.parametrize("ask", [a_question, a_call, a_graph])
-async def test_questions_that_are_gathered_as_results_are_asked(
+@pytest.mark.parametrize("ask", [an_interrupt, a_call, a_graph])
+async def test_interrupts_that_gather_returns_as_results_are_reported(
     saver: Checkpointer, durability: Durability, ask: Callable[[int], Awaitable[Any]]
 ) -> None:
-    """LangGraph hands the node the exceptions for answers, and the run completes."""
+    """In LangGraph the node gets the exceptions in place of answers, and the run completes."""
 
     async def node(state: State) -> State:
         found = await asyncio.gather(ask(1), ask(2), return_exceptions=True)
@@ -391,7 +391,7 @@ async def test_questions_that_are_gathered_as_results_are_asked(
     assert result == {"log": ["a", "b"]}
 
 
-async def test_catching_everything_does_not_swallow_a_question(saver: Checkpointer) -> None:
+async def test_suppressing_base_exceptions_does_not_swallow_an_interrupt(saver: Checkpointer) -> None:
     async def node(state: State) -> State:
         answer = "none"
         with suppress(BaseException):
@@ -404,7 +404,7 @@ async def test_catching_everything_does_not_swallow_a_question(saver: Checkpoint
     assert await graph.ainvoke(Command(resume="yes"), thread_id="t") == {"log": ["yes"]}
 
 
-async def test_catching_everything_in_a_router_does_not_swallow_a_question(saver: Checkpointer) -> None:
+async def test_suppressing_base_exceptions_in_a_router_does_not_swallow_an_interrupt(saver: Checkpointer) -> None:
     def route(state: State) -> Any:
         with suppress(BaseException):
             return interrupt("where?")
@@ -417,7 +417,7 @@ async def test_catching_everything_in_a_router_does_not_swallow_a_question(saver
     assert await graph.ainvoke(Command(resume="__end__"), thread_id="t") == {"log": ["a"]}
 
 
-async def test_catching_everything_in_a_task_does_not_swallow_a_question(saver: Checkpointer) -> None:
+async def test_suppressing_base_exceptions_in_a_task_does_not_swallow_an_interrupt(saver: Checkpointer) -> None:
     @task
     async def careless() -> Any:
         with suppress(BaseException):
@@ -432,7 +432,7 @@ async def test_catching_everything_in_a_task_does_not_swallow_a_question(saver: 
     assert await flow.ainvoke(Command(resume="yes"), thread_id="t") == "yes"
 
 
-async def test_a_question_of_an_attempt_that_failed_does_not_stop_the_next(saver: Checkpointer) -> None:
+async def test_an_interrupt_of_a_failed_attempt_does_not_stop_the_next_attempt(saver: Checkpointer) -> None:
     attempts: list[int] = []
 
     @task(retry_policy=AT_ONCE)

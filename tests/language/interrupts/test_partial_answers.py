@@ -1,4 +1,4 @@
-"""Some questions are answered: what can go on does, and nothing else runs."""
+"""Answers to some of the open interrupts: tasks that can continue do so, and no other task runs."""
 
 import asyncio
 from typing import Any
@@ -9,8 +9,8 @@ from durable_graph import START, Checkpointer, Command, Durability, Send, StateG
 from tests.graphs import Nodes, State, chain, fan_out, interrupt_ids, questions_of
 
 
-async def test_only_the_node_that_was_answered_continues(saver: Checkpointer, durability: Durability) -> None:
-    """LangGraph: the others ran again as well, only to ask the same (its issue 6208)."""
+async def test_only_the_answered_node_continues(saver: Checkpointer, durability: Durability) -> None:
+    """In LangGraph the other nodes ran again as well and raised the same interrupts (its issue 6208)."""
     nodes = Nodes()
     graph = fan_out(*((name, nodes.asking(name, f"{name}?")) for name in "abc")).compile(saver)
     found = interrupt_ids(await graph.ainvoke({}, thread_id="t", durability=durability))
@@ -37,7 +37,7 @@ async def test_any_order_of_answers_leads_to_the_same_state(saver: Checkpointer,
     assert nodes.calls == {"a": 2, "b": 2, "c": 2}
 
 
-async def test_what_follows_waits_for_every_answer(saver: Checkpointer) -> None:
+async def test_a_join_waits_for_the_answers_of_all_its_sources(saver: Checkpointer) -> None:
     nodes = Nodes()
     builder = fan_out(("a", nodes.asking("a", "a?")), ("b", nodes.asking("b", "b?")))
     builder.add_node("after", nodes.noting("after"))
@@ -86,7 +86,7 @@ async def test_a_sibling_without_interrupts_finishes_and_never_runs_again(
     assert (cancelled, calls) == (False, 1)
 
 
-async def test_resuming_without_an_answer_runs_nothing_and_asks_the_same(
+async def test_resuming_without_an_answer_runs_nothing_and_returns_the_same_interrupts(
     saver: Checkpointer, durability: Durability
 ) -> None:
     nodes = Nodes()
@@ -109,7 +109,7 @@ async def test_resuming_without_an_answer_commits_nothing(saver: Checkpointer) -
     assert [thread async for thread in graph.aget_state_history(thread_id="t")] == before
 
 
-async def test_a_node_that_was_stopped_by_a_failure_runs_together_with_an_open_question(saver: Checkpointer) -> None:
+async def test_resuming_without_an_answer_runs_a_failed_sibling_of_an_interrupted_node(saver: Checkpointer) -> None:
     nodes = Nodes()
     failing = True
 
@@ -135,7 +135,7 @@ async def test_a_node_that_was_stopped_by_a_failure_runs_together_with_an_open_q
     assert await graph.ainvoke(Command(resume="yes"), thread_id="t") == {"log": ["ask:yes", "flaky"]}
 
 
-async def test_an_answer_runs_what_had_failed_as_well(saver: Checkpointer) -> None:
+async def test_an_answer_also_runs_a_failed_sibling_again(saver: Checkpointer) -> None:
     nodes = Nodes()
     failing = True
 
@@ -155,7 +155,7 @@ async def test_an_answer_runs_what_had_failed_as_well(saver: Checkpointer) -> No
     assert nodes.calls == {"ask": 2, "flaky": 2}
 
 
-async def test_a_second_question_of_one_node_leaves_its_sibling_alone(saver: Checkpointer) -> None:
+async def test_a_second_interrupt_of_a_node_does_not_run_its_sibling(saver: Checkpointer) -> None:
     nodes = Nodes()
     graph = fan_out(("a", nodes.asking("a", "a1?", "a2?")), ("b", nodes.asking("b", "b?"))).compile(saver)
     found = interrupt_ids(await graph.ainvoke({}, thread_id="t"))
@@ -170,7 +170,7 @@ async def test_a_second_question_of_one_node_leaves_its_sibling_alone(saver: Che
     assert nodes.calls == {"a": 3, "b": 2}
 
 
-async def test_several_questions_are_answered_at_once(saver: Checkpointer) -> None:
+async def test_several_interrupts_are_answered_in_one_call(saver: Checkpointer) -> None:
     nodes = Nodes()
     graph = fan_out(("a", nodes.asking("a", "a1?", "a2?")), ("b", nodes.asking("b", "b?"))).compile(saver)
     found = interrupt_ids(await graph.ainvoke({}, thread_id="t"))
@@ -182,7 +182,7 @@ async def test_several_questions_are_answered_at_once(saver: Checkpointer) -> No
 
 
 @pytest.mark.parametrize("written", [None, {}, {"log": []}])
-async def test_a_node_that_answers_with_nothing_is_done_all_the_same(
+async def test_an_answered_node_that_writes_nothing_has_finished(
     saver: Checkpointer, written: dict[str, Any] | None
 ) -> None:
     nodes = Nodes()
@@ -203,7 +203,7 @@ async def test_a_node_that_answers_with_nothing_is_done_all_the_same(
     assert nodes.calls == {"a": 2, "b": 2}
 
 
-async def test_of_a_thousand_sends_one_answer_runs_one(saver: Checkpointer) -> None:
+async def test_an_answer_to_one_of_a_thousand_sends_runs_only_that_send(saver: Checkpointer) -> None:
     nodes = Nodes()
 
     async def work(job: Any) -> State:

@@ -1,4 +1,4 @@
-"""Past checkpoints list the questions that their tasks asked."""
+"""Past checkpoints list the interrupts that their tasks raised."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -28,13 +28,11 @@ async def _history(graph: Any, thread_id: str = "t", **more: Any) -> list[StateS
     return [snapshot async for snapshot in graph.aget_state_history(thread_id=thread_id, **more)]
 
 
-def _asked_in(snapshots: list[StateSnapshot]) -> list[list[Any]]:
+def _interrupt_values(snapshots: list[StateSnapshot]) -> list[list[Any]]:
     return [questions_of(snapshot.interrupts) for snapshot in snapshots]
 
 
-async def test_a_past_checkpoint_lists_a_question_that_was_answered(
-    saver: Checkpointer, durability: Durability
-) -> None:
+async def test_a_past_checkpoint_lists_an_answered_interrupt(saver: Checkpointer, durability: Durability) -> None:
     graph = chain(("ask", Nodes().asking("ask", "sure?")), ("b", Nodes().noting("b"))).compile(saver)
     stopped = await graph.ainvoke({"log": []}, thread_id="t", durability=durability)
     await graph.ainvoke(Command(resume="yes"), thread_id="t", durability=durability)
@@ -43,7 +41,7 @@ async def test_a_past_checkpoint_lists_a_question_that_was_answered(
     at = past[-1]
 
     assert last.interrupts == ()
-    assert _asked_in(past) == [*[[]] * (len(past) - 1), ["sure?"]]
+    assert _interrupt_values(past) == [*[[]] * (len(past) - 1), ["sure?"]]
     assert at.interrupts == tuple(interrupts_of(stopped))
     (task,) = at.tasks
     assert task.interrupts == at.interrupts
@@ -51,7 +49,7 @@ async def test_a_past_checkpoint_lists_a_question_that_was_answered(
     assert at.next == ("ask",)
 
 
-async def test_a_read_by_checkpoint_id_lists_the_same_questions(saver: Checkpointer) -> None:
+async def test_a_read_by_checkpoint_id_lists_the_same_interrupts(saver: Checkpointer) -> None:
     graph = chain(("ask", Nodes().asking("ask", "sure?"))).compile(saver)
     await graph.ainvoke({}, thread_id="t")
     waiting = await graph.aget_state(thread_id="t")
@@ -65,7 +63,7 @@ async def test_a_read_by_checkpoint_id_lists_the_same_questions(saver: Checkpoin
     assert (await graph.aget_state(thread_id="t")).status == "done"
 
 
-async def test_a_question_without_an_answer_stays_listed(saver: Checkpointer) -> None:
+async def test_a_superseded_interrupt_stays_listed(saver: Checkpointer) -> None:
     graph = chain(("ask", Nodes().asking("ask", "sure?"))).compile(saver)
     await graph.ainvoke({"log": ["one"]}, thread_id="t")
     await graph.ainvoke({"log": ["two"]}, thread_id="t", if_unfinished="supersede")
@@ -76,7 +74,7 @@ async def test_a_question_without_an_answer_stays_listed(saver: Checkpointer) ->
     assert newest.interrupts != first.interrupts
 
 
-async def test_a_question_stays_listed_after_an_edit(saver: Checkpointer) -> None:
+async def test_an_interrupt_stays_listed_after_an_update(saver: Checkpointer) -> None:
     graph = chain(("ask", Nodes().asking("ask", "sure?")), ("b", Nodes().noting("b"))).compile(saver)
     await graph.ainvoke({"log": []}, thread_id="t")
     await graph.aupdate_state({"configurable": {"thread_id": "t"}}, {"log": ["by hand"]}, as_node="ask")
@@ -88,7 +86,7 @@ async def test_a_question_stays_listed_after_an_edit(saver: Checkpointer) -> Non
     assert first.tasks[0].result == {"log": ["by hand"]}
 
 
-async def test_all_questions_that_a_node_asked_one_after_the_other_are_listed_in_their_order(
+async def test_sequential_interrupts_of_a_node_are_listed_in_their_order(
     saver: Checkpointer, durability: Durability
 ) -> None:
     graph = chain(("ask", Nodes().asking("ask", "one?", "two?", "three?"))).compile(saver)
@@ -106,7 +104,7 @@ async def test_all_questions_that_a_node_asked_one_after_the_other_are_listed_in
     assert len({each.id for each in past.interrupts}) == 3
 
 
-async def test_concurrent_tasks_list_their_own_questions(saver: Checkpointer, durability: Durability) -> None:
+async def test_concurrent_tasks_list_their_own_interrupts(saver: Checkpointer, durability: Durability) -> None:
     nodes = Nodes()
     graph = fan_out(
         ("a", nodes.asking("a", "a1?", "a2?")), ("b", nodes.asking("b", "b?")), ("c", nodes.noting("c"))
@@ -129,7 +127,7 @@ async def test_concurrent_tasks_list_their_own_questions(saver: Checkpointer, du
     }
 
 
-async def test_a_task_that_failed_after_its_answer_still_lists_its_question(saver: Checkpointer) -> None:
+async def test_a_task_that_failed_after_its_answer_still_lists_its_interrupt(saver: Checkpointer) -> None:
     fails = [True, True]
 
     async def ask(state: State) -> State:
@@ -157,7 +155,7 @@ async def test_a_task_that_failed_after_its_answer_still_lists_its_question(save
     assert [questions_of(task.interrupts) for task in past.tasks] == [["sure?"], []]
 
 
-async def test_the_question_of_a_router_is_listed(saver: Checkpointer) -> None:
+async def test_the_interrupt_of_a_router_is_listed(saver: Checkpointer) -> None:
     async def route(state: State) -> str:
         return str(interrupt("where?"))
 
@@ -172,10 +170,10 @@ async def test_the_question_of_a_router_is_listed(saver: Checkpointer) -> None:
 
     history = await _history(graph)
 
-    assert _asked_in(history) == [[], [], ["where?"]]
+    assert _interrupt_values(history) == [[], [], ["where?"]]
 
 
-async def test_questions_of_a_nested_graph_are_listed_by_both_graphs(
+async def test_interrupts_of_a_nested_graph_are_listed_by_both_graphs(
     saver: Checkpointer, durability: Durability
 ) -> None:
     nodes = Nodes()
@@ -197,7 +195,7 @@ async def test_questions_of_a_nested_graph_are_listed_by_both_graphs(
     assert {task.name: questions_of(task.interrupts) for task in inner.tasks} == {"x": ["x?"], "y": ["y1?", "y2?"]}
 
 
-async def test_a_fork_interrupts_again_and_both_branches_list_the_question(saver: Checkpointer) -> None:
+async def test_a_fork_interrupts_again_and_both_branches_list_their_interrupt(saver: Checkpointer) -> None:
     graph = chain(("ask", Nodes().asking("ask", "sure?")), ("b", Nodes().noting("b"))).compile(saver)
     first = interrupts_of(await graph.ainvoke({"log": []}, thread_id="t"))
     await graph.ainvoke(Command(resume="yes"), thread_id="t")
@@ -211,7 +209,7 @@ async def test_a_fork_interrupts_again_and_both_branches_list_the_question(saver
     assert [each.tasks[0].result for each in asking] == [{"log": ["ask:no"]}, {"log": ["ask:yes"]}]
 
 
-async def test_a_resume_by_the_id_of_an_answered_question_is_still_refused(saver: Checkpointer) -> None:
+async def test_a_resume_by_the_id_of_an_answered_interrupt_is_still_refused(saver: Checkpointer) -> None:
     graph = chain(("ask", Nodes().asking("ask", "one?", "two?"))).compile(saver)
     found = interrupt_ids(await graph.ainvoke({}, thread_id="t"))
     await graph.ainvoke(Command(resume="a"), thread_id="t")
@@ -220,7 +218,9 @@ async def test_a_resume_by_the_id_of_an_answered_question_is_still_refused(saver
         await graph.ainvoke(Command(resume={found["one?"]: "b"}), thread_id="t")
 
 
-async def test_a_past_checkpoint_is_readable_after_the_class_of_its_question_was_removed(saver: Checkpointer) -> None:
+async def test_a_past_checkpoint_is_readable_after_the_class_of_its_interrupt_value_was_removed(
+    saver: Checkpointer,
+) -> None:
     nodes = Nodes()
     builder = fan_out(("ask", nodes.asking("ask", Form("sure?"))), ("b", nodes.noting("b")))
     graph = builder.compile(saver, types=[Form])

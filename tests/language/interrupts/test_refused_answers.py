@@ -1,4 +1,4 @@
-"""An answer that answers nothing is an error that says so, and changes nothing."""
+"""An answer without a matching open interrupt is refused with an error and changes nothing."""
 
 from typing import Any
 
@@ -19,12 +19,12 @@ from tests.graphs import Nodes, State, chain, fan_out, interrupt_ids, questions_
 UNKNOWN = "0" * 32
 
 
-def two_asking(saver: Checkpointer, nodes: Nodes) -> CompiledGraph[State]:
+def two_interrupting(saver: Checkpointer, nodes: Nodes) -> CompiledGraph[State]:
     return fan_out(("a", nodes.asking("a", "a?")), ("b", nodes.asking("b", "b?"))).compile(saver)
 
 
 async def stored(graph: CompiledGraph[Any]) -> Any:
-    """All that the thread has, to be compared."""
+    """The state and the history of the thread, for comparison."""
     history = [snapshot async for snapshot in graph.aget_state_history(thread_id="t")]
     return await graph.aget_state(thread_id="t"), history
 
@@ -32,9 +32,9 @@ async def stored(graph: CompiledGraph[Any]) -> Any:
 async def test_an_unknown_id_is_refused_before_anything_is_recorded(
     saver: Checkpointer, durability: Durability
 ) -> None:
-    """Reference P16: the question was asked again, and the answer was gone."""
+    """Reference P16: the interrupt was raised again and the answer was lost."""
     nodes = Nodes()
-    graph = two_asking(saver, nodes)
+    graph = two_interrupting(saver, nodes)
     found = interrupt_ids(await graph.ainvoke({}, thread_id="t", durability=durability))
     before = await stored(graph)
 
@@ -50,7 +50,7 @@ async def test_an_unknown_id_is_refused_before_anything_is_recorded(
 
 async def test_a_map_with_one_unknown_id_is_refused_as_a_whole(saver: Checkpointer) -> None:
     nodes = Nodes()
-    graph = two_asking(saver, nodes)
+    graph = two_interrupting(saver, nodes)
     found = interrupt_ids(await graph.ainvoke({}, thread_id="t"))
     before = await stored(graph)
 
@@ -61,8 +61,8 @@ async def test_a_map_with_one_unknown_id_is_refused_as_a_whole(saver: Checkpoint
     assert nodes.calls == {"a": 1, "b": 1}
 
 
-async def test_an_id_of_another_thread_is_unknown(saver: Checkpointer) -> None:
-    graph = two_asking(saver, Nodes())
+async def test_an_interrupt_id_of_another_thread_is_unknown(saver: Checkpointer) -> None:
+    graph = two_interrupting(saver, Nodes())
     other = interrupt_ids(await graph.ainvoke({}, thread_id="other"))
     await graph.ainvoke({}, thread_id="t")
 
@@ -70,9 +70,9 @@ async def test_an_id_of_another_thread_is_unknown(saver: Checkpointer) -> None:
         await graph.ainvoke(Command(resume={other["a?"]: "yes"}), thread_id="t")
 
 
-async def test_an_empty_map_answers_nothing_and_says_so(saver: Checkpointer) -> None:
+async def test_an_empty_map_of_answers_to_several_interrupts_is_refused(saver: Checkpointer) -> None:
     """Reference P16."""
-    graph = two_asking(saver, Nodes())
+    graph = two_interrupting(saver, Nodes())
     found = interrupt_ids(await graph.ainvoke({}, thread_id="t"))
     before = await stored(graph)
 
@@ -83,7 +83,7 @@ async def test_an_empty_map_answers_nothing_and_says_so(saver: Checkpointer) -> 
     assert await stored(graph) == before
 
 
-async def test_an_empty_map_is_no_answer_to_one_question_either(saver: Checkpointer) -> None:
+async def test_an_empty_map_of_answers_to_one_interrupt_is_refused(saver: Checkpointer) -> None:
     graph = chain(("ask", Nodes().asking("ask", "sure?"))).compile(saver)
     await graph.ainvoke({}, thread_id="t")
 
@@ -91,10 +91,10 @@ async def test_an_empty_map_is_no_answer_to_one_question_either(saver: Checkpoin
         await graph.ainvoke(Command(resume={}), thread_id="t")
 
 
-async def test_one_answer_to_several_questions_has_to_say_which_it_means(
+async def test_an_answer_without_an_id_to_several_interrupts_is_ambiguous(
     saver: Checkpointer, durability: Durability
 ) -> None:
-    graph = two_asking(saver, Nodes())
+    graph = two_interrupting(saver, Nodes())
     found = interrupt_ids(await graph.ainvoke({}, thread_id="t", durability=durability))
     before = await stored(graph)
 
@@ -105,23 +105,23 @@ async def test_one_answer_to_several_questions_has_to_say_which_it_means(
     assert await stored(graph) == before
 
 
-async def test_none_to_several_questions_has_to_say_which_it_means_too(saver: Checkpointer) -> None:
-    graph = two_asking(saver, Nodes())
+async def test_none_without_an_id_to_several_interrupts_is_ambiguous(saver: Checkpointer) -> None:
+    graph = two_interrupting(saver, Nodes())
     await graph.ainvoke({}, thread_id="t")
 
     with pytest.raises(AmbiguousResumeError):
         await graph.ainvoke(Command(resume=None), thread_id="t")
 
 
-async def test_one_answer_is_enough_once_one_question_is_left(saver: Checkpointer) -> None:
-    graph = two_asking(saver, Nodes())
+async def test_an_answer_needs_no_id_once_a_single_interrupt_is_left(saver: Checkpointer) -> None:
+    graph = two_interrupting(saver, Nodes())
     found = interrupt_ids(await graph.ainvoke({}, thread_id="t"))
     await graph.ainvoke(Command(resume={found["a?"]: "yes"}), thread_id="t")
 
     assert (await graph.ainvoke(Command(resume="no"), thread_id="t"))["log"] == ["a:yes", "b:no"]
 
 
-async def test_one_answer_is_ambiguous_where_a_second_question_waits_together_with_another_node(
+async def test_an_answer_without_an_id_is_ambiguous_after_one_of_two_nodes_interrupts_again(
     saver: Checkpointer,
 ) -> None:
     nodes = Nodes()
@@ -134,10 +134,10 @@ async def test_one_answer_is_ambiguous_where_a_second_question_waits_together_wi
         await graph.ainvoke(Command(resume="which?"), thread_id="t")
 
 
-async def test_a_second_answer_learns_what_the_first_was(saver: Checkpointer, durability: Durability) -> None:
-    """Reference P16: the second answer vanished without a word."""
+async def test_a_second_answer_is_refused_with_the_first(saver: Checkpointer, durability: Durability) -> None:
+    """Reference P16: the second answer was dropped silently."""
     nodes = Nodes()
-    graph = two_asking(saver, nodes)
+    graph = two_interrupting(saver, nodes)
     found = interrupt_ids(await graph.ainvoke({}, thread_id="t", durability=durability))
     await graph.ainvoke(Command(resume={found["a?"]: ("first", 1)}), thread_id="t", durability=durability)
     before = await stored(graph)
@@ -151,7 +151,7 @@ async def test_a_second_answer_learns_what_the_first_was(saver: Checkpointer, du
     assert result["log"] == ["a:('first', 1)", "b:ok"]
 
 
-async def test_a_second_answer_to_a_node_that_asked_on_learns_what_the_first_was(saver: Checkpointer) -> None:
+async def test_a_second_answer_to_a_node_that_interrupted_again_is_refused_with_the_first(saver: Checkpointer) -> None:
     graph = chain(("ask", Nodes().asking("ask", "first?", "second?"))).compile(saver)
     first = interrupt_ids(await graph.ainvoke({}, thread_id="t"))["first?"]
     second = interrupt_ids(await graph.ainvoke(Command(resume={first: "yes"}), thread_id="t"))["second?"]
@@ -163,7 +163,9 @@ async def test_a_second_answer_to_a_node_that_asked_on_learns_what_the_first_was
     assert (await graph.ainvoke(Command(resume={second: "no"}), thread_id="t"))["log"] == ["ask:yes,no"]
 
 
-async def test_an_answer_stands_although_the_node_failed_after_it(saver: Checkpointer, durability: Durability) -> None:
+async def test_an_answer_stays_recorded_although_the_node_failed_after_it(
+    saver: Checkpointer, durability: Durability
+) -> None:
     failing = True
     nodes = Nodes()
     ask = nodes.asking("ask", "sure?")
@@ -189,7 +191,7 @@ async def test_an_answer_stands_although_the_node_failed_after_it(saver: Checkpo
 
 
 async def test_an_answer_to_a_finished_thread_is_refused(saver: Checkpointer, durability: Durability) -> None:
-    """Reference P16: the state came back as if something had been resumed."""
+    """Reference P16: the call returned the state as if it had resumed a run."""
     nodes = Nodes()
     graph = chain(("ask", nodes.asking("ask", "sure?"))).compile(saver)
     question = interrupt_ids(await graph.ainvoke({}, thread_id="t", durability=durability))["sure?"]
@@ -206,7 +208,7 @@ async def test_an_answer_to_a_finished_thread_is_refused(saver: Checkpointer, du
 
 
 async def test_an_answer_to_a_thread_that_was_never_used_is_refused(saver: Checkpointer) -> None:
-    """Reference P16: the graph started, with an empty state."""
+    """Reference P16: the graph started with an empty state."""
     nodes = Nodes()
     graph = chain(("a", nodes.noting("a"))).compile(saver)
 
@@ -231,7 +233,9 @@ async def test_an_answer_to_a_failed_thread_without_interrupts_is_refused(saver:
         await graph.ainvoke(Command(resume="yes"), thread_id="t")
 
 
-async def test_an_answer_after_an_update_is_told_how_to_be_asked_again(saver: Checkpointer) -> None:
+async def test_the_error_of_an_answer_after_an_update_says_how_to_raise_the_interrupt_again(
+    saver: Checkpointer,
+) -> None:
     graph = chain(("a", Nodes().noting("a")), ("ask", Nodes().asking("ask", "sure?"))).compile(saver)
     await graph.ainvoke({}, thread_id="t")
     await graph.aupdate_state({"configurable": {"thread_id": "t"}}, {"log": ["edited"]})
@@ -245,7 +249,7 @@ async def test_an_answer_after_an_update_is_told_how_to_be_asked_again(saver: Ch
     assert "__interrupt__" not in answered
 
 
-async def test_an_empty_map_for_a_thread_that_waits_for_nothing_says_so(saver: Checkpointer) -> None:
+async def test_an_empty_map_of_answers_to_a_finished_thread_is_refused(saver: Checkpointer) -> None:
     graph = chain(("ask", Nodes().asking("ask", "sure?"))).compile(saver)
     await graph.ainvoke({}, thread_id="t")
     await graph.ainvoke(Command(resume="yes"), thread_id="t")

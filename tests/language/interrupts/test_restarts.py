@@ -1,4 +1,4 @@
-"""Questions and answers outlive the process that asked them."""
+"""Interrupts and answers outlive the process that ran the graph."""
 
 import asyncio
 import sys
@@ -23,7 +23,7 @@ from tests.language.interrupts.answering_process import asking
 pytestmark = [pytest.mark.every_store, pytest.mark.slow]
 
 
-async def test_a_file_that_is_opened_again_still_has_the_question(tmp_path: Path, durability: Durability) -> None:
+async def test_a_reopened_file_still_has_the_interrupt(tmp_path: Path, durability: Durability) -> None:
     async with SqliteSaver(tmp_path / "runs.db") as saver:
         graph = chain(("ask", Nodes().asking("ask", "first?", "second?"))).compile(saver)
         found = interrupt_ids(await graph.ainvoke({}, thread_id="t", durability=durability))
@@ -44,7 +44,7 @@ async def test_a_file_that_is_opened_again_still_has_the_question(tmp_path: Path
     assert nodes.calls == {"ask": 2}
 
 
-async def test_ids_are_the_same_however_often_the_run_is_resumed(saver: Checkpointer) -> None:
+async def test_interrupt_ids_are_the_same_after_each_resume(saver: Checkpointer) -> None:
     nodes = Nodes()
 
     def rebuilt() -> StateGraph[State]:
@@ -60,7 +60,7 @@ async def test_ids_are_the_same_however_often_the_run_is_resumed(saver: Checkpoi
     assert third == fourth
 
 
-async def test_a_run_that_failed_after_an_answer_does_not_ask_again(
+async def test_a_run_that_failed_after_an_answer_does_not_interrupt_again(
     saver: Checkpointer, durability: Durability
 ) -> None:
     """Reference P20, over a restart."""
@@ -85,7 +85,7 @@ async def test_a_run_that_failed_after_an_answer_does_not_ask_again(
     assert nodes.calls == {"ask": 3}
 
 
-async def test_an_answer_that_was_taken_survives_a_cancellation(saver: Checkpointer, durability: Durability) -> None:
+async def test_an_accepted_answer_survives_a_cancellation(saver: Checkpointer, durability: Durability) -> None:
     entered = asyncio.Event()
     gate = asyncio.Event()
 
@@ -112,7 +112,7 @@ async def test_an_answer_that_was_taken_survives_a_cancellation(saver: Checkpoin
     assert await graph.ainvoke(None, thread_id="t", durability=durability) == {"log": ["yes"]}
 
 
-async def test_an_answer_is_durable_before_the_node_that_asked_runs(
+async def test_an_answer_is_durable_before_the_interrupted_node_runs_again(
     saver: Checkpointer, durability: Durability
 ) -> None:
     seen: list[object] = []
@@ -130,10 +130,10 @@ async def test_an_answer_is_durable_before_the_node_that_asked_runs(
     assert seen == [()]
 
 
-# Two at once
+# Concurrent answers
 
 
-async def test_of_two_that_answer_at_once_one_learns_the_others_answer(saver: Checkpointer) -> None:
+async def test_a_second_answer_during_the_resumed_run_is_refused_with_the_first_answer(saver: Checkpointer) -> None:
     gate = asyncio.Event()
     entered = asyncio.Event()
 
@@ -157,7 +157,7 @@ async def test_of_two_that_answer_at_once_one_learns_the_others_answer(saver: Ch
     assert await first == {"log": ["first"]}
 
 
-async def test_two_that_answer_different_questions_at_once_are_both_accepted(saver: Checkpointer) -> None:
+async def test_concurrent_answers_to_different_interrupts_are_both_accepted(saver: Checkpointer) -> None:
     gate = asyncio.Event()
     entered = asyncio.Event()
 
@@ -185,10 +185,10 @@ async def test_two_that_answer_different_questions_at_once_are_both_accepted(sav
 
 
 @pytest.mark.parametrize("memory", [None, True, False])
-async def test_two_that_answer_different_questions_of_one_nested_graph_are_both_accepted(
+async def test_concurrent_answers_to_different_interrupts_of_one_nested_graph_are_both_accepted(
     saver: Checkpointer, memory: bool | None
 ) -> None:
-    """The answers are in one record. The run that is at work asks for the second one, and finds it there."""
+    """Both answers are in one record. The current run reads the second answer from it."""
     gate = asyncio.Event()
     entered = asyncio.Event()
 
@@ -215,7 +215,7 @@ async def test_two_that_answer_different_questions_of_one_nested_graph_are_both_
 
 
 async def answering(path: Path, interrupt_id: str, answer: str) -> asyncio.subprocess.Process:
-    """A process of its own that has the file open and waits to be told to answer."""
+    """A separate process that has opened the file and waits for a line on stdin before it answers."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -232,21 +232,21 @@ async def answering(path: Path, interrupt_id: str, answer: str) -> asyncio.subpr
     return process
 
 
-async def told(process: asyncio.subprocess.Process) -> str:
-    """What it is told once it has answered."""
+async def outcome_of(process: asyncio.subprocess.Process) -> str:
+    """The line that the process prints after its answer."""
     out, _ = await process.communicate(b"go\n")
     assert process.returncode == 0
     return out.decode().strip()
 
 
-async def test_of_processes_that_answer_one_question_one_wins_and_the_others_learn_its_answer(tmp_path: Path) -> None:
+async def test_of_concurrent_answers_of_several_processes_one_is_accepted_and_reported_to_all(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
     async with SqliteSaver(path) as saver:
         question = interrupt_ids(await asking().compile(saver).ainvoke({}, thread_id="t"))["which colour?"]
     answers = ["red", "green", "blue"]
 
     processes = await asyncio.gather(*(answering(path, question, answer) for answer in answers))
-    outcomes = await asyncio.gather(*(told(process) for process in processes))
+    outcomes = await asyncio.gather(*(outcome_of(process) for process in processes))
 
     (won,) = [answer for answer in answers if f"accepted {answer}" in outcomes]
     assert sorted(outcomes) == [f"accepted {won}", f"answered {won}", f"answered {won}"]

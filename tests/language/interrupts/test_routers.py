@@ -1,4 +1,4 @@
-"""A router may ask: its node has returned, stays returned, and only the routing is done again."""
+"""A router may interrupt: the result of its node is kept, and only the router runs again."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from tests.graphs import Nodes, State, chain, interrupt_ids, questions_of
 
 
 def routed(nodes: Nodes, *routers: Any) -> StateGraph[State]:
-    """a, whose routers choose among b, c and the end."""
+    """The node a, whose routers choose among b, c and END."""
     builder = chain(("a", nodes.noting("a")))
     builder.add_node("b", nodes.noting("b"))
     builder.add_node("c", nodes.noting("c"))
@@ -21,7 +21,7 @@ def routed(nodes: Nodes, *routers: Any) -> StateGraph[State]:
 async def test_a_router_that_interrupts_does_not_make_its_node_run_again(
     saver: Checkpointer, durability: Durability
 ) -> None:
-    """LangGraph: the node's body runs again as well."""
+    """In LangGraph the body of the node runs again as well."""
     nodes = Nodes()
 
     def where(state: State) -> str:
@@ -39,7 +39,7 @@ async def test_a_router_that_interrupts_does_not_make_its_node_run_again(
     assert nodes.calls == {"a": 1, "router": 2, "c": 1}
 
 
-async def test_the_result_of_a_node_whose_router_waits_is_seen(saver: Checkpointer) -> None:
+async def test_a_snapshot_shows_the_result_of_a_node_whose_router_has_interrupted(saver: Checkpointer) -> None:
     graph = routed(Nodes(), lambda _: interrupt("where to?")).compile(saver)
     await graph.ainvoke({}, thread_id="t")
 
@@ -50,7 +50,7 @@ async def test_the_result_of_a_node_whose_router_waits_is_seen(saver: Checkpoint
     assert (task.name, task.result, questions_of(task.interrupts)) == ("a", {"log": ["a"]}, ["where to?"])
 
 
-async def test_an_async_router_asks_several_questions(saver: Checkpointer) -> None:
+async def test_an_async_router_interrupts_several_times(saver: Checkpointer) -> None:
     nodes = Nodes()
 
     async def where(state: State) -> list[str]:
@@ -64,7 +64,7 @@ async def test_an_async_router_asks_several_questions(saver: Checkpointer) -> No
     assert nodes.calls == {"a": 1, "b": 1, "c": 1}
 
 
-async def test_each_of_two_routers_of_a_node_asks_for_itself(saver: Checkpointer) -> None:
+async def test_each_of_two_routers_of_a_node_has_its_own_interrupt(saver: Checkpointer) -> None:
     nodes = Nodes()
 
     def one(state: State) -> str:
@@ -90,7 +90,7 @@ async def test_each_of_two_routers_of_a_node_asks_for_itself(saver: Checkpointer
     assert nodes.calls["a"] == 1
 
 
-async def test_questions_of_a_node_and_of_its_router_are_kept_apart(saver: Checkpointer) -> None:
+async def test_equal_interrupts_of_a_node_and_its_router_have_different_ids(saver: Checkpointer) -> None:
     nodes = Nodes()
     builder = chain(("ask", nodes.asking("ask", "what?")))
     builder.add_node("b", nodes.noting("b"))
@@ -106,7 +106,7 @@ async def test_questions_of_a_node_and_of_its_router_are_kept_apart(saver: Check
     assert nodes.calls == {"ask": 2, "b": 1}
 
 
-async def test_a_router_out_of_start_may_ask(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_router_of_start_may_interrupt(saver: Checkpointer, durability: Durability) -> None:
     nodes = Nodes()
     builder = StateGraph(State)
     builder.add_node("b", nodes.noting("b"))
@@ -122,7 +122,7 @@ async def test_a_router_out_of_start_may_ask(saver: Checkpointer, durability: Du
     assert result == {"log": ["in", "c"]}
 
 
-async def test_a_router_sends_as_it_was_told(saver: Checkpointer) -> None:
+async def test_a_router_may_send_the_jobs_of_its_answer(saver: Checkpointer) -> None:
     async def work(job: Any) -> State:
         return {"log": [job]}
 
@@ -135,7 +135,7 @@ async def test_a_router_sends_as_it_was_told(saver: Checkpointer) -> None:
     assert await graph.ainvoke(Command(resume=["x", "y"]), thread_id="t") == {"log": ["a", "x", "y"]}
 
 
-async def test_a_router_that_fails_after_its_answer_does_not_ask_again(saver: Checkpointer) -> None:
+async def test_a_router_that_fails_after_its_answer_does_not_interrupt_again(saver: Checkpointer) -> None:
     nodes = Nodes()
     failing = True
 
@@ -155,7 +155,7 @@ async def test_a_router_that_fails_after_its_answer_does_not_ask_again(saver: Ch
     assert nodes.calls == {"a": 1, "b": 1}
 
 
-async def test_a_sibling_is_not_held_up_by_a_router_that_interrupts(saver: Checkpointer) -> None:
+async def test_a_sibling_finishes_although_a_router_interrupts(saver: Checkpointer) -> None:
     nodes = Nodes()
     builder = routed(nodes, lambda _: interrupt("where to?"))
     builder.add_node("beside", nodes.noting("beside"))

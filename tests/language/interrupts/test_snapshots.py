@@ -1,4 +1,4 @@
-"""What a thread that waits looks like to who reads it."""
+"""Snapshots of a thread that waits for an answer."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from durable_graph import START, Checkpointer, Command, Durability, Send, StateG
 from tests.graphs import Nodes, State, chain, fan_out, interrupt_ids, interrupts_of, questions_of
 
 
-async def test_a_snapshot_has_the_open_questions_and_who_asks_them(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_snapshot_has_the_open_interrupts_and_their_tasks(saver: Checkpointer, durability: Durability) -> None:
     nodes = Nodes()
     graph = chain(("before", nodes.noting("before")), ("ask", nodes.asking("ask", "sure?"))).compile(saver)
     result = await graph.ainvoke({"log": ["in"]}, thread_id="t", durability=durability)
@@ -22,7 +22,9 @@ async def test_a_snapshot_has_the_open_questions_and_who_asks_them(saver: Checkp
     assert (task.name, task.interrupts, task.error, task.result) == ("ask", snapshot.interrupts, None, None)
 
 
-async def test_reading_gives_the_same_ids_as_the_run_did(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_snapshot_has_the_same_interrupt_ids_as_the_result_of_the_run(
+    saver: Checkpointer, durability: Durability
+) -> None:
     nodes = Nodes()
     graph = fan_out(("a", nodes.asking("a", "a?")), ("b", nodes.asking("b", "b?"))).compile(saver)
     found = interrupt_ids(await graph.ainvoke({}, thread_id="t", durability=durability))
@@ -47,7 +49,7 @@ async def test_a_finished_sibling_no_longer_interrupts(saver: Checkpointer, dura
     assert (questions_of(b.interrupts), b.result) == (["b?"], None)
 
 
-async def test_a_node_that_asks_on_shows_its_second_question_only(saver: Checkpointer) -> None:
+async def test_a_node_that_interrupted_again_shows_only_its_second_interrupt(saver: Checkpointer) -> None:
     nodes = Nodes()
     graph = fan_out(("a", nodes.asking("a", "a1?", "a2?")), ("b", nodes.asking("b", "b?"))).compile(saver)
     found = interrupt_ids(await graph.ainvoke({}, thread_id="t"))
@@ -70,8 +72,8 @@ async def test_a_finished_thread_has_no_interrupt(saver: Checkpointer) -> None:
     assert (snapshot.next, snapshot.interrupts, snapshot.tasks) == ((), (), ())
 
 
-async def test_threads_that_wait_for_a_person_can_be_listed(saver: Checkpointer, durability: Durability) -> None:
-    """LangGraph: there is no way to find them (its issue 6362)."""
+async def test_threads_that_wait_for_an_answer_can_be_listed(saver: Checkpointer, durability: Durability) -> None:
+    """LangGraph cannot list them (its issue 6362)."""
     nodes = Nodes()
     asking = chain(("ask", nodes.asking("ask", "sure?"))).compile(saver)
     noting = chain(("a", nodes.noting("a"))).compile(saver)
@@ -83,7 +85,7 @@ async def test_threads_that_wait_for_a_person_can_be_listed(saver: Checkpointer,
     assert [thread.thread for thread in await saver.list_threads(status="interrupted")] == ["waits"]
 
 
-async def test_a_thread_waits_until_its_last_question_is_answered(saver: Checkpointer) -> None:
+async def test_a_thread_stays_interrupted_until_its_last_interrupt_is_answered(saver: Checkpointer) -> None:
     nodes = Nodes()
     graph = fan_out(("a", nodes.asking("a", "a?")), ("b", nodes.asking("b", "b?"))).compile(saver)
     found = interrupt_ids(await graph.ainvoke({}, thread_id="t"))
@@ -94,7 +96,7 @@ async def test_a_thread_waits_until_its_last_question_is_answered(saver: Checkpo
     assert [thread.status for thread in await saver.list_threads()] == ["done"]
 
 
-async def test_history_shows_each_question_at_the_checkpoint_where_it_was_asked(saver: Checkpointer) -> None:
+async def test_history_shows_each_interrupt_at_the_checkpoint_where_it_was_raised(saver: Checkpointer) -> None:
     nodes = Nodes()
     graph = chain(("a", nodes.asking("a", "a?")), ("b", nodes.asking("b", "b?"))).compile(saver)
     await graph.ainvoke({}, thread_id="t")
@@ -118,7 +120,7 @@ async def test_answers_make_no_checkpoint_of_their_own(saver: Checkpointer) -> N
     assert len([snapshot async for snapshot in graph.aget_state_history(thread_id="t")]) == before
 
 
-async def test_sends_that_wait_are_distinguished_in_a_snapshot(saver: Checkpointer) -> None:
+async def test_interrupted_sends_are_distinguished_in_a_snapshot(saver: Checkpointer) -> None:
     async def work(job: Any) -> State:
         return {"log": [f"{job}:{interrupt(job)}"]}
 
@@ -138,7 +140,7 @@ async def test_sends_that_wait_are_distinguished_in_a_snapshot(saver: Checkpoint
     ]
 
 
-async def test_a_node_that_failed_after_its_answer_shows_the_error_and_no_question(saver: Checkpointer) -> None:
+async def test_a_node_that_failed_after_its_answer_shows_the_error_and_no_interrupt(saver: Checkpointer) -> None:
     async def ask(state: State) -> State:
         interrupt("sure?")
         message = "after the answer"

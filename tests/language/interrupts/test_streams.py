@@ -1,4 +1,4 @@
-"""What a stream tells of questions and answers."""
+"""Streams report interrupts and the updates that follow their answers."""
 
 from typing import Any, TypedDict
 
@@ -16,8 +16,8 @@ from durable_graph import (
 from tests.graphs import Nodes, State, chain, fan_out
 
 
-async def told(graph: CompiledGraph[Any], given: Any, **options: Any) -> list[Any]:
-    """What the stream of a run tells; each question without its id."""
+async def streamed(graph: CompiledGraph[Any], given: Any, **options: Any) -> list[Any]:
+    """The parts that the stream of a run yields; each interrupt is replaced by its value, since ids vary."""
     return [_without_ids(part) async for part in graph.astream(given, thread_id="t", **options)]
 
 
@@ -29,31 +29,31 @@ def _without_ids(part: Any) -> Any:
     return f"<{part.value}>" if isinstance(part, Interrupt) else part
 
 
-async def test_updates_show_the_question_and_then_what_the_answer_made(
+async def test_updates_show_the_interrupt_and_then_the_update_of_the_answered_node(
     saver: Checkpointer, durability: Durability
 ) -> None:
     nodes = Nodes()
     graph = chain(("before", nodes.noting("before")), ("ask", nodes.asking("ask", "sure?"))).compile(saver)
 
-    assert await told(graph, {}, durability=durability) == [
+    assert await streamed(graph, {}, durability=durability) == [
         {"before": {"log": ["before"]}},
         {"__interrupt__": ("<sure?>",)},
     ]
-    assert await told(graph, Command(resume="yes"), durability=durability) == [{"ask": {"log": ["ask:yes"]}}]
+    assert await streamed(graph, Command(resume="yes"), durability=durability) == [{"ask": {"log": ["ask:yes"]}}]
 
 
-async def test_updates_show_every_question_of_a_node_as_it_comes(saver: Checkpointer) -> None:
+async def test_updates_show_each_interrupt_of_a_node_when_it_is_raised(saver: Checkpointer) -> None:
     graph = chain(("ask", Nodes().asking("ask", {"value": 1}, {"value": 2}))).compile(saver)
 
     inputs: list[Any] = [{}, Command(resume="a", update={"log": ["u"]}), Command(resume="b")]
-    assert [await told(graph, given) for given in inputs] == [
+    assert [await streamed(graph, given) for given in inputs] == [
         [{"__interrupt__": ("<{'value': 1}>",)}],
         [{"__interrupt__": ("<{'value': 2}>",)}],
         [{"ask": {"log": ["ask:a,b"]}}],
     ]
 
 
-async def test_values_show_the_state_with_the_question_in_it(saver: Checkpointer) -> None:
+async def test_values_show_the_state_with_the_interrupt(saver: Checkpointer) -> None:
     class Talk(TypedDict, total=False):
         robot: str
         human: str
@@ -72,8 +72,8 @@ async def test_values_show_the_state_with_the_question_in_it(saver: Checkpointer
     graph = builder.compile(saver)
     both: list[Any] = ["updates", "values"]
 
-    first = await told(graph, {}, stream_mode=both)
-    second = await told(graph, Command(resume="a human"), stream_mode=both)
+    first = await streamed(graph, {}, stream_mode=both)
+    second = await streamed(graph, Command(resume="a human"), stream_mode=both)
 
     assert first[-4:] == [
         ("updates", {"robot": {"robot": "beep"}}),
@@ -88,36 +88,36 @@ async def test_values_show_the_state_with_the_question_in_it(saver: Checkpointer
     ]
 
 
-async def test_a_breakpoint_is_reported_as_a_stop_without_questions(
+async def test_a_breakpoint_is_reported_as_a_stop_without_interrupts(
     saver: Checkpointer, durability: Durability
 ) -> None:
     nodes = Nodes()
     graph = chain(("a", nodes.noting("a")), ("b", nodes.noting("b"))).compile(saver, interrupt_before=["b"])
 
-    assert await told(graph, {}, durability=durability) == [{"a": {"log": ["a"]}}, {"__interrupt__": ()}]
-    assert await told(graph, None, durability=durability) == [{"b": {"log": ["b"]}}]
+    assert await streamed(graph, {}, durability=durability) == [{"a": {"log": ["a"]}}, {"__interrupt__": ()}]
+    assert await streamed(graph, None, durability=durability) == [{"b": {"log": ["b"]}}]
 
 
 async def test_a_breakpoint_after_a_node_is_reported_after_its_update(saver: Checkpointer) -> None:
     nodes = Nodes()
     graph = chain(("a", nodes.noting("a")), ("b", nodes.noting("b"))).compile(saver, interrupt_after=["a"])
 
-    assert await told(graph, {}) == [{"a": {"log": ["a"]}}, {"__interrupt__": ()}]
-    assert await told(graph, None) == [{"b": {"log": ["b"]}}]
+    assert await streamed(graph, {}) == [{"a": {"log": ["a"]}}, {"__interrupt__": ()}]
+    assert await streamed(graph, None) == [{"b": {"log": ["b"]}}]
 
 
-async def test_siblings_that_finished_are_reported_once(saver: Checkpointer) -> None:
+async def test_an_answered_node_with_a_finished_sibling_is_reported_once(saver: Checkpointer) -> None:
     nodes = Nodes()
     graph = fan_out(("a", nodes.noting("a")), ("ask", nodes.asking("ask", "sure?"))).compile(saver)
 
-    first = await told(graph, {})
-    second = await told(graph, Command(resume="yes"))
+    first = await streamed(graph, {})
+    second = await streamed(graph, Command(resume="yes"))
 
     assert first == [{"a": {"log": ["a"]}}, {"__interrupt__": ("<sure?>",)}]
     assert [part for part in second if "ask" in part] == [{"ask": {"log": ["ask:yes"]}}]
 
 
-async def test_every_open_question_is_reported_at_the_end_of_a_run(saver: Checkpointer) -> None:
+async def test_every_open_interrupt_is_reported_at_the_end_of_a_run(saver: Checkpointer) -> None:
     async def work(job: Any) -> State:
         return {"log": [interrupt(job)]}
 
@@ -126,25 +126,25 @@ async def test_every_open_question_is_reported_at_the_end_of_a_run(saver: Checkp
     builder.add_conditional_edges(START, lambda _: [Send("work", job) for job in "xyz"], ["work"])
     graph = builder.compile(saver)
 
-    parts = await told(graph, {})
+    parts = await streamed(graph, {})
 
     assert sorted(question for part in parts for question in part["__interrupt__"]) == ["<x>", "<y>", "<z>"]
 
 
-async def test_a_stream_that_continues_without_an_answer_asks_the_same(saver: Checkpointer) -> None:
+async def test_a_stream_resumed_without_an_answer_reports_the_same_interrupt(saver: Checkpointer) -> None:
     graph = chain(("ask", Nodes().asking("ask", "sure?"))).compile(saver)
-    first = await told(graph, {})
+    first = await streamed(graph, {})
 
-    assert await told(graph, None) == first == [{"__interrupt__": ("<sure?>",)}]
+    assert await streamed(graph, None) == first == [{"__interrupt__": ("<sure?>",)}]
 
 
-async def test_a_question_of_a_nested_graph_is_reported_once_by_each_graph_around_it(
+async def test_an_interrupt_of_a_nested_graph_is_reported_once_at_each_level(
     saver: Checkpointer, durability: Durability
 ) -> None:
     inner = chain(("ask", Nodes().asking("ask", "sure?"))).compile()
     middle = chain(("inner", inner)).compile()
     graph = chain(("middle", middle)).compile(saver)
 
-    assert [(len(ns), part) for ns, part in await told(graph, {}, subgraphs=True, durability=durability)] == [
+    assert [(len(ns), part) for ns, part in await streamed(graph, {}, subgraphs=True, durability=durability)] == [
         (depth, {"__interrupt__": ("<sure?>",)}) for depth in (2, 1, 0)
     ]

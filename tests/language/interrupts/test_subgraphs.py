@@ -1,4 +1,4 @@
-"""Graphs inside of graphs ask through all who called them, and go on where they were."""
+"""Nested graphs interrupt all of their callers and resume where they stopped."""
 
 import operator
 from typing import Annotated, Any, TypedDict
@@ -23,14 +23,14 @@ from tests.graphs import Nodes, State, chain, fan_out, interrupt_ids, interrupts
 
 
 class Job(TypedDict, total=False):
-    """What a nested graph works on: it shares no key with the state of its caller."""
+    """The state of a nested graph: it shares no key with the state of its caller."""
 
     name: str
     notes: Annotated[list[str], operator.add]
 
 
 def asking_job(nodes: Nodes) -> CompiledGraph[Job]:
-    """begin, then one who asks, then end."""
+    """The nodes begin, ask and end, of which `ask` interrupts."""
 
     async def begin(job: Job) -> Job:
         nodes.calls["begin"] += 1
@@ -51,7 +51,7 @@ def asking_job(nodes: Nodes) -> CompiledGraph[Job]:
 
 
 def calling(inner: CompiledGraph[Job], nodes: Nodes, *jobs: str) -> Any:
-    """A node that runs the nested graph for each of these, one after the other."""
+    """A node that runs the nested graph for each of the jobs sequentially."""
 
     async def call(state: State) -> State:
         nodes.calls["call"] += 1
@@ -80,7 +80,7 @@ async def test_a_graph_as_a_node_interrupts_through_its_parent(saver: Checkpoint
     assert nodes.calls == {"before": 1, "ask": 2}
 
 
-async def test_a_graph_that_a_node_calls_asks_and_does_not_start_over(
+async def test_a_graph_that_a_node_calls_interrupts_and_does_not_start_over(
     saver: Checkpointer, durability: Durability
 ) -> None:
     nodes = Nodes()
@@ -93,7 +93,9 @@ async def test_a_graph_that_a_node_calls_asks_and_does_not_start_over(
     assert nodes.calls == {"call": 2, "begin": 1, "ask": 2, "end": 1}
 
 
-async def test_calls_one_after_the_other_ask_one_after_the_other(saver: Checkpointer, durability: Durability) -> None:
+async def test_sequential_calls_of_a_nested_graph_interrupt_one_at_a_time(
+    saver: Checkpointer, durability: Durability
+) -> None:
     nodes = Nodes()
     graph = chain(("call", calling(asking_job(nodes), nodes, "x", "y"))).compile(saver)
 
@@ -106,7 +108,7 @@ async def test_calls_one_after_the_other_ask_one_after_the_other(saver: Checkpoi
     assert nodes.calls == {"call": 3, "begin": 2, "ask": 4, "end": 2}
 
 
-async def test_questions_of_one_nested_graph_have_ids_of_their_own(saver: Checkpointer) -> None:
+async def test_parallel_interrupts_of_one_nested_graph_have_different_ids(saver: Checkpointer) -> None:
     nodes = Nodes()
     inner = fan_out(("a", nodes.asking("a", "a?")), ("b", nodes.asking("b", "b?"))).compile()
     builder = StateGraph(State)
@@ -142,7 +144,7 @@ async def test_a_finished_node_of_a_nested_graph_does_not_run_again(
     assert nodes.calls == {"a": 2, "b": 2}
 
 
-async def test_nested_graphs_side_by_side_are_answered_apart(saver: Checkpointer, durability: Durability) -> None:
+async def test_parallel_nested_graphs_are_answered_separately(saver: Checkpointer, durability: Durability) -> None:
     nodes = Nodes()
     inner = asking_job(nodes)
 
@@ -165,7 +167,7 @@ async def test_nested_graphs_side_by_side_are_answered_apart(saver: Checkpointer
     assert nodes.calls == {"begin": 2, "ask": 4, "end": 2}
 
 
-async def test_a_question_three_graphs_deep_is_answered_from_the_top(
+async def test_an_interrupt_three_graphs_deep_is_answered_through_the_outermost_graph(
     saver: Checkpointer, durability: Durability
 ) -> None:
     nodes = Nodes()
@@ -191,7 +193,7 @@ async def test_a_question_three_graphs_deep_is_answered_from_the_top(
     assert nodes.calls == {"outer": 3, "middle": 3, "ask": 3}
 
 
-async def test_a_nested_question_is_seen_at_the_task_that_called(saver: Checkpointer) -> None:
+async def test_a_nested_interrupt_is_shown_at_the_calling_task(saver: Checkpointer) -> None:
     nodes = Nodes()
     graph = chain(("call", calling(asking_job(nodes), nodes, "x"))).compile(saver)
     result = await graph.ainvoke({}, thread_id="t")
@@ -202,7 +204,7 @@ async def test_a_nested_question_is_seen_at_the_task_that_called(saver: Checkpoi
     assert snapshot.interrupts == snapshot.tasks[0].interrupts == tuple(interrupts_of(result))
 
 
-async def test_a_second_answer_to_a_nested_question_learns_the_first(saver: Checkpointer) -> None:
+async def test_a_second_answer_to_a_nested_interrupt_is_refused_with_the_first(saver: Checkpointer) -> None:
     nodes = Nodes()
     graph = chain(("call", calling(asking_job(nodes), nodes, "x", "y"))).compile(saver)
     first = interrupt_ids(await graph.ainvoke({}, thread_id="t"))["x?"]
@@ -243,7 +245,7 @@ async def test_a_breakpoint_in_a_nested_graph_stops_the_whole_run(saver: Checkpo
     assert nodes.calls == {"a": 1, "b": 1, "beside": 1, "after": 1}
 
 
-async def test_an_interrupt_out_of_a_nested_graph_is_not_swallowed_by_except_exception(saver: Checkpointer) -> None:
+async def test_an_interrupt_of_a_nested_graph_is_not_swallowed_by_except_exception(saver: Checkpointer) -> None:
     """Reference P18."""
     nodes = Nodes()
     inner = asking_job(nodes)
@@ -261,8 +263,8 @@ async def test_an_interrupt_out_of_a_nested_graph_is_not_swallowed_by_except_exc
     assert (await graph.ainvoke(Command(resume="fine"), thread_id="t"))["log"] == ["begun", "fine", "ended"]
 
 
-async def test_what_comes_out_of_a_nested_graph_that_asks_says_what_it_asks(saver: Checkpointer) -> None:
-    """Who has to let go of something may look at it, and lets it pass."""
+async def test_the_exception_of_an_interrupted_nested_graph_has_its_interrupts(saver: Checkpointer) -> None:
+    """Code that has to clean up may inspect the exception and raises it again."""
     nodes = Nodes()
     inner = asking_job(nodes)
     passed: list[list[Any]] = []

@@ -1,4 +1,4 @@
-"""New input on a thread that waits for an answer: a question is never dropped unseen."""
+"""New input on a thread that waits for an answer: every superseded interrupt is recorded."""
 
 import pytest
 
@@ -13,8 +13,8 @@ from durable_graph import (
 from tests.graphs import Nodes, chain, fan_out, interrupt_ids, questions_of
 
 
-async def test_new_input_supersedes_an_open_question_and_says_so(saver: Checkpointer, durability: Durability) -> None:
-    """Reference P13: the question was gone, and nothing told of it."""
+async def test_new_input_records_the_open_interrupt_as_superseded(saver: Checkpointer, durability: Durability) -> None:
+    """Reference P13: the interrupt was lost without a trace."""
     graph = chain(("ask", Nodes().asking("ask", "sure?"))).compile(saver)
     await graph.ainvoke({"log": ["one"]}, thread_id="t", durability=durability)
     (waiting,) = (await graph.aget_state(thread_id="t")).tasks
@@ -29,7 +29,7 @@ async def test_new_input_supersedes_an_open_question_and_says_so(saver: Checkpoi
     ]
 
 
-async def test_the_question_that_follows_new_input_is_another_one(saver: Checkpointer) -> None:
+async def test_the_interrupt_after_new_input_has_a_new_id(saver: Checkpointer) -> None:
     """Reference P13."""
     graph = chain(("ask", Nodes().asking("ask", "sure?"))).compile(saver)
     first = interrupt_ids(await graph.ainvoke({}, thread_id="t"))["sure?"]
@@ -41,7 +41,7 @@ async def test_the_question_that_follows_new_input_is_another_one(saver: Checkpo
     assert refused.value.open_ids == (second,)
 
 
-async def test_what_was_answered_before_the_new_input_is_kept(saver: Checkpointer) -> None:
+async def test_the_update_of_an_answered_node_is_kept_at_new_input(saver: Checkpointer) -> None:
     """Reference P13."""
     nodes = Nodes()
     graph = fan_out(("a", nodes.asking("a", "a?")), ("b", nodes.asking("b", "b?"))).compile(saver)
@@ -55,7 +55,7 @@ async def test_what_was_answered_before_the_new_input_is_kept(saver: Checkpointe
     assert [(task.name, task.outcome) for task in snapshot.superseded] == [("b", "interrupted")]
 
 
-async def test_new_input_at_a_breakpoint_is_recorded_too(saver: Checkpointer) -> None:
+async def test_new_input_at_a_breakpoint_records_the_stopped_node_as_superseded(saver: Checkpointer) -> None:
     graph = chain(("a", Nodes().noting("a"))).compile(saver, interrupt_before=["a"])
     await graph.ainvoke({"log": ["one"]}, thread_id="t")
 
@@ -65,7 +65,7 @@ async def test_new_input_at_a_breakpoint_is_recorded_too(saver: Checkpointer) ->
     assert [(task.name, task.outcome) for task in snapshot.superseded] == [("a", "interrupted")]
 
 
-async def test_under_reject_a_question_refuses_new_input(saver: Checkpointer) -> None:
+async def test_new_input_with_if_unfinished_reject_is_refused_at_an_open_interrupt(saver: Checkpointer) -> None:
     graph = chain(("ask", Nodes().asking("ask", "sure?"))).compile(saver)
     found = interrupt_ids(await graph.ainvoke({}, thread_id="t"))
 
@@ -75,7 +75,7 @@ async def test_under_reject_a_question_refuses_new_input(saver: Checkpointer) ->
     assert interrupt_ids((await graph.aget_state(thread_id="t")).interrupts) == found
 
 
-async def test_under_resume_an_open_question_is_in_the_way_of_new_input(saver: Checkpointer) -> None:
+async def test_new_input_with_if_unfinished_resume_is_refused_at_an_open_interrupt(saver: Checkpointer) -> None:
     nodes = Nodes()
     graph = chain(("ask", nodes.asking("ask", "sure?"))).compile(saver)
     found = interrupt_ids(await graph.ainvoke({"log": ["one"]}, thread_id="t"))
@@ -88,8 +88,8 @@ async def test_under_resume_an_open_question_is_in_the_way_of_new_input(saver: C
     assert nodes.calls == {"ask": 1}
 
 
-async def test_the_same_input_under_the_same_run_id_is_no_reason_to_ignore_it(saver: Checkpointer) -> None:
-    """Reference P14: new input that came with the run_id of the last run was ignored."""
+async def test_new_input_with_the_run_id_of_the_last_run_is_not_ignored(saver: Checkpointer) -> None:
+    """Reference P14: new input with the run_id of the last run was ignored."""
     graph = chain(("a", Nodes().noting("a"))).compile(saver)
     config = {"configurable": {"thread_id": "t"}, "run_id": "11111111-2222-3333-4444-555555555555"}
 
@@ -99,7 +99,7 @@ async def test_the_same_input_under_the_same_run_id_is_no_reason_to_ignore_it(sa
     assert result == {"log": ["one", "a", "two", "a"]}
 
 
-async def test_there_is_nothing_to_answer_once_new_input_has_finished_the_thread(saver: Checkpointer) -> None:
+async def test_an_answer_is_refused_after_new_input_has_finished_the_thread(saver: Checkpointer) -> None:
     nodes = Nodes()
     asking = chain(("ask", nodes.asking("ask", "sure?"))).compile(saver)
     found = interrupt_ids(await asking.ainvoke({}, thread_id="t"))
@@ -110,7 +110,7 @@ async def test_there_is_nothing_to_answer_once_new_input_has_finished_the_thread
         await asking.ainvoke(Command(resume={found["sure?"]: "yes"}), thread_id="t")
 
 
-async def test_a_deleted_thread_has_no_interrupt_and_its_ids_are_never_seen_again(saver: Checkpointer) -> None:
+async def test_interrupt_ids_of_a_deleted_thread_are_never_used_again(saver: Checkpointer) -> None:
     graph = chain(("ask", Nodes().asking("ask", "sure?"))).compile(saver)
     first = interrupt_ids(await graph.ainvoke({}, thread_id="t"))
     await saver.delete_thread("t")

@@ -1,4 +1,4 @@
-"""Tasks and entrypoints ask; what they had finished does not run again."""
+"""Tasks and entrypoints interrupt; finished tasks do not run again."""
 
 import asyncio
 from collections import Counter
@@ -53,7 +53,7 @@ async def test_a_task_interrupts(saver: Checkpointer, durability: Durability) ->
     assert calls == {"prepare": 1, "ask": 2}
 
 
-async def test_calls_of_one_task_ask_one_after_the_other(saver: Checkpointer) -> None:
+async def test_sequential_calls_of_one_task_interrupt_one_at_a_time(saver: Checkpointer) -> None:
     @task
     async def add(name: str) -> str:
         return f"{name} {'added' if interrupt(f'add {name}?') else 'left out'}"
@@ -70,7 +70,7 @@ async def test_calls_of_one_task_ask_one_after_the_other(saver: Checkpointer) ->
     assert third == ["James added", "Will left out"]
 
 
-async def test_a_question_of_a_task_is_seen_once(saver: Checkpointer) -> None:
+async def test_an_interrupt_of_a_task_is_reported_once(saver: Checkpointer) -> None:
     @task
     async def add(name: str) -> Any:
         return interrupt(f"add {name}?")
@@ -86,7 +86,7 @@ async def test_a_question_of_a_task_is_seen_once(saver: Checkpointer) -> None:
     assert [questions_of(each.interrupts) for each in snapshot.tasks] == [["add James?"]]
 
 
-async def test_tasks_between_questions_run_once_each(saver: Checkpointer, durability: Durability) -> None:
+async def test_tasks_between_interrupts_run_once_each(saver: Checkpointer, durability: Durability) -> None:
     calls: Counter[int] = Counter()
 
     @task
@@ -109,7 +109,7 @@ async def test_tasks_between_questions_run_once_each(saver: Checkpointer, durabi
     assert calls == {1: 1, 2: 1, 3: 1}
 
 
-async def test_tasks_side_by_side_ask_at_once_and_are_answered_apart(
+async def test_parallel_tasks_interrupt_together_and_are_answered_separately(
     saver: Checkpointer, durability: Durability
 ) -> None:
     calls: Counter[str] = Counter()
@@ -130,11 +130,11 @@ async def test_tasks_side_by_side_ask_at_once_and_are_answered_apart(
     result = await program.ainvoke(Command(resume={found["a?"]: 1}), thread_id="t", durability=durability)
 
     assert result == ["a:1", "b:2"]
-    # The program runs again with every answer, and calls what has no result yet: a finished task is not among them.
+    # The entrypoint runs again with every answer, and of its tasks only those without a result: b finishes first.
     assert calls == {"a": 3, "b": 2}
 
 
-async def test_a_task_that_finished_with_nothing_is_finished(saver: Checkpointer) -> None:
+async def test_a_task_that_returned_none_does_not_run_again(saver: Checkpointer) -> None:
     calls: Counter[str] = Counter()
 
     @task
@@ -187,7 +187,7 @@ async def test_a_task_of_a_node_interrupts(saver: Checkpointer, durability: Dura
     assert calls == {"buy": 3, "price tea": 1, "price milk": 1, "approve tea": 2, "approve milk": 2}
 
 
-async def test_a_second_answer_to_a_task_learns_the_first(saver: Checkpointer) -> None:
+async def test_a_second_answer_to_a_task_is_refused_with_the_first(saver: Checkpointer) -> None:
     @task
     async def ask(name: str) -> Any:
         return interrupt(f"{name}?")

@@ -1,4 +1,4 @@
-"""Questions on other lines of a thread: a line that is begun anew asks anew."""
+"""Interrupts on other branches of a thread: a fork raises its own interrupts."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ from tests.graphs import Nodes, State, chain, fan_out, interrupt_ids, questions_
 
 
 def talk(saver: Checkpointer, nodes: Nodes) -> CompiledGraph[State]:
-    """a, then one who asks, then b."""
+    """The nodes a, ask and b, of which `ask` interrupts."""
     return chain(("a", nodes.noting("a")), ("ask", nodes.asking("ask", "what?")), ("b", nodes.noting("b"))).compile(
         saver
     )
@@ -36,7 +36,7 @@ async def before(graph: CompiledGraph[Any], node: str) -> StateSnapshot:
     return found[-1]
 
 
-async def test_a_replay_interrupts_again_and_repeats_nothing_from_before(
+async def test_a_replay_interrupts_again_and_does_not_run_earlier_nodes(
     saver: Checkpointer, durability: Durability
 ) -> None:
     nodes = Nodes()
@@ -65,7 +65,7 @@ async def test_a_replay_is_answered_again_and_the_old_branch_stays(saver: Checkp
     assert (await graph.aget_state(finished.config)).values == {"log": ["a", "ask:old", "b"]}
 
 
-async def test_every_replay_interrupts_under_an_id_of_its_own(saver: Checkpointer) -> None:
+async def test_every_replay_interrupts_with_a_new_id(saver: Checkpointer) -> None:
     graph = talk(saver, Nodes())
     first = interrupt_ids(await graph.ainvoke({}, thread_id="t"))
     await graph.ainvoke(Command(resume="old"), thread_id="t")
@@ -78,7 +78,7 @@ async def test_every_replay_interrupts_under_an_id_of_its_own(saver: Checkpointe
     assert all(result["log"] == ["a"] for result in results)
 
 
-async def test_an_id_of_a_line_that_was_left_is_unknown(saver: Checkpointer) -> None:
+async def test_an_interrupt_id_of_an_abandoned_branch_is_unknown(saver: Checkpointer) -> None:
     graph = talk(saver, Nodes())
     left = interrupt_ids(await graph.ainvoke({}, thread_id="t"))["what?"]
     await graph.ainvoke(None, (await before(graph, "a")).config)
@@ -87,7 +87,7 @@ async def test_an_id_of_a_line_that_was_left_is_unknown(saver: Checkpointer) -> 
         await graph.ainvoke(Command(resume={left: "late"}), thread_id="t")
 
 
-async def test_a_replay_of_a_node_that_asks_twice_begins_with_the_first_question(saver: Checkpointer) -> None:
+async def test_a_replay_of_a_node_with_two_interrupts_starts_at_the_first(saver: Checkpointer) -> None:
     nodes = Nodes()
     graph = chain(("a", nodes.noting("a")), ("ask", nodes.asking("ask", "first?", "second?"))).compile(saver)
     await graph.ainvoke({}, thread_id="t")
@@ -99,7 +99,7 @@ async def test_a_replay_of_a_node_that_asks_twice_begins_with_the_first_question
     assert questions_of(result) == ["first?"]
 
 
-async def test_a_replay_between_two_questions_keeps_the_first_answer(saver: Checkpointer) -> None:
+async def test_a_replay_between_two_interrupts_keeps_the_first_answer(saver: Checkpointer) -> None:
     nodes = Nodes()
     graph = chain(("one", nodes.asking("one", "1?")), ("two", nodes.asking("two", "2?"))).compile(saver)
     await graph.ainvoke({}, thread_id="t")
@@ -114,7 +114,7 @@ async def test_a_replay_between_two_questions_keeps_the_first_answer(saver: Chec
     assert nodes.calls == {"one": 2, "two": 4}
 
 
-async def test_naming_the_head_continues_with_it(saver: Checkpointer) -> None:
+async def test_an_answer_with_the_config_of_the_head_continues_without_a_fork(saver: Checkpointer) -> None:
     nodes = Nodes()
     graph = talk(saver, nodes)
     await graph.ainvoke({}, thread_id="t")
@@ -126,7 +126,7 @@ async def test_naming_the_head_continues_with_it(saver: Checkpointer) -> None:
     assert nodes.calls == {"a": 1, "ask": 2, "b": 1}
 
 
-async def test_an_unknown_answer_at_the_head_is_refused_there_too(saver: Checkpointer) -> None:
+async def test_an_unknown_interrupt_id_with_the_config_of_the_head_is_refused(saver: Checkpointer) -> None:
     graph = talk(saver, Nodes())
     await graph.ainvoke({}, thread_id="t")
     head = await graph.aget_state(thread_id="t")
@@ -135,7 +135,7 @@ async def test_an_unknown_answer_at_the_head_is_refused_there_too(saver: Checkpo
         await graph.ainvoke(Command(resume={"0" * 32: "yes"}), head.config)
 
 
-async def test_a_fork_with_another_state_asks_with_that_state(saver: Checkpointer) -> None:
+async def test_a_fork_with_another_state_interrupts_with_that_state(saver: Checkpointer) -> None:
     async def ask(state: State) -> State:
         return {"log": [interrupt(f"after {state['log'][-1]}?")]}
 
@@ -152,7 +152,7 @@ async def test_a_fork_with_another_state_asks_with_that_state(saver: Checkpointe
     assert result == {"log": ["a", "forked", "new"]}
 
 
-async def test_an_update_at_an_open_question_leaves_it_to_be_asked_again(saver: Checkpointer) -> None:
+async def test_an_open_interrupt_is_raised_again_after_an_update(saver: Checkpointer) -> None:
     graph = talk(saver, Nodes())
     await graph.ainvoke({}, thread_id="t")
 
@@ -163,7 +163,7 @@ async def test_an_update_at_an_open_question_leaves_it_to_be_asked_again(saver: 
     assert await graph.ainvoke(Command(resume="yes"), thread_id="t") == {"log": ["a", "edited", "ask:yes", "b"]}
 
 
-async def test_an_update_as_the_end_clears_the_question(saver: Checkpointer) -> None:
+async def test_an_update_as_the_end_clears_the_interrupt(saver: Checkpointer) -> None:
     nodes = Nodes()
     graph = talk(saver, nodes)
     await graph.ainvoke({}, thread_id="t")
@@ -175,7 +175,7 @@ async def test_an_update_as_the_end_clears_the_question(saver: Checkpointer) -> 
     assert nodes.calls == {"a": 1, "ask": 1}
 
 
-async def test_an_update_as_the_end_keeps_what_siblings_have_finished(saver: Checkpointer) -> None:
+async def test_an_update_as_the_end_keeps_the_writes_of_finished_siblings(saver: Checkpointer) -> None:
     nodes = Nodes()
     graph = fan_out(("a", nodes.noting("a")), ("ask", nodes.asking("ask", "sure?"))).compile(saver)
     await graph.ainvoke({}, thread_id="t")
@@ -186,7 +186,7 @@ async def test_an_update_as_the_end_keeps_what_siblings_have_finished(saver: Che
     assert (snapshot.values, snapshot.next, snapshot.interrupts) == ({"log": ["a"]}, (), ())
 
 
-async def test_an_answer_to_an_older_checkpoint_that_asks_nothing_now_says_that_the_new_line_stays(
+async def test_the_error_of_an_answer_to_a_fork_without_an_interrupt_says_that_the_fork_is_stored(
     saver: Checkpointer,
 ) -> None:
     config = {"configurable": {"thread_id": "t"}}
@@ -205,7 +205,7 @@ async def test_an_answer_to_an_older_checkpoint_that_asks_nothing_now_says_that_
     assert newest.config["configurable"]["checkpoint_id"] in note
 
 
-async def test_an_update_as_the_node_that_interrupts_answers_in_its_place(saver: Checkpointer) -> None:
+async def test_an_update_as_the_interrupted_node_replaces_its_result(saver: Checkpointer) -> None:
     nodes = Nodes()
     graph = talk(saver, nodes)
     await graph.ainvoke({}, thread_id="t")
@@ -217,7 +217,7 @@ async def test_an_update_as_the_node_that_interrupts_answers_in_its_place(saver:
     assert nodes.calls == {"a": 1, "ask": 1, "b": 1}
 
 
-async def test_an_interrupted_thread_can_be_copied_and_answered_in_both_places(saver: Checkpointer) -> None:
+async def test_an_interrupted_thread_can_be_copied_and_answered_in_both_threads(saver: Checkpointer) -> None:
     nodes = Nodes()
     graph = talk(saver, nodes)
     await graph.ainvoke({}, thread_id="t")
@@ -233,7 +233,7 @@ async def test_an_interrupted_thread_can_be_copied_and_answered_in_both_places(s
 
 
 async def trail(graph: CompiledGraph[Any]) -> list[tuple[str, Any]]:
-    """The thread's checkpoints: nothing new may be among them where something was refused."""
+    """The checkpoints of the thread. A refused call must not add any."""
     history = [each async for each in graph.aget_state_history(thread_id="t")]
     return [(each.config["configurable"]["checkpoint_id"], each.values) for each in history]
 
@@ -253,7 +253,7 @@ async def test_an_older_checkpoint_is_replayed_and_answered_in_one_call(
     assert nodes.calls == {"a": 1, "ask": 4, "b": 2}
 
 
-async def test_a_question_that_was_superseded_is_answered_by_its_id_on_a_branch_of_its_own(
+async def test_superseded_interrupts_are_answered_by_their_ids_on_a_fork(
     saver: Checkpointer, durability: Durability
 ) -> None:
     nodes = Nodes()
@@ -268,7 +268,7 @@ async def test_a_question_that_was_superseded_is_answered_by_its_id_on_a_branch_
     assert result == {"log": ["one", "a:A", "b:B"]}
 
 
-async def test_an_answer_that_an_older_checkpoint_does_not_wait_for_begins_no_line(saver: Checkpointer) -> None:
+async def test_a_refused_answer_to_an_older_checkpoint_creates_no_fork(saver: Checkpointer) -> None:
     nodes = Nodes()
     graph = talk(saver, nodes)
     found = interrupt_ids(await graph.ainvoke({}, thread_id="t"))
@@ -285,7 +285,7 @@ async def test_an_answer_that_an_older_checkpoint_does_not_wait_for_begins_no_li
     assert nodes.calls == {"a": 1, "ask": 2, "b": 1}
 
 
-async def test_a_command_that_an_older_checkpoint_cannot_take_begins_no_line(saver: Checkpointer) -> None:
+async def test_a_refused_command_at_an_older_checkpoint_creates_no_fork(saver: Checkpointer) -> None:
     """Reference P21."""
     graph = talk(saver, Nodes())
     await graph.ainvoke({}, thread_id="t")
@@ -303,7 +303,7 @@ async def test_a_command_that_an_older_checkpoint_cannot_take_begins_no_line(sav
     assert await trail(graph) == stored
 
 
-async def test_an_update_at_an_older_checkpoint_is_the_first_of_a_new_line(saver: Checkpointer) -> None:
+async def test_an_update_at_an_older_checkpoint_creates_a_fork(saver: Checkpointer) -> None:
     nodes = Nodes()
     graph = talk(saver, nodes)
     await graph.ainvoke({}, thread_id="t")
@@ -316,7 +316,9 @@ async def test_an_update_at_an_older_checkpoint_is_the_first_of_a_new_line(saver
     assert await graph.ainvoke(Command(resume="new"), thread_id="t") == {"log": ["a", "edited", "ask:new", "b"]}
 
 
-async def test_a_goto_at_an_older_checkpoint_runs_together_with_what_was_left_there(saver: Checkpointer) -> None:
+async def test_a_goto_at_an_older_checkpoint_runs_its_target_in_parallel_with_the_pending_node(
+    saver: Checkpointer,
+) -> None:
     nodes = Nodes()
     graph = chain(*((name, nodes.noting(name)) for name in "abc")).compile(saver)
     await graph.ainvoke({}, thread_id="t")

@@ -1,4 +1,4 @@
-"""What is asked and answered is stored, and comes back as it was."""
+"""The values of interrupts and answers are stored and round-trip unchanged."""
 
 import uuid
 from datetime import UTC, datetime
@@ -23,7 +23,7 @@ class Kept(TypedDict, total=False):
 
 
 def asking_twice(question: Any = "first?") -> StateGraph[Kept]:
-    """A graph of one node that asks twice, so that the first answer has to come out of the store."""
+    """A graph of one node that interrupts twice, so that the first answer is read from the store."""
 
     async def ask(state: Kept) -> Kept:
         return {"first": interrupt(question), "second": interrupt("second?")}
@@ -39,7 +39,7 @@ def asking_twice(question: Any = "first?") -> StateGraph[Kept]:
     [
         pytest.param(0, id="zero"),
         pytest.param(False, id="false"),
-        pytest.param("", id="no text"),
+        pytest.param("", id="an empty text"),
         pytest.param([], id="an empty list"),
         pytest.param((1, ("two", None)), id="tuples"),
         pytest.param({1: "one", 2: {"deep": [b"bytes", 3.5]}}, id="a dict of ints"),
@@ -51,7 +51,7 @@ def asking_twice(question: Any = "first?") -> StateGraph[Kept]:
         pytest.param(Reply(approved=True, note="fine"), id="a struct"),
     ],
 )
-async def test_an_answer_comes_back_as_it_was_given(saver: Checkpointer, durability: Durability, value: object) -> None:
+async def test_an_answer_round_trips_with_its_type(saver: Checkpointer, durability: Durability, value: object) -> None:
     graph = asking_twice().compile(saver, types=[Reply])
     await graph.ainvoke({}, thread_id="t", durability=durability)
     await graph.ainvoke(Command(resume=value), thread_id="t", durability=durability)
@@ -63,7 +63,7 @@ async def test_an_answer_comes_back_as_it_was_given(saver: Checkpointer, durabil
 
 
 @pytest.mark.parametrize("value", [None, 0, "", (1, 2), {"a": (1, 2)}, Reply(approved=False)])
-async def test_a_question_may_be_any_value_that_can_be_stored(saver: Checkpointer, value: object) -> None:
+async def test_an_interrupt_may_have_any_storable_value(saver: Checkpointer, value: object) -> None:
     graph = asking_twice(value).compile(saver, types=[Reply])
     result = await graph.ainvoke({}, thread_id="t")
 
@@ -75,7 +75,7 @@ async def test_a_question_may_be_any_value_that_can_be_stored(saver: Checkpointe
 
 
 async def test_none_is_an_answer(saver: Checkpointer, durability: Durability) -> None:
-    """Reference P15: an error of the language itself, in every version of LangGraph."""
+    """Reference P15: an error in every version of LangGraph."""
     graph = asking_twice().compile(saver)
     await graph.ainvoke({}, thread_id="t", durability=durability)
     result = await graph.ainvoke(Command(resume=None), thread_id="t", durability=durability)
@@ -107,7 +107,7 @@ async def test_a_dict_that_names_no_interrupt_is_the_answer_itself(saver: Checkp
     assert result["first"] == {"approved": True, "by": "me"}
 
 
-async def test_a_question_that_cannot_be_stored_fails_the_node_and_names_the_type(
+async def test_an_unstorable_interrupt_value_fails_the_node_and_names_the_type(
     saver: Checkpointer, durability: Durability
 ) -> None:
     graph = asking_twice(object()).compile(saver)
@@ -119,7 +119,7 @@ async def test_a_question_that_cannot_be_stored_fails_the_node_and_names_the_typ
     assert (await graph.aget_state(thread_id="t")).next == ("ask",)
 
 
-async def test_an_answer_that_cannot_be_stored_is_refused_and_the_question_stays_open(saver: Checkpointer) -> None:
+async def test_an_unstorable_answer_is_refused_and_the_interrupt_stays_open(saver: Checkpointer) -> None:
     nodes = Nodes()
     graph = chain(("ask", nodes.asking("ask", "sure?"))).compile(saver)
     await graph.ainvoke({}, thread_id="t")

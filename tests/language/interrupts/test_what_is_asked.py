@@ -1,4 +1,4 @@
-"""What may be asked and answered: anything that can be stored, whole."""
+"""Interrupts and answers may have any storable value, which is stored with all of its keys."""
 
 from typing import Annotated, Any, TypedDict
 
@@ -30,12 +30,12 @@ def asking(question: Any) -> StateGraph[State]:
     return StateGraph(State).add_node(ask).add_edge(START, "ask")
 
 
-async def test_a_question_that_cannot_be_stored_fails_its_node_and_says_what_it_is(saver: Checkpointer) -> None:
+async def test_an_unstorable_interrupt_value_fails_its_node_and_names_the_type(saver: Checkpointer) -> None:
     with pytest.raises(UnstorableValueError, match="the value of an interrupt is an object"):
         await asking(object()).compile(saver).ainvoke({}, thread_id="t")
 
 
-async def test_an_answer_that_cannot_be_stored_is_refused_and_the_question_stays_open(saver: Checkpointer) -> None:
+async def test_an_unstorable_answer_is_refused_and_the_interrupt_stays_open(saver: Checkpointer) -> None:
     graph = asking("sure?").compile(saver)
     await graph.ainvoke({}, thread_id="t")
 
@@ -45,7 +45,7 @@ async def test_an_answer_that_cannot_be_stored_is_refused_and_the_question_stays
     assert (await graph.ainvoke(Command(resume="yes"), thread_id="t"))["answer"] == "yes"
 
 
-async def test_questions_and_answers_keep_keys_that_the_state_does_not_store(saver: Checkpointer) -> None:
+async def test_interrupts_and_answers_keep_keys_that_the_state_does_not_store(saver: Checkpointer) -> None:
     graph = asking({"connection": "which?"}).compile(saver)
 
     await graph.ainvoke({}, thread_id="t")

@@ -1,4 +1,4 @@
-"""Behaviour that LangGraph does not document: it is the same here, or the migration guide has a row about it."""
+"""Undocumented behaviour of LangGraph, which is the same here or has a row in the migration guide."""
 
 import warnings
 from typing import Annotated, Any, TypedDict

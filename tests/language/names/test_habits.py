@@ -1,4 +1,4 @@
-"""What LangGraph's programs do with its classes, besides calling them."""
+"""Habits of LangGraph programs: copies of commands, outputs read by key, late checkpointers, wrong imports."""
 
 import dataclasses
 import operator
@@ -40,7 +40,7 @@ def one_node(node: Any, schema: Any = State) -> StateGraph[Any]:
 # Command and Send
 
 
-def test_a_command_can_be_made_of_another() -> None:
+def test_a_command_can_be_copied_with_changes() -> None:
     command: Command[str] = Command(goto="a", update={"k": "v"})
 
     other = dataclasses.replace(command, update={"k": "w"})
@@ -49,19 +49,19 @@ def test_a_command_can_be_made_of_another() -> None:
     assert command.update == {"k": "v"}
 
 
-def test_what_a_command_does_not_say_stays_unsaid_in_a_copy() -> None:
+def test_unset_fields_of_a_command_stay_unset_in_a_copy() -> None:
     assert dataclasses.replace(Command(resume=None), goto="a") == Command(resume=None, goto="a")
     assert dataclasses.replace(Command(), goto="a") == Command(goto="a") != Command(resume=None, goto="a")
 
 
-def test_a_send_can_be_made_of_another() -> None:
+def test_a_send_can_be_copied_with_changes() -> None:
     send = Send("a", {"n": 1}, timeout=3)
 
     assert dataclasses.replace(send, node="b") == Send("b", {"n": 1}, timeout=3)
     assert dataclasses.replace(send, node="b").timeout == 3
 
 
-def test_equal_ones_are_one_in_a_set_if_what_they_hold_can_be_hashed() -> None:
+def test_equal_commands_and_sends_of_hashable_values_have_one_hash() -> None:
     assert len({Send("a", 1), Send("a", 1), Send("b", 1)}) == 2
     assert len({Command(goto="a"), Command(goto="a"), Command(goto=("a", Send("b", 1)))}) == 2
     with pytest.raises(TypeError, match="unhashable"):
@@ -69,12 +69,12 @@ def test_equal_ones_are_one_in_a_set_if_what_they_hold_can_be_hashed() -> None:
 
 
 @pytest.mark.parametrize(("value", "name"), [(Command(goto="a"), "goto"), (Send("a", 1), "node")], ids=repr)
-def test_they_do_not_change(value: Any, name: str) -> None:
+def test_commands_and_sends_are_immutable(value: Any, name: str) -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         setattr(value, name, "b")
 
 
-async def test_a_node_returns_a_command_made_of_another(saver: Checkpointer) -> None:
+async def test_a_node_may_return_a_changed_copy_of_a_command(saver: Checkpointer) -> None:
     def first(state: State) -> Command[Literal["second"]]:
         command: Command[Literal["second"]] = Command(update={"k": "x"})
         return dataclasses.replace(command, goto="second")
@@ -102,10 +102,10 @@ async def test_an_output_is_read_by_key(schema: type) -> None:
         with pytest.raises(KeyError, match=missing):
             output[missing]
     with pytest.raises(TypeError, match="not iterable"):
-        iter(output)  # type: ignore[call-overload]  # as it should be
+        iter(output)  # type: ignore[call-overload]  # mypy refuses it too
 
 
-async def test_the_questions_of_an_output_are_read_by_key(saver: Checkpointer) -> None:
+async def test_the_interrupts_of_an_output_are_read_by_key(saver: Checkpointer) -> None:
     graph = one_node(lambda _: {"k": interrupt("why?")}).compile(saver)
 
     output = await graph.ainvoke({}, thread_id="t", version="v2")
@@ -129,10 +129,10 @@ async def test_ainvoke_takes_subgraphs() -> None:
     ]
 
 
-# A checkpointer that is there only when the service starts
+# A checkpointer that is set only when the service starts
 
 
-async def test_a_graph_is_given_its_checkpointer_later(saver: Checkpointer) -> None:
+async def test_the_checkpointer_of_a_compiled_graph_can_be_set(saver: Checkpointer) -> None:
     graph = one_node(lambda _: {"k": interrupt("why?")}).compile()
     with pytest.raises(MissingCheckpointerError):
         await graph.aget_state(thread_id="t")
@@ -144,7 +144,7 @@ async def test_a_graph_is_given_its_checkpointer_later(saver: Checkpointer) -> N
     assert graph.checkpointer is saver
 
 
-async def test_a_graph_whose_checkpointer_is_taken_away_keeps_nothing(saver: Checkpointer) -> None:
+async def test_a_graph_whose_checkpointer_is_set_to_none_persists_nothing(saver: Checkpointer) -> None:
     graph = one_node(lambda _: {"k": "a"}).compile(saver)
 
     graph.checkpointer = None
@@ -153,18 +153,18 @@ async def test_a_graph_whose_checkpointer_is_taken_away_keeps_nothing(saver: Che
     assert (await saver.list_threads()) == []
 
 
-def test_what_is_no_checkpointer_is_refused_when_it_is_set() -> None:
+def test_an_invalid_checkpointer_is_refused_when_it_is_set() -> None:
     graph: Any = one_node(lambda _: {}).compile()
 
     with pytest.raises(InvalidOptionError, match="a saver"):
         graph.checkpointer = "sqlite:///runs.db"
 
 
-# LangGraph's own classes, by a forgotten import
+# LangGraph's own classes, imported by mistake
 
 
 def of_langgraph(name: str, module: str = "langgraph.types") -> Any:
-    """An instance of a class with this name there: LangGraph itself is not installed."""
+    """An instance of a class with this name and module. LangGraph itself is not installed."""
     return type(name, (), {"__module__": module})()
 
 
@@ -213,9 +213,9 @@ async def test_an_overwrite_of_langgraph_is_distinguished_from_ours() -> None:
             await run(lambda _, key=key: {key: overwrite})
 
 
-async def test_a_class_of_the_users_own_may_have_such_a_name() -> None:
+async def test_a_class_of_the_user_may_be_named_command() -> None:
     class Command:
-        """What a bot is told."""
+        """A command to a bot."""
 
         def __hash__(self) -> int:
             return 1
@@ -232,7 +232,7 @@ async def test_a_class_of_the_users_own_may_have_such_a_name() -> None:
 # Functions
 
 
-def test_a_generator_is_no_entrypoint() -> None:
+def test_a_generator_is_refused_as_an_entrypoint() -> None:
     def generator(given: str) -> Any:
         yield given
 
@@ -248,7 +248,7 @@ def test_a_generator_is_no_entrypoint() -> None:
             entrypoint()(function)
 
 
-def test_a_method_is_no_task() -> None:
+def test_a_method_is_refused_as_a_task() -> None:
     with pytest.raises(
         GraphValidationError, check=of_kind("argument"), match="is a method; make it a function or a @staticmethod"
     ):
@@ -259,7 +259,7 @@ def test_a_method_is_no_task() -> None:
                 return url
 
 
-async def test_a_method_made_static_is_a_task_and_so_is_one_of_an_object(saver: Checkpointer) -> None:
+async def test_static_methods_and_bound_methods_may_be_tasks(saver: Checkpointer) -> None:
     class Tools:
         @staticmethod
         @task

@@ -1,4 +1,4 @@
-"""LangGraph's names that are not here say what takes their place, where they are met."""
+"""Names of LangGraph that do not exist here raise errors that name their replacement."""
 
 import dataclasses
 import pickle
@@ -43,7 +43,7 @@ def graph() -> Any:
 
 
 @pytest.mark.parametrize("name", MODULE)
-def test_a_name_to_import_names_its_replacement(name: str) -> None:
+def test_the_error_of_importing_a_langgraph_name_names_its_replacement(name: str) -> None:
     with pytest.raises(ImportError) as raised:
         exec(f"from durable_graph import {name}", {})  # noqa: S102  # each name of a table
     with pytest.raises(AttributeError) as looked_up:
@@ -63,19 +63,19 @@ def test_a_name_to_import_names_its_replacement(name: str) -> None:
         (durable_graph_langchain, "ValidationNode"),
     ],
 )
-def test_the_other_packages_say_it_as_well(package: ModuleType, name: str) -> None:
-    told = f"module {package.__name__!r} has no attribute {name!r}, which is LangGraph's; {MODULE[name]}"
+def test_import_errors_of_the_other_packages_name_the_replacement(package: ModuleType, name: str) -> None:
+    message = f"module {package.__name__!r} has no attribute {name!r}, which is LangGraph's; {MODULE[name]}"
 
-    with pytest.raises(ImportError, match=re.escape(told)):
+    with pytest.raises(ImportError, match=re.escape(message)):
         exec(f"from {package.__name__} import {name}", {})  # noqa: S102
-    with pytest.raises(AttributeError, match=re.escape(told)):
+    with pytest.raises(AttributeError, match=re.escape(message)):
         getattr(package, name)
     with pytest.raises(ImportError, match="cannot import name 'Saver'"):
         exec(f"from {package.__name__} import Saver", {})  # noqa: S102
 
 
 @pytest.mark.parametrize("saver", [durable_graph_sqlite.SqliteSaver, durable_graph_postgres.PostgresSaver])
-def test_a_saver_says_how_it_is_opened(saver: Any) -> None:
+def test_langgraph_methods_that_open_a_saver_name_their_replacement(saver: Any) -> None:
     with pytest.raises(AttributeError, match=rf"use `{saver.__name__}\('\w+[.:]"):
         saver.from_conn_string("runs.db")
     with pytest.raises(AttributeError, match="the first use prepares"):
@@ -89,23 +89,23 @@ def test_a_connection_is_refused_in_place_of_a_path_or_dsn(saver: Any) -> None:
         saver(connection)
 
 
-def test_a_name_that_nobody_has_is_missing_as_in_any_module() -> None:
+def test_an_unknown_name_raises_the_usual_error_of_a_module() -> None:
     with pytest.raises(ImportError, match="cannot import name 'StateGraf'"):
         exec("from durable_graph import StateGraf", {})  # noqa: S102
     with pytest.raises(AttributeError, match="module 'durable_graph' has no attribute 'StateGraf'"):
         getattr(durable_graph, "StateGraf")  # noqa: B009  # a checker would find it
 
 
-def test_the_submodules_can_be_imported_still() -> None:
+def test_submodules_can_be_imported() -> None:
     exec("from durable_graph import records, testing", {})  # noqa: S102
 
 
-def test_every_class_and_function_that_the_guide_calls_gone_has_an_answer() -> None:
+def test_every_class_and_function_that_the_guide_calls_gone_has_a_replacement_text() -> None:
     gone = {
         name
         for row in rows()
         if row["here"].startswith(("not there", "renamed"))
-        # "internal" is said of what no program imports.
+        # The guide calls names "internal" that no program imports.
         and "internal" not in row["here"]
         and "as above" not in row["here"]
         for name in names_of(row)
@@ -113,7 +113,7 @@ def test_every_class_and_function_that_the_guide_calls_gone_has_an_answer() -> N
     }
 
     assert len(gone) > 80
-    # Names that no program of users needs.
+    # Names that no user program needs.
     assert gone - MODULE.keys() == {"InvalidModuleError", "SerializerCompat", "UntypedSerializerProtocol"}
 
 
@@ -152,13 +152,13 @@ async def test_an_attribute_of_a_runtime_names_its_replacement(name: str) -> Non
     assert RUNTIME[name] in (await built.ainvoke({}))["k"]
 
 
-def test_an_attribute_that_nobody_has_is_missing_as_in_any_object() -> None:
+def test_an_unknown_attribute_raises_the_usual_error_of_an_object() -> None:
     with pytest.raises(AttributeError, match=r"'CompiledGraph' object has no attribute 'ainvok'$") as raised:
         graph().ainvok({})
     assert raised.value.name == "ainvok"
 
 
-def test_what_the_tables_call_gone_is_gone() -> None:
+def test_the_names_in_the_tables_do_not_exist() -> None:
     assert not {*MODULE} & {*durable_graph.__all__}
     assert not {*GRAPH} & {*dir(graph())}
     assert not {*DRAWING} & {*dir(graph().get_graph())}
@@ -222,7 +222,7 @@ class Part(TypedDict, total=False):
 
 
 def once(**options: Any) -> tuple[str, Any]:
-    """The deprecated name of an option, and what it is given."""
+    """The deprecated name of an option and its value."""
     ((name, value),) = options.items()
     return name, value
 
@@ -241,17 +241,17 @@ def once(**options: Any) -> tuple[str, Any]:
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else getattr(value, "__name__", value),
 )
-def test_a_deprecated_keyword_is_taken_with_a_warning(call: Any, deprecated: tuple[str, Any], current: str) -> None:
+def test_a_deprecated_keyword_is_accepted_with_a_warning(call: Any, deprecated: tuple[str, Any], current: str) -> None:
     name, value = deprecated
-    with pytest.warns(DeprecationWarning, match=f"{name}= is deprecated, use {current}=") as told:
+    with pytest.warns(DeprecationWarning, match=f"{name}= is deprecated, use {current}=") as caught:
         call(**{name: value})
-    assert [warning.filename for warning in told] == [__file__]
+    assert [warning.filename for warning in caught] == [__file__]
 
     with pytest.raises(InvalidOptionError, match=f"left out, since {current}= is given"):
         call(**{name: value, current: value})
 
 
-async def test_a_deprecated_keyword_means_what_the_current_one_means() -> None:
+async def test_a_deprecated_keyword_has_the_same_effect_as_the_current_keyword() -> None:
     class Whole(TypedDict, total=False):
         k: str
         size: int
@@ -271,12 +271,12 @@ async def test_a_deprecated_keyword_means_what_the_current_one_means() -> None:
 
 
 @pytest.mark.parametrize("option", ["print_mode", "checkpoint_during", "callbacks", "retries"])
-async def test_a_keyword_of_a_run_names_its_replacement(option: str) -> None:
+async def test_an_unknown_keyword_of_a_run_is_refused(option: str) -> None:
     with pytest.raises(UnknownOptionError, check=of_kind("argument"), match="unexpected keyword argument"):
         await graph().ainvoke({}, **{option: None})
 
 
-async def test_callbacks_that_call_nobody_are_taken() -> None:
+async def test_empty_callbacks_are_accepted_and_others_are_refused() -> None:
     nobody: list[Any] = [[], (), None]
     for empty in nobody:
         assert await graph().ainvoke({}, {"callbacks": empty}) == {"k": "a"}

@@ -1,4 +1,4 @@
-"""Whoever does what an error says gets on."""
+"""The remedy that an error message names resolves the error."""
 
 import asyncio
 import dataclasses
@@ -59,8 +59,8 @@ def two_nodes(first: Any, second: Any, schema: Any = State) -> StateGraph[Any]:
     return one_node(first, schema).add_node("second", second).add_edge("node", "second")
 
 
-async def said(error: type[DurableGraphError], remedy: str, call: Any) -> Any:
-    """The error of a call, which names the remedy."""
+async def error_of(error: type[DurableGraphError], remedy: str, call: Any) -> Any:
+    """The error that `call` raises, after a check that its message names the remedy."""
     with pytest.raises(error) as raised:
         await call
     assert remedy in str(raised.value)
@@ -68,7 +68,7 @@ async def said(error: type[DurableGraphError], remedy: str, call: Any) -> Any:
 
 
 class Text(str):
-    """As LangChain's `message.text`: a text that can be called."""
+    """A str that can be called, like LangChain's `message.text`."""
 
     __slots__ = ()
 
@@ -108,14 +108,16 @@ async def test_a_value_is_converted_as_the_error_says(
             pass
 
         value = Names(value)
-    await said(UnstorableValueError, remedy, one_node(lambda _: {key: value}).compile(saver).ainvoke({}, thread_id="t"))
+    await error_of(
+        UnstorableValueError, remedy, one_node(lambda _: {key: value}).compile(saver).ainvoke({}, thread_id="t")
+    )
 
     result = await one_node(lambda _: {key: followed}).compile(saver).ainvoke({}, thread_id="u")
 
     assert result[key] == followed
 
 
-async def test_a_class_is_listed_where_the_error_says(saver: Checkpointer) -> None:
+async def test_a_class_is_storable_once_it_is_listed_where_the_error_says(saver: Checkpointer) -> None:
     def node(state: State) -> State:
         return {"value": Unlisted()}
 
@@ -123,8 +125,8 @@ async def test_a_class_is_listed_where_the_error_says(saver: Checkpointer) -> No
         return {"value": Unlisted()}
 
     remedy = "list it in compile(types=[Unlisted]), or in @entrypoint(types=[Unlisted])"
-    await said(UnstorableValueError, remedy, one_node(node).compile(saver).ainvoke({}, thread_id="t"))
-    await said(UnstorableValueError, remedy, entrypoint(saver)(flow).ainvoke("x", thread_id="f"))
+    await error_of(UnstorableValueError, remedy, one_node(node).compile(saver).ainvoke({}, thread_id="t"))
+    await error_of(UnstorableValueError, remedy, entrypoint(saver)(flow).ainvoke("x", thread_id="f"))
 
     assert (await one_node(node).compile(saver, types=[Unlisted]).ainvoke({}, thread_id="t"))["value"] == Unlisted()
     listed = entrypoint(saver, types=[Unlisted])(flow)
@@ -134,7 +136,7 @@ async def test_a_class_is_listed_where_the_error_says(saver: Checkpointer) -> No
 async def test_a_value_is_stored_once_the_limit_is_raised() -> None:
     graph = one_node(lambda _: {"text": "x" * 2_000})
 
-    await said(
+    await error_of(
         ValueTooLargeError,
         "raise the checkpointer's max_value_bytes",
         graph.compile(MemorySaver(max_value_bytes=1_000)).ainvoke({}, thread_id="t"),
@@ -146,7 +148,7 @@ async def test_a_value_is_stored_once_the_limit_is_raised() -> None:
 # Threads
 
 
-async def test_a_busy_thread_is_waited_for(saver: Checkpointer) -> None:
+async def test_a_call_waits_for_a_busy_thread_with_if_busy_wait(saver: Checkpointer) -> None:
     begun, going = asyncio.Event(), asyncio.Event()
 
     async def node(state: State) -> State:
@@ -158,10 +160,10 @@ async def test_a_busy_thread_is_waited_for(saver: Checkpointer) -> None:
     first = asyncio.create_task(graph.ainvoke({}, thread_id="t"))
     await begun.wait()
 
-    await said(ThreadBusyError, "pass if_busy='wait'", graph.ainvoke({}, thread_id="t"))
+    await error_of(ThreadBusyError, "pass if_busy='wait'", graph.ainvoke({}, thread_id="t"))
     update = "await that call, then repeat this one"
-    await said(ThreadBusyError, update, graph.aupdate_state(None, {"log": ["edit"]}, "node", thread_id="t"))
-    await said(ThreadBusyError, update, graph.adelete_thread("t"))
+    await error_of(ThreadBusyError, update, graph.aupdate_state(None, {"log": ["edit"]}, "node", thread_id="t"))
+    await error_of(ThreadBusyError, update, graph.adelete_thread("t"))
     second = asyncio.create_task(graph.ainvoke({}, thread_id="t", if_busy="wait"))
     going.set()
 
@@ -176,7 +178,7 @@ async def test_an_unfinished_thread_is_resumed_or_superseded(saver: Checkpointer
     for thread in ("t", "u", "v"):
         await graph.ainvoke({}, thread_id=thread)
         again = graph.ainvoke({"log": ["new"]}, thread_id=thread, if_unfinished="reject")
-        await said(UnfinishedThreadError, "resume it with ainvoke(None)", again)
+        await error_of(UnfinishedThreadError, "resume it with ainvoke(None)", again)
 
     assert (await graph.ainvoke(None, thread_id="t"))["log"] == ["a", "b"]
     ways: list[tuple[str, Any]] = [("u", "resume"), ("v", "supersede")]
@@ -185,45 +187,47 @@ async def test_an_unfinished_thread_is_resumed_or_superseded(saver: Checkpointer
         assert "new" in (await again)["log"]
 
 
-async def test_the_history_lists_the_checkpoints_that_there_are(saver: Checkpointer) -> None:
+async def test_the_history_lists_the_existing_checkpoint_ids(saver: Checkpointer) -> None:
     graph = one_node(lambda _: {"text": "a"}).compile(saver)
     await graph.ainvoke({}, thread_id="t")
 
     read = graph.aget_state(thread_id="t", checkpoint_id="no such id")
-    await said(UnknownNameError, "aget_state_history lists the ones", read)
+    await error_of(UnknownNameError, "aget_state_history lists the ones", read)
 
     async for snapshot in graph.aget_state_history(thread_id="t"):
         id_ = snapshot.config["configurable"]["checkpoint_id"]
         assert (await graph.aget_state(thread_id="t", checkpoint_id=id_)).values == snapshot.values
 
 
-async def test_a_call_names_a_thread_in_both_ways(saver: Checkpointer) -> None:
+async def test_a_call_may_name_its_thread_by_keyword_or_config(saver: Checkpointer) -> None:
     graph = one_node(lambda _: {"text": "a"}).compile(saver)
 
-    await said(InvalidOptionError, "config={'configurable': {'thread_id': '...'}}", graph.ainvoke({}))
+    await error_of(InvalidOptionError, "config={'configurable': {'thread_id': '...'}}", graph.ainvoke({}))
 
     await graph.ainvoke({}, thread_id="t")
     await graph.ainvoke({}, {"configurable": {"thread_id": "t"}})
 
 
-async def test_a_thread_that_exists_is_deleted_first_or_another_id_chosen(saver: Checkpointer) -> None:
+async def test_a_copy_to_an_existing_thread_needs_a_deletion_or_another_id(saver: Checkpointer) -> None:
     graph = one_node(lambda _: {"text": "a"}).compile(saver)
     for thread in ("t", "u"):
         await graph.ainvoke({}, thread_id=thread)
 
-    await said(ThreadExistsError, "delete it first or choose another id", graph.acopy_thread("t", "u"))
+    await error_of(ThreadExistsError, "delete it first or choose another id", graph.acopy_thread("t", "u"))
 
     await graph.acopy_thread("t", "another")
     await graph.adelete_thread("u")
     await graph.acopy_thread("t", "u")
 
 
-async def test_an_update_names_the_node_that_it_counts_as(saver: Checkpointer) -> None:
+async def test_an_ambiguous_update_succeeds_with_as_node(saver: Checkpointer) -> None:
     builder = one_node(lambda _: {"log": ["a"]}).add_node("other", lambda _: {"log": ["b"]}).add_edge(START, "other")
     graph = builder.compile(saver)
     await graph.ainvoke({}, thread_id="t")
 
-    error = await said(AmbiguousUpdateError, "pass as_node", graph.aupdate_state(None, {"log": ["c"]}, thread_id="t"))
+    error = await error_of(
+        AmbiguousUpdateError, "pass as_node", graph.aupdate_state(None, {"log": ["c"]}, thread_id="t")
+    )
 
     await graph.aupdate_state(None, {"log": ["c"]}, error.candidates[0], thread_id="t")
 
@@ -236,7 +240,7 @@ async def test_a_damaged_checkpoint_is_superseded_by_resuming_from_an_older_one(
         older = [snapshot async for snapshot in graph.aget_state_history(thread_id="t")][-1]
         await asyncio.to_thread(_damage_newest_checkpoint, path)
 
-        await said(CorruptCheckpointError, "fork from an older checkpoint", graph.aget_state(thread_id="t"))
+        await error_of(CorruptCheckpointError, "fork from an older checkpoint", graph.aget_state(thread_id="t"))
 
         assert (await graph.ainvoke(None, older.config))["log"] == ["in", "a"]
         assert (await graph.aget_state(thread_id="t")).values["log"] == ["in", "a"]
@@ -249,7 +253,7 @@ async def test_a_damaged_thread_is_deleted(tmp_path: Path) -> None:
         await graph.ainvoke({"log": ["in"]}, thread_id="t")
         await asyncio.to_thread(_damage_thread, path)
 
-        await said(CorruptCheckpointError, "delete the thread", graph.aget_state(thread_id="t"))
+        await error_of(CorruptCheckpointError, "delete the thread", graph.aget_state(thread_id="t"))
 
         await graph.adelete_thread("t")
         assert (await graph.ainvoke({"log": ["new"]}, thread_id="t"))["log"] == ["new", "a"]
@@ -270,8 +274,8 @@ def _damage_newest_checkpoint(path: Path) -> None:
 # Runs
 
 
-async def test_a_key_that_two_nodes_write_gets_a_reducer(saver: Checkpointer) -> None:
-    def side_by_side(schema: Any) -> Any:
+async def test_a_key_that_two_parallel_nodes_write_needs_a_reducer(saver: Checkpointer) -> None:
+    def in_parallel(schema: Any) -> Any:
         builder = one_node(lambda _: {"key": ["a"]}, schema).add_node("other", lambda _: {"key": ["b"]})
         return builder.add_edge(START, "other").compile(saver)
 
@@ -282,12 +286,12 @@ async def test_a_key_that_two_nodes_write_gets_a_reducer(saver: Checkpointer) ->
         key: Annotated[list[str], operator.add]
 
     remedy = "declare it as Annotated[<type>, <reducer>]"
-    await said(ConcurrentUpdateError, remedy, side_by_side(Plain).ainvoke({}, thread_id="t"))
+    await error_of(ConcurrentUpdateError, remedy, in_parallel(Plain).ainvoke({}, thread_id="t"))
 
-    assert await side_by_side(Reduced).ainvoke({}, thread_id="u") == {"key": ["a", "b"]}
+    assert await in_parallel(Reduced).ainvoke({}, thread_id="u") == {"key": ["a", "b"]}
 
 
-async def test_a_corrected_reducer_takes_the_results_that_were_kept(saver: Checkpointer) -> None:
+async def test_a_corrected_reducer_is_given_the_recorded_results(saver: Checkpointer) -> None:
     calls = []
     is_broken = True
 
@@ -304,7 +308,7 @@ async def test_a_corrected_reducer_takes_the_results_that_were_kept(saver: Check
         key: Annotated[str, reducer]
 
     graph = one_node(node, Reduced).compile(saver)
-    await said(ReducerError, "correct the reducer and resume", graph.ainvoke({"key": "in"}, thread_id="t"))
+    await error_of(ReducerError, "correct the reducer and resume", graph.ainvoke({"key": "in"}, thread_id="t"))
     with pytest.raises(ValueError, match="the reducer of channel 'key' failed"):
         await graph.ainvoke(None, thread_id="t")
     is_broken = False
@@ -313,16 +317,16 @@ async def test_a_corrected_reducer_takes_the_results_that_were_kept(saver: Check
     assert calls == ["node"]
 
 
-async def test_a_limit_of_supersteps_is_raised_and_the_thread_resumed(saver: Checkpointer) -> None:
+async def test_a_thread_is_resumed_with_a_higher_recursion_limit(saver: Checkpointer) -> None:
     graph = two_nodes(lambda _: {"log": ["a"]}, lambda _: {"log": ["b"]}).compile(saver)
 
     run = graph.ainvoke({}, thread_id="t", recursion_limit=1)
-    await said(GraphRecursionError, "raise the limit and resume", run)
+    await error_of(GraphRecursionError, "raise the limit and resume", run)
 
     assert (await graph.ainvoke(None, thread_id="t", recursion_limit=5))["log"] == ["a", "b"]
 
 
-async def test_a_superstep_that_took_too_long_is_resumed_with_more_time(saver: Checkpointer) -> None:
+async def test_a_superstep_that_timed_out_is_resumed_with_a_longer_timeout(saver: Checkpointer) -> None:
     is_slow = True
 
     async def node(state: State) -> State:
@@ -332,7 +336,7 @@ async def test_a_superstep_that_took_too_long_is_resumed_with_more_time(saver: C
 
     graph = one_node(node).compile(saver)
     graph.step_timeout = 0.05
-    await said(StepTimeoutError, "raise the graph's step_timeout and resume", graph.ainvoke({}, thread_id="t"))
+    await error_of(StepTimeoutError, "raise the graph's step_timeout and resume", graph.ainvoke({}, thread_id="t"))
     graph.step_timeout, is_slow = 30, False
 
     assert (await graph.ainvoke(None, thread_id="t"))["log"] == ["node"]
@@ -343,12 +347,12 @@ async def test_a_drained_run_is_resumed_with_none(saver: Checkpointer) -> None:
     control = RunControl()
     control.request_drain("deploy")
 
-    await said(GraphDrained, "resume its thread with None", graph.ainvoke({}, thread_id="t", control=control))
+    await error_of(GraphDrained, "resume its thread with None", graph.ainvoke({}, thread_id="t", control=control))
 
     assert (await graph.ainvoke(None, thread_id="t"))["log"] == ["a"]
 
 
-async def test_an_answer_names_one_of_several_questions(saver: Checkpointer) -> None:
+async def test_several_open_interrupts_are_answered_by_their_ids(saver: Checkpointer) -> None:
     def asking(state: State) -> State:
         return {"log": [interrupt("why?")]}
 
@@ -356,32 +360,34 @@ async def test_an_answer_names_one_of_several_questions(saver: Checkpointer) -> 
     await graph.ainvoke({}, thread_id="t")
 
     answer = graph.ainvoke(Command(resume="so"), thread_id="t")
-    error = await said(AmbiguousResumeError, "Command(resume={id: answer})", answer)
+    error = await error_of(AmbiguousResumeError, "Command(resume={id: answer})", answer)
 
     result = await graph.ainvoke(Command(resume=dict.fromkeys(error.open_ids, "so")), thread_id="t")
     assert result["log"] == ["so", "so"]
 
 
-async def test_a_node_that_is_gone_is_given_back_or_updated_past(saver: Checkpointer) -> None:
+async def test_a_removed_pending_node_is_restored_or_skipped_by_an_update(saver: Checkpointer) -> None:
     whole = two_nodes(lambda _: {"log": ["a"]}, lambda _: {"log": ["b"]})
     for thread in ("t", "u"):
         await whole.compile(saver, interrupt_before=["second"]).ainvoke({}, thread_id=thread)
     without = one_node(lambda _: {"log": ["a"]}).compile(saver)
 
-    await said(GraphChangedError, "update the thread with as_node=...", without.ainvoke(None, thread_id="t"))
+    await error_of(GraphChangedError, "update the thread with as_node=...", without.ainvoke(None, thread_id="t"))
 
     assert (await whole.compile(saver).ainvoke(None, thread_id="t"))["log"] == ["a", "b"]
     await without.aupdate_state(None, {"log": ["edit"]}, "node", thread_id="u")
     assert (await without.aget_state(thread_id="u")).values["log"] == ["a", "edit"]
 
 
-async def test_a_command_for_the_parent_has_one_or_is_for_the_graph_itself(saver: Checkpointer) -> None:
+async def test_a_parent_command_succeeds_in_a_nested_graph_and_a_plain_command_without_a_parent(
+    saver: Checkpointer,
+) -> None:
     def up(state: State) -> Any:
         return Command(graph=Command.PARENT, update={"log": ["up"]})
 
     inner = one_node(up)
     alone = inner.compile(saver).ainvoke({}, thread_id="t")
-    await said(
+    await error_of(
         InvalidNodeResultError, "run this graph as a node of another graph, or leave out graph=Command.PARENT", alone
     )
 
@@ -390,7 +396,7 @@ async def test_a_command_for_the_parent_has_one_or_is_for_the_graph_itself(saver
     assert (await own.compile(saver).ainvoke({}, thread_id="v"))["log"] == ["own"]
 
 
-async def test_a_caller_of_a_task_is_made_async(saver: Checkpointer) -> None:
+async def test_a_node_that_calls_a_task_has_to_be_async(saver: Checkpointer) -> None:
     @task
     async def double(n: int) -> int:
         return 2 * n
@@ -401,7 +407,7 @@ async def test_a_caller_of_a_task_is_made_async(saver: Checkpointer) -> None:
     async def awaiting(state: State) -> State:
         return {"value": await double(2)}
 
-    await said(InvalidCallError, "make 'node' async", one_node(plain).compile(saver).ainvoke({}, thread_id="t"))
+    await error_of(InvalidCallError, "make 'node' async", one_node(plain).compile(saver).ainvoke({}, thread_id="t"))
 
     assert (await one_node(awaiting).compile(saver).ainvoke({}, thread_id="u"))["value"] == 4
 
@@ -419,7 +425,7 @@ async def test_a_required_key_is_passed_in_the_input_or_has_a_default(saver: Che
         return {"name": f"hello {state.name}"}
 
     remedy = "pass it in the input or give it a default"
-    await said(StateKeyError, remedy, one_node(greet, Required).compile(saver).ainvoke({}, thread_id="t"))
+    await error_of(StateKeyError, remedy, one_node(greet, Required).compile(saver).ainvoke({}, thread_id="t"))
 
     required = one_node(greet, Required).compile(saver)
     assert await required.ainvoke({"name": "amy"}, thread_id="u") == {"name": "hello amy"}
@@ -427,7 +433,7 @@ async def test_a_required_key_is_passed_in_the_input_or_has_a_default(saver: Che
 
 
 @pytest.mark.parametrize("wrong", [5, b"name"])
-def test_a_name_is_a_string(wrong: Any) -> None:
+def test_names_of_graphs_tasks_and_entrypoints_are_strings(wrong: Any) -> None:
     async def function(given: str) -> str:
         return given
 

@@ -1,4 +1,4 @@
-"""`compile(store=...)`: any object, handed to the code of a graph as it is."""
+"""`compile(store=...)`: any object, passed unchanged to the code of a graph."""
 
 from typing import Any, TypedDict
 
@@ -56,7 +56,7 @@ def graph_of(asks: Any, *, is_nested: bool = False, **options: Any) -> Any:
         found.append(asks(*args, **kwargs))
         return "__end__"
 
-    # The parameters of a router are those of the function that it stands for.
+    # The library reads the parameters of the wrapped function.
     router.__wrapped__ = asks  # type: ignore[attr-defined]
     described = StateGraph(State).add_node("node", node).add_edge(START, "node").add_conditional_edges("node", router)
     if is_nested:
@@ -67,7 +67,7 @@ def graph_of(asks: Any, *, is_nested: bool = False, **options: Any) -> Any:
 
 @pytest.mark.parametrize("asks", ASKING)
 @pytest.mark.parametrize("is_nested", [False, True], ids=["", "nested"])
-async def test_a_node_is_handed_the_store(saver: Checkpointer, asks: Any, is_nested: bool) -> None:
+async def test_a_node_gets_the_store(saver: Checkpointer, asks: Any, is_nested: bool) -> None:
     found = []
 
     def node(*args: Any, **kwargs: Any) -> State:
@@ -85,21 +85,21 @@ async def test_a_node_is_handed_the_store(saver: Checkpointer, asks: Any, is_nes
 
 
 @pytest.mark.parametrize("asks", ASKING)
-async def test_a_router_is_handed_the_store(saver: Checkpointer, asks: Any) -> None:
+async def test_a_router_gets_the_store(saver: Checkpointer, asks: Any) -> None:
     graph, found = graph_of(asks, checkpointer=saver, store=STORE)
     await graph.ainvoke({}, thread_id="t")
     assert len(found) == 1
     assert found[0] is STORE
 
 
-async def test_a_nested_graph_keeps_a_store_of_its_own() -> None:
+async def test_a_nested_graph_keeps_its_own_store() -> None:
     own = {"tea": "black"}
     inner = StateGraph(State).add_node("node", lambda _: {"seen": get_store()}).add_edge(START, "node")
     outer = StateGraph(State).add_node("inner", inner.compile(store=own)).add_edge(START, "inner")
     assert (await outer.compile(store=STORE).ainvoke({}))["seen"] == own
 
 
-async def test_tasks_and_entrypoints_are_handed_the_store(saver: Checkpointer) -> None:
+async def test_tasks_and_entrypoints_get_the_store(saver: Checkpointer) -> None:
     @task
     async def recall(key: str, store: dict[str, str] = NO_STORE) -> str:
         return store[key] + str(get_store()[key])
@@ -111,12 +111,12 @@ async def test_tasks_and_entrypoints_are_handed_the_store(saver: Checkpointer) -
     assert await flow.ainvoke("tea", thread_id="t") == ["green", "greengreen"]
 
 
-async def test_a_store_is_kept_by_a_copy_with_another_config() -> None:
+async def test_a_copy_with_another_config_keeps_the_store() -> None:
     graph = StateGraph(State).add_node("node", lambda _: {"seen": get_store()}).add_edge(START, "node")
     assert (await graph.compile(store=STORE).with_config(tags=["a"]).ainvoke({}))["seen"] is STORE
 
 
-async def test_without_a_store_the_error_says_where_to_give_it() -> None:
+async def test_the_error_of_a_missing_store_says_where_to_pass_it() -> None:
     for asks in (asks_by_name, asks_by_function):
         graph, _ = graph_of(asks)
         with pytest.raises(InvalidOptionError, match=r"compile\(store=\.\.\.\), since 'node' asks for it"):
@@ -126,7 +126,7 @@ async def test_without_a_store_the_error_says_where_to_give_it() -> None:
     assert found == [None]
 
 
-async def test_without_a_store_a_parameter_keeps_its_default() -> None:
+async def test_a_store_parameter_keeps_its_default_without_a_store() -> None:
     def asks(state: State, *, store: Any = "mine") -> Any:
         return store
 
@@ -135,7 +135,7 @@ async def test_without_a_store_a_parameter_keeps_its_default() -> None:
     assert found == ["mine"]
 
 
-async def test_a_parameter_that_may_be_none_is_none_without_a_store() -> None:
+async def test_an_optional_store_parameter_is_none_without_a_store() -> None:
     def asks(state: State, store: dict[str, str] | None) -> Any:
         return store
 
@@ -144,12 +144,12 @@ async def test_a_parameter_that_may_be_none_is_none_without_a_store() -> None:
     assert found == [None]
 
 
-def test_outside_of_a_run_there_is_no_store() -> None:
+def test_get_store_outside_of_a_run_is_an_error() -> None:
     with pytest.raises(OutsideOfRunError, match=r"get_store\(\)"):
         get_store()
 
 
-def test_an_entrypoint_that_asks_for_something_else_is_still_refused() -> None:
+def test_an_entrypoint_that_requires_an_unknown_parameter_is_refused() -> None:
     with pytest.raises(GraphValidationError, check=of_kind("argument"), match="requires the parameter 'stores'"):
 
         @entrypoint()

@@ -1,4 +1,4 @@
-"""An event loop whose clock jumps to the next timer as soon as nothing else is left to do."""
+"""An event loop whose clock jumps to the next timer as soon as no callback is ready."""
 
 import asyncio
 import selectors
@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 class _JumpingSelector(selectors.DefaultSelector):
-    """Where a loop would wait for a time, the time has passed."""
+    """A selector that advances its clock by the timeout in place of waiting."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,9 +32,9 @@ class _JumpingLoop(asyncio.SelectorEventLoop):
 
 
 def in_no_time(main: Coroutine[Any, Any, T]) -> T:
-    """What `main` returns. Its loop's clock starts at 0 and no waiting takes any real time.
+    """The result of `main`, run by a loop whose clock starts at 0 and whose timers take no real time.
 
-    For what waits for timers alone: a thread that is still at work would be jumped over.
+    For code that waits for timers alone: the clock jumps without waiting for running threads.
     """
     with asyncio.Runner(loop_factory=_JumpingLoop) as runner:
         return runner.run(main)

@@ -1,4 +1,4 @@
-"""`CachePolicy`: a node that was given the same before is not run again."""
+"""`CachePolicy`: a node does not run again for an input that it had before."""
 
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
@@ -71,7 +71,7 @@ async def test_the_same_input_runs_a_node_once(cache: Cache, saver: Checkpointer
     assert doubling.calls == 1
 
 
-async def test_another_input_runs_it_again(cache: Cache) -> None:
+async def test_a_different_input_runs_the_node_again(cache: Cache) -> None:
     doubling = Doubling()
     graph = doubling.builder().compile(cache=cache)
 
@@ -93,7 +93,7 @@ async def test_a_failure_is_not_cached(cache: Cache) -> None:
     assert doubling.calls == 2
 
 
-async def test_a_question_is_not_cached_and_what_came_of_its_answer_is(cache: Cache, saver: Checkpointer) -> None:
+async def test_an_interrupt_is_not_cached_and_the_result_after_its_answer_is(cache: Cache, saver: Checkpointer) -> None:
     calls = 0
 
     async def ask(state: Number) -> Number:
@@ -113,7 +113,7 @@ async def test_a_question_is_not_cached_and_what_came_of_its_answer_is(cache: Ca
     assert calls == 3
 
 
-async def test_key_func_says_what_is_the_same(cache: Cache) -> None:
+async def test_key_func_determines_which_inputs_share_an_entry(cache: Cache) -> None:
     doubling = Doubling()
 
     def parity(state: Any) -> str:
@@ -127,7 +127,7 @@ async def test_key_func_says_what_is_the_same(cache: Cache) -> None:
     assert doubling.calls == 2
 
 
-async def test_an_entry_is_forgotten_when_its_time_has_passed(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_entry_expires_after_its_ttl(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
     doubling = Doubling()
     graph = doubling.builder(CachePolicy(ttl=60)).compile(cache=cache)
     await graph.ainvoke({"given": 4})
@@ -141,7 +141,7 @@ async def test_an_entry_is_forgotten_when_its_time_has_passed(cache: Cache, monk
     assert doubling.calls == 2
 
 
-async def test_what_is_cached_can_be_cleared(cache: Cache) -> None:
+async def test_the_cache_of_a_graph_can_be_cleared(cache: Cache) -> None:
     doubling = Doubling()
     graph = doubling.builder().compile(cache=cache)
     await graph.ainvoke({"given": 4})
@@ -152,7 +152,7 @@ async def test_what_is_cached_can_be_cleared(cache: Cache) -> None:
     assert doubling.calls == 2
 
 
-async def test_it_can_be_cleared_for_some_nodes_only(cache: Cache) -> None:
+async def test_the_cache_can_be_cleared_for_some_nodes_only(cache: Cache) -> None:
     one, two = Doubling(), Doubling()
     builder = one.builder()
 
@@ -171,23 +171,23 @@ async def test_it_can_be_cleared_for_some_nodes_only(cache: Cache) -> None:
     assert (one.calls, two.calls) == (1, 2)
 
 
-async def test_an_unknown_node_to_clear_is_reported(cache: Cache) -> None:
+async def test_clearing_the_cache_of_an_unknown_node_is_an_error(cache: Cache) -> None:
     with pytest.raises(LookupError, match="nowhere"):
         await Doubling().builder().compile(cache=cache).aclear_cache(nodes=["nowhere"])
 
 
-async def test_updates_say_that_they_come_from_the_cache(cache: Cache) -> None:
+async def test_streamed_updates_from_the_cache_are_marked_as_cached(cache: Cache) -> None:
     graph = Doubling().builder().compile(cache=cache)
 
-    told = [[part async for part in graph.astream({"given": 4}, stream_mode="updates")] for _ in range(2)]
+    streamed = [[part async for part in graph.astream({"given": 4}, stream_mode="updates")] for _ in range(2)]
 
-    assert told == [
+    assert streamed == [
         [{"double": {"doubled": 8}}],
         [{"double": {"doubled": 8}, "__metadata__": {"cached": True}}],
     ]
 
 
-async def test_commands_and_sends_are_cached_with_the_rest(cache: Cache, saver: Checkpointer) -> None:
+async def test_commands_and_results_of_sends_are_cached(cache: Cache, saver: Checkpointer) -> None:
     nodes = Nodes()
 
     async def plan(state: State) -> Command[Any]:
@@ -211,7 +211,7 @@ async def test_commands_and_sends_are_cached_with_the_rest(cache: Cache, saver: 
     assert nodes.calls == {"plan": 1, "after": 2, "work": 1}
 
 
-async def test_two_sends_with_the_same_argument_are_one_entry(cache: Cache) -> None:
+async def test_sends_with_different_arguments_have_different_entries(cache: Cache) -> None:
     nodes = Nodes()
 
     async def work(job: Any) -> State:
@@ -243,7 +243,7 @@ async def test_nodes_of_different_names_have_different_entries(cache: Cache) -> 
         assert await graph.ainvoke({"given": 4}) == {"given": 4, "doubled": 8, "other": 12}
 
 
-async def test_without_a_policy_nothing_is_cached(cache: Cache) -> None:
+async def test_a_node_without_a_policy_is_not_cached(cache: Cache) -> None:
     nodes = Nodes()
     builder = StateGraph(State)
     builder.add_node("a", nodes.noting("a"))
@@ -256,7 +256,7 @@ async def test_without_a_policy_nothing_is_cached(cache: Cache) -> None:
     assert nodes.calls == {"a": 2}
 
 
-async def test_a_file_remembers_over_restarts(tmp_path: Path) -> None:
+async def test_a_cache_file_keeps_its_entries_over_a_restart(tmp_path: Path) -> None:
     doubling = Doubling()
     for _ in range(2):
         async with SqliteCache(tmp_path / "cache.db") as opened:
@@ -266,7 +266,7 @@ async def test_a_file_remembers_over_restarts(tmp_path: Path) -> None:
 
 
 class BrokenCache(InMemoryCache):
-    """It cannot be reached."""
+    """A cache that cannot be reached."""
 
     async def aget(self, keys: Iterable[CacheKey]) -> dict[CacheKey, bytes]:
         raise ConnectionError
@@ -275,7 +275,7 @@ class BrokenCache(InMemoryCache):
         raise ConnectionError
 
 
-async def test_a_cache_that_fails_costs_time_and_no_run(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_failing_cache_does_not_fail_the_run(caplog: pytest.LogCaptureFixture) -> None:
     doubling = Doubling()
     graph = doubling.builder().compile(cache=BrokenCache())
 
@@ -288,8 +288,8 @@ async def test_a_cache_that_fails_costs_time_and_no_run(caplog: pytest.LogCaptur
     }
 
 
-async def test_a_cached_result_that_goes_where_the_graph_has_no_node_is_none(cache: Cache) -> None:
-    """Two versions of a graph, or two graphs with a node in common, share a cache."""
+async def test_a_cached_result_with_a_goto_to_a_missing_node_is_ignored(cache: Cache) -> None:
+    """Two versions of a graph, or two graphs with a node in common, may share a cache."""
     nodes = Nodes()
 
     async def goes(state: State) -> Command[Any]:
@@ -309,7 +309,7 @@ async def test_a_cached_result_that_goes_where_the_graph_has_no_node_is_none(cac
     assert await graph().ainvoke({}) == {"log": ["goes", "after"]}
 
 
-async def test_a_dict_in_another_order_is_the_same_input_and_another_type_is_another(cache: Cache) -> None:
+async def test_the_order_of_a_dict_does_not_change_the_entry_and_the_type_of_a_value_does(cache: Cache) -> None:
     class Anything(TypedDict, total=False):
         given: Any
         calls: int
@@ -329,7 +329,7 @@ async def test_a_dict_in_another_order_is_the_same_input_and_another_type_is_ano
     assert len(calls) == 3
 
 
-async def test_methods_of_objects_that_differ_have_different_entries(cache: Cache) -> None:
+async def test_methods_of_different_objects_have_different_entries(cache: Cache) -> None:
     class Times(NamedTuple):
         factor: int
 

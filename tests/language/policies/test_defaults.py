@@ -26,7 +26,7 @@ def times(attempts: int) -> RetryPolicy:
 
 
 class Flaky:
-    """Fails so many times, and then returns."""
+    """A node that fails a number of times and then returns."""
 
     def __init__(self, failures: int) -> None:
         self.failures = failures
@@ -44,7 +44,7 @@ async def handle(state: State, error: NodeError) -> State:
     return {"log": [f"{error.node} handled"]}
 
 
-async def test_every_node_is_tried_as_the_default_says(saver: Checkpointer) -> None:
+async def test_the_default_retry_policy_applies_to_every_node(saver: Checkpointer) -> None:
     builder = StateGraph(State).set_node_defaults(retry_policy=times(3))
     builder.add_node("flaky", Flaky(2))
     builder.add_edge(START, "flaky")
@@ -52,7 +52,7 @@ async def test_every_node_is_tried_as_the_default_says(saver: Checkpointer) -> N
     assert await builder.compile(saver).ainvoke({}, thread_id="t") == {"log": ["fine"]}
 
 
-async def test_a_policy_of_the_nodes_own_counts(saver: Checkpointer) -> None:
+async def test_a_retry_policy_of_a_node_overrides_the_default(saver: Checkpointer) -> None:
     builder = StateGraph(State).set_node_defaults(retry_policy=times(1))
     builder.add_node("flaky", Flaky(1), retry_policy=times(3))
     builder.add_edge(START, "flaky")
@@ -69,7 +69,7 @@ async def test_the_default_handler_handles_every_node(saver: Checkpointer) -> No
     assert await builder.compile(saver).ainvoke({}, thread_id="t") == {"log": ["a handled", "b handled"]}
 
 
-async def test_a_handler_of_the_nodes_own_counts(saver: Checkpointer) -> None:
+async def test_an_error_handler_of_a_node_overrides_the_default(saver: Checkpointer) -> None:
     async def own(state: State, error: NodeError) -> State:
         return {"log": ["its own"]}
 
@@ -83,7 +83,7 @@ async def test_a_handler_of_the_nodes_own_counts(saver: Checkpointer) -> None:
 
 
 @pytest.mark.parametrize("is_own", [False, True])
-async def test_a_handler_that_fails_is_not_handled_by_the_default_one(saver: Checkpointer, is_own: bool) -> None:
+async def test_a_failure_of_a_handler_is_not_handled_by_the_default_handler(saver: Checkpointer, is_own: bool) -> None:
     async def broken(state: State, error: NodeError) -> State:
         message = "the handler"
         raise RuntimeError(message)
@@ -99,21 +99,21 @@ async def test_a_handler_that_fails_is_not_handled_by_the_default_one(saver: Che
 
 
 class FlakyHandler:
-    """Fails so many times, and then handles."""
+    """An error handler that fails a number of times and then returns."""
 
     def __init__(self, failures: int) -> None:
         self.failures = failures
-        self.told: list[str] = []
+        self.errors: list[str] = []
 
     async def __call__(self, state: State, error: NodeError) -> State:
-        self.told.append(str(error.error))
-        if len(self.told) <= self.failures:
-            message = f"handler {len(self.told)}"
+        self.errors.append(str(error.error))
+        if len(self.errors) <= self.failures:
+            message = f"handler {len(self.errors)}"
             raise ValueError(message)
         return {"log": ["handled"]}
 
 
-async def test_a_handler_is_tried_as_the_default_says_with_what_the_node_failed_with(
+async def test_a_handler_is_retried_by_the_default_policy_with_the_error_of_its_node(
     saver: Checkpointer, durability: Durability
 ) -> None:
     handler, flaky = FlakyHandler(2), Flaky(9)
@@ -124,11 +124,11 @@ async def test_a_handler_is_tried_as_the_default_says_with_what_the_node_failed_
     result = await builder.compile(saver).ainvoke({}, thread_id="t", durability=durability)
 
     assert result == {"log": ["handled"]}
-    assert handler.told == ["number 1"] * 3
+    assert handler.errors == ["number 1"] * 3
     assert flaky.calls == 1
 
 
-async def test_a_handler_is_not_tried_as_its_node_says(saver: Checkpointer) -> None:
+async def test_a_handler_is_not_retried_by_the_policy_of_its_node(saver: Checkpointer) -> None:
     handler = FlakyHandler(1)
     builder = StateGraph(State)
     builder.add_node("a", Flaky(9), error_handler=handler, retry_policy=times(3))
@@ -136,10 +136,10 @@ async def test_a_handler_is_not_tried_as_its_node_says(saver: Checkpointer) -> N
 
     with pytest.raises(ValueError, match="handler 1"):
         await builder.compile(saver).ainvoke({}, thread_id="t")
-    assert handler.told == ["number 3"]
+    assert handler.errors == ["number 3"]
 
 
-async def test_a_handler_that_used_up_its_attempts_has_them_again_on_resume(
+async def test_a_handler_that_used_up_its_attempts_has_all_of_them_again_on_resume(
     saver: Checkpointer, durability: Durability
 ) -> None:
     handler, flaky = FlakyHandler(3), Flaky(9)
@@ -151,10 +151,10 @@ async def test_a_handler_that_used_up_its_attempts_has_them_again_on_resume(
     with pytest.raises(ValueError, match="handler 2"):
         await graph.ainvoke({}, thread_id="t", durability=durability)
     assert await graph.ainvoke(None, thread_id="t", durability=durability) == {"log": ["handled"]}
-    assert (flaky.calls, len(handler.told)) == (2, 4)
+    assert (flaky.calls, len(handler.errors)) == (2, 4)
 
 
-def test_a_handler_waits_as_the_default_says_before_it_is_tried_again() -> None:
+def test_a_handler_is_retried_at_the_intervals_of_the_default_policy() -> None:
     started: list[float] = []
 
     async def slow(state: State, error: NodeError) -> State:
@@ -173,7 +173,7 @@ def test_a_handler_waits_as_the_default_says_before_it_is_tried_again() -> None:
     assert [round(at - started[0]) for at in started] == [0, 10, 30]
 
 
-def test_a_handler_is_stopped_as_the_default_says_and_not_as_its_node() -> None:
+def test_a_handler_has_the_default_timeout_and_not_that_of_its_node() -> None:
     async def hang(state: State, error: NodeError) -> State:
         return await _hang(state)
 
@@ -210,7 +210,7 @@ async def test_attempts_are_used_up_before_the_default_handler_is_called(saver: 
     assert (flaky.calls, seen) == (2, ["number 2"])
 
 
-async def test_defaults_count_for_nodes_that_were_added_before_them(saver: Checkpointer) -> None:
+async def test_defaults_apply_to_nodes_that_were_added_before_they_were_set(saver: Checkpointer) -> None:
     builder = StateGraph(State)
     builder.add_node("a", Flaky(9))
     builder.add_edge(START, "a")
@@ -219,8 +219,8 @@ async def test_defaults_count_for_nodes_that_were_added_before_them(saver: Check
     assert await builder.compile(saver).ainvoke({}, thread_id="t") == {"log": ["a handled"]}
 
 
-async def test_a_graph_with_a_default_handler_compiles_as_often_as_one_likes(saver: Checkpointer) -> None:
-    """Reference P28: the second time it was an error."""
+async def test_a_graph_with_a_default_handler_can_be_compiled_twice(saver: Checkpointer) -> None:
+    """Reference P28: the second compilation was an error."""
     builder = StateGraph(State).set_node_defaults(error_handler=handle)
     builder.add_node("a", Flaky(9))
     builder.add_edge(START, "a")
@@ -229,7 +229,7 @@ async def test_a_graph_with_a_default_handler_compiles_as_often_as_one_likes(sav
     assert await builder.compile(saver).ainvoke({}, thread_id="t") == {"log": ["a handled"]}
 
 
-async def test_a_default_handler_is_given_the_config(saver: Checkpointer) -> None:
+async def test_a_default_handler_gets_the_config(saver: Checkpointer) -> None:
     threads: list[str] = []
 
     async def look(state: State, error: NodeError, config: dict[str, Any]) -> State:
@@ -249,7 +249,7 @@ async def _hang(state: State) -> State:
     return {}
 
 
-def test_every_node_is_stopped_as_the_default_says() -> None:
+def test_the_default_timeout_applies_to_every_node() -> None:
     builder = StateGraph(State).set_node_defaults(timeout=TimeoutPolicy(run_timeout=5))
     builder.add_node("slow", _hang)
     builder.add_edge(START, "slow")
@@ -260,7 +260,7 @@ def test_every_node_is_stopped_as_the_default_says() -> None:
     assert (raised.value.node, raised.value.limit) == ("slow", 5.0)
 
 
-def test_a_timeout_of_the_nodes_own_counts() -> None:
+def test_a_timeout_of_a_node_overrides_the_default() -> None:
     async def slow(state: State) -> State:
         await asyncio.sleep(4)
         return {"log": ["slow"]}
@@ -272,7 +272,7 @@ def test_a_timeout_of_the_nodes_own_counts() -> None:
     assert in_no_time(builder.compile().ainvoke({})) == {"log": ["slow"]}
 
 
-async def test_the_default_cache_policy_counts_for_every_node(saver: Checkpointer) -> None:
+async def test_the_default_cache_policy_applies_to_every_node(saver: Checkpointer) -> None:
     nodes = Nodes()
     builder = chain(("a", nodes.noting("a")), ("b", nodes.noting("b")))
     builder.set_node_defaults(cache_policy=CachePolicy())

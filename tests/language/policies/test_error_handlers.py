@@ -1,4 +1,4 @@
-"""What runs when a node has failed for good."""
+"""Error handlers run when a node has failed and has no attempts left."""
 
 import asyncio
 from typing import Any, TypedDict
@@ -24,12 +24,12 @@ TWICE = RetryPolicy(initial_interval=0, jitter=False, max_attempts=2, retry_on=V
 
 
 async def handle(state: State, error: NodeError) -> State:
-    """Notes what it was told."""
+    """Log the node and the error."""
     return {"log": [f"{error.node}: {type(error.error).__name__}: {error.error}"]}
 
 
 class Failing:
-    """A node that fails while it is told to."""
+    """A node that always fails, and counts its calls."""
 
     def __init__(self, message: str = "broken") -> None:
         self.calls = 0
@@ -47,7 +47,7 @@ def handled(node: Any, handler: Any = handle, **options: Any) -> StateGraph[Stat
     return builder
 
 
-async def test_a_handler_receives_node_and_error_and_its_update_is_the_nodes(
+async def test_a_handler_receives_node_and_error_and_its_update_is_applied(
     saver: Checkpointer, durability: Durability
 ) -> None:
     graph = handled(Failing()).compile(saver)
@@ -58,11 +58,11 @@ async def test_a_handler_receives_node_and_error_and_its_update_is_the_nodes(
     assert (await graph.aget_state(thread_id="t")).next == ()
 
 
-async def test_without_a_checkpointer_it_is_called_too() -> None:
+async def test_a_handler_is_called_without_a_checkpointer() -> None:
     assert await handled(Failing()).compile().ainvoke({}) == {"log": ["fail: ValueError: broken"]}
 
 
-async def test_a_handler_is_called_once_the_attempts_are_used_up(saver: Checkpointer) -> None:
+async def test_a_handler_is_called_after_the_last_attempt(saver: Checkpointer) -> None:
     failing = Failing()
 
     result = await handled(failing, retry_policy=TWICE).compile(saver).ainvoke({}, thread_id="t")
@@ -84,7 +84,7 @@ async def test_a_handler_is_not_called_when_a_later_attempt_succeeds(saver: Chec
     assert await handled(flaky, retry_policy=TWICE).compile(saver).ainvoke({}, thread_id="t") == {"log": ["fine"]}
 
 
-async def test_a_handler_goes_where_its_command_says(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_command_of_a_handler_is_followed(saver: Checkpointer, durability: Durability) -> None:
     async def reroute(state: State, error: NodeError) -> Command[Any]:
         return Command(update={"log": [f"handled {error.node}"]}, goto="rescue")
 
@@ -96,14 +96,14 @@ async def test_a_handler_goes_where_its_command_says(saver: Checkpointer, durabi
     assert result == {"log": ["handled fail", "rescue"]}
 
 
-async def test_a_handler_may_do_without_the_error(saver: Checkpointer) -> None:
+async def test_a_handler_may_omit_the_error_parameter(saver: Checkpointer) -> None:
     def shrug(state: State) -> State:
         return {"log": ["whatever"]}
 
     assert await handled(Failing(), shrug).compile(saver).ainvoke({}, thread_id="t") == {"log": ["whatever"]}
 
 
-async def test_a_handler_is_given_what_the_node_was_given(saver: Checkpointer) -> None:
+async def test_a_handler_gets_the_input_of_its_node(saver: Checkpointer) -> None:
     class Job(TypedDict):
         name: str
 
@@ -123,8 +123,8 @@ async def test_a_handler_is_given_what_the_node_was_given(saver: Checkpointer) -
     assert (await builder.compile(saver).ainvoke({"name": "a job"}, thread_id="t"))["log"] == ["a job: a job"]
 
 
-async def test_the_edges_of_a_node_that_was_handled_are_not_followed(saver: Checkpointer) -> None:
-    """As in LangGraph: where a failed node would have gone is for its handler to say."""
+async def test_the_edges_of_a_failed_node_with_a_handler_are_not_followed(saver: Checkpointer) -> None:
+    """As in LangGraph: the handler of a failed node decides which nodes run next."""
     builder = handled(Failing())
     builder.add_node("after", Nodes().noting("after"))
     builder.add_edge("fail", "after")
@@ -158,7 +158,7 @@ async def test_a_node_without_a_handler_still_fails_the_run(saver: Checkpointer)
         await builder.compile(saver).ainvoke({}, thread_id="t")
 
 
-async def test_a_handler_that_fails_fails_the_run_and_only_it_is_done_again(
+async def test_a_failed_handler_fails_the_run_and_on_resume_only_the_handler_runs_again(
     saver: Checkpointer, durability: Durability
 ) -> None:
     failing = Failing()
@@ -184,7 +184,7 @@ async def test_a_handler_that_fails_fails_the_run_and_only_it_is_done_again(
     assert "broken" in seen[1]
 
 
-async def test_handlers_of_nodes_side_by_side_run_side_by_side(saver: Checkpointer) -> None:
+async def test_handlers_of_parallel_nodes_run_in_parallel(saver: Checkpointer) -> None:
     entered = {name: asyncio.Event() for name in "ab"}
 
     async def meet(state: State, error: NodeError) -> State:
@@ -200,7 +200,7 @@ async def test_handlers_of_nodes_side_by_side_run_side_by_side(saver: Checkpoint
     assert await builder.compile(saver).ainvoke({}, thread_id="t") == {"log": ["a", "b"]}
 
 
-async def test_a_sibling_runs_on_while_a_failure_is_handled(saver: Checkpointer) -> None:
+async def test_a_sibling_continues_while_a_failure_is_handled(saver: Checkpointer) -> None:
     is_handled = asyncio.Event()
 
     async def handle_it(state: State, error: NodeError) -> State:
@@ -218,7 +218,7 @@ async def test_a_sibling_runs_on_while_a_failure_is_handled(saver: Checkpointer)
     assert await builder.compile(saver).ainvoke({}, thread_id="t") == {"log": ["handled", "slow"]}
 
 
-async def test_that_a_node_failed_is_durable_before_its_handler_runs(saver: Checkpointer) -> None:
+async def test_the_failure_of_a_node_is_durable_before_its_handler_runs(saver: Checkpointer) -> None:
     """A process that dies in the handler resumes with the handler, and never with the node."""
     failing = Failing()
     entered = asyncio.Event()
@@ -246,7 +246,7 @@ async def test_that_a_node_failed_is_durable_before_its_handler_runs(saver: Chec
     assert failing.calls == 1
 
 
-async def test_no_handler_runs_when_its_failure_cannot_be_recorded(saver: Checkpointer) -> None:
+async def test_a_handler_does_not_run_if_the_failure_cannot_be_recorded(saver: Checkpointer) -> None:
     calls = 0
 
     async def count(state: State, error: NodeError) -> State:
@@ -262,15 +262,15 @@ async def test_no_handler_runs_when_its_failure_cannot_be_recorded(saver: Checkp
     assert (dying.names[:3], calls) == (["load", "commit", "save_writes"], 0)
 
 
-async def test_a_failure_inside_a_nested_graph_is_the_callers_to_handle(
+async def test_a_failure_in_a_nested_graph_is_handled_by_the_handler_of_the_calling_node(
     saver: Checkpointer, durability: Durability
 ) -> None:
     inner = chain(("deep", Failing("from the deep"))).compile()
 
-    async def told(state: State, error: NodeError) -> State:
+    async def log_error(state: State, error: NodeError) -> State:
         return {"log": [f"{error.node}: {error.error}"]}
 
-    graph = handled(inner, told).compile(saver)
+    graph = handled(inner, log_error).compile(saver)
 
     assert await graph.ainvoke({}, thread_id="t", durability=durability) == {"log": ["fail: from the deep"]}
 
@@ -307,7 +307,7 @@ async def test_a_node_that_cancels_itself_is_handled(saver: Checkpointer) -> Non
     assert result["log"][0].startswith("fail: NodeCancelledError")
 
 
-async def test_a_handler_that_goes_nowhere_is_reported(saver: Checkpointer) -> None:
+async def test_a_handler_that_routes_to_an_unknown_node_is_an_error(saver: Checkpointer) -> None:
     """Reference P21."""
 
     async def astray(state: State, error: NodeError) -> Command[Any]:
@@ -330,8 +330,8 @@ async def test_a_handler_may_end_the_run(saver: Checkpointer) -> None:
     assert await builder.compile(saver).ainvoke({}, thread_id="t") == {"log": ["the end"]}
 
 
-async def test_a_failed_router_is_not_the_handlers_affair(saver: Checkpointer) -> None:
-    """The node has returned: its result stands, and only the routing is to be done again (reference P11)."""
+async def test_a_failure_of_a_router_does_not_call_the_handler_of_its_node(saver: Checkpointer) -> None:
+    """The node has returned: its result is kept, and only its router runs again (reference P11)."""
     failing = True
 
     def router(state: State) -> str:

@@ -1,4 +1,4 @@
-"""A node that fails is tried again, as its policy says."""
+"""A failed node is retried according to its policy."""
 
 import asyncio
 import operator
@@ -22,12 +22,12 @@ from tests.graphs import Nodes, State, chain
 from tests.language.policies.clock import in_no_time, now
 
 
-def at_once(**given: Any) -> RetryPolicy:
+def immediate(**given: Any) -> RetryPolicy:
     return RetryPolicy(initial_interval=0, jitter=False, **given)
 
 
 class Flaky:
-    """A node that fails as often as there are errors, and then returns. When each attempt began is noted."""
+    """A node that raises each of its errors once and then returns. It records when each attempt began."""
 
     def __init__(self, *errors: BaseException) -> None:
         self.errors = list(errors)
@@ -53,35 +53,33 @@ def with_policy(node: Any, policy: Any, **options: Any) -> StateGraph[State]:
     return builder
 
 
-async def test_a_node_is_tried_until_it_succeeds(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_node_is_retried_until_it_succeeds(saver: Checkpointer, durability: Durability) -> None:
     flaky = Flaky(ConnectionError(), ConnectionError())
-    graph = with_policy(flaky, at_once()).compile(saver)
+    graph = with_policy(flaky, immediate()).compile(saver)
 
     assert await graph.ainvoke({}, thread_id="t", durability=durability) == {"log": ["flaky"]}
     assert flaky.attempts == [1, 2, 3]
 
 
-async def test_every_attempt_is_at_the_same_task(saver: Checkpointer) -> None:
+async def test_all_attempts_have_the_same_task_id_and_first_attempt_time(saver: Checkpointer) -> None:
     flaky = Flaky(ConnectionError(), ConnectionError())
 
-    await with_policy(flaky, at_once()).compile(saver).ainvoke({}, thread_id="t")
+    await with_policy(flaky, immediate()).compile(saver).ainvoke({}, thread_id="t")
 
     assert len(flaky.task_ids) == 1
     assert len(flaky.first_times) == 1
     assert flaky.first_times != {None}
 
 
-async def test_without_a_checkpointer_a_node_is_tried_again_too() -> None:
+async def test_a_node_is_retried_without_a_checkpointer() -> None:
     flaky = Flaky(ConnectionError())
 
-    assert await with_policy(flaky, at_once()).compile().ainvoke({}) == {"log": ["flaky"]}
+    assert await with_policy(flaky, immediate()).compile().ainvoke({}) == {"log": ["flaky"]}
 
 
-async def test_the_last_error_is_raised_once_the_attempts_are_used_up(
-    saver: Checkpointer, durability: Durability
-) -> None:
+async def test_the_last_error_is_raised_after_the_last_attempt(saver: Checkpointer, durability: Durability) -> None:
     flaky = Flaky(*(ConnectionError(f"number {number}") for number in range(1, 5)))
-    graph = with_policy(flaky, at_once(max_attempts=3)).compile(saver)
+    graph = with_policy(flaky, immediate(max_attempts=3)).compile(saver)
 
     with pytest.raises(ConnectionError, match="number 3"):
         await graph.ainvoke({}, thread_id="t", durability=durability)
@@ -91,7 +89,7 @@ async def test_the_last_error_is_raised_once_the_attempts_are_used_up(
     assert (snapshot.next, snapshot.tasks[0].error) == (("flaky",), "ConnectionError('number 3')")
 
 
-async def test_without_a_policy_nothing_is_tried_again(saver: Checkpointer) -> None:
+async def test_a_node_without_a_policy_is_not_retried(saver: Checkpointer) -> None:
     flaky = Flaky(ConnectionError())
 
     with pytest.raises(ConnectionError):
@@ -100,7 +98,9 @@ async def test_without_a_policy_nothing_is_tried_again(saver: Checkpointer) -> N
     assert flaky.attempts == [1]
 
 
-async def test_a_resume_after_the_last_attempt_begins_a_new_series(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_resume_after_the_last_attempt_restarts_the_count_of_attempts(
+    saver: Checkpointer, durability: Durability
+) -> None:
     class Sum(TypedDict):
         value: Annotated[int, operator.add]
 
@@ -121,7 +121,7 @@ async def test_a_resume_after_the_last_attempt_begins_a_new_series(saver: Checkp
 
     builder = StateGraph(Sum)
     builder.add_node("one", one)
-    builder.add_node("two", two, retry_policy=at_once(max_attempts=2))
+    builder.add_node("two", two, retry_policy=immediate(max_attempts=2))
     builder.add_edge(START, "one")
     builder.add_edge(START, "two")
     graph = builder.compile(saver)
@@ -141,18 +141,18 @@ async def test_a_resume_after_the_last_attempt_begins_a_new_series(saver: Checkp
     assert calls == {"one": 1, "two": 5}
 
 
-# What is tried again
+# Errors that are retried
 
 
 class OddError(Exception):
-    """Something that nobody has heard of."""
+    """An error of a class that the library does not know."""
 
 
 @pytest.mark.parametrize("error", [ConnectionError(), ConnectionResetError(), TimeoutError(), OddError()], ids=repr)
-async def test_by_default_what_may_pass_is_tried_again(error: Exception) -> None:
+async def test_transient_and_unknown_errors_are_retried_by_default(error: Exception) -> None:
     flaky = Flaky(error)
 
-    await with_policy(flaky, at_once()).compile().ainvoke({})
+    await with_policy(flaky, immediate()).compile().ainvoke({})
 
     assert flaky.attempts == [1, 2]
 
@@ -174,11 +174,11 @@ async def test_by_default_what_may_pass_is_tried_again(error: Exception) -> None
     ],
     ids=repr,
 )
-async def test_by_default_mistakes_are_not_tried_again(error: Exception) -> None:
+async def test_programming_errors_are_not_retried_by_default(error: Exception) -> None:
     flaky = Flaky(error)
 
     with pytest.raises(type(error)):
-        await with_policy(flaky, at_once()).compile().ainvoke({})
+        await with_policy(flaky, immediate()).compile().ainvoke({})
 
     assert flaky.attempts == [1]
 
@@ -188,35 +188,37 @@ def _is_busy(error: Exception) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("retry_on", "tried_again", "raised"),
+    ("retry_on", "retried", "raised"),
     [
         pytest.param(ValueError, ValueError(), KeyError(), id="a class"),
-        pytest.param(LookupError, KeyError(), ValueError(), id="a class that it derives from"),
+        pytest.param(LookupError, KeyError(), ValueError(), id="a base class"),
         pytest.param((ValueError, KeyError), KeyError(), TypeError(), id="a tuple"),
         pytest.param([ValueError, KeyError], ValueError(), TypeError(), id="a list"),
         pytest.param(_is_busy, ValueError("busy"), ValueError("broken"), id="a function"),
     ],
 )
-async def test_retry_on_says_what_is_tried_again(retry_on: Any, tried_again: Exception, raised: Exception) -> None:
-    flaky = Flaky(tried_again, raised)
+async def test_retry_on_determines_which_errors_are_retried(
+    retry_on: Any, retried: Exception, raised: Exception
+) -> None:
+    flaky = Flaky(retried, raised)
 
     with pytest.raises(type(raised)):
-        await with_policy(flaky, at_once(retry_on=retry_on, max_attempts=9)).compile().ainvoke({})
+        await with_policy(flaky, immediate(retry_on=retry_on, max_attempts=9)).compile().ainvoke({})
 
     assert flaky.attempts == [1, 2]
 
 
-async def test_an_empty_retry_on_tries_nothing_again() -> None:
+async def test_an_empty_retry_on_retries_no_error() -> None:
     flaky = Flaky(ConnectionError())
 
     with pytest.raises(ConnectionError):
-        await with_policy(flaky, at_once(retry_on=())).compile().ainvoke({})
+        await with_policy(flaky, immediate(retry_on=())).compile().ainvoke({})
 
     assert flaky.attempts == [1]
 
 
 @pytest.mark.parametrize("retry_on", [123, "ValueError", [1]])
-def test_a_retry_on_that_is_none_is_refused(retry_on: Any) -> None:
+def test_an_invalid_retry_on_is_refused(retry_on: Any) -> None:
     with pytest.raises((TypeError, ValueError), match="retry_on"):
         RetryPolicy(retry_on=retry_on)
 
@@ -226,13 +228,13 @@ def test_a_retry_on_that_is_none_is_refused(retry_on: Any) -> None:
     [{"max_attempts": 0}, {"max_attempts": -1}, {"initial_interval": -1}, {"max_interval": -1}, {"backoff_factor": -1}],
     ids=str,
 )
-def test_a_policy_that_means_nothing_is_refused(given: Any) -> None:
+def test_a_policy_with_an_invalid_number_is_refused(given: Any) -> None:
     with pytest.raises(ValueError, match=next(iter(given))):
         RetryPolicy(**given)
 
 
-async def test_of_several_policies_the_first_that_matches_counts() -> None:
-    policies = [at_once(max_attempts=2, retry_on=ValueError), at_once(max_attempts=3, retry_on=KeyError)]
+async def test_the_first_matching_policy_of_several_applies() -> None:
+    policies = [immediate(max_attempts=2, retry_on=ValueError), immediate(max_attempts=3, retry_on=KeyError)]
 
     flaky = Flaky(KeyError(), KeyError())
     await with_policy(flaky, policies).compile().ainvoke({})
@@ -243,8 +245,8 @@ async def test_of_several_policies_the_first_that_matches_counts() -> None:
     assert flaky.attempts == [1, 2]
 
 
-async def test_several_policies_count_their_attempts_together() -> None:
-    policies = [at_once(max_attempts=2, retry_on=ValueError), at_once(max_attempts=3, retry_on=KeyError)]
+async def test_several_policies_share_one_count_of_attempts() -> None:
+    policies = [immediate(max_attempts=2, retry_on=ValueError), immediate(max_attempts=3, retry_on=KeyError)]
     flaky = Flaky(KeyError(), ValueError("two"))
 
     with pytest.raises(ValueError, match="two"):
@@ -253,7 +255,7 @@ async def test_several_policies_count_their_attempts_together() -> None:
     assert flaky.attempts == [1, 2]
 
 
-# When
+# Pauses between attempts
 
 
 def pauses(flaky: Flaky, policy: RetryPolicy, saver: Checkpointer | None = None) -> list[float]:
@@ -264,7 +266,7 @@ def pauses(flaky: Flaky, policy: RetryPolicy, saver: Checkpointer | None = None)
 
 
 @pytest.mark.parametrize("is_stored", [False, True])
-def test_each_pause_is_longer_than_the_one_before_up_to_the_longest(is_stored: bool) -> None:
+def test_pauses_grow_by_the_backoff_factor_up_to_max_interval(is_stored: bool) -> None:
     policy = RetryPolicy(initial_interval=1, backoff_factor=3, max_interval=20, max_attempts=6, jitter=False)
     flaky = Flaky(*(ConnectionError() for _ in range(5)))
 
@@ -273,7 +275,7 @@ def test_each_pause_is_longer_than_the_one_before_up_to_the_longest(is_stored: b
     assert pauses(flaky, policy, saver) == pytest.approx([1, 3, 9, 20, 20], abs=0.1)
 
 
-def test_the_default_policy_waits_half_a_second_then_one_and_jitters_up_to_one_more() -> None:
+def test_the_default_policy_pauses_half_a_second_then_one_with_up_to_one_second_of_jitter() -> None:
     flaky = Flaky(ConnectionError(), ConnectionError())
 
     first, second = pauses(flaky, RetryPolicy())
@@ -292,7 +294,7 @@ def test_jitter_spreads_the_pauses() -> None:
     assert all(1 <= pause <= 2 for pause in waited)
 
 
-def test_a_sibling_does_not_wait_for_a_pause_and_is_kept() -> None:
+def test_a_sibling_finishes_during_the_pause_of_a_retry_and_is_kept() -> None:
     finished: list[float] = []
 
     async def quick(state: State) -> State:
@@ -310,8 +312,8 @@ def test_a_sibling_does_not_wait_for_a_pause_and_is_kept() -> None:
     assert finished == [pytest.approx(0, abs=0.1)]
 
 
-def test_a_pause_is_not_one_of_those_running() -> None:
-    """max_concurrency is about nodes that run: one that waits for its next attempt leaves its place to others."""
+def test_a_node_in_the_pause_of_a_retry_does_not_count_for_max_concurrency() -> None:
+    """`max_concurrency` limits running nodes: a node that waits for its next attempt frees its slot."""
     began: list[float] = []
 
     async def other(state: State) -> State:
@@ -328,10 +330,10 @@ def test_a_pause_is_not_one_of_those_running() -> None:
     assert began == [pytest.approx(0, abs=0.1)]
 
 
-# Together with the rest of the language
+# Retries together with other features
 
 
-async def test_each_send_is_tried_for_itself(saver: Checkpointer) -> None:
+async def test_each_send_is_retried_separately(saver: Checkpointer) -> None:
     calls: Counter[str] = Counter()
 
     async def work(job: Any) -> State:
@@ -341,7 +343,7 @@ async def test_each_send_is_tried_for_itself(saver: Checkpointer) -> None:
         return {"log": [job]}
 
     builder = StateGraph(State)
-    builder.add_node("work", work, retry_policy=at_once(max_attempts=3))
+    builder.add_node("work", work, retry_policy=immediate(max_attempts=3))
     builder.add_conditional_edges(START, lambda _: [Send("work", job) for job in "xyz"], ["work"])
 
     result = await builder.compile(saver).ainvoke({}, thread_id="t")
@@ -350,7 +352,9 @@ async def test_each_send_is_tried_for_itself(saver: Checkpointer) -> None:
     assert calls == {"x": 1, "y": 2, "z": 3}
 
 
-async def test_what_a_nested_graph_has_finished_does_not_run_again(saver: Checkpointer, durability: Durability) -> None:
+async def test_finished_nodes_of_a_nested_graph_do_not_run_again_when_its_caller_is_retried(
+    saver: Checkpointer, durability: Durability
+) -> None:
     nodes = Nodes()
     flaky = Flaky(ConnectionError(), ConnectionError())
     inner = chain(("first", nodes.noting("first")), ("flaky", flaky)).compile()
@@ -359,14 +363,14 @@ async def test_what_a_nested_graph_has_finished_does_not_run_again(saver: Checkp
         nodes.calls["call"] += 1
         return {"log": (await inner.ainvoke({}))["log"]}
 
-    builder = with_policy(call, at_once())
+    builder = with_policy(call, immediate())
     graph = builder.compile(saver)
 
     assert await graph.ainvoke({}, thread_id="t", durability=durability) == {"log": ["first", "flaky"]}
     assert nodes.calls == {"call": 3, "first": 1}
 
 
-async def test_a_bad_result_is_no_more_tried_again_than_any_mistake(saver: Checkpointer) -> None:
+async def test_an_invalid_node_result_is_not_retried(saver: Checkpointer) -> None:
     nodes = Nodes()
 
     async def wrong(state: State) -> Any:
@@ -374,12 +378,12 @@ async def test_a_bad_result_is_no_more_tried_again_than_any_mistake(saver: Check
         return 42
 
     with pytest.raises(TypeError, match="node 'flaky' returned"):
-        await with_policy(wrong, at_once()).compile(saver).ainvoke({}, thread_id="t")
+        await with_policy(wrong, immediate()).compile(saver).ainvoke({}, thread_id="t")
 
     assert nodes.calls == {"wrong": 1}
 
 
-async def test_a_sibling_that_fails_for_good_ends_the_pause_of_another(saver: Checkpointer) -> None:
+async def test_a_failed_sibling_ends_the_pause_of_a_retry(saver: Checkpointer) -> None:
     policy = RetryPolicy(initial_interval=10_000, max_attempts=2, jitter=False)
     builder = with_policy(Flaky(ConnectionError()), policy)
 
@@ -395,7 +399,7 @@ async def test_a_sibling_that_fails_for_good_ends_the_pause_of_another(saver: Ch
         await builder.compile(saver).ainvoke({}, thread_id="t")
 
 
-async def test_a_plain_function_is_tried_again_too(saver: Checkpointer) -> None:
+async def test_a_plain_function_is_retried(saver: Checkpointer) -> None:
     calls: list[int] = []
 
     def flaky(state: State, runtime: Runtime[None]) -> State:
@@ -404,5 +408,5 @@ async def test_a_plain_function_is_tried_again_too(saver: Checkpointer) -> None:
             raise ConnectionError
         return {"log": ["flaky"]}
 
-    assert await with_policy(flaky, at_once()).compile(saver).ainvoke({}, thread_id="t") == {"log": ["flaky"]}
+    assert await with_policy(flaky, immediate()).compile(saver).ainvoke({}, thread_id="t") == {"log": ["flaky"]}
     assert calls == [1, 2, 3]

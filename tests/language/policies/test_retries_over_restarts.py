@@ -1,4 +1,4 @@
-"""The count of attempts and the time of the next are stored: a restart neither forgets nor hurries."""
+"""The count of attempts and the time of the next attempt are stored, and a restart changes neither."""
 
 import asyncio
 import time
@@ -13,7 +13,7 @@ from tests.language.policies.clock import in_no_time, now
 
 
 def flaky_graph(saver: Checkpointer, policy: RetryPolicy, began: list[tuple[int, float]]) -> Any:
-    """One node that always fails. Which attempt began when is noted."""
+    """A graph of a node that always fails, and that records the number and the time of each attempt."""
 
     async def flaky(state: State, runtime: Runtime[None]) -> State:
         began.append((runtime.execution_info.node_attempt, now()))
@@ -27,9 +27,9 @@ def flaky_graph(saver: Checkpointer, policy: RetryPolicy, began: list[tuple[int,
 
 
 async def stopped_after(attempts: int, graph: Any, began: list[tuple[int, float]], given: Any, **options: Any) -> None:
-    """Run until so many attempts have failed, and stop in the pause that follows."""
+    """Run until this number of attempts has failed, and cancel the run in the pause that follows."""
     running = asyncio.create_task(graph.ainvoke(given, thread_id="t", **options))
-    while len(began) < attempts:  # noqa: ASYNC110  # as long as this is ready, the clock does not jump over the pause
+    while len(began) < attempts:  # noqa: ASYNC110  # while a task is ready, the clock does not jump over the pause
         await asyncio.sleep(0)
     for _ in range(50):
         await asyncio.sleep(0)
@@ -39,8 +39,8 @@ async def stopped_after(attempts: int, graph: Any, began: list[tuple[int, float]
 
 
 @pytest.mark.parametrize("mode", ["sync", "async", "exit"])
-def test_attempts_before_a_restart_count(mode: Durability) -> None:
-    """LangGraph: every process begins again with the first attempt."""
+def test_attempts_before_a_restart_are_counted(mode: Durability) -> None:
+    """In LangGraph every process begins again with the first attempt."""
     policy = RetryPolicy(initial_interval=0.5, max_attempts=3, jitter=False)
     began: list[tuple[int, float]] = []
 
@@ -54,8 +54,8 @@ def test_attempts_before_a_restart_count(mode: Durability) -> None:
     assert [attempt for attempt, _ in began] == [1, 2, 3]
 
 
-def test_the_next_attempt_waits_for_its_time_over_a_restart() -> None:
-    """LangGraph: it comes at once."""
+def test_the_pause_before_the_next_attempt_continues_after_a_restart() -> None:
+    """In LangGraph the next attempt starts without a pause."""
     policy = RetryPolicy(initial_interval=1000, backoff_factor=2, max_interval=10_000, max_attempts=3, jitter=False)
     began: list[tuple[int, float]] = []
 
@@ -66,11 +66,11 @@ def test_the_next_attempt_waits_for_its_time_over_a_restart() -> None:
             await flaky_graph(saver, policy, began).ainvoke(None, thread_id="t")
 
     in_no_time(twice())
-    # When it is due is told by the wall clock, for which next to no time has passed.
+    # The due time is one of the wall clock, on which almost no time has passed.
     assert [when for _, when in began] == [pytest.approx(each, abs=60) for each in (0, 1000, 3000)]
 
 
-def test_a_time_that_has_come_meanwhile_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_attempt_that_became_due_before_the_restart_starts_without_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     policy = RetryPolicy(initial_interval=1000, max_interval=1000, max_attempts=2, jitter=False)
     wall_clock = time.time
     began: list[tuple[int, float]] = []
@@ -86,7 +86,7 @@ def test_a_time_that_has_come_meanwhile_is_not_waited_for(monkeypatch: pytest.Mo
     assert [when for _, when in began] == [pytest.approx(0, abs=0.1)] * 2
 
 
-async def test_a_file_keeps_the_attempts_as_well(saver: Checkpointer) -> None:
+async def test_every_store_keeps_the_count_of_attempts(saver: Checkpointer) -> None:
     policy = RetryPolicy(initial_interval=0.05, max_attempts=2, jitter=False)
     began: list[tuple[int, float]] = []
     await stopped_after(1, flaky_graph(saver, policy, began), began, {})
@@ -97,7 +97,7 @@ async def test_a_file_keeps_the_attempts_as_well(saver: Checkpointer) -> None:
     assert [attempt for attempt, _ in began] == [1, 2]
 
 
-async def test_new_input_begins_a_new_count(saver: Checkpointer) -> None:
+async def test_new_input_restarts_the_count_of_attempts(saver: Checkpointer) -> None:
     policy = RetryPolicy(initial_interval=0, max_attempts=2, jitter=False)
     began: list[tuple[int, float]] = []
     graph = flaky_graph(saver, policy, began)

@@ -1,4 +1,4 @@
-"""Errors that cannot be shown, and policies that fail themselves: the node has failed, and nothing else is lost."""
+"""Errors without a printable text, and retry policies that raise: the node fails, and nothing else is lost."""
 
 from typing import Annotated, Any, TypedDict
 
@@ -26,16 +26,14 @@ class UnshowableError(Exception):
 STRANGE = pytest.mark.parametrize(
     ("error", "shown"),
     [
-        pytest.param(
-            UnshowableError(), "UnshowableError, whose text cannot be made (RuntimeError)", id="one without a text"
-        ),
-        pytest.param(ValueError("half \ud800"), "ValueError('half \\ud800')", id="one with half a character"),
+        pytest.param(UnshowableError(), "UnshowableError, whose text cannot be made (RuntimeError)", id="no text"),
+        pytest.param(ValueError("half \ud800"), "ValueError('half \\ud800')", id="lone surrogate"),
     ],
 )
 
 
 class Failing:
-    """A node that fails until it is mended."""
+    """A node that fails as long as `error` is set."""
 
     def __init__(self, error: Exception) -> None:
         self.error: Exception | None = error
@@ -47,7 +45,7 @@ class Failing:
 
 
 @STRANGE
-async def test_an_error_that_cannot_be_shown_fails_its_node_alone(
+async def test_an_unprintable_error_fails_only_its_node(
     error: Exception, shown: str, saver: Checkpointer, durability: Durability
 ) -> None:
     nodes, bad = Nodes(), Failing(error)
@@ -66,7 +64,7 @@ async def test_an_error_that_cannot_be_shown_fails_its_node_alone(
 
 
 @STRANGE
-async def test_a_handler_gets_an_error_that_cannot_be_shown(error: Exception, shown: str) -> None:
+async def test_a_handler_gets_an_unprintable_error(error: Exception, shown: str) -> None:
     handled = []
 
     def handler(state: State, failed: NodeError) -> State:
@@ -80,7 +78,7 @@ async def test_a_handler_gets_an_error_that_cannot_be_shown(error: Exception, sh
 
 
 @STRANGE
-async def test_a_stream_shows_an_error_that_cannot_be_shown(error: Exception, shown: str) -> None:
+async def test_a_stream_describes_an_unprintable_error(error: Exception, shown: str) -> None:
     parts: list[Any] = []
 
     async def read() -> None:
@@ -93,7 +91,7 @@ async def test_a_stream_shows_an_error_that_cannot_be_shown(error: Exception, sh
 
 
 @STRANGE
-async def test_a_reducer_may_raise_an_error_that_cannot_be_shown(error: Exception, shown: str) -> None:
+async def test_a_reducer_error_describes_its_unprintable_cause(error: Exception, shown: str) -> None:
     def failing(current: list[str], update: list[str]) -> list[str]:
         raise error
 
@@ -114,7 +112,7 @@ def _broken_policy() -> RetryPolicy:
     return RetryPolicy(retry_on=judge, initial_interval=0)
 
 
-async def test_a_retry_on_that_raises_fails_its_node_alone(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_retry_on_that_raises_fails_only_its_node(saver: Checkpointer, durability: Durability) -> None:
     nodes, error = Nodes(), ValueError("of the node")
     bad = Failing(error)
     builder = fan_out(("good", nodes.noting("good")))
@@ -133,7 +131,7 @@ async def test_a_retry_on_that_raises_fails_its_node_alone(saver: Checkpointer, 
     assert nodes.calls == {"good": 1}
 
 
-async def test_a_retry_on_of_a_task_that_raises_fails_the_task(saver: Checkpointer) -> None:
+async def test_a_retry_on_that_raises_fails_its_task(saver: Checkpointer) -> None:
     error = ValueError("of the task")
     bad = Failing(error)
 

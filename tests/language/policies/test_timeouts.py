@@ -1,4 +1,4 @@
-"""Nodes that take too long are stopped."""
+"""A node that exceeds its timeout is stopped."""
 
 import asyncio
 from datetime import timedelta
@@ -41,7 +41,7 @@ async def hang(state: State) -> State:
 
 
 @pytest.mark.parametrize("timeout", [2, 2.0, timedelta(seconds=2), TimeoutPolicy(run_timeout=2)], ids=repr)
-def test_a_node_that_runs_too_long_is_stopped(timeout: Any) -> None:
+def test_a_node_that_exceeds_its_run_timeout_is_stopped(timeout: Any) -> None:
     with pytest.raises(NodeTimeoutError, match="'slow'") as raised:
         in_no_time(timed(hang, timeout).compile().ainvoke({}))
 
@@ -49,7 +49,7 @@ def test_a_node_that_runs_too_long_is_stopped(timeout: Any) -> None:
     assert raised.value.elapsed == pytest.approx(2.0)
 
 
-async def test_a_thread_whose_node_was_stopped_can_be_resumed(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_thread_can_be_resumed_after_a_node_timed_out(saver: Checkpointer, durability: Durability) -> None:
     hanging = True
 
     async def slow(state: State) -> State:
@@ -66,7 +66,7 @@ async def test_a_thread_whose_node_was_stopped_can_be_resumed(saver: Checkpointe
     assert await graph.ainvoke(None, thread_id="t", durability=durability) == {"log": ["slow"]}
 
 
-def test_a_node_that_is_quick_enough_is_left_alone() -> None:
+def test_a_node_within_its_timeout_is_not_stopped() -> None:
     async def quick(state: State) -> State:
         await asyncio.sleep(1.9)
         return {"log": ["quick"]}
@@ -74,14 +74,14 @@ def test_a_node_that_is_quick_enough_is_left_alone() -> None:
     assert in_no_time(timed(quick, 2).compile().ainvoke({})) == {"log": ["quick"]}
 
 
-def test_a_node_that_gives_no_sign_of_life_is_stopped() -> None:
+def test_a_node_that_exceeds_its_idle_timeout_is_stopped() -> None:
     with pytest.raises(NodeTimeoutError) as raised:
         in_no_time(timed(hang, TimeoutPolicy(idle_timeout=3)).compile().ainvoke({}))
 
     assert (raised.value.kind, raised.value.limit) == ("idle", 3.0)
 
 
-def test_a_heartbeat_starts_the_idle_time_over_and_not_the_run_time() -> None:
+def test_a_heartbeat_restarts_the_idle_timeout_and_not_the_run_timeout() -> None:
     beats = 0
 
     async def beating(state: State, runtime: Runtime[None]) -> State:
@@ -98,29 +98,29 @@ def test_a_heartbeat_starts_the_idle_time_over_and_not_the_run_time() -> None:
     assert beats == 49
 
 
-def test_what_a_node_streams_is_a_sign_of_life() -> None:
-    async def telling(state: State, runtime: Runtime[None]) -> State:
+def test_a_streamed_value_restarts_the_idle_timeout() -> None:
+    async def streaming(state: State, runtime: Runtime[None]) -> State:
         for number in range(10):
             await asyncio.sleep(2)
             runtime.stream_writer(number)
-        return {"log": ["told"]}
+        return {"log": ["streamed"]}
 
-    assert in_no_time(timed(telling, TimeoutPolicy(idle_timeout=3)).compile().ainvoke({})) == {"log": ["told"]}
+    assert in_no_time(timed(streaming, TimeoutPolicy(idle_timeout=3)).compile().ainvoke({})) == {"log": ["streamed"]}
 
 
-def test_what_a_nested_graph_streams_is_a_sign_of_life_of_the_node_that_runs_it() -> None:
-    async def telling(state: State, runtime: Runtime[None]) -> State:
+def test_a_value_streamed_by_a_nested_graph_restarts_the_idle_timeout_of_the_calling_node() -> None:
+    async def streaming(state: State, runtime: Runtime[None]) -> State:
         for number in range(10):
             await asyncio.sleep(2)
             runtime.stream_writer(number)
-        return {"log": ["told"]}
+        return {"log": ["streamed"]}
 
-    inner = chain(("telling", telling)).compile()
+    inner = chain(("streaming", streaming)).compile()
 
-    assert in_no_time(timed(inner, TimeoutPolicy(idle_timeout=3)).compile().ainvoke({})) == {"log": ["told"]}
+    assert in_no_time(timed(inner, TimeoutPolicy(idle_timeout=3)).compile().ainvoke({})) == {"log": ["streamed"]}
 
 
-def test_a_heartbeat_of_a_task_is_one_of_the_node_that_called_it() -> None:
+def test_a_heartbeat_of_a_task_restarts_the_idle_timeout_of_the_calling_node() -> None:
     @task
     async def beating() -> str:
         for _ in range(10):
@@ -134,7 +134,7 @@ def test_a_heartbeat_of_a_task_is_one_of_the_node_that_called_it() -> None:
     assert in_no_time(timed(node, TimeoutPolicy(idle_timeout=3)).compile().ainvoke({})) == {"log": ["alive"]}
 
 
-async def test_a_heartbeat_of_a_plain_function_in_its_thread_counts() -> None:
+async def test_a_plain_function_may_send_a_heartbeat_from_its_thread() -> None:
     @task
     def beating() -> str:
         get_runtime().heartbeat()
@@ -146,7 +146,7 @@ async def test_a_heartbeat_of_a_plain_function_in_its_thread_counts() -> None:
     assert await timed(node, TimeoutPolicy(idle_timeout=30)).compile().ainvoke({}) == {"log": ["alive"]}
 
 
-def test_a_heartbeat_that_comes_too_late_changes_nothing() -> None:
+def test_a_heartbeat_after_the_timeout_has_no_effect() -> None:
     async def late(state: State, runtime: Runtime[None]) -> State:
         try:
             await asyncio.Event().wait()
@@ -158,8 +158,8 @@ def test_a_heartbeat_that_comes_too_late_changes_nothing() -> None:
         in_no_time(timed(late, TimeoutPolicy(idle_timeout=3)).compile().ainvoke({}))
 
 
-def test_what_a_node_streams_is_none_where_only_heartbeats_are() -> None:
-    async def telling(state: State, runtime: Runtime[None]) -> State:
+def test_a_streamed_value_does_not_restart_the_idle_timeout_with_refresh_on_heartbeat() -> None:
+    async def streaming(state: State, runtime: Runtime[None]) -> State:
         while True:
             await asyncio.sleep(1)
             runtime.stream_writer("tick")
@@ -167,13 +167,13 @@ def test_what_a_node_streams_is_none_where_only_heartbeats_are() -> None:
     policy = TimeoutPolicy(idle_timeout=3, refresh_on="heartbeat")
 
     with pytest.raises(NodeTimeoutError) as raised:
-        in_no_time(timed(telling, policy).compile().ainvoke({}))
+        in_no_time(timed(streaming, policy).compile().ainvoke({}))
 
     assert raised.value.kind == "idle"
     assert raised.value.elapsed == pytest.approx(3.0)
 
 
-def test_a_heartbeat_counts_where_only_heartbeats_do() -> None:
+def test_a_heartbeat_restarts_the_idle_timeout_with_refresh_on_heartbeat() -> None:
     async def beating(state: State, runtime: Runtime[None]) -> State:
         for _ in range(10):
             await asyncio.sleep(2)
@@ -185,7 +185,7 @@ def test_a_heartbeat_counts_where_only_heartbeats_do() -> None:
     assert in_no_time(timed(beating, policy).compile().ainvoke({})) == {"log": ["alive"]}
 
 
-async def test_a_heartbeat_without_an_idle_timeout_means_nothing(saver: Checkpointer) -> None:
+async def test_a_heartbeat_without_an_idle_timeout_has_no_effect(saver: Checkpointer) -> None:
     async def beating(state: State, runtime: Runtime[None]) -> State:
         runtime.heartbeat()
         return {"log": ["alive"]}
@@ -193,7 +193,7 @@ async def test_a_heartbeat_without_an_idle_timeout_means_nothing(saver: Checkpoi
     assert await chain(("a", beating)).compile(saver).ainvoke({}, thread_id="t") == {"log": ["alive"]}
 
 
-def test_a_node_that_catches_its_cancellation_is_too_late_all_the_same() -> None:
+def test_a_node_that_catches_its_cancellation_still_times_out() -> None:
     async def stubborn(state: State) -> State:
         try:
             await asyncio.Event().wait()
@@ -210,7 +210,7 @@ def test_a_node_that_catches_its_cancellation_is_too_late_all_the_same() -> None
     assert in_no_time(run()).values == {"log": []}
 
 
-def test_a_timeout_of_the_nodes_own_is_its_own() -> None:
+def test_a_timeout_error_that_a_node_raises_is_not_a_node_timeout_error() -> None:
     calls = 0
 
     async def impatient(state: State) -> State:
@@ -228,7 +228,7 @@ def test_a_timeout_of_the_nodes_own_is_its_own() -> None:
     assert calls == 1
 
 
-def test_each_attempt_has_the_whole_time_and_a_timeout_is_tried_again() -> None:
+def test_a_timeout_is_retried_and_each_attempt_has_the_full_time() -> None:
     began: list[float] = []
 
     async def slow(state: State) -> State:
@@ -244,7 +244,7 @@ def test_each_attempt_has_the_whole_time_and_a_timeout_is_tried_again() -> None:
     assert began == [pytest.approx(each) for each in (0, 10, 20)]
 
 
-def test_the_timeout_of_a_send_takes_the_place_of_the_nodes() -> None:
+def test_the_timeout_of_a_send_overrides_that_of_its_node() -> None:
     began: list[float] = []
 
     async def work(job: Any) -> State:
@@ -281,7 +281,7 @@ async def test_the_timeout_of_a_send_survives_a_restart(saver: Checkpointer) -> 
     assert (raised.value.kind, raised.value.limit) == ("idle", 0.02)
 
 
-async def test_a_question_within_the_time_is_a_question(saver: Checkpointer) -> None:
+async def test_an_interrupt_within_the_timeout_is_returned(saver: Checkpointer) -> None:
     async def ask(state: State) -> State:
         return {"log": [interrupt("sure?")]}
 
@@ -291,7 +291,7 @@ async def test_a_question_within_the_time_is_a_question(saver: Checkpointer) -> 
     assert await graph.ainvoke(Command(resume="yes"), thread_id="t") == {"log": ["yes"]}
 
 
-def test_a_command_to_the_parent_within_the_time_is_followed() -> None:
+def test_a_parent_command_within_the_timeout_is_followed() -> None:
     async def leave(state: State) -> Command[Any]:
         await asyncio.sleep(1)
         return Command(graph=Command.PARENT, update={"log": ["left"]})
@@ -302,7 +302,7 @@ def test_a_command_to_the_parent_within_the_time_is_followed() -> None:
     assert in_no_time(graph.ainvoke({}, thread_id="t")) == {"log": ["left"]}
 
 
-def test_a_cancellation_from_outside_is_no_timeout() -> None:
+def test_a_cancellation_of_the_run_is_not_a_timeout() -> None:
     async def cancelled() -> None:
         running = asyncio.create_task(timed(hang, 10).compile().ainvoke({}))
         await asyncio.sleep(1)
@@ -313,7 +313,7 @@ def test_a_cancellation_from_outside_is_no_timeout() -> None:
     in_no_time(cancelled())
 
 
-def test_a_sibling_is_kept_when_another_is_too_slow() -> None:
+def test_the_result_of_a_sibling_is_kept_when_a_node_times_out() -> None:
     async def quick(state: State) -> State:
         return {"log": ["quick"]}
 
@@ -331,7 +331,7 @@ def test_a_sibling_is_kept_when_another_is_too_slow() -> None:
     assert (snapshot.values, snapshot.next) == ({"log": ["quick"]}, ("slow",))
 
 
-def test_a_plain_function_cannot_be_stopped_so_a_timeout_for_one_is_refused() -> None:
+def test_a_timeout_of_a_plain_function_is_refused() -> None:
     def slow(state: State) -> State:
         return {}
 
@@ -340,7 +340,7 @@ def test_a_plain_function_cannot_be_stopped_so_a_timeout_for_one_is_refused() ->
 
 
 @pytest.mark.parametrize("seconds", [0, -1, timedelta(0), float("nan")], ids=repr)
-def test_a_timeout_has_to_be_some_time(seconds: Any) -> None:
+def test_an_invalid_timeout_is_refused(seconds: Any) -> None:
     with pytest.raises(ValueError, match="timeout"):
         TimeoutPolicy(run_timeout=seconds)
     with pytest.raises(ValueError, match="timeout"):
@@ -349,7 +349,7 @@ def test_a_timeout_has_to_be_some_time(seconds: Any) -> None:
         timed(hang, seconds)
 
 
-async def test_a_send_whose_timeout_is_no_time_is_refused(saver: Checkpointer) -> None:
+async def test_a_send_with_an_invalid_timeout_is_refused(saver: Checkpointer) -> None:
     async def work(job: Any) -> State:
         return {}
 

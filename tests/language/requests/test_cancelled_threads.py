@@ -1,4 +1,4 @@
-"""A thread is cancelled for good, from any process, and goes on only when it is reopened."""
+"""A thread is cancelled from any process, and continues only after it is reopened."""
 
 import asyncio
 import operator
@@ -24,12 +24,12 @@ class State(TypedDict, total=False):
 
 
 class Work:
-    """`first` and then `second`; `slow` beside `first` waits until it may go on."""
+    """A graph of `first`, then `second`; `slow` runs in parallel with `first`, and waits for `may_continue`."""
 
     def __init__(self, saver: Checkpointer) -> None:
         self.began: list[str] = []
         self.waits = asyncio.Event()
-        self.may_go_on = asyncio.Event()
+        self.may_continue = asyncio.Event()
 
         async def first(state: State) -> dict[str, list[str]]:
             self.began.append("first")
@@ -38,7 +38,7 @@ class Work:
         async def slow(state: State) -> dict[str, list[str]]:
             self.began.append("slow")
             self.waits.set()
-            await self.may_go_on.wait()
+            await self.may_continue.wait()
             return {"log": ["slow"]}
 
         async def second(state: State) -> dict[str, list[str]]:
@@ -50,7 +50,9 @@ class Work:
         self.graph: CompiledGraph[Any] = builder.compile(saver)
 
 
-async def test_a_run_of_this_process_is_stopped_at_once_and_its_caller_is_told(saver: Checkpointer) -> None:
+async def test_a_run_in_this_process_is_stopped_and_its_caller_gets_a_thread_cancelled_error(
+    saver: Checkpointer,
+) -> None:
     work = Work(saver)
     call = asyncio.create_task(work.graph.ainvoke({"log": ["in"]}, thread_id="t"))
     await work.waits.wait()
@@ -69,7 +71,7 @@ async def test_a_run_of_this_process_is_stopped_at_once_and_its_caller_is_told(s
             await work.graph.ainvoke(given, thread_id="t")
 
 
-async def test_what_finished_is_kept_when_it_is_reopened(saver: Checkpointer) -> None:
+async def test_results_of_finished_nodes_are_kept_when_a_cancelled_thread_is_reopened(saver: Checkpointer) -> None:
     work = Work(saver)
     call = asyncio.create_task(work.graph.ainvoke({"log": ["in"]}, thread_id="t"))
     await work.waits.wait()
@@ -77,24 +79,24 @@ async def test_what_finished_is_kept_when_it_is_reopened(saver: Checkpointer) ->
     with pytest.raises(ThreadCancelledError):
         await call
 
-    work.may_go_on.set()
+    work.may_continue.set()
     assert await work.graph.areopen("t")
     assert not await work.graph.areopen("t")
     assert await work.graph.ainvoke(None, thread_id="t") == {"log": ["in", "first", "slow", "second"]}
     assert work.began == ["first", "slow", "slow", "second"]
 
 
-async def test_a_run_elsewhere_finds_the_mark_and_begins_no_superstep(
+async def test_a_run_in_another_process_starts_no_superstep_after_the_cancellation(
     saver: Checkpointer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # As in another process: nobody here can stop the call.
+    # As if the run were in another process: the call cannot be stopped from here.
     monkeypatch.setattr("durable_graph._runtime.threads.cancel_thread.cancel_call", lambda saver, thread: None)
     work = Work(saver)
     call = asyncio.create_task(work.graph.ainvoke({"log": ["in"]}, thread_id="t"))
     await work.waits.wait()
 
     assert await work.graph.acancel("t")
-    work.may_go_on.set()
+    work.may_continue.set()
     with pytest.raises(ThreadCancelledError):
         await call
 
@@ -106,7 +108,7 @@ async def test_a_run_elsewhere_finds_the_mark_and_begins_no_superstep(
     assert work.began.count("first") == work.began.count("slow") == 1
 
 
-async def test_a_run_that_stores_at_its_end_alone_finds_the_mark_there(
+async def test_a_run_in_another_process_in_exit_mode_finishes_despite_the_cancellation(
     saver: Checkpointer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("durable_graph._runtime.threads.cancel_thread.cancel_call", lambda saver, thread: None)
@@ -115,14 +117,14 @@ async def test_a_run_that_stores_at_its_end_alone_finds_the_mark_there(
     await work.waits.wait()
 
     assert await work.graph.acancel("t")
-    work.may_go_on.set()
+    work.may_continue.set()
 
-    # By then nothing is left to be cancelled.
+    # The run stores its state at its end only, when nothing is left to cancel.
     assert await call == {"log": ["in", "first", "slow", "second"]}
     assert (await work.graph.aget_state(thread_id="t")).status == "done"
 
 
-async def test_a_thread_that_nobody_executes_is_cancelled(saver: Checkpointer) -> None:
+async def test_a_thread_without_an_active_run_can_be_cancelled(saver: Checkpointer) -> None:
     def ask(state: State) -> dict[str, list[str]]:
         return {"log": [interrupt("go?")]}
 
@@ -138,7 +140,7 @@ async def test_a_thread_that_nobody_executes_is_cancelled(saver: Checkpointer) -
     assert await graph.ainvoke(Command(resume="yes"), thread_id="t") == {"log": ["in", "yes"]}
 
 
-async def test_new_input_takes_the_place_of_what_was_cancelled(saver: Checkpointer) -> None:
+async def test_new_input_supersedes_the_cancelled_run(saver: Checkpointer) -> None:
     work = Work(saver)
     call = asyncio.create_task(work.graph.ainvoke({"log": ["in"]}, thread_id="t"))
     await work.waits.wait()
@@ -146,7 +148,7 @@ async def test_new_input_takes_the_place_of_what_was_cancelled(saver: Checkpoint
     with pytest.raises(ThreadCancelledError):
         await call
 
-    work.may_go_on.set()
+    work.may_continue.set()
     values = await work.graph.ainvoke({"log": ["new"]}, thread_id="t")
     assert values["log"][-4:] == ["new", "first", "slow", "second"]
     assert await saver.list_threads(status="cancelled") == []
@@ -164,9 +166,9 @@ async def test_an_edit_leaves_a_cancelled_thread_cancelled(saver: Checkpointer) 
     assert (await work.graph.aget_state(thread_id="t")).status == "cancelled"
 
 
-async def test_what_is_finished_cannot_be_cancelled(saver: Checkpointer) -> None:
+async def test_a_finished_or_unknown_thread_cannot_be_cancelled(saver: Checkpointer) -> None:
     work = Work(saver)
-    work.may_go_on.set()
+    work.may_continue.set()
     await work.graph.ainvoke({"log": ["in"]}, thread_id="t")
     assert not await work.graph.acancel("t")
     assert (await work.graph.aget_state(thread_id="t")).status == "done"
@@ -175,7 +177,7 @@ async def test_what_is_finished_cannot_be_cancelled(saver: Checkpointer) -> None
             await call("nobody")
 
 
-async def test_a_caller_that_cancels_its_own_call_is_cancelled(saver: Checkpointer) -> None:
+async def test_a_cancelled_call_does_not_cancel_its_thread(saver: Checkpointer) -> None:
     work = Work(saver)
     call = asyncio.create_task(work.graph.ainvoke({"log": ["in"]}, thread_id="t"))
     await work.waits.wait()
@@ -198,8 +200,8 @@ async def test_a_stream_of_a_cancelled_thread_raises(saver: Checkpointer) -> Non
         await reading
 
 
-async def test_a_call_that_ends_before_it_can_be_stopped_leaves_its_caller_alone(saver: Checkpointer) -> None:
-    """The mark was found, or the last result was recorded, at the same moment: what the caller does next is not hit."""
+async def test_a_call_that_ends_before_it_can_be_stopped_does_not_cancel_its_caller(saver: Checkpointer) -> None:
+    """The run found the cancellation, or recorded its last result, at that moment: a later await is not cancelled."""
     runner = asyncio.current_task()
     assert runner is not None
     async with only_run(saver, "t", None):
@@ -210,7 +212,7 @@ async def test_a_call_that_ends_before_it_can_be_stopped_leaves_its_caller_alone
     assert runner.cancelling() == 0
 
 
-async def test_a_caller_that_is_cancelled_as_well_is_cancelled(saver: Checkpointer) -> None:
+async def test_a_cancelled_call_on_a_cancelled_thread_raises_cancelled_error(saver: Checkpointer) -> None:
     work = Work(saver)
     call = asyncio.create_task(work.graph.ainvoke({"log": ["in"]}, thread_id="t"))
     await work.waits.wait()

@@ -1,4 +1,4 @@
-"""A thread belongs to the graph that began it, by name."""
+"""A thread belongs to the graph that started it, by name."""
 
 import logging
 import operator
@@ -46,7 +46,9 @@ CALLS: dict[str, Any] = {
 
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("name", ["pay", None], ids=["another", "unnamed"])
-async def test_another_graph_is_refused_whatever_it_asks(saver: Checkpointer, call: str, name: str | None) -> None:
+async def test_every_call_of_a_graph_with_another_name_is_refused(
+    saver: Checkpointer, call: str, name: str | None
+) -> None:
     await graph_of(saver, "mail").ainvoke({"log": ["in"]}, thread_id="t")
     before = await saver.load("t")
 
@@ -70,7 +72,7 @@ async def test_a_renamed_graph_continues_and_its_next_commit_writes_the_new_name
         await graph_of(saver, "mail").aget_state(thread_id="t")
 
 
-async def test_a_named_graph_takes_a_thread_without_a_name(saver: Checkpointer) -> None:
+async def test_a_named_graph_adopts_a_thread_of_an_unnamed_graph(saver: Checkpointer) -> None:
     await graph_of(saver, None).ainvoke({"log": ["in"]}, thread_id="t")
     assert (await saver.list_threads())[0].graph is None
 
@@ -79,7 +81,7 @@ async def test_a_named_graph_takes_a_thread_without_a_name(saver: Checkpointer) 
     assert (await saver.list_threads())[0].graph == "mail"
 
 
-async def test_two_graphs_without_names_are_distinguished_by_their_nodes_in_the_log(
+async def test_an_unnamed_graph_with_other_nodes_than_the_thread_logs_a_warning(
     saver: Checkpointer, caplog: pytest.LogCaptureFixture
 ) -> None:
     await graph_of(saver, None).ainvoke({"log": ["in"]}, thread_id="t")
@@ -90,7 +92,7 @@ async def test_two_graphs_without_names_are_distinguished_by_their_nodes_in_the_
     assert ["name your graphs" in record.getMessage() for record in caplog.records] == [True]
 
 
-async def test_a_name_called_graph_is_a_name(saver: Checkpointer) -> None:
+async def test_a_graph_named_graph_is_not_unnamed(saver: Checkpointer) -> None:
     await graph_of(saver, "graph").ainvoke({"log": ["in"]}, thread_id="t")
     with pytest.raises(WrongGraphError):
         await graph_of(saver, None).ainvoke(None, thread_id="t")
@@ -115,7 +117,7 @@ async def test_an_entrypoint_is_named_after_its_function(saver: Checkpointer) ->
     assert await ship.ainvoke("c", thread_id="t") == "c"
 
 
-async def test_the_store_itself_never_asks_for_a_name(saver: Checkpointer) -> None:
+async def test_copying_and_deleting_a_thread_does_not_check_the_name_of_the_graph(saver: Checkpointer) -> None:
     await graph_of(saver, "mail").ainvoke({"log": ["in"]}, thread_id="t")
     other = graph_of(saver, "pay")
     await other.acopy_thread("t", "copy")
@@ -126,13 +128,13 @@ async def test_the_store_itself_never_asks_for_a_name(saver: Checkpointer) -> No
 @pytest.mark.parametrize(
     ("name", "formerly"), [("", ()), ("a\0b", ()), ("\ud800", ()), ("n" * 256, ()), (None, ("old",)), ("new", ("",))]
 )
-def test_what_is_no_name_is_refused(name: str | None, formerly: tuple[str, ...]) -> None:
+def test_an_invalid_name_is_refused(name: str | None, formerly: tuple[str, ...]) -> None:
     with pytest.raises((InvalidOptionError, GraphValidationError)):
         graph_of(None, name, *formerly)
 
 
 @pytest.mark.parametrize("formerly", [None, 5, b"old"])
-def test_what_is_no_list_of_names_is_refused(formerly: Any) -> None:
+def test_former_names_that_are_not_a_list_of_names_are_refused(formerly: Any) -> None:
     builder = StateGraph(State).add_node("n", lambda state: {}).add_edge(START, "n")
     with pytest.raises(InvalidOptionError, match="names that the graph had before"):
         builder.compile(name="new", formerly=formerly)

@@ -1,4 +1,4 @@
-"""A request with a key is taken once, whoever repeats it."""
+"""A request with a key is applied once, however often it is repeated."""
 
 import asyncio
 import operator
@@ -28,7 +28,7 @@ class State(TypedDict, total=False):
 
 
 class Shop:
-    """A graph that charges, and whoever it charged."""
+    """A graph that charges orders, and the orders that it charged."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Shop:
         self.graph: CompiledGraph[Any] = builder.compile(saver, name=name, formerly=formerly)
 
 
-async def test_a_repetition_gives_the_recorded_result_and_charges_nobody(saver: Checkpointer) -> None:
+async def test_a_repeated_request_returns_the_recorded_result_and_runs_no_node(saver: Checkpointer) -> None:
     shop = Shop(saver)
     results = [
         await shop.graph.ainvoke({"log": ["order 7"]}, thread_id="t", key="order-7", version="v2") for _ in range(3)
@@ -65,7 +65,7 @@ async def test_a_repetition_gives_the_recorded_result_and_charges_nobody(saver: 
     assert shop.charged == ["order 7"]
 
 
-async def test_without_a_thread_the_key_names_it(saver: Checkpointer) -> None:
+async def test_the_thread_of_a_request_without_one_is_named_after_the_key(saver: Checkpointer) -> None:
     shop = Shop(saver)
     for _ in range(2):
         await shop.graph.ainvoke({"log": ["order 7"]}, key="order-7")
@@ -73,7 +73,7 @@ async def test_without_a_thread_the_key_names_it(saver: Checkpointer) -> None:
     assert [info.thread for info in await saver.list_threads()] == ["run-order-7"]
 
 
-async def test_a_repetition_after_a_failure_continues(saver: Checkpointer) -> None:
+async def test_a_repeated_request_after_a_failure_resumes_the_run(saver: Checkpointer) -> None:
     shop = Shop(saver, fails=1)
     with pytest.raises(RuntimeError):
         await shop.graph.ainvoke({"log": ["order 7"]}, key="order-7")
@@ -81,7 +81,7 @@ async def test_a_repetition_after_a_failure_continues(saver: Checkpointer) -> No
     assert (result.value, result.was_applied) == ({"log": ["order 7", "charged order 7"]}, False)
 
 
-async def test_another_input_under_a_key_is_refused_and_loses_nothing(saver: Checkpointer) -> None:
+async def test_another_input_with_a_used_key_is_refused_and_changes_nothing(saver: Checkpointer) -> None:
     shop = Shop(saver)
     await shop.graph.ainvoke({"log": ["order 7"]}, thread_id="t", key="k")
     before = await saver.load("t")
@@ -92,7 +92,7 @@ async def test_another_input_under_a_key_is_refused_and_loses_nothing(saver: Che
     assert await saver.load("t") == before
 
 
-async def test_the_result_of_an_earlier_request_is_that_of_its_own_run(saver: Checkpointer) -> None:
+async def test_a_repeated_earlier_request_returns_the_result_of_its_own_run(saver: Checkpointer) -> None:
     shop = Shop(saver)
     for number in range(3):
         await shop.graph.ainvoke({"log": [f"order {number}"]}, thread_id="t", key=f"k{number}")
@@ -103,7 +103,7 @@ async def test_the_result_of_an_earlier_request_is_that_of_its_own_run(saver: Ch
     assert shop.charged == ["order 0", "order 1", "order 2"]
 
 
-async def test_a_request_on_a_branch_that_was_left_has_no_result(saver: Checkpointer) -> None:
+async def test_a_repeated_request_of_an_abandoned_branch_has_no_result(saver: Checkpointer) -> None:
     shop = Shop(saver)
     await shop.graph.ainvoke({"log": ["order 0"]}, thread_id="t", key="k0")
     start = (await shop.graph.aget_state(thread_id="t")).config["configurable"]["checkpoint_id"]
@@ -129,8 +129,8 @@ async def test_a_prune_removes_the_result_of_an_earlier_request(saver: Checkpoin
     assert shop.charged == ["order 0", "order 1"]
 
 
-async def test_a_prune_may_remove_what_leads_to_the_result_of_the_newest_request(saver: Checkpointer) -> None:
-    """The thread is sound, and its newest checkpoint could be another run's."""
+async def test_a_prune_may_remove_the_result_of_the_newest_request(saver: Checkpointer) -> None:
+    """The thread is intact, but its newest checkpoint could belong to another run."""
     ran: list[str] = []
 
     async def pack(state: State) -> State:
@@ -150,7 +150,7 @@ async def test_a_prune_may_remove_what_leads_to_the_result_of_the_newest_request
     assert ran == ["pack", "send"]
 
 
-async def test_of_many_at_once_one_is_applied(saver: Checkpointer) -> None:
+async def test_one_of_many_concurrent_requests_with_one_key_is_applied(saver: Checkpointer) -> None:
     shop = Shop(saver)
     calls = (shop.graph.ainvoke({"log": ["order 7"]}, key="order-7", if_busy="wait", version="v2") for _ in range(10))
     results = await asyncio.gather(*calls)
@@ -182,12 +182,12 @@ async def test_an_update_with_a_key_is_written_once(saver: Checkpointer) -> None
     assert (await shop.graph.aget_state(thread_id="t")).values["log"][-1:] == ["note"]
     with pytest.raises(KeyReusedError):
         await shop.graph.aupdate_state(values={"log": ["other"]}, as_node="charge", thread_id="t", key="note-1")
-    # Keys of updates and of runs are of one thread.
+    # Updates and runs of a thread share its keys.
     with pytest.raises(KeyReusedError):
         await shop.graph.ainvoke({"log": ["order 8"]}, thread_id="t", key="note-1")
 
 
-async def test_a_key_is_of_one_thread(saver: Checkpointer) -> None:
+async def test_keys_of_different_threads_are_independent(saver: Checkpointer) -> None:
     shop = Shop(saver)
     for thread in ("a", "b"):
         await shop.graph.ainvoke({"log": [thread]}, thread_id=thread, key="k")
@@ -198,13 +198,13 @@ async def test_a_key_is_of_one_thread(saver: Checkpointer) -> None:
 
 
 @pytest.mark.parametrize("key", ["", "a\0b", "\ud800", "k" * 252, 7, b"k"])
-async def test_what_is_no_key_is_refused(saver: Checkpointer, key: Any) -> None:
+async def test_an_invalid_key_is_refused(saver: Checkpointer, key: Any) -> None:
     with pytest.raises(InvalidOptionError):
         await Shop(saver).graph.ainvoke({"log": ["x"]}, thread_id="t", key=key)
     assert await saver.list_threads() == []
 
 
-async def test_a_key_needs_a_store_and_an_input(saver: Checkpointer) -> None:
+async def test_a_key_needs_a_checkpointer_and_an_input(saver: Checkpointer) -> None:
     with pytest.raises(MissingCheckpointerError):
         await Shop(None).graph.ainvoke({"log": ["x"]}, key="k")
     with pytest.raises(InvalidOptionError):
@@ -216,8 +216,8 @@ class WithClient(TypedDict, total=False):
     client: Annotated[Any, UntrackedValue]
 
 
-async def test_an_input_that_cannot_be_compared_takes_no_key(saver: Checkpointer) -> None:
-    """Another input would count as its repetition, and would not be applied."""
+async def test_a_key_with_an_input_that_cannot_be_compared_is_refused(saver: Checkpointer) -> None:
+    """A different input would count as a repetition, and would not be applied."""
     asked: list[str] = []
 
     async def ask(state: WithClient) -> WithClient:
@@ -233,7 +233,7 @@ async def test_an_input_that_cannot_be_compared_takes_no_key(saver: Checkpointer
 
 
 @pytest.mark.parametrize("durability", ["sync", "async", "exit"])
-async def test_a_key_holds_in_every_durability(saver: Checkpointer, durability: Any) -> None:
+async def test_a_request_with_a_key_is_applied_once_in_every_durability(saver: Checkpointer, durability: Any) -> None:
     shop = Shop(saver, fails=1)
     with pytest.raises(RuntimeError):
         await shop.graph.ainvoke({"log": ["order 7"]}, key="order-7", durability=durability)
@@ -243,10 +243,10 @@ async def test_a_key_holds_in_every_durability(saver: Checkpointer, durability: 
 
 
 @pytest.mark.parametrize("durability", ["sync", "async", "exit"])
-async def test_what_was_left_to_run_before_an_input_does_not_accept_its_key(
+async def test_an_unfinished_earlier_run_does_not_record_the_key_of_the_next_input(
     saver: Checkpointer, durability: Any
 ) -> None:
-    """The earlier run gets further and fails again: the input is not taken yet, and its repetition takes it."""
+    """The earlier run continues and fails again before the input is applied, and the repeated request applies it."""
     failures = ["left", "last", "last"]
 
     def step(node: str, state: State) -> State:
@@ -278,7 +278,7 @@ async def test_what_was_left_to_run_before_an_input_does_not_accept_its_key(
 
 
 @pytest.mark.parametrize("earlier", ["shop", None])
-async def test_a_graph_that_was_renamed_knows_its_requests(saver: Checkpointer, earlier: str | None) -> None:
+async def test_a_renamed_graph_recognises_its_earlier_requests(saver: Checkpointer, earlier: str | None) -> None:
     await Shop(saver, name=earlier).graph.ainvoke({"log": ["order 7"]}, thread_id="t", key="order-7")
     store = Shop(saver, name="store", formerly=("shop",))
     result = await store.graph.ainvoke({"log": ["order 7"]}, thread_id="t", key="order-7", version="v2")
@@ -287,7 +287,7 @@ async def test_a_graph_that_was_renamed_knows_its_requests(saver: Checkpointer, 
         await store.graph.ainvoke({"log": ["order 8"]}, thread_id="t", key="order-7")
 
 
-async def test_a_fork_takes_no_key(saver: Checkpointer) -> None:
+async def test_a_fork_with_a_key_is_refused(saver: Checkpointer) -> None:
     shop = Shop(saver)
     await shop.graph.ainvoke({"log": ["order 7"]}, thread_id="t")
     config = (await shop.graph.aget_state(thread_id="t")).config
@@ -307,8 +307,8 @@ async def test_the_same_update_of_another_checkpoint_is_another_request(saver: C
         await shop.graph.aupdate_state(oldest.config, {"log": ["note"]}, as_node="charge", key="k")
 
 
-async def test_a_fork_from_the_middle_of_a_request_leaves_its_result_behind(saver: Checkpointer) -> None:
-    """The state at which the fork began was never what the request came to."""
+async def test_a_fork_from_the_middle_of_a_run_abandons_the_result_of_its_request(saver: Checkpointer) -> None:
+    """The state from which the fork started was never the result of the request."""
 
     async def first(state: State) -> State:
         return {"log": ["first"]}

@@ -1,4 +1,4 @@
-"""The options of a call decide in one order: key, busy, cancelled, unfinished, finished, new."""
+"""The options of a call are checked in a fixed order: key, busy, cancelled, unfinished, finished, new."""
 
 import asyncio
 import operator
@@ -29,12 +29,12 @@ class State(TypedDict, total=False):
 
 class Steps:
     def __init__(self, saver: Checkpointer) -> None:
-        self.is_shut = False
+        self.is_failing = False
         self.entered = asyncio.Event()
         self.open = asyncio.Event()
 
         async def work(state: State) -> dict[str, list[str]]:
-            if self.is_shut:
+            if self.is_failing:
                 raise RuntimeError("shut")
             self.entered.set()
             await self.open.wait()
@@ -54,10 +54,10 @@ async def finished(steps: Steps) -> None:
 
 
 async def unfinished(steps: Steps) -> None:
-    steps.is_shut = True
+    steps.is_failing = True
     with pytest.raises(RuntimeError):
         await steps.graph.ainvoke({"log": ["old"]}, thread_id="t", key="old")
-    steps.is_shut = False
+    steps.is_failing = False
     steps.open.set()
 
 
@@ -104,7 +104,7 @@ TABLE: list[tuple[Any, dict[str, Any], Any, Any]] = [
 
 
 @pytest.mark.parametrize(("thread", "options", "given", "expected"), TABLE)
-async def test_the_options_of_a_call(
+async def test_options_and_the_status_of_the_thread_determine_the_outcome_of_a_call(
     saver: Checkpointer, thread: Callable[[Steps], Any], options: dict[str, Any], given: Any, expected: Any
 ) -> None:
     steps = Steps(saver)
@@ -120,7 +120,9 @@ async def test_the_options_of_a_call(
 
 
 @pytest.mark.parametrize("options", [{}, {"if_finished": "return"}, {"if_unfinished": "resume"}, {"key": "new"}])
-async def test_a_busy_thread_comes_before_all_that_is_not_its_key(saver: Checkpointer, options: dict[str, Any]) -> None:
+async def test_a_busy_thread_is_refused_before_all_options_except_a_known_key(
+    saver: Checkpointer, options: dict[str, Any]
+) -> None:
     steps = Steps(saver)
     busy = asyncio.create_task(steps.graph.ainvoke(OLD, thread_id="t"))
     await steps.entered.wait()
@@ -138,7 +140,7 @@ async def test_an_unknown_option_is_refused(saver: Checkpointer, options: dict[s
         await Steps(saver).graph.ainvoke(NEW, thread_id="t", **options)
 
 
-async def test_a_key_that_the_thread_knows_comes_before_its_being_busy(saver: Checkpointer) -> None:
+async def test_a_known_key_is_checked_before_a_busy_thread_is_refused(saver: Checkpointer) -> None:
     steps = Steps(saver)
     await finished(steps)
     steps.entered.clear()

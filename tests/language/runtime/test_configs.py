@@ -1,4 +1,4 @@
-"""The config of a call: what user code reads of it, whatever it is called from, and what checkpoints keep of it."""
+"""The config of a call: the keys that user code reads, wherever it runs, and the keys that checkpoints keep."""
 
 import asyncio
 from typing import Annotated, Any, TypedDict
@@ -36,7 +36,7 @@ CALL: Config = {
 }
 
 
-def said(configurable: Config) -> Config:
+def passed(configurable: Config) -> Config:
     """The keys that the call passed, without the namespace and checkpoint of the code."""
     return {key: value for key, value in configurable.items() if key not in ("checkpoint_ns", "checkpoint_id")}
 
@@ -57,15 +57,15 @@ class Seen:
 
         return node
 
-    def said(self) -> dict[str, Config]:
-        return {where: said(config["configurable"]) for where, config in self.configs.items()}
+    def passed(self) -> dict[str, Config]:
+        return {where: passed(config["configurable"]) for where, config in self.configs.items()}
 
     def of(self, key: str) -> dict[str, Any]:
         return {where: config[key] for where, config in self.configs.items()}
 
 
 async def everywhere(saver: Checkpointer | None, seen: Seen) -> Any:
-    """A graph that notes its config in every place where user code runs."""
+    """A graph that records its config wherever user code runs."""
     inner = StateGraph(State).add_node("deep", seen.noting("nested")).add_edge(START, "deep").compile()
 
     @task
@@ -112,26 +112,26 @@ async def everywhere(saver: Checkpointer | None, seen: Seen) -> Any:
 PLACES = {"node", "task", "nested", "entrypoint", "spawned", "thread", "router", "handler"}
 
 
-async def test_it_is_the_same_wherever_user_code_runs(saver: Checkpointer, durability: Durability) -> None:
+async def test_the_config_is_the_same_wherever_user_code_runs(saver: Checkpointer, durability: Durability) -> None:
     seen = Seen()
     await (await everywhere(saver, seen)).ainvoke({"log": []}, CALL, durability=durability)
 
-    assert seen.said() == {key: {"thread_id": "t", "user": "ann"} for key in PLACES}
+    assert seen.passed() == {key: {"thread_id": "t", "user": "ann"} for key in PLACES}
     assert seen.of("tags") == {key: ["mine"] for key in PLACES}
     assert seen.of("run_name") == dict.fromkeys(PLACES, "nightly")
     assert seen.of("run_id") == dict.fromkeys(PLACES, UUID(int=7))
     assert {config["metadata"]["who"] for config in seen.configs.values()} == {"me"}
 
 
-async def test_it_is_so_without_a_store_too() -> None:
+async def test_the_config_is_the_same_wherever_user_code_runs_without_a_checkpointer() -> None:
     seen = Seen()
     await (await everywhere(None, seen)).ainvoke({"log": []}, {"configurable": {"user": "ann"}, "tags": ["mine"]})
 
-    assert seen.said() == {key: {"user": "ann"} for key in PLACES}
+    assert seen.passed() == {key: {"user": "ann"} for key in PLACES}
     assert seen.of("tags") == {key: ["mine"] for key in PLACES}
 
 
-async def test_its_metadata_says_where_the_code_runs(saver: Checkpointer) -> None:
+async def test_the_metadata_of_a_config_names_the_node_that_reads_it(saver: Checkpointer) -> None:
     seen = Seen()
     inner = StateGraph(State).add_node("deep", seen.noting("deep"), metadata={"level": 2}).add_edge(START, "deep")
     builder = StateGraph(State).add_node("a", seen.noting("a"), metadata={"level": 1})
@@ -139,15 +139,15 @@ async def test_its_metadata_says_where_the_code_runs(saver: Checkpointer) -> Non
 
     await builder.compile(saver).ainvoke({"log": []}, CALL)
 
-    told = {
+    found_in = {
         name: (meta["who"], meta["level"], meta["langgraph_node"], meta["langgraph_step"])
         for name, meta in seen.of("metadata").items()
     }
-    assert told == {"a": ("me", 1, "a", 1), "deep": ("me", 2, "deep", 1)}
+    assert found_in == {"a": ("me", 1, "a", 1), "deep": ("me", 2, "deep", 1)}
     assert seen.configs["deep"]["metadata"]["langgraph_checkpoint_ns"].startswith("b:")
 
 
-async def test_a_parameter_is_given_what_the_function_finds(saver: Checkpointer) -> None:
+async def test_a_config_parameter_equals_the_result_of_get_config(saver: Checkpointer) -> None:
     found: list[bool] = []
 
     async def by_name(state: State, config: Config) -> State:
@@ -169,7 +169,7 @@ async def test_a_parameter_is_given_what_the_function_finds(saver: Checkpointer)
     assert found == [True, True, True]
 
 
-async def test_what_a_node_does_to_it_no_other_node_sees(saver: Checkpointer) -> None:
+async def test_a_change_of_the_config_in_a_node_is_not_visible_to_other_nodes(saver: Checkpointer) -> None:
     given = {"configurable": {"thread_id": "t", "user": "ann"}, "metadata": {"who": "me"}, "tags": ["mine"]}
     seen = Seen()
 
@@ -183,14 +183,14 @@ async def test_what_a_node_does_to_it_no_other_node_sees(saver: Checkpointer) ->
     builder = StateGraph(State).add_node("meddles", meddles).add_node("a", seen.noting("a"))
     await builder.add_edge(START, "meddles").add_edge("meddles", "a").compile(saver).ainvoke({"log": []}, given)
 
-    assert said(seen.configs["a"]["configurable"]) == {"thread_id": "t", "user": "ann"}
+    assert passed(seen.configs["a"]["configurable"]) == {"thread_id": "t", "user": "ann"}
     assert seen.configs["a"]["metadata"]["who"] == "me"
     assert seen.configs["a"]["tags"] == ["mine"]
     assert "run_name" not in seen.configs["a"]
     assert given == {"configurable": {"thread_id": "t", "user": "ann"}, "metadata": {"who": "me"}, "tags": ["mine"]}
 
 
-async def test_outside_of_a_run_there_is_none() -> None:
+async def test_get_config_outside_of_a_run_is_an_error() -> None:
     with pytest.raises(OutsideOfRunError, match=r"get_config\(\)"):
         get_config()
 
@@ -198,7 +198,9 @@ async def test_outside_of_a_run_there_is_none() -> None:
 # Checkpoints
 
 
-async def test_checkpoints_keep_metadata_and_the_names_of_the_run(saver: Checkpointer, durability: Durability) -> None:
+async def test_checkpoints_keep_the_metadata_run_name_and_run_id_of_their_run(
+    saver: Checkpointer, durability: Durability
+) -> None:
     graph = Nodes().chain("a", "b?").compile(saver)
 
     await graph.ainvoke({"log": []}, CALL, durability=durability)
@@ -214,7 +216,7 @@ async def test_checkpoints_keep_metadata_and_the_names_of_the_run(saver: Checkpo
     ]
 
 
-async def test_what_is_in_configurable_is_for_nodes_alone_and_is_not_stored(saver: Checkpointer) -> None:
+async def test_values_in_configurable_are_not_stored(saver: Checkpointer) -> None:
     graph = Nodes().chain("a").compile(saver)
     secret = object()
 
@@ -244,10 +246,10 @@ async def test_a_resumed_run_has_the_config_of_the_call_that_resumes_it(
     assert users == [("ann", str(UUID(int=7))), ("bob", None)]
 
 
-# Configs that a graph has
+# Configs that are bound to a graph
 
 
-async def test_a_graph_with_a_config_has_it_in_every_call(saver: Checkpointer) -> None:
+async def test_a_config_bound_to_a_graph_applies_to_every_call(saver: Checkpointer) -> None:
     seen = Seen()
     graph = StateGraph(State).add_node("a", seen.noting("a")).add_edge(START, "a").compile(saver)
     bound = graph.with_config({"configurable": {"thread_id": "t", "user": "ann"}, "tags": ["mine"]}, run_name="nightly")
@@ -257,14 +259,14 @@ async def test_a_graph_with_a_config_has_it_in_every_call(saver: Checkpointer) -
     await bound.ainvoke({"log": []}, {"configurable": {"user": "bob"}, "tags": ["yours", "mine"], "run_name": "x"})
 
     config = seen.configs["a"]
-    assert said(config["configurable"]) == {"thread_id": "t", "user": "bob"}
+    assert passed(config["configurable"]) == {"thread_id": "t", "user": "bob"}
     assert (config["tags"], config["run_name"]) == (["mine", "yours"], "x")
-    # The graph that it was made from has none.
+    # The graph from which `bound` was made has no config.
     await graph.ainvoke({"log": []}, {"configurable": {"thread_id": "other"}})
-    assert said(seen.configs["a"]["configurable"]) == {"thread_id": "other"}
+    assert passed(seen.configs["a"]["configurable"]) == {"thread_id": "other"}
 
 
-async def test_configs_are_laid_over_one_another(saver: Checkpointer) -> None:
+async def test_configs_are_merged(saver: Checkpointer) -> None:
     seen = Seen()
     graph = StateGraph(State).add_node("a", seen.noting("a")).add_edge(START, "a").compile(saver)
     bound = graph.with_config(tags=["a"], metadata={"x": 1, "y": 1}).with_config(tags=["b"], metadata={"y": 2})
@@ -276,7 +278,7 @@ async def test_configs_are_laid_over_one_another(saver: Checkpointer) -> None:
     assert {key: config["metadata"][key] for key in "xyz"} == {"x": 1, "y": 2, "z": 3}
 
 
-async def test_what_a_call_says_by_keyword_counts_before_the_config_of_the_graph(saver: Checkpointer) -> None:
+async def test_keyword_options_of_a_call_override_the_config_of_the_graph(saver: Checkpointer) -> None:
     graph = Nodes().chain("a", "b", "c").compile(saver)
     bound = graph.with_config({"configurable": {"thread_id": "t"}, "recursion_limit": 1, "max_concurrency": 1})
 
@@ -288,7 +290,9 @@ async def test_what_a_call_says_by_keyword_counts_before_the_config_of_the_graph
     assert (await bound.aget_state()).values == {}
 
 
-async def test_a_nested_graph_with_a_config_has_both(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_nested_graph_merges_its_own_config_with_that_of_the_run(
+    saver: Checkpointer, durability: Durability
+) -> None:
     seen = Seen()
     inner = StateGraph(State).add_node("deep", seen.noting("deep")).add_edge(START, "deep").compile()
     inner = inner.with_config({"tags": ["inner"], "metadata": {"level": 2}, "configurable": {"model": "small"}})
@@ -297,17 +301,17 @@ async def test_a_nested_graph_with_a_config_has_both(saver: Checkpointer, durabi
     await graph.ainvoke({"log": []}, CALL, durability=durability)
 
     config = seen.configs["deep"]
-    assert said(config["configurable"]) == {"thread_id": "t", "user": "ann", "model": "small"}
+    assert passed(config["configurable"]) == {"thread_id": "t", "user": "ann", "model": "small"}
     assert config["tags"] == ["mine", "inner"]
     assert (config["metadata"]["who"], config["metadata"]["level"]) == ("me", 2)
 
 
-async def test_a_nested_call_may_say_more(saver: Checkpointer) -> None:
+async def test_a_nested_call_may_extend_the_config(saver: Checkpointer) -> None:
     seen = Seen()
     inner = StateGraph(State).add_node("deep", seen.noting("deep")).add_edge(START, "deep").compile()
 
     async def call(state: State, config: Config) -> State:
-        # Handing on the config that it was given is what code for LangGraph does.
+        # Code that was written for LangGraph passes its config on.
         await inner.ainvoke({"log": []}, {**config, "tags": [*config["tags"], "inner"], "run_name": "deep"})
         seen.note("after")
         return {}
@@ -321,7 +325,7 @@ async def test_a_nested_call_may_say_more(saver: Checkpointer) -> None:
     assert (after["tags"], after["run_name"]) == (["mine"], "nightly")
 
 
-async def test_a_streamed_run_has_its_config_too(saver: Checkpointer) -> None:
+async def test_a_streamed_run_has_the_configs_of_its_graph_and_its_call(saver: Checkpointer) -> None:
     seen = Seen()
     graph = StateGraph(State).add_node("a", seen.noting("a")).add_edge(START, "a").compile(saver)
 
@@ -329,7 +333,7 @@ async def test_a_streamed_run_has_its_config_too(saver: Checkpointer) -> None:
     assert seen.configs["a"]["tags"] == ["x", "mine"]
 
 
-async def test_an_entrypoint_may_have_one_as_well(saver: Checkpointer) -> None:
+async def test_an_entrypoint_may_have_a_bound_config(saver: Checkpointer) -> None:
     @entrypoint(checkpointer=saver)
     async def program(_: object, config: Config) -> Any:
         return config["configurable"]["user"], config["tags"]
@@ -339,7 +343,7 @@ async def test_an_entrypoint_may_have_one_as_well(saver: Checkpointer) -> None:
     assert await bound.ainvoke("go", {"configurable": {"thread_id": "t"}, "tags": ["b"]}) == ("ann", ["a", "b"])
 
 
-async def test_a_config_of_a_graph_is_checked_when_it_is_given(saver: Checkpointer) -> None:
+async def test_a_config_is_checked_when_it_is_bound_to_a_graph(saver: Checkpointer) -> None:
     graph = Nodes().chain("a").compile(saver)
 
     with pytest.raises(UnknownOptionError, check=of_kind("config"), match=r"graph\.stream"):
@@ -363,7 +367,7 @@ async def test_a_config_of_a_graph_is_checked_when_it_is_given(saver: Checkpoint
         ({"metadata": {"a": object()}}, "metadata"),
     ],
 )
-async def test_what_the_keys_cannot_be_is_refused(saver: Checkpointer, config: Config, named: str) -> None:
+async def test_an_invalid_value_of_a_config_key_is_refused(saver: Checkpointer, config: Config, named: str) -> None:
     with pytest.raises(InvalidOptionError, match=named):
         await Nodes().chain("a").compile(saver).ainvoke({"log": []}, {**config, "configurable": {"thread_id": "t"}})
     assert await saver.load("t") is None
@@ -373,7 +377,7 @@ class Sum(TypedDict):
     total: Annotated[int, lambda old, new: old + new]
 
 
-async def test_a_retried_node_is_given_the_same_again(saver: Checkpointer) -> None:
+async def test_a_retried_node_gets_an_unchanged_config(saver: Checkpointer) -> None:
     users: list[Any] = []
 
     async def flaky(state: Sum, config: Config) -> Sum:

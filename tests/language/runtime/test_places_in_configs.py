@@ -1,4 +1,4 @@
-"""A node's config has the namespace of its graph, and the checkpoint that its superstep began with."""
+"""A node's config has the namespace of its graph, and the checkpoint from which its superstep started."""
 
 import asyncio
 import copy
@@ -61,7 +61,7 @@ async def test_the_config_of_a_nested_node_identifies_the_nested_graph(saver: Ch
     assert ns.startswith("inner:")
 
 
-async def test_every_durability_mode_and_tasks_have_namespace_and_checkpoint(
+async def test_configs_of_nodes_and_tasks_have_namespace_and_checkpoint_in_every_durability_mode(
     saver: Checkpointer, durability: Durability
 ) -> None:
     places: list[Any] = []
@@ -81,7 +81,7 @@ async def test_every_durability_mode_and_tasks_have_namespace_and_checkpoint(
     assert places[0][1] is not None
 
 
-async def test_without_a_checkpointer_there_is_a_namespace_and_no_checkpoint() -> None:
+async def test_a_config_without_a_checkpointer_has_a_namespace_and_no_checkpoint() -> None:
     seen: list[Config] = []
 
     async def node(state: State, config: Config) -> State:
@@ -202,7 +202,7 @@ async def test_a_stored_copy_of_the_config_has_plain_strings(saver: Checkpointer
     assert (await graph.aget_state({"configurable": configurable})).values == {"log": ["in"]}
 
 
-async def test_an_entrypoint_has_both_keys_and_calls_itself_with_its_config(saver: Checkpointer) -> None:
+async def test_an_entrypoint_has_namespace_and_checkpoint_and_calls_itself_with_its_config(saver: Checkpointer) -> None:
     places: list[Any] = []
 
     @entrypoint(checkpointer=saver)

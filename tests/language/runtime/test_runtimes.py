@@ -1,4 +1,4 @@
-"""What user code learns of its run: by an annotated parameter or by a function, wherever it is called from."""
+"""The runtime of a run: user code gets it by an annotated parameter or by a function, wherever it runs."""
 
 import asyncio
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class Context:
 
 
 class Seen:
-    """What the code in each place saw."""
+    """The runtimes that user code saw, by where it ran."""
 
     def __init__(self) -> None:
         self.runtimes: dict[str, Runtime[Any]] = {}
@@ -49,7 +49,7 @@ class Seen:
 
 
 def everywhere(saver: Checkpointer | None, seen: Seen) -> Any:
-    """A graph with user code in every place that is given a runtime."""
+    """A graph that records its runtime wherever user code runs."""
 
     async def deep(state: State, runtime: Runtime[Context]) -> State:
         seen.note("nested", runtime)
@@ -94,7 +94,7 @@ def everywhere(saver: Checkpointer | None, seen: Seen) -> Any:
     return builder.compile(saver)
 
 
-async def test_it_is_there_wherever_user_code_runs(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_runtime_is_available_wherever_user_code_runs(saver: Checkpointer, durability: Durability) -> None:
     seen, control = Seen(), RunControl()
     config = {"configurable": {"thread_id": "t"}, "run_id": "r"}
     await everywhere(saver, seen).ainvoke(
@@ -116,11 +116,11 @@ async def test_it_is_there_wherever_user_code_runs(saver: Checkpointer, durabili
         "router": "plain",
         "handler": "fails",
     }
-    # Node and router are one task, and so are a node and its handler; every other has an id of its own.
+    # A node and its router are one task, and so are a node and its handler; all others have ids of their own.
     assert len(set(seen.infos("task_id").values())) == len(places) - 1
 
 
-async def test_without_a_store_it_has_neither_thread_nor_checkpoint() -> None:
+async def test_a_runtime_without_a_checkpointer_has_neither_thread_nor_checkpoint() -> None:
     seen = Seen()
     await everywhere(None, seen).ainvoke({"log": []}, context=Context("ann"))
 
@@ -129,7 +129,9 @@ async def test_without_a_store_it_has_neither_thread_nor_checkpoint() -> None:
     assert len(set(seen.infos("task_id").values())) == 6
 
 
-async def test_it_names_the_checkpoint_that_the_node_goes_out_from(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_runtime_names_the_checkpoint_from_which_its_node_started(
+    saver: Checkpointer, durability: Durability
+) -> None:
     ids: list[str | None] = []
 
     async def node(state: State, runtime: Runtime) -> State:
@@ -173,7 +175,7 @@ async def test_the_task_id_is_the_same_on_every_attempt_in_every_process(
     assert len({task_id for task_id, _ in seen}) == 1
 
 
-async def test_every_other_task_has_another_id(saver: Checkpointer, durability: Durability) -> None:
+async def test_different_tasks_have_different_ids(saver: Checkpointer, durability: Durability) -> None:
     ids: list[str] = []
 
     async def fan(state: State) -> list[Send]:
@@ -192,16 +194,16 @@ async def test_every_other_task_has_another_id(saver: Checkpointer, durability: 
     assert len(set(ids)) == len(ids) == 12
 
 
-async def test_a_function_that_asks_for_nothing_finds_it(saver: Checkpointer) -> None:
+async def test_functions_that_a_node_calls_get_its_runtime_and_its_stream_writer(saver: Checkpointer) -> None:
     found: list[Any] = []
 
     async def deep_down() -> None:
         found.append(get_runtime(Context).context.user)
-        get_stream_writer()("told")
+        get_stream_writer()("streamed")
 
     def in_a_thread() -> None:
         found.append(get_runtime(Context).context.user)
-        get_stream_writer()("told")
+        get_stream_writer()("streamed")
 
     async def node(state: State) -> State:
         await deep_down()
@@ -212,7 +214,7 @@ async def test_a_function_that_asks_for_nothing_finds_it(saver: Checkpointer) ->
     builder = StateGraph(State, context_schema=Context).add_node("node", node).add_edge(START, "node")
     stream = builder.compile(saver).astream({"log": []}, THREAD, context=Context("ann"), stream_mode="custom")
 
-    assert [chunk async for chunk in stream] == ["told"] * 4
+    assert [chunk async for chunk in stream] == ["streamed"] * 4
     assert found == ["ann"] * 4
 
 
@@ -236,7 +238,7 @@ async def test_a_nested_graph_may_be_given_another_context(saver: Checkpointer, 
     assert seen == [Context("bob"), Context("ann")]
 
 
-async def test_a_context_is_of_one_call_and_is_given_again_on_resume(
+async def test_a_context_applies_to_one_call_and_is_passed_again_on_resume(
     saver: Checkpointer, durability: Durability
 ) -> None:
     seen: list[Any] = []
@@ -252,7 +254,9 @@ async def test_a_context_is_of_one_call_and_is_given_again_on_resume(
     assert seen == [Context("ann"), Context("bob")]
 
 
-async def test_only_an_entrypoint_has_something_previous(saver: Checkpointer, durability: Durability) -> None:
+async def test_only_the_runtime_of_an_entrypoint_has_a_previous_value(
+    saver: Checkpointer, durability: Durability
+) -> None:
     seen: list[Any] = []
 
     @entrypoint(checkpointer=saver)
@@ -278,7 +282,7 @@ async def test_only_an_entrypoint_has_something_previous(saver: Checkpointer, du
     assert seen[-1] is None
 
 
-async def test_every_parameter_that_can_be_asked_for_is_found_by_its_name_or_annotation(saver: Checkpointer) -> None:
+async def test_parameters_of_a_node_are_injected_by_name_or_annotation(saver: Checkpointer) -> None:
     seen: list[Any] = []
 
     async def node(state: State, writer: StreamWriter, config: dict[str, Any], runtime: Runtime) -> State:
@@ -291,12 +295,12 @@ async def test_every_parameter_that_can_be_asked_for_is_found_by_its_name_or_ann
 
 
 @pytest.mark.parametrize("find", [get_runtime, get_stream_writer])
-async def test_outside_of_a_run_there_is_none(find: Any) -> None:
+async def test_get_runtime_and_get_stream_writer_outside_of_a_run_are_errors(find: Any) -> None:
     with pytest.raises(OutsideOfRunError, match=find.__name__):
         find()
 
 
-async def test_code_that_outlives_its_node_finds_none(saver: Checkpointer) -> None:
+async def test_code_that_outlives_its_node_has_no_runtime(saver: Checkpointer) -> None:
     is_over, left = asyncio.Event(), []
 
     async def later() -> str:

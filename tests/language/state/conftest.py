@@ -1,4 +1,4 @@
-"""What another process would see of a store."""
+"""A store as another process sees it."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -14,7 +14,7 @@ Reopen = Callable[[], Awaitable[Checkpointer]]
 
 @pytest.fixture
 async def reopen(saver: Checkpointer, tmp_path: Path) -> AsyncIterator[Reopen]:
-    """A fresh saver on what `saver` stored; in memory there is only the one."""
+    """Opens a second saver on the file of a `SqliteSaver`; any other saver is returned itself."""
     async with AsyncExitStack() as opened:
 
         async def again() -> Checkpointer:

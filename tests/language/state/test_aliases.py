@@ -1,4 +1,4 @@
-"""Keys are the names of fields. What a class calls them in encoded forms is refused with the name to use."""
+"""Keys are the names of fields. An alias, which names a field in encoded data, is refused with the name to use."""
 
 from typing import Any
 
@@ -75,14 +75,14 @@ async def test_an_alias_is_refused_with_the_name_of_its_field_wherever_a_key_is_
         assert (caught.value.key, caught.value.alias_of) == ("userName", "user_name")
 
 
-async def test_an_alias_in_the_graphs_own_input_or_output_is_named_as_well(saver: Checkpointer) -> None:
+async def test_an_alias_is_refused_in_a_graph_with_an_input_or_output_schema(saver: Checkpointer) -> None:
     for schemas in ({"input_schema": ByField}, {"output_schema": ByField}):
         builder: StateGraph[Any] = chain_of(ByName, Inputs(), ("a", {"userName": "amy"}), **schemas)
         with pytest.raises(StateKeyError, check=of_kind("alias"), match="use 'user_name'"):
             await builder.compile(saver).ainvoke({}, thread_id="t")
 
 
-async def test_a_key_that_is_no_alias_is_reported_with_those_that_there_are(saver: Checkpointer) -> None:
+async def test_an_unknown_key_that_is_not_an_alias_is_refused_with_the_known_keys(saver: Checkpointer) -> None:
     graph = chain_of(ByField, Inputs(), ("a", {})).compile(saver)
 
     with pytest.raises(StateKeyError, check=of_kind("unknown"), match="its keys: user_name") as caught:
@@ -91,7 +91,7 @@ async def test_a_key_that_is_no_alias_is_reported_with_those_that_there_are(save
     assert caught.value.alias_of is None
 
 
-async def test_what_a_model_says_of_a_value_names_the_field(saver: Checkpointer) -> None:
+async def test_a_validation_error_names_the_field_and_not_its_alias(saver: Checkpointer) -> None:
     class Strict(pydantic.BaseModel):
         user_names: list[int] = Field(default=[], alias="userNames")
 
@@ -104,7 +104,7 @@ async def test_what_a_model_says_of_a_value_names_the_field(saver: Checkpointer)
     assert caught.value.key == "user_names"
 
 
-def test_an_alias_that_is_another_fields_name_is_refused() -> None:
+def test_an_alias_that_is_the_name_of_another_field_is_refused() -> None:
     class Crossed(pydantic.BaseModel):
         first: str = Field(default="", alias="second")
         second: str = ""
@@ -115,7 +115,7 @@ def test_an_alias_that_is_another_fields_name_is_refused() -> None:
         StateGraph(Crossed)
 
 
-def test_a_dataclass_that_only_takes_aliases_is_refused_with_what_to_set() -> None:
+def test_a_dataclass_that_only_takes_aliases_is_refused_with_the_option_to_set() -> None:
     @validated_dataclass
     class OnlyByAlias:
         user_name: str = Field(default="", alias="userName")

@@ -1,5 +1,5 @@
-"""The channels of a graph changed under a thread: what was added starts empty, what was removed is kept and told, and
-what would be read as something else is refused."""
+"""The channels of a graph change between two runs of a thread: an added key starts empty, a removed key is kept and
+reported, and a change that would misread stored values is refused."""
 
 import operator
 from typing import Annotated, Any, TypedDict
@@ -29,19 +29,19 @@ A = {"id": "a", "content": "one"}
 
 
 def with_key(declared: Any, key: str = "value") -> Any:
-    """A state with one key of this type beside its log."""
+    """A state with a log and one key of this type."""
     fields: Any = {"log": Annotated[list[str], operator.add], key: declared}
     make: Any = TypedDict
     return make("State", fields, total=False)
 
 
 def asking(schema: Any, seen: Inputs) -> Any:
-    """A graph that waits for an answer."""
+    """A graph that interrupts once."""
     return chain_of(schema, seen, ("ask", lambda _: {"log": [interrupt("?")]}))
 
 
 async def changed(saver: Checkpointer, reopen: Reopen, before: Any, given: Any, after: Any, key: str = "value") -> Any:
-    """What a run answers whose state had a key of one type when it asked, and has another when it goes on."""
+    """The input of a node that is interrupted with a key of the type `before` and resumed with the type `after`."""
     await asking(with_key(before, key), Inputs()).compile(saver).ainvoke({key: given}, thread_id="t")
     seen = Inputs()
     await asking(with_key(after), seen).compile(await reopen()).ainvoke(Command(resume="yes"), thread_id="t")
@@ -71,7 +71,7 @@ Merged, Collected = (
         (Collected, [A], Annotated[list[dict[str, str]], Topic]),
     ],
 )
-async def test_what_would_be_read_as_something_else_is_refused_and_nothing_is_lost(
+async def test_a_change_that_would_misread_stored_values_is_refused_and_loses_nothing(
     saver: Checkpointer, reopen: Reopen, before: Any, given: Any, after: Any
 ) -> None:
     with pytest.raises(
@@ -99,7 +99,7 @@ async def test_what_would_be_read_as_something_else_is_refused_and_nothing_is_lo
         (Added, Overwrite([A]), Merged),
     ],
 )
-async def test_what_means_the_same_continues(
+async def test_a_thread_continues_after_a_compatible_change_of_a_type(
     saver: Checkpointer, reopen: Reopen, before: Any, given: Any, after: Any
 ) -> None:
     value = given.value if isinstance(given, Overwrite) else given
@@ -110,14 +110,14 @@ async def test_what_means_the_same_continues(
 @pytest.mark.parametrize(
     "added", [Annotated[list[str], operator.add], Annotated[list[Any], add_messages], Annotated[int, max]]
 )
-async def test_a_key_that_was_added_starts_as_in_a_new_thread(saver: Checkpointer, reopen: Reopen, added: Any) -> None:
+async def test_an_added_key_starts_as_in_a_new_thread(saver: Checkpointer, reopen: Reopen, added: Any) -> None:
     received = await changed(saver, reopen, str, "text", added, key="other")
 
     assert received == {"log": [], "value": [] if added != Annotated[int, max] else 0}
 
 
 @pytest.mark.parametrize("without", [Annotated[str, UntrackedValue], RemainingSteps])
-async def test_a_key_that_is_not_stored_any_more_is_kept_and_told(
+async def test_the_value_of_a_key_that_is_no_longer_stored_is_kept_and_the_key_is_reported(
     saver: Checkpointer, reopen: Reopen, without: Any, durability: Durability
 ) -> None:
     stored = asking(with_key(str), Inputs())
@@ -132,7 +132,7 @@ async def test_a_key_that_is_not_stored_any_more_is_kept_and_told(
     assert (await stored.compile(await reopen()).aget_state(CONFIG)).values["value"] == "text"
 
 
-async def test_a_key_that_was_removed_is_kept_and_told(saver: Checkpointer, reopen: Reopen) -> None:
+async def test_the_value_of_a_removed_key_is_kept_and_the_key_is_reported(saver: Checkpointer, reopen: Reopen) -> None:
     await changed(saver, reopen, Added, [A], str, key="old")
     graph = asking(with_key(str), Inputs()).compile(await reopen())
 
@@ -140,7 +140,7 @@ async def test_a_key_that_was_removed_is_kept_and_told(saver: Checkpointer, reop
     assert (await asking(with_key(Added, "old"), Inputs()).compile(saver).aget_state(CONFIG)).values["old"] == [A]
 
 
-async def test_a_removed_key_that_holds_nothing_is_not_told(saver: Checkpointer, reopen: Reopen) -> None:
+async def test_a_removed_key_without_a_value_is_not_reported(saver: Checkpointer, reopen: Reopen) -> None:
     cleared = chain_of(with_key(Annotated[str, EphemeralValue]), Inputs(), ("a", {}))
     await cleared.compile(saver).ainvoke({"value": "text"}, thread_id="t")
 

@@ -50,7 +50,7 @@ def place(state: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("schema", [State, AsDataclass, AsModel])
-async def test_each_task_learns_how_many_supersteps_may_still_run(
+async def test_each_task_reads_the_number_of_remaining_supersteps(
     saver: Checkpointer, durability: Durability, schema: Any
 ) -> None:
     graph = chain_of(schema, Inputs(), ("a", place), ("b", place), ("c", place)).compile(saver)
@@ -60,7 +60,7 @@ async def test_each_task_learns_how_many_supersteps_may_still_run(
     assert result == {"log": [(3, False), (2, False), (1, True)]}
 
 
-async def test_a_loop_ends_itself_before_the_limit_does(saver: Checkpointer) -> None:
+async def test_a_loop_can_end_itself_before_the_recursion_limit(saver: Checkpointer) -> None:
     builder: StateGraph[State] = StateGraph(State)
     builder.add_node("a", Inputs().node("a", lambda state: {"log": [state["remaining"]]}))
     builder.add_edge(START, "a")
@@ -70,7 +70,7 @@ async def test_a_loop_ends_itself_before_the_limit_does(saver: Checkpointer) -> 
     assert await graph.ainvoke({"log": []}, thread_id="t", recursion_limit=4) == {"log": [4, 3, 2, 1]}
 
 
-async def test_the_limit_counts_anew_for_a_run_that_goes_on(saver: Checkpointer) -> None:
+async def test_remaining_steps_start_again_in_a_resumed_run(saver: Checkpointer) -> None:
     nodes = ("a", place), ("ask", lambda state: {"log": [interrupt("?"), state["remaining"]]}), ("b", place)
     graph = chain_of(State, Inputs(), *nodes).compile(saver)
 
@@ -80,7 +80,7 @@ async def test_the_limit_counts_anew_for_a_run_that_goes_on(saver: Checkpointer)
     assert result == {"log": [(2, False), "yes", 2, (1, True)]}
 
 
-async def test_beyond_the_last_step_the_run_is_stopped(saver: Checkpointer) -> None:
+async def test_a_run_is_stopped_after_its_last_step(saver: Checkpointer) -> None:
     graph = chain_of(State, Inputs(), ("a", place), ("b", place)).compile(saver)
 
     with pytest.raises(GraphRecursionError):
@@ -89,7 +89,7 @@ async def test_beyond_the_last_step_the_run_is_stopped(saver: Checkpointer) -> N
     assert (await graph.aget_state(thread_id="t")).values == {"log": [(1, True)]}
 
 
-async def test_they_are_no_part_of_what_is_stored_or_given_back(saver: Checkpointer) -> None:
+async def test_computed_keys_are_neither_stored_nor_returned(saver: Checkpointer) -> None:
     graph = chain_of(State, Inputs(), ("a", {})).compile(saver)
 
     result = await graph.ainvoke({"log": ["in"]}, thread_id="t")
@@ -101,7 +101,9 @@ async def test_they_are_no_part_of_what_is_stored_or_given_back(saver: Checkpoin
 
 
 @pytest.mark.parametrize("schema", [AsDataclass, AsModel])
-async def test_a_class_that_requires_them_is_given_back_all_the_same(saver: Checkpointer, schema: Any) -> None:
+async def test_a_result_of_a_class_that_requires_computed_keys_has_placeholders_for_them(
+    saver: Checkpointer, schema: Any
+) -> None:
     graph = chain_of(schema, Inputs(), ("a", {})).compile(saver)
 
     result = await graph.ainvoke({"log": ["in"]}, thread_id="t", version="v2")
@@ -110,14 +112,14 @@ async def test_a_class_that_requires_them_is_given_back_all_the_same(saver: Chec
 
 
 @pytest.mark.parametrize("schema", [AsDataclass, AsModel])
-async def test_an_instance_has_them_and_does_not_write_them(saver: Checkpointer, schema: Any) -> None:
+async def test_an_instance_that_a_node_returns_does_not_write_computed_keys(saver: Checkpointer, schema: Any) -> None:
     graph = chain_of(schema, Inputs(), ("a", lambda state: state)).compile(saver)
 
     assert await graph.ainvoke({"log": ["in"]}, thread_id="t") == {"log": ["in", "in"]}
 
 
 @pytest.mark.parametrize("result", [{"remaining": 3}, [("remaining", 3)], Command(update={"remaining": 3})])
-async def test_a_node_that_writes_one_gets_an_error(saver: Checkpointer, result: Any) -> None:
+async def test_a_node_that_writes_a_computed_key_gets_an_error(saver: Checkpointer, result: Any) -> None:
     graph = chain_of(State, Inputs(), ("a", result)).compile(saver)
 
     with pytest.raises(
@@ -128,7 +130,7 @@ async def test_a_node_that_writes_one_gets_an_error(saver: Checkpointer, result:
     assert raised.value.key == "remaining"
 
 
-async def test_an_input_that_writes_one_gets_an_error(saver: Checkpointer) -> None:
+async def test_an_input_that_writes_a_computed_key_gets_an_error(saver: Checkpointer) -> None:
     graph = chain_of(State, Inputs(), ("a", {})).compile(saver)
 
     with pytest.raises(StateKeyError, check=of_kind("managed"), match="the input writes 'is_last'"):
@@ -141,7 +143,7 @@ class WithManaged(TypedDict, total=False):
 
 
 @pytest.mark.parametrize("option", ["input_schema", "output_schema"])
-def test_they_cannot_be_part_of_the_input_or_the_output(option: str) -> None:
+def test_separate_input_and_output_schemas_cannot_have_computed_keys(option: str) -> None:
     what = option.removesuffix("_schema")
 
     with pytest.raises(
@@ -152,7 +154,9 @@ def test_they_cannot_be_part_of_the_input_or_the_output(option: str) -> None:
     assert chain_of(State, Inputs(), ("a", {}), **{option: State}).compile().topology.output.managed
 
 
-async def test_a_nodes_own_input_may_have_one_that_the_state_has_not(saver: Checkpointer) -> None:
+async def test_the_input_schema_of_a_node_may_have_a_computed_key_that_the_state_does_not_have(
+    saver: Checkpointer,
+) -> None:
     class Plain(TypedDict, total=False):
         log: Annotated[list[Any], operator.add]
 
@@ -166,7 +170,7 @@ async def test_a_nodes_own_input_may_have_one_that_the_state_has_not(saver: Chec
     assert await builder.compile(saver).ainvoke({}, thread_id="t", recursion_limit=5) == {"log": [5]}
 
 
-def test_a_key_cannot_be_computed_here_and_a_channel_there() -> None:
+def test_a_key_cannot_be_computed_in_one_schema_and_a_channel_in_another() -> None:
     class Channel(TypedDict, total=False):
         remaining: int
 

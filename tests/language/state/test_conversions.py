@@ -103,14 +103,14 @@ async def test_a_replay_returns_the_converted_result(
     assert [name for name, _ in seen.calls] == ["a", "b", "b", "end"]
 
 
-async def test_a_value_whose_conversion_loses_something_is_refused(saver: Checkpointer) -> None:
+async def test_a_value_that_cannot_be_converted_without_loss_is_refused(saver: Checkpointer) -> None:
     for update in ({"name": True}, {"price": 2**53 + 1}, {"price": "3"}, {"names": ("a",)}):
         graph = chain_of(State, Inputs(), ("a", update)).compile(saver)
         with pytest.raises(UnstorableValueError):
             await graph.ainvoke({}, thread_id=str(update))
 
 
-async def test_what_a_reducer_of_ones_own_is_given_is_converted_to_the_type_of_its_key(
+async def test_the_writes_for_a_custom_reducer_are_converted_to_the_type_of_its_key(
     saver: Checkpointer, reopen: Reopen, durability: Durability
 ) -> None:
     class Reduced(TypedDict, total=False):
@@ -162,7 +162,7 @@ async def test_the_argument_of_a_send_agrees_with_its_stored_form(saver: Checkpo
     assert [type(order.price) for order in arguments] == [float, float]
 
 
-async def test_without_a_checkpointer_a_send_carries_the_same(saver: Checkpointer) -> None:
+async def test_the_argument_of_a_send_is_converted_with_and_without_a_checkpointer(saver: Checkpointer) -> None:
     @dataclasses.dataclass
     class Order:
         price: float
@@ -178,7 +178,7 @@ async def test_without_a_checkpointer_a_send_carries_the_same(saver: Checkpointe
     assert [(type(order.price), type(order.names[0])) for order in arguments] == [(float, str)] * 2
 
 
-async def test_without_a_checkpointer_a_send_may_carry_what_cannot_be_stored() -> None:
+async def test_a_send_may_have_an_unstorable_argument_without_a_checkpointer() -> None:
     carried = {"handle": object(), "price": 3}
     arguments: list[Any] = []
     described: StateGraph[Any, Any, Any, Any] = StateGraph(State)
@@ -190,7 +190,9 @@ async def test_without_a_checkpointer_a_send_may_carry_what_cannot_be_stored() -
     assert arguments == [carried]
 
 
-async def test_the_result_of_a_task_is_converted_to_its_annotation_at_once_and_on_replay(saver: Checkpointer) -> None:
+async def test_the_result_of_a_task_is_converted_to_its_annotation_before_and_after_a_replay(
+    saver: Checkpointer,
+) -> None:
     got: list[Any] = []
 
     @task

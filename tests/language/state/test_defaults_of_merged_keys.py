@@ -91,7 +91,7 @@ def asking(schema: Any, seen: Inputs) -> Any:
 
 
 @pytest.mark.parametrize("schema", KINDS)
-async def test_the_first_node_reads_it_and_writes_are_merged_with_it_also_after_a_restart(
+async def test_the_first_node_reads_the_default_and_writes_are_merged_with_it_also_after_a_restart(
     saver: Checkpointer, reopen: Reopen, schema: Any, durability: Durability
 ) -> None:
     seen = Inputs()
@@ -108,7 +108,9 @@ async def test_the_first_node_reads_it_and_writes_are_merged_with_it_also_after_
 
 
 @pytest.mark.parametrize("schema", KINDS)
-async def test_an_instance_adds_what_it_says_together_with_the_default(saver: Checkpointer, schema: Any) -> None:
+async def test_the_fields_that_are_set_in_an_instance_are_merged_with_their_defaults(
+    saver: Checkpointer, schema: Any
+) -> None:
     graph = chain_of(schema, Inputs(), ("a", lambda _: schema(total=5)), ("b", lambda _: schema(log=["b"]))).compile(
         saver
     )
@@ -121,7 +123,7 @@ async def test_an_instance_adds_what_it_says_together_with_the_default(saver: Ch
 
 
 @pytest.mark.parametrize("schema", KINDS)
-async def test_an_overwrite_takes_its_place(saver: Checkpointer, reopen: Reopen, schema: Any) -> None:
+async def test_an_overwrite_replaces_the_default(saver: Checkpointer, reopen: Reopen, schema: Any) -> None:
     graph = chain_of(schema, Inputs(), ("a", {"total": Overwrite(1), "log": Overwrite([])}), ("b", ADDED)).compile(
         saver
     )
@@ -132,7 +134,7 @@ async def test_an_overwrite_takes_its_place(saver: Checkpointer, reopen: Reopen,
     assert (values["total"], values["log"], values["own"]) == (6, ["a"], ["input", "a"])
 
 
-async def test_routers_private_inputs_and_edits_begin_with_it(saver: Checkpointer) -> None:
+async def test_routers_private_inputs_and_edits_start_with_the_default(saver: Checkpointer) -> None:
     seen: list[Any] = []
 
     class Part(TypedDict):
@@ -168,7 +170,7 @@ def step_of(schema: Any, seen: Inputs, **result: Any) -> Any:
 Log = Annotated[list[str], operator.add]
 
 
-async def test_the_default_of_a_key_that_a_deployment_brings_counts_in_old_threads(
+async def test_the_default_of_a_key_that_a_deployment_adds_applies_to_existing_threads(
     saver: Checkpointer, reopen: Reopen
 ) -> None:
     await step_of(state_with(), Inputs(), step="a").compile(saver).ainvoke({}, thread_id="t")
@@ -180,7 +182,7 @@ async def test_the_default_of_a_key_that_a_deployment_brings_counts_in_old_threa
 
 
 @pytest.mark.parametrize(("before", "after"), [([], ["new"]), (["old"], ["new"]), (["old"], [])])
-async def test_a_default_that_a_deployment_changes_leaves_written_values_as_they_are(
+async def test_a_default_that_a_deployment_changes_does_not_change_written_values(
     saver: Checkpointer, reopen: Reopen, before: list[str], after: list[str]
 ) -> None:
     await step_of(state_with(log=(Log, before)), Inputs(), log=["a"]).compile(saver).ainvoke({}, thread_id="t")
@@ -196,7 +198,7 @@ async def test_a_default_that_a_deployment_changes_leaves_written_values_as_they
 
 
 @pytest.mark.parametrize("system", [{"role": "system", "content": "be kind"}, {"id": "s", "role": "system"}])
-async def test_messages_may_begin_with_some_that_have_ids_from_then_on(
+async def test_default_messages_get_ids_that_they_keep(
     saver: Checkpointer, reopen: Reopen, system: dict[str, str]
 ) -> None:
     state = state_with(messages=(Annotated[list[dict[str, str]], add_messages], [system]))
@@ -213,7 +215,7 @@ async def test_messages_may_begin_with_some_that_have_ids_from_then_on(
 # pydantic
 
 
-async def test_a_default_that_the_model_validates_is_what_it_makes_of_it(saver: Checkpointer) -> None:
+async def test_a_default_that_the_model_validates_has_its_validated_value(saver: Checkpointer) -> None:
     class State(pydantic.BaseModel, frozen=True):
         required: str
         total: Annotated[int, operator.add] = pydantic.Field(default="9", validate_default=True)
@@ -228,7 +230,7 @@ async def test_a_default_that_the_model_validates_is_what_it_makes_of_it(saver: 
     assert (await graph.ainvoke({"required": "x"}, thread_id="t"))["total"] == 15
 
 
-# What is refused
+# Defaults that are refused
 
 
 class Merged(TypedDict):
@@ -250,12 +252,12 @@ def compiled(state: Any, **schemas: Any) -> Any:
 
 
 @pytest.mark.parametrize("option", ["input_schema", "output_schema"])
-async def test_a_state_without_a_default_has_that_of_its_input_or_output(option: str) -> None:
+async def test_a_state_without_a_default_has_that_of_its_input_or_output_schema(option: str) -> None:
     assert (await compiled(Merged, **{option: Begins}).ainvoke({"log": ["a"]}))["log"] == ["begins", "a"]
 
 
 @pytest.mark.parametrize("option", ["input_schema", "output_schema"])
-def test_two_defaults_of_one_key_are_refused(option: str) -> None:
+def test_different_defaults_of_one_key_are_refused(option: str) -> None:
     with pytest.raises(
         GraphValidationError, check=of_kind("graph"), match=r"BeginsOtherwise\.log has another default than Begins\.log"
     ):
@@ -287,12 +289,12 @@ def failing() -> list[str]:
         ),
     ],
 )
-def test_a_default_that_cannot_be_a_first_value_is_refused(state: Any, words: str) -> None:
+def test_an_invalid_default_is_refused(state: Any, words: str) -> None:
     with pytest.raises(GraphValidationError, check=of_kind("graph"), match=words):
         compiled(state)
 
 
-async def test_a_default_that_differs_each_time_counts_as_it_was_at_the_first_write(
+async def test_a_default_that_differs_at_each_call_is_fixed_at_the_first_write(
     saver: Checkpointer, reopen: Reopen
 ) -> None:
     state = state_with(log=(Log, pydantic.Field(default_factory=lambda: [uuid.uuid4().hex])))

@@ -50,7 +50,7 @@ async def test_extra_keys_of_results_and_inputs_and_edits_are_dropped(
     assert (await again.aget_state(thread_id="t")).values == {"topic": "edited"}
 
 
-async def test_a_key_that_only_the_state_has_is_an_extra_key_of_an_input() -> None:
+async def test_a_key_that_the_state_has_and_the_input_schema_does_not_is_an_extra_key_of_the_input() -> None:
     class Wide(Given, total=False):
         inner: str
 
@@ -69,7 +69,7 @@ async def test_aliases_and_managed_keys_are_refused_with_extra_keys_ignored() ->
         await ignoring({"subject": "x"}, Model).compile().ainvoke({})
 
 
-async def test_the_error_names_the_option(saver: Checkpointer) -> None:
+async def test_the_error_of_an_extra_key_names_the_option(saver: Checkpointer) -> None:
     builder = StateGraph(State)
     builder.add_node("a", lambda _: {"more": 1})
     builder.add_edge(START, "a")

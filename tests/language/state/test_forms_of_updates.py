@@ -1,4 +1,4 @@
-"""What a node may return, and what it may not."""
+"""Valid and invalid results of a node."""
 
 import operator
 from dataclasses import dataclass, field
@@ -64,7 +64,9 @@ def graph(saver: Checkpointer, result: Any) -> Any:
         (Command(), {}),
     ],
 )
-async def test_an_update_has_many_forms(saver: Checkpointer, result: Any, expected: dict[str, Any]) -> None:
+async def test_an_update_in_each_valid_form_is_written(
+    saver: Checkpointer, result: Any, expected: dict[str, Any]
+) -> None:
     compiled = graph(saver, result)
     await compiled.ainvoke({"topic": "in"}, thread_id="t")
 
@@ -79,7 +81,7 @@ async def test_an_update_has_many_forms(saver: Checkpointer, result: Any, expect
 
 
 @pytest.mark.parametrize("result", [[], "text", 3, ("topic", "a"), [("topic",)], [("topic", "a", "b")], [1], [(1, 2)]])
-async def test_anything_else_is_refused_with_what_it_may_be(saver: Checkpointer, result: Any) -> None:
+async def test_a_result_in_any_other_form_is_refused_with_the_valid_forms(saver: Checkpointer, result: Any) -> None:
     with pytest.raises(InvalidNodeResultError, check=of_kind("update"), match=r"\(key, value\) pairs, or None"):
         await graph(saver, result).ainvoke({"topic": "in"}, thread_id="t")
 
@@ -87,8 +89,8 @@ async def test_anything_else_is_refused_with_what_it_may_be(saver: Checkpointer,
 @pytest.mark.parametrize(
     "result", [{"topc": "a"}, [("topc", "a")], Command(update={"topc": "a"}), Command(update=[("topc", "a")])]
 )
-async def test_an_unknown_key_is_named_with_those_that_there_are(saver: Checkpointer, result: Any) -> None:
-    """P21."""
+async def test_an_unknown_key_is_refused_with_the_known_keys(saver: Checkpointer, result: Any) -> None:
+    """Reference P21."""
     with pytest.raises(StateKeyError, check=of_kind("unknown"), match=r"'topc'.*its keys: draft, log, topic") as raised:
         await graph(saver, result).ainvoke({"topic": "in"}, thread_id="t")
 
@@ -119,8 +121,8 @@ class Nested(TypedDict, total=False):
     books: Annotated[list[Book], operator.add]
 
 
-async def test_what_is_nested_comes_back_as_what_it_was(saver: Checkpointer, reopen: Reopen) -> None:
-    """P24."""
+async def test_nested_values_round_trip_with_their_types(saver: Checkpointer, reopen: Reopen) -> None:
+    """Reference P24."""
     book = Book({"one": Page(items=[Item(mood=Mood.GOOD)])}, Mood.GOOD)
     written = {"book": book, "anything": {"deep": [book, Mood.GOOD]}, "books": [book]}
     builder = chain_of(Nested, Inputs(), ("a", written))
@@ -150,7 +152,7 @@ class StructReminder(msgspec.Struct):
 @pytest.mark.parametrize("state", [Reminder, StructReminder])
 @pytest.mark.parametrize("from_the_input", [False, True])
 async def test_an_instance_replaces_a_value_with_none(state: Any, from_the_input: bool, saver: Checkpointer) -> None:
-    """A None that is the default of its key is a write where the key has a value, and none where it has no value."""
+    """A None that is the default of its key is written only if the key has a value."""
 
     def postpone(given: Any) -> Any:
         return None if from_the_input else state(text=given.text)

@@ -1,4 +1,4 @@
-"""`input_schema` and `output_schema`: which keys go in and which come out."""
+"""`input_schema` and `output_schema`: the keys of the input and the keys of the result."""
 
 import operator
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ class AsModel(pydantic.BaseModel):
     question: str
 
 
-async def test_the_result_has_the_keys_of_the_output(saver: Checkpointer, durability: Durability) -> None:
+async def test_the_result_has_the_keys_of_the_output_schema(saver: Checkpointer, durability: Durability) -> None:
     nodes = ("a", {"answer": "42", "log": ["a"]}), ("b", {"confidence": 0.9})
     graph = chain_of(State, Inputs(), *nodes, input_schema=Question, output_schema=Answer).compile(saver)
 
@@ -52,7 +52,7 @@ async def test_the_result_has_the_keys_of_the_output(saver: Checkpointer, durabi
     assert result == {"answer": "42", "confidence": 0.9}
 
 
-async def test_the_state_is_read_whole(saver: Checkpointer) -> None:
+async def test_a_snapshot_has_all_keys_and_not_only_those_of_the_output_schema(saver: Checkpointer) -> None:
     graph = chain_of(State, Inputs(), ("a", {"answer": "42"}), input_schema=Question, output_schema=Answer).compile(
         saver
     )
@@ -78,14 +78,14 @@ async def test_an_input_has_the_keys_of_its_schema_and_no_others(saver: Checkpoi
     assert seen.of("a") == [{"question": "?", "log": []}]
 
 
-async def test_what_is_no_instance_is_refused_with_the_schemas_name(saver: Checkpointer) -> None:
+async def test_an_input_that_is_not_an_instance_is_refused_with_the_name_of_the_schema(saver: Checkpointer) -> None:
     graph = chain_of(State, Inputs(), ("a", {}), input_schema=AsDataclass).compile(saver)
 
     with pytest.raises(InvalidInputError, match="a dict of AsDataclass's keys, or an instance of it"):
         await graph.ainvoke("?", thread_id="t")
 
 
-async def test_an_output_of_a_class_is_made_of_what_there_is(saver: Checkpointer) -> None:
+async def test_an_output_class_is_built_from_the_values_of_the_state_and_its_own_defaults(saver: Checkpointer) -> None:
     @dataclass
     class Out:
         answer: str
@@ -97,7 +97,9 @@ async def test_an_output_of_a_class_is_made_of_what_there_is(saver: Checkpointer
     assert await graph.ainvoke({}, thread_id="u") == {"answer": "42"}
 
 
-async def test_keys_that_only_the_input_has_are_channels_with_its_rules(saver: Checkpointer) -> None:
+async def test_keys_that_only_the_input_schema_has_are_channels_with_the_rules_of_that_schema(
+    saver: Checkpointer,
+) -> None:
     class Extra(TypedDict, total=False):
         question: str
         hints: Annotated[list[str], Topic(accumulate=True)]
@@ -114,7 +116,7 @@ async def test_keys_that_only_the_input_has_are_channels_with_its_rules(saver: C
 
 
 @pytest.mark.parametrize("option", ["input_schema", "output_schema"])
-def test_a_key_that_two_schemas_have_has_one_type_and_one_rule(option: str) -> None:
+def test_schemas_that_declare_different_types_or_rules_for_one_key_are_refused(option: str) -> None:
     what = option.removesuffix("_schema")
 
     class OtherType(TypedDict):
@@ -137,7 +139,7 @@ def test_a_key_that_two_schemas_have_has_one_type_and_one_rule(option: str) -> N
     )
 
 
-async def test_what_a_run_gives_back_is_the_output(saver: Checkpointer) -> None:
+async def test_keys_that_the_output_schema_does_not_have_are_not_returned(saver: Checkpointer) -> None:
     graph = chain_of(State, Inputs(), ("a", {"answer": "42", "log": ["a"]}), output_schema=Answer).compile(saver)
 
     shown = await graph.ainvoke({"question": "?"}, thread_id="t")

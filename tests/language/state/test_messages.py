@@ -40,7 +40,7 @@ async def test_messages_are_added_replaced_and_removed(saver: Checkpointer, dura
     assert (await graph.aget_state(thread_id="t")).values == result
 
 
-async def test_all_messages_before_it_are_removed(saver: Checkpointer, reopen: Reopen) -> None:
+async def test_remove_all_messages_removes_all_messages_before_it(saver: Checkpointer, reopen: Reopen) -> None:
     graph = chain_of(MessagesState, Inputs(), ("a", {"messages": [RemoveMessage(REMOVE_ALL_MESSAGES), C]}))
 
     await graph.compile(saver, messages="dict").ainvoke({"messages": [A, B]}, thread_id="t")
@@ -48,7 +48,7 @@ async def test_all_messages_before_it_are_removed(saver: Checkpointer, reopen: R
     assert (await graph.compile(await reopen(), messages="dict").aget_state(thread_id="t")).values == {"messages": [C]}
 
 
-async def test_a_message_is_given_its_id_when_it_is_written_and_keeps_it(
+async def test_a_message_gets_an_id_when_it_is_written_and_keeps_it(
     saver: Checkpointer, reopen: Reopen, durability: Durability
 ) -> None:
     mine = {"role": "assistant", "content": "hi"}
@@ -95,7 +95,7 @@ async def test_a_recorded_message_has_its_id_in_another_process(saver: Checkpoin
     assert [message["content"] for message in result["messages"]] == ["of a", "of b"]
 
 
-async def test_each_superstep_stores_only_what_it_wrote(saver: Checkpointer) -> None:
+async def test_each_superstep_stores_only_the_messages_that_it_wrote(saver: Checkpointer) -> None:
     graph = chain_of(MessagesState, Inputs(), ("a", {"messages": {"content": "short"}})).compile(saver, messages="dict")
     await graph.ainvoke({"messages": [{"content": "long" * 1000}]}, thread_id="t")
     for _ in range(3):
@@ -110,7 +110,7 @@ async def test_each_superstep_stores_only_what_it_wrote(saver: Checkpointer) -> 
 
 
 @pytest.mark.parametrize("update", ["hi", ["hi"], [("user", "hi")]])
-async def test_what_is_no_message_fails_the_node_that_wrote_it(saver: Checkpointer, update: Any) -> None:
+async def test_an_invalid_message_fails_the_node_that_wrote_it(saver: Checkpointer, update: Any) -> None:
     graph = chain_of(MessagesState, Inputs(), ("a", {"messages": update})).compile(saver, messages="dict")
 
     with pytest.raises(
@@ -123,7 +123,7 @@ async def test_what_is_no_message_fails_the_node_that_wrote_it(saver: Checkpoint
         await graph.ainvoke({"messages": update}, thread_id="u")
 
 
-async def test_removing_what_is_not_there_fails_the_node_and_the_thread_stays_usable(saver: Checkpointer) -> None:
+async def test_removing_an_unknown_message_fails_the_node_and_the_thread_can_be_resumed(saver: Checkpointer) -> None:
     names = iter(["x", "a"])
     graph = chain_of(MessagesState, Inputs(), ("a", lambda _: {"messages": RemoveMessage(next(names))})).compile(
         saver, messages="dict"
@@ -138,7 +138,7 @@ async def test_removing_what_is_not_there_fails_the_node_and_the_thread_stays_us
     assert await graph.ainvoke(None, thread_id="t") == {"messages": [B]}
 
 
-async def test_a_node_may_remove_what_it_added(saver: Checkpointer) -> None:
+async def test_a_node_may_remove_a_message_that_it_added(saver: Checkpointer) -> None:
     parts = [{"messages": A}, Command(update={"messages": RemoveMessage("a")})]
 
     assert await chain_of(MessagesState, Inputs(), ("a", parts)).compile(saver, messages="dict").ainvoke(
@@ -155,7 +155,7 @@ async def test_two_nodes_may_remove_the_same_message(saver: Checkpointer) -> Non
     assert await graph.ainvoke({"messages": [A, B]}, thread_id="t") == {"messages": [B]}
 
 
-async def test_overwritten_messages_have_ids_as_well(saver: Checkpointer, reopen: Reopen) -> None:
+async def test_messages_of_an_overwrite_get_ids_as_well(saver: Checkpointer, reopen: Reopen) -> None:
     graph = chain_of(MessagesState, Inputs(), ("a", {"messages": Overwrite([{"content": "new"}, C])}))
 
     result = await graph.compile(saver, messages="dict").ainvoke({"messages": [A, B]}, thread_id="t")
@@ -165,7 +165,7 @@ async def test_overwritten_messages_have_ids_as_well(saver: Checkpointer, reopen
     assert (await graph.compile(await reopen(), messages="dict").aget_state(thread_id="t")).values == result
 
 
-async def test_an_overwrite_that_removes_what_is_not_in_it_is_refused(saver: Checkpointer) -> None:
+async def test_an_overwrite_that_removes_a_message_that_it_does_not_contain_is_refused(saver: Checkpointer) -> None:
     graph = chain_of(MessagesState, Inputs(), ("a", {"messages": Overwrite([RemoveMessage("a")])})).compile(
         saver, messages="dict"
     )
@@ -174,7 +174,7 @@ async def test_an_overwrite_that_removes_what_is_not_in_it_is_refused(saver: Che
         await graph.ainvoke({"messages": [A]}, thread_id="t")
 
 
-# What messages are
+# Types of messages
 
 
 @dataclass(frozen=True)
@@ -226,7 +226,7 @@ class Bare(TypedDict, total=False):
         (WithMore, Said),
     ],
 )
-async def test_messages_come_back_as_what_they_were(saver: Checkpointer, reopen: Reopen, schema: Any, cls: Any) -> None:
+async def test_messages_round_trip_with_their_types(saver: Checkpointer, reopen: Reopen, schema: Any, cls: Any) -> None:
     nodes = (
         ("a", {"messages": [cls(content="one"), cls(content="two", id="b")]}),
         ("b", {"messages": RemoveMessage("b")}),
@@ -242,7 +242,7 @@ async def test_messages_come_back_as_what_they_were(saver: Checkpointer, reopen:
     assert (type(left), left.content, len(left.id)) == (cls, "one", 32)
 
 
-def test_a_class_of_the_users_may_be_called_as_ours() -> None:
+def test_a_user_class_may_have_the_name_of_a_class_of_the_library() -> None:
     class RemoveMessage(msgspec.Struct):  # as in another library
         id: str
 
@@ -253,7 +253,7 @@ def test_a_class_of_the_users_may_be_called_as_ours() -> None:
     assert graph.topology.channels["messages"].stores_updates
 
 
-def test_messages_that_are_no_list_are_reported_when_the_graph_is_compiled() -> None:
+def test_messages_that_are_not_declared_as_a_list_are_refused_at_compile_time() -> None:
     class Wrong(TypedDict, total=False):
         messages: Annotated[dict[str, Any], add_messages]
 
@@ -263,7 +263,7 @@ def test_messages_that_are_no_list_are_reported_when_the_graph_is_compiled() -> 
         chain_of(Wrong, Inputs(), ("a", {})).compile()
 
 
-async def test_a_reducer_of_ones_own_may_use_it(saver: Checkpointer, reopen: Reopen) -> None:
+async def test_a_custom_reducer_may_use_add_messages(saver: Checkpointer, reopen: Reopen) -> None:
     def last_two(left: list[Any], right: Any) -> list[Any]:
         return list(add_messages(left, right))[-2:]
 

@@ -1,4 +1,4 @@
-"""`EphemeralValue`, `AnyValue` and `Topic`: what the next superstep sees, and the one after it does not."""
+"""`EphemeralValue`, `AnyValue` and `Topic`: transient values, which only the next superstep sees."""
 
 import operator
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ GIVEN = {"note": "n", "notes": "n", "any_of": "a", "topic": ["t"], "log": ["l"],
 LEFT = {"log": ["l"], "kept": "k"}
 
 
-async def test_what_an_input_brings_is_there_for_the_first_superstep_only(
+async def test_transient_values_of_an_input_are_visible_in_the_first_superstep_only(
     saver: Checkpointer, durability: Durability
 ) -> None:
     seen = Inputs()
@@ -52,7 +52,7 @@ async def test_what_an_input_brings_is_there_for_the_first_superstep_only(
     assert (seen.of("a"), seen.of("b"), result) == ([GIVEN], [LEFT], LEFT)
 
 
-async def test_what_a_node_writes_is_there_for_the_next_superstep_and_then_gone(
+async def test_transient_values_of_a_node_are_visible_in_the_next_superstep_only(
     saver: Checkpointer, durability: Durability
 ) -> None:
     seen = Inputs()
@@ -63,7 +63,7 @@ async def test_what_a_node_writes_is_there_for_the_next_superstep_and_then_gone(
     assert (seen.of("b"), seen.of("c"), result) == ([GIVEN], [LEFT], LEFT)
 
 
-async def test_what_is_written_again_is_there_again(saver: Checkpointer) -> None:
+async def test_transient_values_that_are_written_again_are_visible_again(saver: Checkpointer) -> None:
     seen = Inputs()
     anew = {"note": "new", "any_of": "new", "topic": ["new", "items"]}
     graph = chain_of(State, seen, ("a", ALL), ("b", anew), ("c", {})).compile(saver)
@@ -73,7 +73,9 @@ async def test_what_is_written_again_is_there_again(saver: Checkpointer) -> None
     assert seen.of("c") == [{**anew, **LEFT}]
 
 
-async def test_several_writes_of_one_superstep_are_an_error_or_the_last_or_all_of_them(saver: Checkpointer) -> None:
+async def test_of_several_writes_of_one_superstep_the_last_or_all_are_kept_or_they_are_refused(
+    saver: Checkpointer,
+) -> None:
     seen = Inputs()
 
     def writing(key: str) -> Any:
@@ -88,9 +90,7 @@ async def test_several_writes_of_one_superstep_are_an_error_or_the_last_or_all_o
     assert ends == [{"notes": "b"}, {"any_of": "b"}, {"topic": ["a", "b"]}, {"log": ["a", "b"]}]
 
 
-async def test_what_was_cleared_is_cleared_in_the_store(
-    saver: Checkpointer, reopen: Reopen, durability: Durability
-) -> None:
+async def test_cleared_values_are_stored_as_absent(saver: Checkpointer, reopen: Reopen, durability: Durability) -> None:
     graph = chain_of(State, Inputs(), ("a", ALL), ("b", {}))
     await graph.compile(saver).ainvoke({"note": "in"}, thread_id="t", durability=durability)
 
@@ -102,7 +102,7 @@ async def test_what_was_cleared_is_cleared_in_the_store(
     assert (await graph.compile(await reopen()).aget_state(thread_id="t")).values == LEFT
 
 
-async def test_a_run_that_continues_elsewhere_has_what_the_superstep_before_wrote(
+async def test_a_run_resumed_in_another_process_sees_the_transient_values_of_the_previous_superstep(
     saver: Checkpointer, reopen: Reopen, durability: Durability
 ) -> None:
     seen = Inputs()
@@ -115,7 +115,9 @@ async def test_a_run_that_continues_elsewhere_has_what_the_superstep_before_wrot
     assert (seen.of("b"), seen.of("c")) == ([GIVEN, GIVEN], [{"kept": "k", "log": ["l", "b"]}])
 
 
-async def test_it_stays_while_its_superstep_waits_for_an_answer(saver: Checkpointer, reopen: Reopen) -> None:
+async def test_transient_values_are_kept_while_their_superstep_is_interrupted(
+    saver: Checkpointer, reopen: Reopen
+) -> None:
     seen = Inputs()
     graph = chain_of(State, seen, ("a", ALL), ("ask", lambda _: {"log": interrupt("?")}), ("c", {}))
     await graph.compile(saver).ainvoke({"kept": "in"}, thread_id="t")
@@ -161,7 +163,7 @@ async def test_writing_no_items_leaves_a_topic_without_value(saver: Checkpointer
     assert await graph.ainvoke({"topic": "in"}, thread_id="t") == {}
 
 
-def test_a_topic_that_is_no_list_is_reported_when_the_graph_is_compiled() -> None:
+def test_a_topic_that_is_not_declared_as_a_list_is_refused_at_compile_time() -> None:
     class Wrong(TypedDict, total=False):
         topic: Annotated[dict[str, str], Topic]
 
@@ -175,7 +177,7 @@ class AsDataclass:
     topic: Annotated[list[str], Topic] = field(default_factory=list)
 
 
-async def test_a_dataclass_has_its_defaults_where_nothing_is_left(saver: Checkpointer) -> None:
+async def test_a_dataclass_has_its_defaults_for_cleared_values(saver: Checkpointer) -> None:
     seen = Inputs()
     graph: StateGraph[Any] = chain_of(AsDataclass, seen, ("a", AsDataclass("n", ["t"])), ("b", {}), ("c", {}))
 
@@ -189,7 +191,7 @@ class Mixed(TypedDict, total=False):
     log: Annotated[list[str], operator.add]
 
 
-async def test_a_finished_siblings_note_is_not_cleared_by_the_input_that_supersedes_the_rest(
+async def test_new_input_does_not_clear_the_transient_value_of_a_finished_sibling(
     saver: Checkpointer,
 ) -> None:
     seen = Inputs()

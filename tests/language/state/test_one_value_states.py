@@ -1,4 +1,4 @@
-"""A state that is one value: what nodes receive and return, and what comes out."""
+"""A state that is a single value: nodes receive and return this value, and so does a run."""
 
 import operator
 from dataclasses import dataclass
@@ -69,7 +69,9 @@ async def test_the_writes_of_one_superstep_are_merged(saver: Checkpointer, durab
     assert (result, seen.of("end")) == (["in", "a", "b", "end"], [["in", "a", "b"]])
 
 
-async def test_it_continues_in_another_process(saver: Checkpointer, reopen: Reopen, durability: Durability) -> None:
+async def test_a_single_value_state_is_restored_in_another_process(
+    saver: Checkpointer, reopen: Reopen, durability: Durability
+) -> None:
     graph = chain_of(Log, Inputs(), ("a", ["a"]), ("b", fails_once(["b"])))
     with pytest.raises(OnceError):
         await graph.compile(saver).ainvoke(["in"], thread_id="t", durability=durability)
@@ -77,7 +79,7 @@ async def test_it_continues_in_another_process(saver: Checkpointer, reopen: Reop
     assert await graph.compile(await reopen()).ainvoke(None, thread_id="t") == ["in", "a", "b"]
 
 
-async def test_it_interrupts_and_is_answered(saver: Checkpointer) -> None:
+async def test_a_graph_with_a_single_value_state_is_interrupted_and_resumed(saver: Checkpointer) -> None:
     graph = chain_of(Log, Inputs(), ("a", lambda _: [interrupt("?")])).compile(saver)
 
     asked = await graph.ainvoke(["in"], thread_id="t")
@@ -87,7 +89,7 @@ async def test_it_interrupts_and_is_answered(saver: Checkpointer) -> None:
     assert answered == ["in", "yes"]
 
 
-async def test_routers_sends_commands_and_edits_are_of_the_value(saver: Checkpointer) -> None:
+async def test_routers_sends_commands_and_edits_use_the_single_value(saver: Checkpointer) -> None:
     async def work(item: str) -> list[str]:
         return [item.upper()]
 
@@ -114,7 +116,7 @@ async def test_the_value_is_streamed(saver: Checkpointer) -> None:
     assert [part async for part in graph.astream(["in"], thread_id="t", stream_mode="values")] == [["in"], ["in", "a"]]
 
 
-async def test_a_graph_of_one_value_is_a_node_of_another(saver: Checkpointer) -> None:
+async def test_a_graph_with_a_single_value_state_is_a_node_of_another(saver: Checkpointer) -> None:
     inner = chain_of(dict, Inputs(), ("a", lambda value: {**value, "inner": 1})).compile()
     outer: StateGraph[Any] = StateGraph(dict)
     outer.add_node("sub", inner).add_edge(START, "sub")
@@ -122,8 +124,8 @@ async def test_a_graph_of_one_value_is_a_node_of_another(saver: Checkpointer) ->
     assert await outer.compile(saver).ainvoke({"in": 0}, thread_id="t") == {"in": 0, "inner": 1}
 
 
-async def test_a_nodes_own_input_may_have_keys(saver: Checkpointer) -> None:
-    """A node that asks for keys gets those of a Send."""
+async def test_the_input_schema_of_a_node_may_have_keys(saver: Checkpointer) -> None:
+    """A node with such an input schema gets the keys of a Send."""
 
     class Item(TypedDict):
         name: str
@@ -144,14 +146,14 @@ class Keys(TypedDict):
 
 @pytest.mark.parametrize(("state", "own"), [(Log, Keys), (Keys, Log)])
 @pytest.mark.parametrize("option", ["input_schema", "output_schema"])
-def test_input_and_output_are_of_one_value_where_the_state_is(state: Any, own: Any, option: str) -> None:
+def test_a_single_value_and_keys_cannot_be_mixed_in_state_input_and_output(state: Any, own: Any, option: str) -> None:
     with pytest.raises(GraphValidationError, check=of_kind("graph"), match=r"is one value and Keys has keys"):
         chain_of(state, Inputs(), ("a", None), **{option: own}).compile()
 
 
-def test_what_can_never_be_stored_is_reported_when_the_graph_is_compiled() -> None:
+def test_a_state_class_that_cannot_be_stored_is_refused_at_compile_time() -> None:
     class Handle:
-        """Nothing to store."""
+        """A class whose instances cannot be stored."""
 
     with pytest.raises(
         GraphValidationError, check=of_kind("graph"), match=r"channel '__root__': .*Handle cannot be stored"

@@ -35,7 +35,7 @@ def ask(state: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("state", STATES)
-async def test_writes_are_merged_and_survive_the_process(saver: Checkpointer, reopen: Reopen, state: Any) -> None:
+async def test_writes_are_merged_also_in_another_process(saver: Checkpointer, reopen: Reopen, state: Any) -> None:
     def graph(saver: Checkpointer) -> Any:
         return chain_of(state, Inputs(), ("a", {"log": ["a"]}), ("b", ask)).compile(saver)
 
@@ -46,7 +46,7 @@ async def test_writes_are_merged_and_survive_the_process(saver: Checkpointer, re
 
 
 @pytest.mark.parametrize("state", STATES)
-async def test_none_is_no_value_to_merge_with(saver: Checkpointer, state: Any) -> None:
+async def test_none_is_replaced_by_the_first_value_that_is_written(saver: Checkpointer, state: Any) -> None:
     seen = Inputs()
     graph = fan_out_of(state, seen, ("a", {"log": None}), ("b", {"log": ["b"]}), then=("end", {"log": ["end"]}))
 
@@ -56,7 +56,9 @@ async def test_none_is_no_value_to_merge_with(saver: Checkpointer, state: Any) -
 
 
 @pytest.mark.parametrize("state", STATES)
-async def test_none_in_place_of_a_value_is_refused_with_the_way_to_drop_it(saver: Checkpointer, state: Any) -> None:
+async def test_none_in_place_of_a_value_is_refused_with_the_remedy_overwrite_none(
+    saver: Checkpointer, state: Any
+) -> None:
     refused = chain_of(state, Inputs(), ("a", {"log": None})).compile(saver)
     dropped = chain_of(state, Inputs(), ("a", {"log": Overwrite(None)}), ("b", {"log": ["b"]})).compile(saver)
 
@@ -67,7 +69,7 @@ async def test_none_in_place_of_a_value_is_refused_with_the_way_to_drop_it(saver
 
 
 @pytest.mark.parametrize(("before", "after"), [(Always, State), (State, Always)])
-async def test_a_deployment_may_add_or_drop_the_none(
+async def test_a_deployment_may_add_none_to_the_type_of_a_key_or_remove_it(
     saver: Checkpointer, reopen: Reopen, before: Any, after: Any
 ) -> None:
     await (

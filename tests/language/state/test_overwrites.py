@@ -1,4 +1,4 @@
-"""`Overwrite`: a write that the reducer does not see."""
+"""`Overwrite`: a write that bypasses the reducer."""
 
 import operator
 from collections.abc import Callable
@@ -30,7 +30,7 @@ class State(TypedDict, total=False):
     topic: str
 
 
-async def test_an_overwrite_takes_the_place_of_what_was_there(saver: Checkpointer, durability: Durability) -> None:
+async def test_an_overwrite_replaces_the_value(saver: Checkpointer, durability: Durability) -> None:
     graph = chain_of(State, Inputs(), ("a", {"log": ["a"]}), ("b", {"log": Overwrite(["b"])}), ("c", {"log": ["c"]}))
 
     result = await graph.compile(saver).ainvoke({"log": ["in"]}, thread_id="t", durability=durability)
@@ -39,7 +39,7 @@ async def test_an_overwrite_takes_the_place_of_what_was_there(saver: Checkpointe
 
 
 @pytest.mark.parametrize("overwrites", ["a", "b", "c"])
-async def test_another_write_of_the_superstep_is_an_error_that_names_all_its_nodes(
+async def test_an_overwrite_together_with_another_write_is_an_error_that_names_all_nodes(
     saver: Checkpointer, durability: Durability, overwrites: str
 ) -> None:
     nodes = [(name, {"log": Overwrite([name]) if name == overwrites else [name]}) for name in ("a", "b", "c")]
@@ -54,7 +54,7 @@ async def test_another_write_of_the_superstep_is_an_error_that_names_all_its_nod
     assert (await graph.aget_state(thread_id="t")).values["log"] == ["in"]
 
 
-async def test_without_a_checkpointer_another_write_is_an_error_as_well() -> None:
+async def test_an_overwrite_together_with_another_write_is_an_error_without_a_checkpointer() -> None:
     nodes = ("a", {"log": ["a"]}), ("b", {"log": Overwrite(["b"])})
 
     with pytest.raises(ConcurrentUpdateError, check=of_kind("overwrite")):
@@ -92,7 +92,7 @@ async def test_a_node_that_overwrites_and_adds_is_refused_and_runs_again(saver: 
     assert [name for name, _ in seen.calls] == ["a", "a"]
 
 
-async def test_without_a_reducer_it_is_a_plain_write(saver: Checkpointer) -> None:
+async def test_an_overwrite_of_a_key_without_a_reducer_is_a_plain_write(saver: Checkpointer) -> None:
     graph = fan_out_of(State, Inputs(), ("a", {"topic": Overwrite("a")}), ("b", {}), then=("c", {})).compile(saver)
 
     assert (await graph.ainvoke({"topic": "in"}, thread_id="t"))["topic"] == "a"
@@ -117,7 +117,7 @@ async def test_a_command_and_an_edit_may_overwrite(saver: Checkpointer) -> None:
     assert (await commanding.aget_state(thread_id="t")).values["tags"] == {}
 
 
-async def test_a_recorded_overwrite_counts_as_one_in_another_process(
+async def test_a_recorded_overwrite_is_applied_as_an_overwrite_in_another_process(
     saver: Checkpointer, reopen: Reopen, durability: Durability
 ) -> None:
     nodes = ("a", {"tags": {"a": 1}}), ("b", {"log": Overwrite(["b"])}), ("c", fails_once({"topic": "c"}))
@@ -132,7 +132,7 @@ async def test_a_recorded_overwrite_counts_as_one_in_another_process(
     assert [name for name, _ in seen.calls] == ["a", "b", "c", "c", "end"]
 
 
-async def test_what_follows_an_overwrite_is_read_back(
+async def test_writes_after_an_overwrite_are_restored(
     saver: Checkpointer, reopen: Reopen, durability: Durability
 ) -> None:
     graph = chain_of(State, Inputs(), ("a", {"log": Overwrite(["a"])}), ("b", {"log": ["b"]}), ("c", {"log": ["c"]}))
@@ -161,7 +161,9 @@ async def test_the_json_forms_are_overwrites_in_inputs_results_and_edits(
     assert (await again.aget_state(thread_id="t")).values == {**result, "log": []}
 
 
-async def test_without_a_reducer_or_with_more_keys_the_dict_is_a_value(saver: Checkpointer) -> None:
+async def test_the_json_form_is_a_plain_value_for_a_key_without_a_reducer_or_with_more_keys(
+    saver: Checkpointer,
+) -> None:
     class Open(TypedDict, total=False):
         any: Any
         merged: Annotated[dict[str, Any], operator.or_]

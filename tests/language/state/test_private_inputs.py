@@ -1,4 +1,4 @@
-"""The input class of a `Send` target, a node, a router or an error handler types a key of the state in its own way."""
+"""The input class of a `Send` target, a node, a router or an error handler may declare its own type for a key."""
 
 import dataclasses
 import operator
@@ -51,7 +51,7 @@ def text_of(one: Any) -> str:
 
 
 def searching(cls: Any) -> StateGraph[Any]:
-    """A plan of two queries, each sent to a node that is given one of them and asks before it returns."""
+    """A graph whose node `plan` sends two queries to the node `search`, which interrupts before it returns."""
 
     async def search(one: Any) -> dict[str, Any]:
         return {"found": [interrupt(text_of(one))]}
@@ -64,7 +64,7 @@ def searching(cls: Any) -> StateGraph[Any]:
 
 
 @pytest.mark.parametrize("cls", [AsTypedDict, AsDataclass, AsStruct, AsModel])
-async def test_a_send_target_has_a_type_of_its_own_also_in_another_process(
+async def test_a_send_target_may_declare_its_own_type_for_a_key_also_in_another_process(
     saver: Checkpointer, reopen: Reopen, cls: Any
 ) -> None:
     asked = await searching(cls).compile(saver).ainvoke({}, thread_id="t")
@@ -74,7 +74,7 @@ async def test_a_send_target_has_a_type_of_its_own_also_in_another_process(
     assert result == {"query": ["a", "b"], "found": ["A", "B"]}
 
 
-async def test_a_node_a_router_and_an_error_handler_may_type_it_more_widely(saver: Checkpointer) -> None:
+async def test_a_node_a_router_and_an_error_handler_may_declare_their_own_types_for_a_key(saver: Checkpointer) -> None:
     class Wide(TypedDict):
         query: object
 
@@ -110,7 +110,7 @@ class Number(TypedDict):
     item: int
 
 
-async def test_a_key_that_only_such_inputs_have_holds_values_of_each_type(saver: Checkpointer) -> None:
+async def test_a_key_that_only_input_classes_declare_takes_values_of_all_their_types(saver: Checkpointer) -> None:
     async def text(given: Item) -> dict[str, Any]:
         return {"item": given["item"] + "!"}
 
@@ -133,7 +133,7 @@ async def test_a_key_that_only_such_inputs_have_holds_values_of_each_type(saver:
         await broken.ainvoke({}, thread_id="other")
 
 
-def test_it_may_not_have_another_rule() -> None:
+def test_an_input_class_that_declares_another_reducer_for_a_key_is_refused() -> None:
     class Merged(TypedDict):
         query: Annotated[str, operator.concat]
 

@@ -1,4 +1,4 @@
-"""A reducer may change what it is given: what was there before stays as it was."""
+"""A reducer may change its arguments in place: earlier values do not change."""
 
 from collections import Counter, defaultdict, deque
 from typing import Annotated, Any, TypedDict
@@ -39,7 +39,9 @@ INPUT: State = {"by_topic": {"tea": ["in"]}, "counts": Counter("i")}
 AFTER: State = {"by_topic": {"tea": ["in", "node"]}, "counts": Counter("in")}
 
 
-async def test_a_router_does_not_double_what_its_node_wrote(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_router_does_not_apply_the_writes_of_its_node_twice(
+    saver: Checkpointer, durability: Durability
+) -> None:
     graph = builder().compile(saver)
 
     assert await graph.ainvoke(INPUT, thread_id="t", durability=durability) == AFTER
@@ -57,10 +59,10 @@ async def test_an_update_as_a_node_with_a_router_is_applied_once(saver: Checkpoi
     assert values["by_topic"] == {"tea": ["in", "node", "by hand"]}
 
 
-async def test_values_that_were_reported_before_do_not_change_afterwards() -> None:
-    told = [values async for values in builder().compile().astream(INPUT, stream_mode="values")]
+async def test_streamed_values_do_not_change_afterwards() -> None:
+    streamed = [values async for values in builder().compile().astream(INPUT, stream_mode="values")]
 
-    assert told == [INPUT, AFTER]
+    assert streamed == [INPUT, AFTER]
 
 
 @pytest.mark.parametrize(
@@ -68,7 +70,7 @@ async def test_values_that_were_reported_before_do_not_change_afterwards() -> No
     [{"k": ["v"]}, [["v"]], ([["v"]],), deque([["v"]]), defaultdict(list, k=["v"])],
     ids=["dict", "list", "tuple", "deque", "defaultdict"],
 )
-async def test_nothing_of_a_write_is_shared_with_what_a_reducer_makes_of_it(value: Any) -> None:
+async def test_the_result_of_a_reducer_shares_no_container_with_the_write(value: Any) -> None:
     def grown(current: list[Any], write: Any) -> list[Any]:
         current.append(write)
         first = current[0]
@@ -94,7 +96,7 @@ async def test_nothing_of_a_write_is_shared_with_what_a_reducer_makes_of_it(valu
     assert repr(result["items"][0]).count("more") == 2
 
 
-async def test_a_value_that_holds_itself_can_be_reduced_where_nothing_is_stored() -> None:
+async def test_a_cyclic_value_can_be_reduced_without_a_checkpointer() -> None:
     cyclic: dict[str, Any] = {"items": [1]}
     cyclic["self"] = cyclic
 

@@ -1,4 +1,4 @@
-"""What is committed is what is read back, whatever nodes write and however the supersteps are cut."""
+"""A committed state is restored unchanged, for any writes of nodes and any grouping of supersteps into commits."""
 
 import operator
 from typing import Annotated, Any, TypedDict
@@ -52,7 +52,7 @@ class Every(TypedDict, total=False):
 
 
 async def nothing(state: Every) -> None:
-    """A node whose results the test makes up."""
+    """A node that is never called: the tests generate its results."""
 
 
 def _topology() -> Topology:
@@ -83,7 +83,7 @@ _UPDATES: dict[str, st.SearchStrategy[Any]] = {
     "messages": st.lists(_MESSAGE, max_size=3),
     "hidden": st.builds(object),
 }
-# A whole value may hold nothing that the rule of its channel would still have to merge away.
+# A whole value may contain nothing that the rule of its channel would merge, such as a removal.
 _WHOLES = {**_UPDATES, "messages": st.lists(st.builds(lambda text: {"content": text}, _TEXT), max_size=3)}
 
 
@@ -101,7 +101,7 @@ _SUPERSTEP = st.tuples(_KEYS, _KEYS, _KEYS).flatmap(
 
 
 def _writes(values: Any, node: str, result: dict[str, Any]) -> tuple[Write, ...]:
-    """What the node writes; a key that its rule refuses is left out."""
+    """The writes of the node, without the keys that their rule refuses."""
     written: list[Write] = []
     for pair in result.items():
         try:
@@ -112,7 +112,7 @@ def _writes(values: Any, node: str, result: dict[str, Any]) -> tuple[Write, ...]
 
 
 def ran(state: State, results: tuple[dict[str, Any], dict[str, Any]]) -> tuple[State, Changes]:
-    """The state after a superstep in which two nodes returned these."""
+    """The state after a superstep in which two nodes returned these results."""
     no = state.no + 1
     done = [
         Done(Task(node, no, ord_), 1, _writes(state.values, node, result), ())
@@ -122,7 +122,7 @@ def ran(state: State, results: tuple[dict[str, Any], dict[str, Any]]) -> tuple[S
 
 
 def read_back(state: State, stored: Stored, rows: list[ValueRow]) -> dict[str, Any]:
-    """What a load gives, from all rows that were ever written."""
+    """The values that are restored from all rows that were ever written."""
     unit, _ = build_unit(
         THREAD,
         {"": stored},
@@ -144,7 +144,7 @@ def tracked(state: State) -> dict[str, Any]:
 
 @settings(max_examples=150)
 @given(st.lists(_SUPERSTEP, min_size=1, max_size=8))
-def test_each_checkpoint_is_read_back_as_it_was_committed(
+def test_each_checkpoint_is_restored_as_it_was_committed(
     supersteps: list[tuple[dict[str, Any], dict[str, Any]]],
 ) -> None:
     state, stored, rows = initial_state(TOPOLOGY), nothing_stored(THREAD.origin, ""), list[ValueRow]()
@@ -158,7 +158,7 @@ def test_each_checkpoint_is_read_back_as_it_was_committed(
 
 @settings(max_examples=150)
 @given(st.lists(_SUPERSTEP, min_size=1, max_size=8))
-def test_supersteps_that_are_committed_together_are_read_back_as_the_last_of_them(
+def test_supersteps_that_are_committed_together_are_restored_as_the_last_of_them(
     supersteps: list[tuple[dict[str, Any], dict[str, Any]]],
 ) -> None:
     state, together = initial_state(TOPOLOGY), dict[str, Any]()
@@ -172,7 +172,7 @@ def test_supersteps_that_are_committed_together_are_read_back_as_the_last_of_the
 
 @settings(max_examples=100)
 @given(st.lists(_SUPERSTEP, min_size=1, max_size=4))
-def test_a_row_holds_what_it_says_and_an_untracked_value_none(
+def test_each_changed_channel_except_an_untracked_value_has_a_row_with_its_value(
     supersteps: list[tuple[dict[str, Any], dict[str, Any]]],
 ) -> None:
     state, stored = initial_state(TOPOLOGY), nothing_stored(THREAD.origin, "")
@@ -188,7 +188,7 @@ def test_a_row_holds_what_it_says_and_an_untracked_value_none(
 
 @settings(max_examples=100)
 @given(st.lists(_SUPERSTEP, min_size=1, max_size=5))
-def test_what_lives_for_one_superstep_has_what_that_one_wrote(
+def test_a_transient_value_is_the_last_write_of_its_superstep(
     supersteps: list[tuple[dict[str, Any], dict[str, Any]]],
 ) -> None:
     state = initial_state(TOPOLOGY)

@@ -1,4 +1,4 @@
-"""Foreign classes wherever a graph stores values: keys, arguments of a Send, questions, answers, results of tasks."""
+"""Foreign classes wherever a graph stores values: keys, arguments of a Send, interrupts, answers, results of tasks."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -52,7 +52,7 @@ def asking(question: Any = None) -> Any:
     return builder
 
 
-async def test_foreign_values_come_back_in_keys_sends_questions_and_answers(
+async def test_foreign_values_round_trip_in_keys_sends_interrupts_and_answers(
     saver: Checkpointer, reopen: Reopen
 ) -> None:
     rows = np.arange(6, dtype=np.int16).reshape(2, 3)
@@ -97,12 +97,14 @@ async def test_results_of_tasks_and_the_previous_value_may_be_foreign(saver: Che
     assert ran == ["half", "column"]
 
 
-class Around(TypedDict, total=False):
+class Parent(TypedDict, total=False):
     share: Any
 
 
-async def test_a_graph_around_stores_what_the_graph_inside_may(saver: Checkpointer, reopen: Reopen) -> None:
-    outer = StateGraph(Around)
+async def test_a_parent_graph_stores_values_of_the_types_of_its_nested_graph(
+    saver: Checkpointer, reopen: Reopen
+) -> None:
+    outer = StateGraph(Parent)
     outer.add_node("inner", asking([Fraction(1, 7)]).compile(types=ALL))
     outer.add_edge(START, "inner")
     await outer.compile(saver).ainvoke({"share": Fraction(1, 3)}, thread_id="t")
@@ -113,7 +115,7 @@ async def test_a_graph_around_stores_what_the_graph_inside_may(saver: Checkpoint
     assert [each.value for each in snapshot.interrupts] == [[Fraction(1, 7)]]
 
 
-async def test_what_does_not_come_back_is_refused_before_it_is_stored(saver: Checkpointer) -> None:
+async def test_a_value_that_does_not_round_trip_is_refused_before_it_is_stored(saver: Checkpointer) -> None:
     lossy = StoredType(Fraction, "fraction", float, Fraction)
     graph = asking().compile(saver, types=[lossy, ARRAY])
 
@@ -122,7 +124,7 @@ async def test_what_does_not_come_back_is_refused_before_it_is_stored(saver: Che
     assert (await graph.aget_state(thread_id="t")).values == {}
 
 
-def test_a_foreign_class_without_a_stored_type_names_the_remedy() -> None:
+def test_a_foreign_class_without_a_stored_type_is_refused_with_the_remedy() -> None:
     with pytest.raises(
         GraphValidationError, check=of_kind("graph"), match=r"list StoredType\(Fraction, <tag>, <encode>, <decode>\)"
     ):

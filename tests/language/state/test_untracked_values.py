@@ -1,4 +1,4 @@
-"""`UntrackedValue`: what lives as long as its run, and reaches no store."""
+"""`UntrackedValue`: a value that lives as long as its run, and is never stored."""
 
 import operator
 from typing import Annotated, Any, TypedDict
@@ -23,7 +23,7 @@ from tests.language.state.conftest import Reopen
 
 
 class Connection:
-    """Nothing that could be stored."""
+    """A class whose instances cannot be stored."""
 
     def __init__(self, secret: str = "") -> None:
         self.secret = secret
@@ -50,7 +50,7 @@ def test_only_an_untracked_value_may_be_of_any_type() -> None:
     assert "connection" not in chain_of(State, Inputs(), ("a", {})).compile().topology.codecs
 
 
-async def test_it_is_there_for_all_nodes_after_it(saver: Checkpointer, durability: Durability) -> None:
+async def test_an_untracked_value_is_visible_to_all_later_nodes(saver: Checkpointer, durability: Durability) -> None:
     kept = Connection("s")
     graph = chain_of(State, Inputs(), ("a", {"connection": kept}), ("b", {}), ("c", secret_in)).compile(saver)
 
@@ -59,7 +59,7 @@ async def test_it_is_there_for_all_nodes_after_it(saver: Checkpointer, durabilit
     assert result == {"log": ["s"], "connection": kept}
 
 
-async def test_the_store_never_sees_it(saver: Checkpointer, durability: Durability) -> None:
+async def test_an_untracked_value_is_never_stored(saver: Checkpointer, durability: Durability) -> None:
     seen = Inputs()
     graph = chain_of(State, seen, ("a", {}), ("b", {"connection": Connection("written")})).compile(saver)
     await graph.ainvoke({"connection": Connection("given")}, thread_id="t", durability=durability)
@@ -72,7 +72,9 @@ async def test_the_store_never_sees_it(saver: Checkpointer, durability: Durabili
     assert [given["connection"].secret for given in (*seen.of("a"), *seen.of("b"))] == ["given", "given"]
 
 
-async def test_another_run_begins_without_it(saver: Checkpointer, reopen: Reopen, durability: Durability) -> None:
+async def test_a_resumed_run_starts_without_untracked_values(
+    saver: Checkpointer, reopen: Reopen, durability: Durability
+) -> None:
     nodes = ("a", {"connection": Connection("s")}), ("b", secret_in), ("c", fails_once(secret_in))
     graph = chain_of(State, Inputs(), *nodes)
     with pytest.raises(OnceError):
@@ -83,7 +85,7 @@ async def test_another_run_begins_without_it(saver: Checkpointer, reopen: Reopen
     assert result == {"log": ["s", "none"]}
 
 
-async def test_what_a_finished_sibling_wrote_of_it_is_not_recorded(saver: Checkpointer, reopen: Reopen) -> None:
+async def test_an_untracked_value_of_a_finished_sibling_is_not_recorded(saver: Checkpointer, reopen: Reopen) -> None:
     nodes = ("a", {"connection": Connection("s"), "log": ["a"]}), ("b", fails_once({"log": ["b"]}))
     graph = fan_out_of(State, Inputs(), *nodes, then=("end", secret_in))
     with pytest.raises(OnceError):
@@ -92,7 +94,9 @@ async def test_what_a_finished_sibling_wrote_of_it_is_not_recorded(saver: Checkp
     assert (await graph.compile(await reopen()).ainvoke(None, thread_id="t"))["log"] == ["a", "b", "none"]
 
 
-async def test_guarded_it_takes_one_write_per_superstep_and_otherwise_the_last_counts(saver: Checkpointer) -> None:
+async def test_a_guarded_untracked_value_takes_one_write_per_superstep_and_an_unguarded_one_the_last(
+    saver: Checkpointer,
+) -> None:
     def twice(key: str) -> Any:
         nodes = ("a", {key: Connection("a")}), ("b", {key: Connection("b")})
         return fan_out_of(State, Inputs(), *nodes, then=("end", {})).compile(saver)
@@ -103,7 +107,9 @@ async def test_guarded_it_takes_one_write_per_superstep_and_otherwise_the_last_c
     assert (await twice("any_of").ainvoke({}, thread_id="u"))["any_of"].secret == "b"  # noqa: S105  # no password
 
 
-async def test_a_send_takes_it_to_its_node_and_not_to_the_store(saver: Checkpointer, reopen: Reopen) -> None:
+async def test_an_untracked_value_in_a_send_reaches_its_node_and_is_not_stored(
+    saver: Checkpointer, reopen: Reopen
+) -> None:
     seen = Inputs()
     builder: StateGraph[State] = StateGraph(State)
     builder.add_node("work", seen.node("work", fails_once(secret_in)))
@@ -119,7 +125,7 @@ async def test_a_send_takes_it_to_its_node_and_not_to_the_store(saver: Checkpoin
     assert result == {"log": ["none"]}
 
 
-async def test_a_change_of_nothing_else_is_streamed(saver: Checkpointer) -> None:
+async def test_a_superstep_that_changes_only_an_untracked_value_is_streamed(saver: Checkpointer) -> None:
     graph = chain_of(State, Inputs(), ("a", {"connection": Connection("s")})).compile(saver)
 
     shown = [part async for part in graph.astream({"log": ["in"]}, thread_id="t", stream_mode="values")]
@@ -127,7 +133,7 @@ async def test_a_change_of_nothing_else_is_streamed(saver: Checkpointer) -> None
     assert ["connection" in part for part in shown] == [False, True]
 
 
-async def test_a_result_with_one_is_not_kept_by_a_cache(saver: Checkpointer) -> None:
+async def test_a_result_with_an_untracked_value_is_not_cached(saver: Checkpointer) -> None:
     seen = Inputs()
     builder: StateGraph[State] = StateGraph(State)
     builder.add_node("a", seen.node("a", {"connection": Connection("s"), "log": ["a"]}), cache_policy=CachePolicy())

@@ -1,4 +1,4 @@
-"""A deployment changes the type of a key under threads: `compile(upcasts=...)` reads what they have stored."""
+"""A deployment changes the type of a key of existing threads: `compile(upcasts=...)` converts their stored values."""
 
 import dataclasses
 import operator
@@ -35,7 +35,7 @@ def state(declared: Any) -> Any:
 
 
 def builder(declared: Any, writes: Any = None) -> Any:
-    """A graph that writes, asks, and writes again."""
+    """A graph whose node interrupts and then writes `writes`."""
 
     def ask(_: Any) -> Any:
         return {"log": [interrupt("?")], **({} if writes is None else {"value": writes})}
@@ -56,7 +56,7 @@ async def resumed(
     writes: Any = None,
     durability: Durability = "sync",
 ) -> Any:
-    """The values of a thread that was begun under one declaration and ends under another."""
+    """The result of a thread that starts with the type `before` and is resumed with the type `after`."""
     await builder(before).compile(saver).ainvoke({"value": given}, thread_id="t")
     again = builder(after, writes).compile(await reopen(), upcasts=upcasts)
     return await again.ainvoke(Command(resume="yes"), thread_id="t", durability=durability)
@@ -78,7 +78,7 @@ async def test_a_value_of_an_older_type_goes_through_the_upcast(saver: Checkpoin
     assert result == {"value": "5 EUR", "log": ["yes"]}
 
 
-async def test_each_stored_update_goes_through_the_upcast_by_itself(saver: Checkpointer, reopen: Reopen) -> None:
+async def test_each_stored_update_goes_through_the_upcast_separately(saver: Checkpointer, reopen: Reopen) -> None:
     given: list[Any] = []
 
     def lines(older: Any) -> list[Line]:
@@ -137,7 +137,7 @@ async def test_the_value_under_a_former_rule_goes_through_the_upcast(
     result = await resumed(saver, reopen, before, given, after, upcasts, writes=wrote, durability=durability)
     assert result["value"] == expected
 
-    # What was written since stands by itself: no upcast is needed any more.
+    # The value was written again with the new type: no upcast is needed any more.
     snapshot = await builder(after).compile(await reopen()).aget_state(THREAD)
     assert snapshot.values["value"] == expected
 
@@ -172,11 +172,11 @@ async def test_history_is_read_through_the_upcast_on_both_sides_of_a_changed_red
     assert history == [{"a": 1, "b": 2}, {"a": 1}]
 
 
-async def test_an_upcast_may_be_for_the_values_of_one_older_type(saver: Checkpointer, reopen: Reopen) -> None:
+async def test_an_upcast_may_apply_to_the_values_of_one_older_type(saver: Checkpointer, reopen: Reopen) -> None:
     upcasts = {"value": {int: lambda euros: euros * 100.0}}
 
     assert (await resumed(saver, reopen, int, 5, float, upcasts))["value"] == 500.0
-    # Written as today's type, it is left as it is.
+    # A value that was written with the current type is not converted.
     assert (await builder(float).compile(await reopen(), upcasts=upcasts).ainvoke({"value": 5.0}, thread_id="u"))[
         "value"
     ] == 5.0
@@ -185,14 +185,18 @@ async def test_an_upcast_may_be_for_the_values_of_one_older_type(saver: Checkpoi
     ).values["value"] == 5.0
 
 
-async def test_what_todays_type_reads_is_not_given_to_the_upcast(saver: Checkpointer, reopen: Reopen) -> None:
+async def test_a_value_that_fits_the_current_type_is_not_passed_to_the_upcast(
+    saver: Checkpointer, reopen: Reopen
+) -> None:
     def upcast(older: Any) -> Any:
         raise AssertionError(older)
 
     assert (await resumed(saver, reopen, int, 5, int | str, {"value": upcast}))["value"] == 5
 
 
-async def test_an_int_is_given_to_the_upcast_of_a_key_that_is_a_float_now(saver: Checkpointer, reopen: Reopen) -> None:
+async def test_an_int_is_passed_to_the_upcast_of_a_key_whose_type_changed_to_float(
+    saver: Checkpointer, reopen: Reopen
+) -> None:
     upcasts = {"value": lambda cents: cents / 100}
 
     assert (await resumed(saver, reopen, int, 500, float, upcasts))["value"] == 5.0
@@ -225,7 +229,7 @@ class Whole:
     kinds: set[Any]
 
 
-async def test_an_upcast_is_given_plain_data(saver: Checkpointer, reopen: Reopen) -> None:
+async def test_an_upcast_receives_plain_data(saver: Checkpointer, reopen: Reopen) -> None:
     seen: list[Any] = []
 
     def upcast(older: Any) -> str:
@@ -280,7 +284,7 @@ def priced(order: Any) -> Any:
         (lambda cls: Any, lambda order: (order,)),
     ],
 )
-async def test_a_class_with_other_fields_goes_through_its_own_upcast_wherever_it_is(
+async def test_the_upcast_of_a_class_applies_at_any_depth_of_a_value(
     saver: Checkpointer, reopen: Reopen, wrap: Any, fill: Any
 ) -> None:
     before, after = orders()
@@ -290,7 +294,7 @@ async def test_a_class_with_other_fields_goes_through_its_own_upcast_wherever_it
     assert (await graph.ainvoke(Command(resume="yes"), thread_id="t"))["value"] == fill(after(500, "EUR"))
 
 
-async def test_a_class_that_was_renamed_is_read_under_its_former_tag(saver: Checkpointer, reopen: Reopen) -> None:
+async def test_a_renamed_class_is_read_by_its_former_tag(saver: Checkpointer, reopen: Reopen) -> None:
     before, after = orders()
     await builder(before).compile(saver).ainvoke({"value": before("5")}, thread_id="t")
     after.__qualname__ = "Purchase"
@@ -301,7 +305,9 @@ async def test_a_class_that_was_renamed_is_read_under_its_former_tag(saver: Chec
     assert (await graph.aget_state(THREAD)).values["value"] == after(500, "EUR")
 
 
-async def test_a_question_and_a_send_go_through_the_upcast_of_their_class(saver: Checkpointer, reopen: Reopen) -> None:
+async def test_the_value_of_an_interrupt_goes_through_the_upcast_of_its_class(
+    saver: Checkpointer, reopen: Reopen
+) -> None:
     before, after = orders()
 
     def asking(order: Any) -> Any:
@@ -317,9 +323,7 @@ async def test_a_question_and_a_send_go_through_the_upcast_of_their_class(saver:
     assert asked.value == after(500, "EUR")
 
 
-async def test_a_graph_around_it_reads_with_the_upcasts_of_the_graph_inside(
-    saver: Checkpointer, reopen: Reopen
-) -> None:
+async def test_a_parent_graph_reads_with_the_upcasts_of_its_nested_graph(saver: Checkpointer, reopen: Reopen) -> None:
     before, after = orders()
 
     def around(declared: Any, **options: Any) -> Any:
@@ -375,7 +379,7 @@ def fail(older: Any) -> Any:
         (lambda older: None, "what its upcast returned is NoneType"),
     ],
 )
-async def test_an_upcast_that_fails_refuses_the_value_and_loses_nothing(
+async def test_a_failing_upcast_is_an_error_and_the_stored_value_is_kept(
     saver: Checkpointer, reopen: Reopen, upcast: Any, words: str
 ) -> None:
     with pytest.raises(GraphChangedError, check=of_kind("channel"), match=words) as refused:
@@ -392,7 +396,7 @@ async def test_an_upcast_that_fails_refuses_the_value_and_loses_nothing(
         (dict, "the upcast of .*Order returned dict"),
     ],
 )
-async def test_an_upcast_of_a_class_that_fails_refuses_the_value(saver: Checkpointer, upcast: Any, words: str) -> None:
+async def test_a_failing_upcast_of_a_class_is_an_error(saver: Checkpointer, upcast: Any, words: str) -> None:
     before, after = orders()
     await builder(before).compile(saver).ainvoke({"value": before("5")}, thread_id="t")
 
@@ -412,24 +416,24 @@ async def test_an_upcast_of_a_class_that_fails_refuses_the_value(saver: Checkpoi
         ({"value": {list: len, list[Any]: str}}, "two upcasts are for values of this type"),
     ],
 )
-def test_upcasts_for_what_the_graph_has_not_are_refused(upcasts: Any, words: str) -> None:
+def test_upcasts_that_do_not_match_the_graph_are_refused(upcasts: Any, words: str) -> None:
     with pytest.raises(GraphValidationError, check=of_kind("graph"), match=words):
         builder(int).compile(upcasts=upcasts)
 
 
 @pytest.mark.parametrize("upcasts", [{"value": 5}, {"value": {int: 5}}, {5: str}, [("value", str)], {Key: {int: str}}])
-def test_upcasts_that_are_none_are_refused(upcasts: Any) -> None:
+def test_invalid_upcasts_are_refused(upcasts: Any) -> None:
     with pytest.raises(InvalidOptionError, match="upcasts"):
         builder(Key).compile(upcasts=upcasts)
 
 
 @pytest.mark.parametrize("types", [[("durable_graph.Mine", Key)], [("", Key)], [(Key, "tag")], [("a", Key, 3)]])
-def test_tags_that_are_none_are_refused(types: Any) -> None:
+def test_invalid_tags_are_refused(types: Any) -> None:
     with pytest.raises(InvalidOptionError, match="types"):
         builder(Key).compile(types=types)
 
 
 @pytest.mark.parametrize("types", [5, Key, StoredType(complex, "complex", repr, complex)])
-def test_types_that_are_no_list_are_refused(types: Any) -> None:
+def test_types_that_are_not_a_list_are_refused(types: Any) -> None:
     with pytest.raises(InvalidOptionError, match="types="):
         builder(Key).compile(types=types)

@@ -1,4 +1,4 @@
-"""A state that is a pydantic model is validated before anything of an update is recorded."""
+"""A state that is a pydantic model is validated before an update is recorded."""
 
 import operator
 import uuid
@@ -50,15 +50,15 @@ INVALID: list[tuple[dict[str, Any], str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("update", "key", "said"), INVALID)
+@pytest.mark.parametrize(("update", "key", "message"), INVALID)
 async def test_an_update_that_the_model_refuses_fails_its_node_and_is_not_recorded(
-    saver: Checkpointer, durability: Durability, update: dict[str, Any], key: str, said: str
+    saver: Checkpointer, durability: Durability, update: dict[str, Any], key: str, message: str
 ) -> None:
     results = iter([update, {"score": 1}])
     graph = chain_of(State, Inputs(), ("a", lambda _: next(results))).compile(saver)
 
     with pytest.raises(
-        InvalidStateValueError, check=of_kind("model"), match=rf"the result of node 'a' makes.*State.*{said}"
+        InvalidStateValueError, check=of_kind("model"), match=rf"the result of node 'a' makes.*State.*{message}"
     ) as raised:
         await graph.ainvoke({"topic": "tea", "log": ["in"]}, thread_id="t", durability=durability)
 
@@ -69,32 +69,32 @@ async def test_an_update_that_the_model_refuses_fails_its_node_and_is_not_record
     assert (result["topic"], result["score"], result["log"]) == ("tea", 1, ["in"])
 
 
-@pytest.mark.parametrize(("update", "key", "said"), INVALID)
-async def test_an_input_that_the_model_refuses_is_refused(
-    saver: Checkpointer, update: dict[str, Any], key: str, said: str
+@pytest.mark.parametrize(("update", "key", "message"), INVALID)
+async def test_an_input_that_makes_the_model_invalid_is_refused(
+    saver: Checkpointer, update: dict[str, Any], key: str, message: str
 ) -> None:
     graph = chain_of(State, Inputs(), ("a", {})).compile(saver)
     before = await graph.ainvoke({"topic": "tea", "log": ["in"]}, thread_id="t")
 
-    with pytest.raises(InvalidStateValueError, check=of_kind("model"), match=f"the input makes.*{said}") as raised:
+    with pytest.raises(InvalidStateValueError, check=of_kind("model"), match=f"the input makes.*{message}") as raised:
         await graph.ainvoke(update, thread_id="t")
 
     assert raised.value.key == key
     assert (await graph.aget_state(thread_id="t")).values == before
 
 
-async def test_without_a_store_it_is_the_same(saver: Checkpointer) -> None:
+async def test_an_update_that_the_model_refuses_is_an_error_without_a_checkpointer(saver: Checkpointer) -> None:
     with pytest.raises(InvalidStateValueError, check=of_kind("model"), match="score"):
         await chain_of(State, Inputs(), ("a", {"score": -1})).compile().ainvoke({"topic": "tea"})
 
 
-async def test_a_key_without_value_is_no_fault_of_an_update(saver: Checkpointer) -> None:
+async def test_an_update_may_leave_a_required_key_without_a_value(saver: Checkpointer) -> None:
     class Needs(pydantic.BaseModel):
         topic: str
         score: int
 
     class Nothing(TypedDict, total=False):
-        """What the first node asks for."""
+        """The input of the first node, which has no keys."""
 
     async def first(state: Nothing) -> dict[str, Any]:
         return {"score": 3}
@@ -105,14 +105,14 @@ async def test_a_key_without_value_is_no_fault_of_an_update(saver: Checkpointer)
     assert await builder.compile(saver).ainvoke({"topic": "tea"}, thread_id="t") == {"topic": "tea", "score": 3}
 
 
-async def test_the_parts_of_a_missing_key_s_value_are_a_fault(saver: Checkpointer) -> None:
+async def test_a_missing_field_inside_a_written_value_is_an_error(saver: Checkpointer) -> None:
     graph = chain_of(State, Inputs(), ("a", {"user": {}})).compile(saver)
 
     with pytest.raises(InvalidStateValueError, check=of_kind("model"), match=r"user\.name: Field required"):
         await graph.ainvoke({"topic": "tea"}, thread_id="t")
 
 
-async def test_all_parts_of_a_result_count_together(saver: Checkpointer) -> None:
+async def test_all_parts_of_a_result_are_validated_together(saver: Checkpointer) -> None:
     parts = [Command(update={"topic": "none"}), Command(update={"score": 3})]
     graph = chain_of(State, Inputs(), ("a", parts)).compile(saver)
 
@@ -132,7 +132,7 @@ async def test_a_command_as_an_input_and_an_edit_are_validated(saver: Checkpoint
     assert (await graph.aget_state(thread_id="t")).values == {"topic": "tea", "log": [], "users": []}
 
 
-async def test_what_siblings_make_together_is_reported_by_the_node_that_receives_it(saver: Checkpointer) -> None:
+async def test_a_state_that_siblings_make_invalid_together_fails_the_node_that_reads_it(saver: Checkpointer) -> None:
     graph = fan_out_of(State, Inputs(), ("a", {"topic": "none"}), ("b", {"score": 1}), then=("end", {})).compile(saver)
 
     with pytest.raises(pydantic.ValidationError, match="no score without a topic"):
@@ -142,7 +142,7 @@ async def test_what_siblings_make_together_is_reported_by_the_node_that_receives
     assert (await graph.aget_state(thread_id="t")).values["score"] == 0
 
 
-async def test_a_value_is_kept_as_it_was_written(saver: Checkpointer) -> None:
+async def test_a_value_of_the_declared_type_is_stored_as_it_was_written(saver: Checkpointer) -> None:
     class Named(pydantic.BaseModel):
         name: str
 
@@ -159,9 +159,7 @@ async def test_a_value_is_kept_as_it_was_written(saver: Checkpointer) -> None:
     assert result == {"name": "Ann"}
 
 
-async def test_a_value_of_another_type_is_stored_as_what_the_model_makes_of_it(
-    saver: Checkpointer, reopen: Reopen
-) -> None:
+async def test_a_value_of_another_type_is_stored_as_the_model_converts_it(saver: Checkpointer, reopen: Reopen) -> None:
     written = {"score": "3", "user": {"name": "Ann"}, "since": "2024-05-01T00:00:00Z"}
     made = {"score": 3, "user": User(name="Ann"), "since": datetime(2024, 5, 1, tzinfo=UTC)}
     graph = chain_of(State, Inputs(), ("a", written), ("b", {}))
@@ -172,7 +170,7 @@ async def test_a_value_of_another_type_is_stored_as_what_the_model_makes_of_it(
     assert {key: by_input[key] for key in written} == {key: after[key] for key in written} == made
 
 
-async def test_what_is_merged_is_stored_as_it_is_or_refused(saver: Checkpointer) -> None:
+async def test_an_update_for_a_reducer_is_not_converted_by_the_model(saver: Checkpointer) -> None:
     graph = chain_of(State, Inputs(), ("a", {"users": [{"name": "Ann"}]})).compile(saver)
 
     with pytest.raises(UnstorableValueError, match="return User"):
@@ -198,7 +196,7 @@ async def test_an_input_schema_that_is_a_model_validates_the_input_only(saver: C
     assert await graph.ainvoke({"score": 10}, thread_id="t") == {"score": 1}
 
 
-async def test_an_alias_is_what_the_model_calls_it_and_the_key_is_the_fields(saver: Checkpointer) -> None:
+async def test_a_field_with_an_alias_is_validated_by_the_name_of_the_field(saver: Checkpointer) -> None:
     class Aliased(pydantic.BaseModel):
         first_topic: str = pydantic.Field(alias="firstTopic", max_length=3)
 
@@ -236,7 +234,7 @@ async def test_a_default_that_a_node_changes_in_place_is_written(saver: Checkpoi
     }
 
 
-async def test_defaults_that_nobody_changed_write_nothing(saver: Checkpointer) -> None:
+async def test_unchanged_defaults_are_not_written(saver: Checkpointer) -> None:
     graph = chain_of(Draft, Inputs(), ("a", lambda _: Draft(score=2))).compile(saver)
 
     assert await graph.ainvoke({"id": "mine", "notes": {"a": "b"}}, thread_id="t") == {
@@ -246,7 +244,9 @@ async def test_defaults_that_nobody_changed_write_nothing(saver: Checkpointer) -
     }
 
 
-async def test_without_a_store_the_result_has_what_the_model_made_as_well(saver: Checkpointer) -> None:
+async def test_a_result_has_the_values_that_the_model_converted_with_and_without_a_checkpointer(
+    saver: Checkpointer,
+) -> None:
     class Price(pydantic.BaseModel):
         amount: float
 

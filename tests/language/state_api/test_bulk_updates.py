@@ -1,4 +1,4 @@
-"""`abulk_update_state`: threads written by hand, a superstep at a time, as if they had been run."""
+"""`abulk_update_state`: updates write a thread, superstep by superstep, as if it had been run."""
 
 import operator
 from typing import Annotated, Any, TypedDict
@@ -39,7 +39,7 @@ def two(saver: Checkpointer | None) -> Any:
     return builder.compile(saver)
 
 
-async def test_a_superstep_is_a_checkpoint_however_many_updates_it_has(saver: Checkpointer) -> None:
+async def test_a_superstep_of_several_updates_is_one_checkpoint(saver: Checkpointer) -> None:
     graph = two(saver)
 
     await graph.abulk_update_state(THREAD, [[StateUpdate({"foo": "first"}, "a")]])
@@ -53,7 +53,7 @@ async def test_a_superstep_is_a_checkpoint_however_many_updates_it_has(saver: Ch
     assert {(each.metadata or {})["source"] for each in shown} == {"update"}
 
 
-async def test_several_supersteps_are_as_many_checkpoints(saver: Checkpointer) -> None:
+async def test_each_of_several_supersteps_is_one_checkpoint(saver: Checkpointer) -> None:
     graph = two(saver)
 
     await graph.abulk_update_state(
@@ -69,7 +69,7 @@ async def test_several_supersteps_are_as_many_checkpoints(saver: Checkpointer) -
     assert shown[0].parent_config == shown[1].config
 
 
-async def test_the_edges_of_all_of_a_supersteps_nodes_are_followed(saver: Checkpointer) -> None:
+async def test_the_edges_of_all_nodes_of_a_superstep_are_followed(saver: Checkpointer) -> None:
     calls = Nodes()
     builder = calls.chain("a", "b", "c")
     builder.add_node("d", calls.noting("d"))
@@ -81,7 +81,7 @@ async def test_the_edges_of_all_of_a_supersteps_nodes_are_followed(saver: Checkp
     assert (await graph.aget_state(THREAD)).next == ("b", "c", "d")
 
 
-async def test_a_run_and_its_writing_by_hand_have_the_same_history(saver: Checkpointer) -> None:
+async def test_a_run_and_the_equivalent_updates_have_the_same_history(saver: Checkpointer) -> None:
     graph = two(saver)
     for _ in range(2):
         await graph.ainvoke({"foo": "in"}, thread_id="run")
@@ -103,7 +103,7 @@ async def test_a_run_and_its_writing_by_hand_have_the_same_history(saver: Checkp
     assert await seen("hand") == await seen("run")
 
 
-async def test_sends_are_written_by_hand_as_they_are_sent(saver: Checkpointer) -> None:
+async def test_a_run_with_sends_and_the_equivalent_updates_have_the_same_history(saver: Checkpointer) -> None:
     class Mapped(TypedDict, total=False):
         foo: str
         done: Annotated[list[int], operator.add]
@@ -140,7 +140,7 @@ async def test_sends_are_written_by_hand_as_they_are_sent(saver: Checkpointer) -
     assert await seen("hand") == await seen("run")
 
 
-async def test_a_thread_that_was_written_by_hand_continues(saver: Checkpointer) -> None:
+async def test_a_thread_that_was_written_by_updates_can_be_resumed(saver: Checkpointer) -> None:
     calls = Nodes()
     graph = calls.chain("a", "b", "c").compile(saver)
     await graph.abulk_update_state(
@@ -151,7 +151,9 @@ async def test_a_thread_that_was_written_by_hand_continues(saver: Checkpointer) 
     assert calls.taken() == ["b", "c"]
 
 
-async def test_an_earlier_checkpoint_of_it_is_replayed(saver: Checkpointer) -> None:
+async def test_an_earlier_checkpoint_of_a_thread_that_was_written_by_updates_can_be_replayed(
+    saver: Checkpointer,
+) -> None:
     calls = Nodes()
     graph = calls.chain("a", "b").compile(saver)
     await graph.abulk_update_state(
@@ -161,7 +163,7 @@ async def test_an_earlier_checkpoint_of_it_is_replayed(saver: Checkpointer) -> N
     assert await graph.ainvoke(None, (await history(graph))[-1].config) == {"log": ["in", "a", "b"]}
 
 
-async def test_the_results_that_updates_stand_for_are_shown_with_their_tasks(saver: Checkpointer) -> None:
+async def test_updates_are_shown_as_the_results_of_their_tasks(saver: Checkpointer) -> None:
     graph = two(saver)
 
     await graph.abulk_update_state(
@@ -180,7 +182,7 @@ async def test_the_results_that_updates_stand_for_are_shown_with_their_tasks(sav
     ]
 
 
-async def test_several_updates_of_a_superstep_each_need_their_node(saver: Checkpointer) -> None:
+async def test_each_of_several_updates_of_a_superstep_needs_as_node(saver: Checkpointer) -> None:
     graph = two(saver)
     await graph.ainvoke({"foo": "in"}, THREAD)
     before = await history(graph)
@@ -190,7 +192,7 @@ async def test_several_updates_of_a_superstep_each_need_their_node(saver: Checkp
     assert await history(graph) == before
 
 
-async def test_a_superstep_of_a_single_update_may_leave_its_node_out(saver: Checkpointer) -> None:
+async def test_a_single_update_of_a_superstep_may_omit_as_node(saver: Checkpointer) -> None:
     graph = two(saver)
     await graph.ainvoke({"foo": "in"}, THREAD)
 
@@ -202,7 +204,7 @@ async def test_a_superstep_of_a_single_update_may_leave_its_node_out(saver: Chec
 @pytest.mark.parametrize(
     "supersteps", [[], [[]], [[], []], [StateUpdate({"foo": "x"}, "a")], [[{"foo": "x"}]], [[({"foo": "x"}, "a")]], "a"]
 )
-async def test_what_are_no_supersteps_is_refused(saver: Checkpointer, supersteps: Any) -> None:
+async def test_invalid_supersteps_are_refused(saver: Checkpointer, supersteps: Any) -> None:
     graph = two(saver)
 
     with pytest.raises(InvalidOptionError, match="none of them empty"):
@@ -211,7 +213,9 @@ async def test_what_are_no_supersteps_is_refused(saver: Checkpointer, supersteps
 
 
 @pytest.mark.parametrize("special", [END, "__copy__", "__input__", START])
-async def test_what_is_no_node_stands_alone_in_its_superstep(saver: Checkpointer, special: str) -> None:
+async def test_a_special_name_together_with_another_update_in_one_superstep_is_refused(
+    saver: Checkpointer, special: str
+) -> None:
     graph = two(saver)
     await graph.ainvoke({"foo": "in"}, THREAD)
     before = await history(graph)
@@ -221,7 +225,7 @@ async def test_what_is_no_node_stands_alone_in_its_superstep(saver: Checkpointer
     assert await history(graph) == before
 
 
-async def test_a_mistake_in_a_later_superstep_leaves_the_thread_as_it_was(saver: Checkpointer) -> None:
+async def test_an_error_in_a_later_superstep_leaves_the_thread_unchanged(saver: Checkpointer) -> None:
     graph = two(saver)
     await graph.ainvoke({"foo": "in"}, THREAD)
     before = await history(graph)
@@ -244,7 +248,7 @@ async def test_a_bulk_update_needs_a_checkpointer() -> None:
 
 
 async def test_a_command_for_the_parent_graph_is_refused(saver: Checkpointer) -> None:
-    """It is an error like any other: nothing unwinds the caller."""
+    """The update raises an ordinary error: it does not unwind the calling node."""
     graph = two(saver)
     await graph.ainvoke({}, THREAD)
     head = await graph.aget_state(THREAD)
@@ -257,7 +261,7 @@ async def test_a_command_for_the_parent_graph_is_refused(saver: Checkpointer) ->
 
 # Inside a nested graph
 
-BY_HAND = [[StateUpdate({"log": ["1"]}, "ask")], [StateUpdate({"log": ["2"]}, "y")]]
+UPDATES = [[StateUpdate({"log": ["1"]}, "ask")], [StateUpdate({"log": ["2"]}, "y")]]
 
 
 def nesting(calls: Nodes, saver: Checkpointer, memory: bool | None) -> Any:
@@ -266,13 +270,13 @@ def nesting(calls: Nodes, saver: Checkpointer, memory: bool | None) -> Any:
 
 
 @pytest.mark.parametrize("memory", [None, True])
-async def test_the_supersteps_of_a_nested_graph_are_written_by_hand(saver: Checkpointer, memory: bool | None) -> None:
+async def test_updates_write_the_supersteps_of_a_nested_graph(saver: Checkpointer, memory: bool | None) -> None:
     calls = Nodes()
     graph = nesting(calls, saver, memory)
     await graph.ainvoke({"log": []}, THREAD)
     calls.taken()
 
-    config = await graph.abulk_update_state((await nested_state(graph)).config, BY_HAND)
+    config = await graph.abulk_update_state((await nested_state(graph)).config, UPDATES)
 
     written = await nested_state(graph)
     assert (written.config, written.values, written.next) == (config, {"log": ["x", "1", "2"]}, ("z",))
@@ -281,7 +285,7 @@ async def test_the_supersteps_of_a_nested_graph_are_written_by_hand(saver: Check
 
 
 @pytest.mark.parametrize("memory", [None, True])
-async def test_those_after_an_older_nested_checkpoint_are_a_line_of_their_own(
+async def test_updates_of_an_older_nested_checkpoint_start_a_new_branch(
     saver: Checkpointer, memory: bool | None
 ) -> None:
     calls = Nodes()
@@ -292,7 +296,7 @@ async def test_those_after_an_older_nested_checkpoint_are_a_line_of_their_own(
     before = await history(graph, asked)
     calls.taken()
 
-    config = await graph.abulk_update_state(asked, BY_HAND)
+    config = await graph.abulk_update_state(asked, UPDATES)
 
     written = await graph.aget_state(config)
     assert (written.values, written.next) == ({"log": ["x", "1", "2"]}, ("z",))
@@ -301,7 +305,7 @@ async def test_those_after_an_older_nested_checkpoint_are_a_line_of_their_own(
     assert outline(await history(graph, asked))[-len(before) :] == outline(before)
 
 
-async def test_a_mistake_in_a_nested_superstep_leaves_both_graphs_as_they_were(saver: Checkpointer) -> None:
+async def test_an_error_in_a_nested_superstep_leaves_both_graphs_unchanged(saver: Checkpointer) -> None:
     graph = nesting(Nodes(), saver, None)
     await graph.ainvoke({"log": []}, THREAD)
     asked = (await nested_state(graph)).config
@@ -309,28 +313,32 @@ async def test_a_mistake_in_a_nested_superstep_leaves_both_graphs_as_they_were(s
     before = await history(graph), await history(graph, asked)
 
     with pytest.raises(UnknownNameError, check=of_kind("node"), match="'nowhere'"):
-        await graph.abulk_update_state(asked, [*BY_HAND, [StateUpdate({"log": ["3"]}, "nowhere")]])
+        await graph.abulk_update_state(asked, [*UPDATES, [StateUpdate({"log": ["3"]}, "nowhere")]])
 
     assert (await history(graph), await history(graph, asked)) == before
 
 
-async def test_what_is_expected_of_a_nested_graph_is_its_own_newest_checkpoint(saver: Checkpointer) -> None:
+async def test_expected_checkpoint_id_of_a_nested_update_is_the_newest_checkpoint_of_the_nested_graph(
+    saver: Checkpointer,
+) -> None:
     graph = nesting(Nodes(), saver, None)
     await graph.ainvoke({"log": []}, THREAD)
     seen = newest_before(await history(graph, (await nested_state(graph)).config), "ask").config
     place = {"configurable": {key: seen["configurable"][key] for key in ("thread_id", "checkpoint_ns")}}
     expected = seen["configurable"]["checkpoint_id"]
 
-    await graph.abulk_update_state(place, BY_HAND, expected_checkpoint_id=expected)
+    await graph.abulk_update_state(place, UPDATES, expected_checkpoint_id=expected)
     with pytest.raises(CheckpointConflictError):
-        await graph.abulk_update_state(place, BY_HAND, expected_checkpoint_id=expected)
+        await graph.abulk_update_state(place, UPDATES, expected_checkpoint_id=expected)
 
     assert (await nested_state(graph)).values == {"log": ["x", "1", "2"]}
 
 
 @pytest.mark.parametrize("names", [("__input__", START), (START, "__input__")])
-async def test_an_input_that_is_said_twice_is_refused(names: tuple[str, str], saver: Checkpointer) -> None:
-    """LangGraph: its histories have each input as `__input__` and as `__start__`, and are copied so."""
+async def test_an_input_that_is_given_under_both_of_its_names_is_refused(
+    names: tuple[str, str], saver: Checkpointer
+) -> None:
+    """Histories of LangGraph, and copies of them, have each input as `__input__` and as `__start__`."""
     graph = two(saver)
 
     with pytest.raises(InvalidUpdateError, match="leave one out"):

@@ -1,4 +1,4 @@
-"""A graph that changed under a thread: what still fits goes on, what does not is named together with a way out."""
+"""A graph changes between two runs of a thread: an incompatible change is an error that names a remedy."""
 
 import operator
 from typing import Annotated, Any, TypedDict
@@ -21,17 +21,17 @@ from tests.graphs import THREAD, Nodes, State, history, interrupts_of
 
 
 async def in_flight(saver: Checkpointer, calls: Nodes, durability: Durability = "sync") -> None:
-    """A thread that waits for an answer in `ask`."""
+    """Store a thread with a pending interrupt of `ask`."""
     graph = calls.chain("a", "ask?", "b").compile(saver)
     await graph.ainvoke({"log": []}, THREAD, durability=durability)
     calls.taken()
 
 
 @pytest.mark.parametrize("how", [None, Command(resume="yes")])
-async def test_a_node_that_was_renamed_in_flight_is_named(
+async def test_a_resume_after_the_pending_node_was_renamed_is_an_error_that_names_the_node(
     saver: Checkpointer, durability: Durability, how: Any
 ) -> None:
-    """P12."""
+    """Reference P12."""
     calls = Nodes()
     await in_flight(saver, calls, durability)
     renamed = calls.chain("a", ("asks", calls.asking("asks")), "b").compile(saver)
@@ -45,8 +45,8 @@ async def test_a_node_that_was_renamed_in_flight_is_named(
     assert calls.taken() == []
 
 
-async def test_a_thread_with_a_stale_plan_shows_what_it_waits_for(saver: Checkpointer) -> None:
-    """P12."""
+async def test_a_snapshot_shows_a_pending_node_that_the_graph_does_not_have_any_more(saver: Checkpointer) -> None:
+    """Reference P12."""
     calls = Nodes()
     await in_flight(saver, calls)
     renamed = calls.chain("a", "b").compile(saver)
@@ -56,8 +56,8 @@ async def test_a_thread_with_a_stale_plan_shows_what_it_waits_for(saver: Checkpo
     assert (state.values, state.next) == ({"log": ["a"]}, ("ask",))
 
 
-async def test_a_stale_plan_is_left_by_an_update_as_another_node(saver: Checkpointer) -> None:
-    """P12."""
+async def test_an_update_as_another_node_replaces_a_pending_node_that_was_renamed(saver: Checkpointer) -> None:
+    """Reference P12."""
     calls = Nodes()
     await in_flight(saver, calls)
     renamed = calls.chain("a", ("asks", calls.asking("asks")), "b").compile(saver)
@@ -70,8 +70,8 @@ async def test_a_stale_plan_is_left_by_an_update_as_another_node(saver: Checkpoi
     assert await renamed.ainvoke(Command(resume="yes"), THREAD) == {"log": ["a", "asks=yes", "b"]}
 
 
-async def test_a_stale_plan_is_left_by_a_fork_of_an_older_checkpoint(saver: Checkpointer) -> None:
-    """P12."""
+async def test_a_fork_of_an_older_checkpoint_runs_although_the_pending_node_was_removed(saver: Checkpointer) -> None:
+    """Reference P12."""
     calls = Nodes()
     await in_flight(saver, calls)
     renamed = calls.chain("a", "b").compile(saver)
@@ -79,8 +79,8 @@ async def test_a_stale_plan_is_left_by_a_fork_of_an_older_checkpoint(saver: Chec
     assert await renamed.ainvoke(None, (await history(renamed))[-1].config) == {"log": ["a", "b"]}
 
 
-async def test_a_stale_plan_is_left_by_new_input(saver: Checkpointer) -> None:
-    """P12."""
+async def test_new_input_supersedes_a_pending_node_that_was_removed(saver: Checkpointer) -> None:
+    """Reference P12."""
     calls = Nodes()
     await in_flight(saver, calls)
     renamed = calls.chain("a", "b").compile(saver)
@@ -90,8 +90,8 @@ async def test_a_stale_plan_is_left_by_new_input(saver: Checkpointer) -> None:
     assert [each.name for each in accepted.superseded] == ["ask"]
 
 
-async def test_the_graph_as_it_was_continues_with_the_thread(saver: Checkpointer) -> None:
-    """P12."""
+async def test_the_original_graph_can_resume_the_thread(saver: Checkpointer) -> None:
+    """Reference P12."""
     calls = Nodes()
     await in_flight(saver, calls)
     with pytest.raises(GraphChangedError, check=of_kind("node")):
@@ -102,8 +102,10 @@ async def test_the_graph_as_it_was_continues_with_the_thread(saver: Checkpointer
     assert await graph.ainvoke(Command(resume="yes"), THREAD) == {"log": ["a", "ask=yes", "b"]}
 
 
-async def test_a_nested_node_that_was_renamed_in_flight_is_named(saver: Checkpointer) -> None:
-    """P12."""
+async def test_a_resume_after_a_pending_nested_node_was_renamed_is_an_error_that_names_the_node(
+    saver: Checkpointer,
+) -> None:
+    """Reference P12."""
     calls = Nodes()
     nested = calls.chain("n", "ask?").compile()
     await calls.chain(("sub", nested)).compile(saver).ainvoke({"log": []}, THREAD)
@@ -113,8 +115,8 @@ async def test_a_nested_node_that_was_renamed_in_flight_is_named(saver: Checkpoi
         await renamed.ainvoke(Command(resume="yes"), THREAD)
 
 
-async def test_a_nested_node_that_has_run_may_be_renamed_in_flight(saver: Checkpointer) -> None:
-    """What is still to run tells which graph it is."""
+async def test_a_finished_nested_node_may_be_renamed_before_a_resume(saver: Checkpointer) -> None:
+    """The pending nodes identify the nested graph."""
     calls = Nodes()
     nested = calls.chain("n", "ask?", "b").compile()
     await calls.chain(("sub", nested)).compile(saver).ainvoke({"log": []}, THREAD)
@@ -125,8 +127,10 @@ async def test_a_nested_node_that_has_run_may_be_renamed_in_flight(saver: Checkp
     assert calls.taken() == ["ask", "b"]
 
 
-async def test_an_error_handler_that_is_gone_in_flight_is_named(saver: Checkpointer) -> None:
-    """P12."""
+async def test_a_resume_after_a_pending_error_handler_was_removed_is_an_error_that_names_its_node(
+    saver: Checkpointer,
+) -> None:
+    """Reference P12."""
 
     async def fails(state: State) -> State:
         raise ValueError("for good")
@@ -150,7 +154,7 @@ async def test_an_error_handler_that_is_gone_in_flight_is_named(saver: Checkpoin
     assert await compiled(error_handler=handler).ainvoke(None, THREAD) == {"log": ["go on"]}
 
 
-async def test_a_node_that_was_added_in_flight_runs_when_it_is_its_turn(saver: Checkpointer) -> None:
+async def test_a_node_that_was_added_before_a_resume_runs_in_its_turn(saver: Checkpointer) -> None:
     calls = Nodes()
     await in_flight(saver, calls)
     longer = calls.chain("a", "ask?", "b", "c").compile(saver)
@@ -178,7 +182,7 @@ def asking(schema: Any, saver: Checkpointer, seen: list[Any]) -> Any:
     return StateGraph(schema).add_node("ask", ask).add_edge(START, "ask").compile(saver)
 
 
-async def test_a_channel_that_was_added_in_flight_starts_empty(saver: Checkpointer) -> None:
+async def test_a_channel_that_was_added_before_a_resume_starts_empty(saver: Checkpointer) -> None:
     seen: list[Any] = []
     await asking(Narrow, saver, seen).ainvoke({"topic": "tea"}, THREAD)
 
@@ -188,7 +192,7 @@ async def test_a_channel_that_was_added_in_flight_starts_empty(saver: Checkpoint
     assert seen[-1] == {"log": [], "topic": "tea", "notes": [], "total": 0}
 
 
-async def test_a_channel_that_was_removed_in_flight_is_kept(saver: Checkpointer) -> None:
+async def test_a_channel_that_was_removed_before_a_resume_is_kept(saver: Checkpointer) -> None:
     seen: list[Any] = []
     await asking(Wide, saver, seen).ainvoke({"topic": "tea", "notes": ["n"]}, THREAD)
 
@@ -198,7 +202,9 @@ async def test_a_channel_that_was_removed_in_flight_is_kept(saver: Checkpointer)
     assert (await asking(Wide, saver, seen).aget_state(THREAD)).values["notes"] == ["n"]
 
 
-async def test_a_channel_whose_type_changed_is_named(saver: Checkpointer) -> None:
+async def test_a_resume_after_the_type_of_a_channel_changed_is_an_error_that_names_the_channel(
+    saver: Checkpointer,
+) -> None:
     class Retyped(TypedDict, total=False):
         log: Annotated[list[str], operator.add]
         topic: int
@@ -212,10 +218,10 @@ async def test_a_channel_whose_type_changed_is_named(saver: Checkpointer) -> Non
     assert (await asking(Narrow, saver, seen).ainvoke(Command(resume="yes"), THREAD))["log"] == ["yes"]
 
 
-async def test_new_input_while_a_question_is_open_is_recorded_and_not_silent(
+async def test_new_input_during_a_pending_interrupt_records_the_superseded_task(
     saver: Checkpointer, durability: Durability
 ) -> None:
-    """P13."""
+    """Reference P13."""
     graph = Nodes().chain("a", "ask?").compile(saver)
     await graph.ainvoke({"log": []}, THREAD, durability=durability)
     (asked,) = (await graph.aget_state(THREAD)).tasks
@@ -227,8 +233,8 @@ async def test_new_input_while_a_question_is_open_is_recorded_and_not_silent(
     assert len((await graph.aget_state(THREAD)).interrupts) == 1
 
 
-async def test_new_input_while_a_question_is_open_may_be_refused(saver: Checkpointer) -> None:
-    """P13."""
+async def test_new_input_during_a_pending_interrupt_can_be_refused(saver: Checkpointer) -> None:
+    """Reference P13."""
     graph = Nodes().chain("a", "ask?").compile(saver)
     await graph.ainvoke({"log": []}, THREAD)
     head = await graph.aget_state(THREAD)
@@ -240,8 +246,8 @@ async def test_new_input_while_a_question_is_open_may_be_refused(saver: Checkpoi
     assert await graph.ainvoke(Command(resume="yes"), THREAD) == {"log": ["a", "ask=yes"]}
 
 
-async def test_the_answer_to_a_question_that_new_input_superseded_is_refused(saver: Checkpointer) -> None:
-    """P13."""
+async def test_an_answer_to_an_interrupt_that_new_input_superseded_is_refused(saver: Checkpointer) -> None:
+    """Reference P13."""
     graph = Nodes().chain("a", "ask?").compile(saver)
     first = await graph.ainvoke({"log": []}, THREAD)
     await graph.ainvoke({"log": ["new"]}, THREAD)
@@ -250,8 +256,10 @@ async def test_the_answer_to_a_question_that_new_input_superseded_is_refused(sav
         await graph.ainvoke(Command(resume={interrupts_of(first)[0].id: "late"}), THREAD)
 
 
-async def test_input_that_waits_for_the_open_question_is_refused_until_it_is_answered(saver: Checkpointer) -> None:
-    """P13."""
+async def test_new_input_with_if_unfinished_resume_is_refused_until_the_interrupt_is_answered(
+    saver: Checkpointer,
+) -> None:
+    """Reference P13."""
     calls = Nodes()
 
     async def quiet(state: State) -> State:

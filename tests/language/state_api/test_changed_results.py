@@ -1,4 +1,4 @@
-"""A graph that changed between a task's end and its superstep's: what the task came to is not lost, nor in the way."""
+"""A graph changes between the end of a task and the end of its superstep: the result of the task is not lost."""
 
 import asyncio
 import operator
@@ -37,11 +37,11 @@ class Retyped(TypedDict, total=False):
 Update = dict[str, Any]
 
 
-async def names_a_topic(state: Any) -> Update:
+async def writes_topic(state: Any) -> Update:
     return {"log": ["a"], "topic": "tea"}
 
 
-async def names_none(state: Any) -> Update:
+async def writes_no_topic(state: Any) -> Update:
     return {"log": ["a"]}
 
 
@@ -53,8 +53,8 @@ async def leaves(state: Any) -> Update:
     return {"log": ["left"]}
 
 
-def beside_a_question(schema: Any, saver: Checkpointer, **nodes: Any) -> Any:
-    """A graph of these nodes and one that asks, side by side."""
+def parallel_to_ask(schema: Any, saver: Checkpointer, **nodes: Any) -> Any:
+    """A graph of these nodes and a parallel node `ask`, which interrupts."""
     builder = StateGraph(schema).add_node("ask", asks).add_edge(START, "ask")
     for name, node in nodes.items():
         builder.add_node(name, node)
@@ -64,24 +64,24 @@ def beside_a_question(schema: Any, saver: Checkpointer, **nodes: Any) -> Any:
 
 @pytest.fixture(params=[Narrow, Retyped])
 async def changed(request: pytest.FixtureRequest, saver: Checkpointer, durability: Durability) -> Any:
-    """A graph that has lost, or retyped, a key that a task of its thread has written and not yet committed."""
-    await beside_a_question(Wide, saver, a=names_a_topic).ainvoke({"log": []}, THREAD, durability=durability)
-    return beside_a_question(request.param, saver, a=names_none)
+    """A graph without a key, or with another type of a key, that a finished task of its thread has written."""
+    await parallel_to_ask(Wide, saver, a=writes_topic).ainvoke({"log": []}, THREAD, durability=durability)
+    return parallel_to_ask(request.param, saver, a=writes_no_topic)
 
 
 @pytest.mark.parametrize("how", [None, Command(resume="yes"), Command(update={"log": ["more"]})])
-async def test_a_result_that_cannot_be_read_is_named_and_nothing_is_lost(
+async def test_a_recorded_result_that_cannot_be_read_is_an_error_that_names_its_node_and_loses_nothing(
     changed: Any, saver: Checkpointer, how: Any
 ) -> None:
     with pytest.raises(GraphChangedError, check=of_kind("result"), match=r"node 'a'.*'topic'.*aupdate_state") as raised:
         await changed.ainvoke(how, THREAD)
 
     assert (raised.value.thread_id, raised.value.name) == ("t", "a")
-    was = beside_a_question(Wide, saver, a=names_a_topic)
+    was = parallel_to_ask(Wide, saver, a=writes_topic)
     assert await was.ainvoke(Command(resume="yes"), THREAD) == {"log": ["a", "yes"], "topic": "tea"}
 
 
-async def test_a_thread_with_such_a_result_can_be_read(changed: Any) -> None:
+async def test_a_thread_with_an_unreadable_result_can_be_read(changed: Any) -> None:
     state = await changed.aget_state(THREAD)
 
     assert (state.values, state.next) == ({"log": []}, ("a", "ask"))
@@ -90,7 +90,7 @@ async def test_a_thread_with_such_a_result_can_be_read(changed: Any) -> None:
     assert [each.values for each in await history(changed)] == [{"log": []}]
 
 
-async def test_such_a_result_is_superseded_by_new_input(changed: Any) -> None:
+async def test_an_unreadable_result_is_superseded_by_new_input(changed: Any) -> None:
     await changed.ainvoke({"log": ["new"]}, THREAD)
 
     superseded = {each.name: each for each in (await history(changed))[0].superseded}
@@ -99,7 +99,7 @@ async def test_such_a_result_is_superseded_by_new_input(changed: Any) -> None:
     assert await changed.ainvoke(Command(resume="yes"), THREAD) == {"log": ["new", "a", "yes"]}
 
 
-async def test_such_a_result_is_superseded_by_an_update(changed: Any) -> None:
+async def test_an_unreadable_result_is_superseded_by_an_update(changed: Any) -> None:
     await changed.aupdate_state(THREAD, {"log": ["by hand"]}, as_node="ask")
 
     state = await changed.aget_state(THREAD)
@@ -107,20 +107,22 @@ async def test_such_a_result_is_superseded_by_an_update(changed: Any) -> None:
     assert [(each.name, each.outcome) for each in state.superseded] == [("a", "unmerged"), ("ask", "interrupted")]
 
 
-async def test_such_a_result_of_a_nested_graph_is_named(saver: Checkpointer) -> None:
+async def test_an_unreadable_result_of_a_nested_graph_is_an_error_that_names_its_node(saver: Checkpointer) -> None:
     def around(schema: Any, node: Any) -> Any:
-        nested = beside_a_question(schema, None, a=node)  # type: ignore[arg-type]  # nested, it has that of the outer
+        nested = parallel_to_ask(schema, None, a=node)  # type: ignore[arg-type]  # nested
         return StateGraph(Narrow).add_node("sub", nested).add_edge(START, "sub").compile(saver)
 
-    await around(Wide, names_a_topic).ainvoke({"log": []}, THREAD)
+    await around(Wide, writes_topic).ainvoke({"log": []}, THREAD)
 
     with pytest.raises(GraphChangedError, check=of_kind("result"), match="node 'a'"):
-        await around(Narrow, names_none).ainvoke(Command(resume="yes"), THREAD)
-    was = around(Wide, names_a_topic)
+        await around(Narrow, writes_no_topic).ainvoke(Command(resume="yes"), THREAD)
+    was = around(Wide, writes_topic)
     assert (await was.ainvoke(None, THREAD))["log"] == ["a", "yes"]
 
 
-async def test_a_node_that_a_finished_one_goes_to_and_that_is_gone_is_named(saver: Checkpointer) -> None:
+async def test_a_removed_target_of_the_command_of_a_finished_task_is_an_error_that_names_the_target(
+    saver: Checkpointer,
+) -> None:
     async def goes(state: Any) -> Command[Any]:
         return Command(update={"log": ["a"]}, goto="next")
 
@@ -144,8 +146,10 @@ async def test_a_node_that_a_finished_one_goes_to_and_that_is_gone_is_named(save
 
 
 @pytest.mark.parametrize("how", [None, Command(resume="yes")])
-async def test_a_finished_task_whose_router_chose_the_end_is_in_nobodys_way(saver: Checkpointer, how: Any) -> None:
-    builder = StateGraph(Narrow).add_node("a", names_none).add_node("ask", asks).add_node("next", leaves)
+async def test_a_finished_task_whose_router_chose_the_end_does_not_prevent_a_resume(
+    saver: Checkpointer, how: Any
+) -> None:
+    builder = StateGraph(Narrow).add_node("a", writes_no_topic).add_node("ask", asks).add_node("next", leaves)
     builder.add_edge(START, "a").add_edge(START, "ask").add_conditional_edges("a", lambda _: END, ["next", END])
     graph = builder.compile(saver)
     first = await graph.ainvoke({"log": []}, THREAD)
@@ -156,8 +160,8 @@ async def test_a_finished_task_whose_router_chose_the_end_is_in_nobodys_way(save
 
 
 def waiting(saver: Checkpointer, name: str | None, *, defer: bool = True) -> Any:
-    """A graph whose deferred node waits for a question."""
-    builder = StateGraph(Narrow).add_node("a", names_none).add_node("ask", asks)
+    """A graph whose deferred node waits for the node `ask`, which interrupts."""
+    builder = StateGraph(Narrow).add_node("a", writes_no_topic).add_node("ask", asks)
     builder.add_edge(START, "a").add_edge("a", "ask")
     if name is not None:
         builder.add_node(name, leaves, defer=defer)
@@ -166,7 +170,9 @@ def waiting(saver: Checkpointer, name: str | None, *, defer: bool = True) -> Any
 
 
 @pytest.mark.parametrize("name", [None, "renamed"])
-async def test_a_deferred_node_that_is_gone_while_it_waits_is_named(saver: Checkpointer, name: str | None) -> None:
+async def test_a_deferred_node_that_was_removed_while_it_waited_is_an_error_that_names_it(
+    saver: Checkpointer, name: str | None
+) -> None:
     await waiting(saver, "late").ainvoke({"log": []}, THREAD)
 
     with pytest.raises(GraphChangedError, check=of_kind("node"), match="'late'"):
@@ -175,21 +181,21 @@ async def test_a_deferred_node_that_is_gone_while_it_waits_is_named(saver: Check
     assert await waiting(saver, "late").ainvoke(Command(resume="yes"), THREAD) == {"log": ["a", "yes", "left"]}
 
 
-async def test_a_deferred_node_that_is_gone_is_superseded_by_an_update(saver: Checkpointer) -> None:
+async def test_a_removed_deferred_node_is_superseded_by_an_update(saver: Checkpointer) -> None:
     await waiting(saver, "late").ainvoke({"log": []}, THREAD)
     without = waiting(saver, None)
 
     await without.aupdate_state(THREAD, None, as_node="a")
 
-    assert await without.ainvoke(None, THREAD) == {"log": ["a"], "__interrupt__": list(await open_in(without))}
+    assert await without.ainvoke(None, THREAD) == {"log": ["a"], "__interrupt__": list(await interrupts_in(without))}
     assert await without.ainvoke(Command(resume="yes"), THREAD) == {"log": ["a", "yes"]}
 
 
-async def open_in(graph: Any) -> Any:
+async def interrupts_in(graph: Any) -> Any:
     return (await graph.aget_state(THREAD)).interrupts
 
 
-async def test_a_deferred_node_that_is_deferred_no_more_runs_all_the_same(saver: Checkpointer) -> None:
+async def test_a_waiting_deferred_node_that_is_no_longer_deferred_runs(saver: Checkpointer) -> None:
     await waiting(saver, "late").ainvoke({"log": []}, THREAD)
 
     result = await waiting(saver, "late", defer=False).ainvoke(Command(resume="yes"), THREAD)
@@ -197,8 +203,8 @@ async def test_a_deferred_node_that_is_deferred_no_more_runs_all_the_same(saver:
     assert result == {"log": ["a", "yes", "left"]}
 
 
-async def test_a_failed_sibling_leaves_it_to_the_graph_as_it_was(saver: Checkpointer) -> None:
-    """The result is recorded while a sibling runs that fails then: no question is open."""
+async def test_an_unreadable_result_of_a_failed_run_is_kept_for_the_original_graph(saver: Checkpointer) -> None:
+    """The result is recorded before its sibling fails: no interrupt is pending."""
     is_failing = True
     has_finished = asyncio.Event()
 

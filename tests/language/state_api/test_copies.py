@@ -1,4 +1,4 @@
-"""Copies of a checkpoint on a line of their own, copies of whole threads, and their deletion."""
+"""Copies of a checkpoint as new branches, copies of whole threads, and the deletion of threads."""
 
 import asyncio
 from typing import Any
@@ -37,12 +37,12 @@ from tests.graphs import (
 COPY = {"configurable": {"thread_id": "copy"}}
 
 
-def remembering(calls: Nodes) -> Any:
-    """A graph with memory per thread, which asks."""
+def with_memory(calls: Nodes) -> Any:
+    """A nested graph with memory per thread, which interrupts."""
     return calls.chain("n", "ask?").compile(checkpointer=True)
 
 
-async def test_a_copy_of_a_checkpoint_is_a_fork_that_runs_what_it_runs(saver: Checkpointer) -> None:
+async def test_a_copy_of_a_checkpoint_is_a_fork_with_the_same_next_nodes(saver: Checkpointer) -> None:
     calls = Nodes()
     graph = calls.chain("a", "b").compile(saver)
     await graph.ainvoke({"log": []}, THREAD)
@@ -59,7 +59,7 @@ async def test_a_copy_of_a_checkpoint_is_a_fork_that_runs_what_it_runs(saver: Ch
     assert calls.taken() == ["b"]
 
 
-async def test_a_copy_writes_the_results_of_its_tasks_by_hand(saver: Checkpointer) -> None:
+async def test_a_copy_may_set_the_results_of_its_tasks(saver: Checkpointer) -> None:
     calls = Nodes()
     graph = calls.chain("a", "b", "c").compile(saver)
     await graph.ainvoke({"log": []}, THREAD)
@@ -80,7 +80,7 @@ async def test_a_copy_writes_the_results_of_its_tasks_by_hand(saver: Checkpointe
     assert (rewritten.name, rewritten.result) == ("b", {"log": ["by hand"]})
 
 
-async def test_a_copy_of_the_head_drops_nothing_unseen(saver: Checkpointer) -> None:
+async def test_a_copy_of_the_newest_checkpoint_keeps_the_interrupts_of_the_original(saver: Checkpointer) -> None:
     graph = Nodes().chain("a", "ask?").compile(saver)
     await graph.ainvoke({"log": []}, THREAD)
     asked = await graph.aget_state(THREAD)
@@ -92,7 +92,7 @@ async def test_a_copy_of_the_head_drops_nothing_unseen(saver: Checkpointer) -> N
     assert (await graph.aget_state(asked.config)).interrupts == asked.interrupts
 
 
-async def test_values_of_a_copy_are_updates_of_its_tasks(saver: Checkpointer) -> None:
+async def test_a_copy_with_values_that_are_not_updates_of_its_tasks_is_refused(saver: Checkpointer) -> None:
     graph = Nodes().chain("a", "b").compile(saver)
     await graph.ainvoke({"log": []}, THREAD)
     before = await history(graph)
@@ -112,7 +112,7 @@ async def test_a_thread_is_copied_with_its_history(saver: Checkpointer) -> None:
     assert {each.config["configurable"]["thread_id"] for each in await history(graph, COPY)} == {"copy"}
 
 
-async def test_a_copied_thread_and_its_original_go_their_own_ways(saver: Checkpointer) -> None:
+async def test_a_copied_thread_and_its_original_are_independent(saver: Checkpointer) -> None:
     graph = Nodes().chain("a").compile(saver)
     await graph.ainvoke({"log": []}, THREAD)
     await graph.acopy_thread("t", "copy")
@@ -124,7 +124,7 @@ async def test_a_copied_thread_and_its_original_go_their_own_ways(saver: Checkpo
     assert (await graph.aget_state(COPY)).values == {"log": ["a", "theirs"]}
 
 
-async def test_the_question_of_a_copied_thread_is_its_own(saver: Checkpointer) -> None:
+async def test_an_interrupt_of_a_copied_thread_is_answered_independently(saver: Checkpointer) -> None:
     graph = Nodes().chain("a", "ask?").compile(saver)
     await graph.ainvoke({"log": []}, THREAD)
     await graph.acopy_thread("t", "copy")
@@ -134,7 +134,7 @@ async def test_the_question_of_a_copied_thread_is_its_own(saver: Checkpointer) -
     assert await graph.ainvoke(Command(resume="mine"), THREAD) == {"log": ["a", "ask=mine"]}
 
 
-async def test_what_had_finished_in_a_thread_has_finished_in_its_copy(saver: Checkpointer) -> None:
+async def test_finished_nodes_of_a_thread_do_not_run_again_in_its_copy(saver: Checkpointer) -> None:
     calls = Nodes()
     is_failing = True
 
@@ -157,7 +157,7 @@ async def test_what_had_finished_in_a_thread_has_finished_in_its_copy(saver: Che
     assert calls.taken() == []
 
 
-async def test_a_thread_is_copied_to_a_new_one_only(saver: Checkpointer) -> None:
+async def test_an_existing_thread_can_only_be_copied_to_a_new_thread(saver: Checkpointer) -> None:
     graph = Nodes().chain("a").compile(saver)
     await graph.ainvoke({"log": []}, THREAD)
     await graph.ainvoke({"log": []}, COPY)
@@ -168,7 +168,7 @@ async def test_a_thread_is_copied_to_a_new_one_only(saver: Checkpointer) -> None
         await graph.acopy_thread("nobody", "new")
 
 
-async def test_a_deleted_thread_is_empty_and_its_ids_come_not_back(saver: Checkpointer) -> None:
+async def test_a_deleted_thread_is_empty_and_its_task_ids_are_not_used_again(saver: Checkpointer) -> None:
     seen: list[str] = []
 
     async def note(state: State, runtime: Runtime[Any]) -> State:
@@ -185,7 +185,7 @@ async def test_a_deleted_thread_is_empty_and_its_ids_come_not_back(saver: Checkp
     assert len(set(seen)) == 2
 
 
-async def test_deleting_a_thread_leaves_the_others(saver: Checkpointer) -> None:
+async def test_deleting_a_thread_keeps_its_copy(saver: Checkpointer) -> None:
     graph = Nodes().chain("a").compile(saver)
     await graph.ainvoke({"log": []}, THREAD)
     await graph.acopy_thread("t", "copy")
@@ -196,7 +196,7 @@ async def test_deleting_a_thread_leaves_the_others(saver: Checkpointer) -> None:
     assert (await graph.aget_state(COPY)).values == {"log": ["a"]}
 
 
-async def test_deleting_a_thread_deletes_what_nested_graphs_kept_of_it(saver: Checkpointer) -> None:
+async def test_deleting_a_thread_deletes_the_memory_of_its_nested_graphs(saver: Checkpointer) -> None:
     calls = Nodes()
     nested = calls.chain("n").compile(checkpointer=True)
     kept: list[Any] = []
@@ -213,7 +213,7 @@ async def test_deleting_a_thread_deletes_what_nested_graphs_kept_of_it(saver: Ch
     assert kept == [["n"], ["n"]]
 
 
-async def test_what_nested_graphs_keep_is_copied_with_the_thread(saver: Checkpointer) -> None:
+async def test_the_memory_of_nested_graphs_is_copied_with_the_thread(saver: Checkpointer) -> None:
     calls = Nodes()
     nested = calls.chain("n").compile(checkpointer=True)
     kept: list[Any] = []
@@ -231,7 +231,7 @@ async def test_what_nested_graphs_keep_is_copied_with_the_thread(saver: Checkpoi
     assert kept == [["n"], ["n", "n"], ["n", "n"]]
 
 
-async def test_a_nested_question_survives_the_copy(saver: Checkpointer) -> None:
+async def test_a_nested_interrupt_is_copied_with_the_thread(saver: Checkpointer) -> None:
     calls = Nodes()
     nested = calls.chain("n", "ask?").compile()
     graph = calls.chain("a", ("nested", nested)).compile(saver)
@@ -246,7 +246,7 @@ async def test_a_nested_question_survives_the_copy(saver: Checkpointer) -> None:
     assert questions_of({"__interrupt__": (await graph.aget_state(THREAD)).interrupts}) == ["ask?"]
 
 
-async def test_the_lines_of_nested_graphs_are_copied_with_the_thread(saver: Checkpointer) -> None:
+async def test_the_branches_of_nested_graphs_are_copied_with_the_thread(saver: Checkpointer) -> None:
     calls = Nodes()
     graph = calls.chain(("nested", calls.chain("n", "ask?", "m").compile()), "z").compile(saver)
     await graph.ainvoke({"log": []}, THREAD)
@@ -260,16 +260,16 @@ async def test_the_lines_of_nested_graphs_are_copied_with_the_thread(saver: Chec
     assert await graph.ainvoke(Command(resume="second"), COPY) == {"log": ["n", "edited", "ask=second", "m", "z"]}
     assert calls.taken() == ["ask", "ask", "m", "z"]
 
-    # The first line can be gone back to in the copy as well, where the original has not moved.
+    # The copy can return to the first branch as well, which does not move the original.
     in_copy = {"configurable": {**asked["configurable"], "thread_id": "copy"}}
     assert questions_of(await graph.ainvoke(None, in_copy)) == ["ask?"]
     assert await graph.ainvoke(Command(resume="third"), COPY) == {"log": ["n", "ask=third", "m", "z"]}
     assert (await nested_state(graph)).values == {"log": ["n", "edited"]}
 
 
-async def test_a_question_of_a_graph_with_memory_is_copied_with_what_it_remembers(saver: Checkpointer) -> None:
+async def test_an_interrupt_of_a_nested_graph_with_memory_is_copied_with_its_memory(saver: Checkpointer) -> None:
     calls = Nodes()
-    graph = calls.chain(("nested", remembering(calls))).compile(saver)
+    graph = calls.chain(("nested", with_memory(calls))).compile(saver)
     await graph.ainvoke({"log": []}, THREAD)
     await graph.ainvoke(Command(resume="1"), THREAD)
     await graph.ainvoke({"log": []}, THREAD)
@@ -284,9 +284,9 @@ async def test_a_question_of_a_graph_with_memory_is_copied_with_what_it_remember
     ]
 
 
-async def test_a_deleted_thread_neither_asks_nor_remembers(saver: Checkpointer) -> None:
+async def test_a_deleted_thread_has_neither_interrupts_nor_memory(saver: Checkpointer) -> None:
     calls = Nodes()
-    graph = calls.chain(("nested", remembering(calls))).compile(saver)
+    graph = calls.chain(("nested", with_memory(calls))).compile(saver)
     await graph.ainvoke({"log": []}, THREAD)
     asked = (await nested_state(graph)).config
 
@@ -300,7 +300,7 @@ async def test_a_deleted_thread_neither_asks_nor_remembers(saver: Checkpointer) 
     assert (await nested_state(graph)).values == {"log": ["n"]}
 
 
-async def test_tasks_that_had_ended_in_a_thread_have_ended_in_its_copy(saver: Checkpointer) -> None:
+async def test_finished_tasks_of_an_entrypoint_do_not_run_again_in_a_copy(saver: Checkpointer) -> None:
     calls = Nodes()
 
     @task
@@ -323,7 +323,7 @@ async def test_tasks_that_had_ended_in_a_thread_have_ended_in_its_copy(saver: Ch
     assert await flow.ainvoke(Command(resume="on"), COPY) == [[None, 1, "theirs", 2], 5, "on", 6]
 
 
-async def test_a_thread_that_is_run_is_copied_as_it_stands_and_not_deleted(saver: Checkpointer) -> None:
+async def test_a_running_thread_can_be_copied_and_cannot_be_deleted(saver: Checkpointer) -> None:
     has_begun, gate = asyncio.Event(), asyncio.Event()
 
     async def waits(state: State) -> State:

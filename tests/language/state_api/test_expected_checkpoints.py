@@ -1,4 +1,4 @@
-"""Nobody's update is lost: of several writers one is first, and the others are told."""
+"""No update is lost: of several concurrent writers one succeeds, and the others get an error."""
 
 import asyncio
 
@@ -11,7 +11,7 @@ from tests.runtime.processes import as_another_process
 pytestmark = pytest.mark.every_store
 
 
-async def test_an_update_that_expects_the_head_is_made(saver: Checkpointer) -> None:
+async def test_an_update_that_expects_the_newest_checkpoint_is_written(saver: Checkpointer) -> None:
     graph = Nodes().chain("a").compile(saver)
     await graph.ainvoke({"log": []}, THREAD)
     head = checkpoint_id_of(await graph.aget_state(THREAD))
@@ -21,7 +21,7 @@ async def test_an_update_that_expects_the_head_is_made(saver: Checkpointer) -> N
     assert (await graph.aget_state(THREAD)).values == {"log": ["a", "x"]}
 
 
-async def test_an_update_that_expects_another_head_changes_nothing(saver: Checkpointer) -> None:
+async def test_an_update_that_expects_an_older_checkpoint_changes_nothing(saver: Checkpointer) -> None:
     graph = Nodes().chain("a").compile(saver)
     await graph.ainvoke({"log": []}, THREAD)
     seen = checkpoint_id_of(await graph.aget_state(THREAD))
@@ -36,7 +36,7 @@ async def test_an_update_that_expects_another_head_changes_nothing(saver: Checkp
     assert raised.value.checkpoint_id == checkpoint_id_of(before[0])
 
 
-async def test_an_update_may_expect_a_thread_that_was_run_meanwhile(saver: Checkpointer) -> None:
+async def test_an_update_that_expects_the_checkpoint_before_the_newest_run_is_refused(saver: Checkpointer) -> None:
     graph = Nodes().chain("a").compile(saver)
     await graph.ainvoke({"log": []}, THREAD)
     seen = checkpoint_id_of(await graph.aget_state(THREAD))
@@ -46,7 +46,7 @@ async def test_an_update_may_expect_a_thread_that_was_run_meanwhile(saver: Check
         await graph.aupdate_state(THREAD, {"log": ["x"]}, expected_checkpoint_id=seen)
 
 
-async def test_of_many_editors_that_saw_the_same_one_is_first(saver: Checkpointer) -> None:
+async def test_one_of_many_updates_that_expect_the_same_checkpoint_is_written(saver: Checkpointer) -> None:
     graph = Nodes().chain("a").compile(saver)
     await graph.ainvoke({"log": []}, THREAD)
     seen = checkpoint_id_of(await graph.aget_state(THREAD))
@@ -62,8 +62,8 @@ async def test_of_many_editors_that_saw_the_same_one_is_first(saver: Checkpointe
     assert len((await graph.aget_state(THREAD)).values["log"]) == 2
 
 
-async def test_editors_that_expect_nothing_lose_nothing(saver: Checkpointer) -> None:
-    """P1."""
+async def test_no_concurrent_update_is_lost_without_an_expected_checkpoint(saver: Checkpointer) -> None:
+    """Reference P1."""
     graph = Nodes().chain("a").compile(saver)
     await graph.ainvoke({"log": []}, THREAD)
 
@@ -78,10 +78,8 @@ async def test_editors_that_expect_nothing_lose_nothing(saver: Checkpointer) -> 
     assert sorted((await graph.aget_state(THREAD)).values["log"][1:]) == made
 
 
-async def test_of_concurrent_runs_on_one_thread_none_is_lost_in_silence(
-    saver: Checkpointer, durability: Durability
-) -> None:
-    """P1."""
+async def test_no_concurrent_run_of_one_thread_is_lost_silently(saver: Checkpointer, durability: Durability) -> None:
+    """Reference P1."""
     graph = Nodes().chain("a", "b").compile(saver)
 
     results = await asyncio.gather(
@@ -96,8 +94,8 @@ async def test_of_concurrent_runs_on_one_thread_none_is_lost_in_silence(
     assert [mark for mark in marks if mark.isdigit()] == made
 
 
-async def test_runs_of_one_thread_take_turns_where_they_are_told_to(saver: Checkpointer) -> None:
-    """P1."""
+async def test_concurrent_runs_of_one_thread_take_turns_with_if_busy_wait(saver: Checkpointer) -> None:
+    """Reference P1."""
     graph = Nodes().chain("a").compile(saver)
 
     await asyncio.gather(*(graph.ainvoke({"log": [f"{n}"]}, THREAD, if_busy="wait") for n in range(3)))
@@ -108,7 +106,7 @@ async def test_runs_of_one_thread_take_turns_where_they_are_told_to(saver: Check
 
 
 async def test_an_update_during_a_run_of_another_process_stops_that_run(saver: Checkpointer) -> None:
-    """P1."""
+    """Reference P1."""
     calls = Nodes()
 
     async def edited(state: State) -> State:
@@ -127,7 +125,7 @@ async def test_an_update_during_a_run_of_another_process_stops_that_run(saver: C
 
 
 async def test_an_update_while_this_process_runs_the_thread_is_refused(saver: Checkpointer) -> None:
-    """P1."""
+    """Reference P1."""
     refused: list[BaseException] = []
 
     async def edits(state: State) -> State:
@@ -143,7 +141,7 @@ async def test_an_update_while_this_process_runs_the_thread_is_refused(saver: Ch
     assert len(refused) == 1
 
 
-async def test_a_bulk_update_is_all_or_nothing_for_the_second_editor(saver: Checkpointer) -> None:
+async def test_a_concurrent_bulk_update_is_written_completely_or_not_at_all(saver: Checkpointer) -> None:
     graph = Nodes().chain("a", "b").compile(saver)
     supersteps = [[StateUpdate({"log": ["x"]}, "a")], [StateUpdate({"log": ["y"]}, "b")]]
 

@@ -1,4 +1,4 @@
-"""`aget_state_history`: newest first, filtered, in pages, and readable while other things are done with the thread."""
+"""`aget_state_history`: newest first, filtered, in pages, and readable while the thread is in use."""
 
 import asyncio
 from typing import Any
@@ -15,7 +15,7 @@ def tagged(**metadata: Any) -> Any:
     return {**THREAD, "metadata": metadata}
 
 
-async def test_a_filter_keeps_what_has_all_of_its_metadata(saver: Checkpointer) -> None:
+async def test_a_filter_selects_the_checkpoints_that_have_all_of_its_metadata(saver: Checkpointer) -> None:
     graph = Nodes().chain("a").compile(saver)
     await graph.ainvoke({"log": ["1"]}, tagged(user="ann", turn=1))
     await graph.ainvoke({"log": ["2"]}, tagged(user="ben", turn=2))
@@ -28,7 +28,7 @@ async def test_a_filter_keeps_what_has_all_of_its_metadata(saver: Checkpointer) 
     assert await history(graph, filter={}) == whole
 
 
-async def test_a_filter_knows_the_source_and_the_step(saver: Checkpointer) -> None:
+async def test_a_filter_may_name_the_source_and_the_step(saver: Checkpointer) -> None:
     graph = Nodes().chain("a", "b").compile(saver)
     await graph.ainvoke({"log": []}, THREAD)
     whole = await history(graph)
@@ -37,7 +37,7 @@ async def test_a_filter_knows_the_source_and_the_step(saver: Checkpointer) -> No
     assert await history(graph, filter={"source": "loop", "step": 1}) == whole[1:2]
 
 
-async def test_a_limit_counts_what_passes_the_filter(saver: Checkpointer) -> None:
+async def test_a_limit_counts_the_checkpoints_that_match_the_filter(saver: Checkpointer) -> None:
     graph = Nodes().chain("a").compile(saver)
     for turn in range(6):
         await graph.ainvoke({"log": [f"{turn}"]}, tagged(is_even=turn % 2 == 0))
@@ -48,7 +48,7 @@ async def test_a_limit_counts_what_passes_the_filter(saver: Checkpointer) -> Non
     assert await history(graph, filter={"is_even": True}, limit=2, before=even[1].config) == even[2:4]
 
 
-async def test_before_leaves_out_itself(saver: Checkpointer) -> None:
+async def test_before_excludes_its_own_checkpoint(saver: Checkpointer) -> None:
     graph = Nodes().chain("a", "b", "c").compile(saver)
     await graph.ainvoke({"log": []}, THREAD)
     whole = await history(graph)
@@ -59,14 +59,14 @@ async def test_before_leaves_out_itself(saver: Checkpointer) -> None:
 
 
 @pytest.mark.parametrize("limit", [-1, "2", 1.5, True])
-async def test_a_limit_that_is_no_number_from_zero_is_refused(saver: Checkpointer, limit: Any) -> None:
+async def test_an_invalid_limit_is_refused(saver: Checkpointer, limit: Any) -> None:
     graph = Nodes().chain("a").compile(saver)
 
     with pytest.raises(InvalidOptionError, match=f"limit={limit!r}"):
         await history(graph, limit=limit)
 
 
-async def test_a_filter_that_is_no_dict_is_refused(saver: Checkpointer) -> None:
+async def test_a_filter_that_is_not_a_dict_is_refused(saver: Checkpointer) -> None:
     graph = Nodes().chain("a").compile(saver)
 
     with pytest.raises(InvalidOptionError, match=r"filter='loop'.*metadata"):
@@ -80,8 +80,8 @@ async def test_history_needs_a_checkpointer() -> None:
         await history(graph)
 
 
-async def test_a_checkpoint_is_read_while_its_history_is(saver: Checkpointer) -> None:
-    """P26."""
+async def test_a_checkpoint_can_be_read_while_its_history_is_read(saver: Checkpointer) -> None:
+    """Reference P26."""
     graph = Nodes().chain("a", "b", "c").compile(saver)
     await graph.ainvoke({"log": []}, THREAD)
     whole = await history(graph)
@@ -97,8 +97,8 @@ async def test_a_checkpoint_is_read_while_its_history_is(saver: Checkpointer) ->
     ]
 
 
-async def test_the_thread_is_run_and_edited_while_its_history_is_read(saver: Checkpointer) -> None:
-    """P26."""
+async def test_a_thread_can_be_run_and_edited_while_its_history_is_read(saver: Checkpointer) -> None:
+    """Reference P26."""
     graph = Nodes().chain("a").compile(saver)
     await graph.ainvoke({"log": []}, THREAD)
     whole = await history(graph)
@@ -114,8 +114,8 @@ async def test_the_thread_is_run_and_edited_while_its_history_is_read(saver: Che
     assert len(await history(graph)) == len(whole) * 4
 
 
-async def test_a_history_that_is_left_early_lets_go_of_the_store(saver: Checkpointer) -> None:
-    """P26."""
+async def test_an_abandoned_iteration_over_a_history_releases_the_store(saver: Checkpointer) -> None:
+    """Reference P26."""
     graph = Nodes().chain("a").compile(saver)
     await graph.ainvoke({"log": []}, THREAD)
 
@@ -126,8 +126,8 @@ async def test_a_history_that_is_left_early_lets_go_of_the_store(saver: Checkpoi
         assert await graph.ainvoke({"log": []}, THREAD) == {"log": ["a", "a"]}
 
 
-async def test_histories_are_read_at_once(saver: Checkpointer) -> None:
-    """P26."""
+async def test_histories_can_be_read_concurrently(saver: Checkpointer) -> None:
+    """Reference P26."""
     graph = Nodes().chain("a", "b").compile(saver)
     await graph.ainvoke({"log": []}, THREAD)
     whole = await history(graph)
@@ -138,7 +138,7 @@ async def test_histories_are_read_at_once(saver: Checkpointer) -> None:
     assert read == [whole] * 20
 
 
-async def test_every_superstep_is_in_the_history_but_of_exit_only_the_ends(
+async def test_the_history_has_every_superstep_and_in_exit_mode_only_the_first_and_last_checkpoint(
     saver: Checkpointer, durability: Durability
 ) -> None:
     graph = Nodes().chain("a", "b", "c").compile(saver)
@@ -148,7 +148,7 @@ async def test_every_superstep_is_in_the_history_but_of_exit_only_the_ends(
     assert len(await history(graph)) == (2 if durability == "exit" else 4)
 
 
-async def test_the_history_of_another_thread_is_another(saver: Checkpointer) -> None:
+async def test_a_history_has_the_checkpoints_of_its_own_thread_only(saver: Checkpointer) -> None:
     graph = Nodes().chain("a").compile(saver)
     await graph.ainvoke({"log": ["mine"]}, THREAD)
     await graph.ainvoke({"log": ["theirs"]}, thread_id="other")

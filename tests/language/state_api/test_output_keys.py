@@ -1,4 +1,4 @@
-"""`output_keys` says what of the state a run gives back."""
+"""`output_keys`: the keys of the state that a run returns."""
 
 from typing import Any, TypedDict
 
@@ -22,16 +22,16 @@ def graph_on(saver: Checkpointer) -> Any:
     return StateGraph(State).add_node("node", node).add_edge(START, "node").compile(saver)
 
 
-async def test_a_list_of_keys_gives_back_these(saver: Checkpointer) -> None:
+async def test_a_list_of_keys_returns_a_dict_of_these_keys(saver: Checkpointer) -> None:
     assert await graph_on(saver).ainvoke({"a": "in"}, THREAD, output_keys=["a", "b"]) == {"a": "in", "b": "written"}
 
 
-async def test_one_key_gives_back_its_value(saver: Checkpointer) -> None:
+async def test_a_single_key_returns_its_value(saver: Checkpointer) -> None:
     assert await graph_on(saver).ainvoke({"a": "in"}, THREAD, output_keys="b") == "written"
 
 
-async def test_a_question_is_given_back_beside_them(saver: Checkpointer) -> None:
-    """The one key's value has no place for it, so that it comes alone."""
+async def test_an_interrupt_is_returned_together_with_the_output_keys(saver: Checkpointer) -> None:
+    """The value of a single key has no place for an interrupt, so that the interrupt is returned alone."""
     graph = Nodes().chain("a", "ask?").compile(saver)
 
     listed = await graph.ainvoke({"log": []}, THREAD, output_keys=["log"])
@@ -43,14 +43,14 @@ async def test_a_question_is_given_back_beside_them(saver: Checkpointer) -> None
     assert (apart.value, [each.value for each in apart.interrupts]) == (["a"], ["ask?"])
 
 
-async def test_what_is_left_out_is_in_the_state_all_the_same(saver: Checkpointer) -> None:
+async def test_keys_that_are_not_returned_are_stored(saver: Checkpointer) -> None:
     graph = graph_on(saver)
     await graph.ainvoke({"a": "in"}, THREAD, output_keys=["a"])
 
     assert (await graph.aget_state(THREAD)).values == {"a": "in", "b": "written", "c": "too"}
 
 
-async def test_streams_report_these_keys_only(saver: Checkpointer) -> None:
+async def test_streamed_values_have_the_output_keys_only(saver: Checkpointer) -> None:
     graph = graph_on(saver)
 
     seen = [part async for part in graph.astream({"a": "in"}, THREAD, stream_mode="values", output_keys=["b"])]
@@ -58,6 +58,6 @@ async def test_streams_report_these_keys_only(saver: Checkpointer) -> None:
     assert seen[-1] == {"b": "written"}
 
 
-async def test_a_key_that_is_not_there_is_an_error(saver: Checkpointer) -> None:
+async def test_an_unknown_output_key_is_an_error(saver: Checkpointer) -> None:
     with pytest.raises(StateKeyError, check=of_kind("unknown"), match="'d'"):
         await graph_on(saver).ainvoke({"a": "in"}, THREAD, output_keys=["d"])

@@ -1,4 +1,4 @@
-"""Going on from an older checkpoint: what was before it stands, what comes after runs again, on a line of its own."""
+"""A replay continues from an older checkpoint on a new branch: the nodes after the checkpoint run again."""
 
 import operator
 from itertools import count
@@ -22,7 +22,7 @@ from tests.errors.kinds import of_kind
 from tests.graphs import THREAD, Nodes, State, checkpoint_before, checkpoint_id_of, history, newest_before, outline
 
 
-async def test_only_what_comes_after_the_checkpoint_runs_again(saver: Checkpointer, durability: Durability) -> None:
+async def test_only_the_nodes_after_the_checkpoint_run_again(saver: Checkpointer, durability: Durability) -> None:
     calls = Nodes()
     graph = calls.chain("a", "b").compile(saver)
     await graph.ainvoke({"log": []}, THREAD)
@@ -47,7 +47,7 @@ async def test_a_finished_checkpoint_has_nothing_to_replay(saver: Checkpointer) 
 
 
 def counting(saver: Checkpointer) -> Any:
-    """A graph whose second node leaves another mark each time."""
+    """A graph whose second node logs the number of its call."""
     turns = count(1)
     calls = Nodes()
 
@@ -57,7 +57,7 @@ def counting(saver: Checkpointer) -> Any:
     return calls.chain("a", ("b", b), "c").compile(saver)
 
 
-async def test_a_replay_is_a_line_of_its_own_beside_the_one_it_left(saver: Checkpointer) -> None:
+async def test_a_replay_is_a_new_branch_and_keeps_the_old_branch(saver: Checkpointer) -> None:
     graph = counting(saver)
     await graph.ainvoke({"log": []}, THREAD)
     before = await history(graph)
@@ -81,18 +81,18 @@ async def test_a_replay_is_a_line_of_its_own_beside_the_one_it_left(saver: Check
     assert (await graph.aget_state(THREAD)).config == after[0].config
 
 
-async def test_a_replay_of_a_replay_leaves_both_readable(saver: Checkpointer) -> None:
+async def test_a_replay_of_a_replay_keeps_all_branches_readable(saver: Checkpointer) -> None:
     graph = counting(saver)
     await graph.ainvoke({"log": []}, THREAD)
     await graph.ainvoke(None, await checkpoint_before(graph, "b"))
 
     await graph.ainvoke(None, await checkpoint_before(graph, "b"))
 
-    ended = [each.values["log"] for each in await history(graph) if each.next == ()]
-    assert ended == [["a", "b3", "c"], ["a", "b2", "c"], ["a", "b1", "c"]]
+    finished = [each.values["log"] for each in await history(graph) if each.next == ()]
+    assert finished == [["a", "b3", "c"], ["a", "b2", "c"], ["a", "b1", "c"]]
 
 
-async def test_the_tasks_of_a_replay_are_new_ones(saver: Checkpointer) -> None:
+async def test_the_tasks_of_a_replay_have_new_ids(saver: Checkpointer) -> None:
     seen: list[str] = []
 
     async def note(state: State, runtime: Runtime[Any]) -> State:
@@ -117,13 +117,13 @@ async def test_a_replay_of_one_superstep_runs_all_of_its_tasks(saver: Checkpoint
     graph = builder.compile(saver)
     await graph.ainvoke({"log": []}, THREAD)
     calls.taken()
-    side_by_side = next(each for each in await history(graph) if each.next == ("b", "c"))
+    parallel = next(each for each in await history(graph) if each.next == ("b", "c"))
 
-    assert await graph.ainvoke(None, side_by_side.config) == {"log": ["a", "b", "c"]}
+    assert await graph.ainvoke(None, parallel.config) == {"log": ["a", "b", "c"]}
     assert sorted(calls.taken()) == ["b", "c"]
 
 
-async def test_replayed_sends_carry_what_they_carried(saver: Checkpointer) -> None:
+async def test_replayed_sends_have_their_original_arguments(saver: Checkpointer) -> None:
     got: list[Any] = []
 
     async def each(argument: Any) -> State:
@@ -151,7 +151,7 @@ class Loop(TypedDict):
 
 
 @pytest.mark.parametrize("back", [1, 2, 4])
-async def test_a_replay_inside_a_loop_runs_the_turns_that_are_left(saver: Checkpointer, back: int) -> None:
+async def test_a_replay_inside_a_loop_runs_the_remaining_iterations(saver: Checkpointer, back: int) -> None:
     runs: list[int] = []
 
     async def add(state: Loop) -> Loop:
@@ -175,7 +175,7 @@ async def test_a_replay_inside_a_loop_runs_the_turns_that_are_left(saver: Checkp
     assert len(runs) == back
 
 
-async def test_what_a_node_keeps_beside_the_state_makes_a_replay_differ_and_leaves_the_past_alone(
+async def test_a_replay_whose_nodes_return_other_results_does_not_change_the_old_branch(
     saver: Checkpointer,
 ) -> None:
     class Switching(TypedDict, total=False):
@@ -209,7 +209,7 @@ async def test_what_a_node_keeps_beside_the_state_makes_a_replay_differ_and_leav
     assert after[2:] == before
 
 
-async def test_a_replay_that_is_interrupted_by_an_error_is_resumed_on_its_own_line(saver: Checkpointer) -> None:
+async def test_a_failed_replay_is_resumed_on_its_own_branch(saver: Checkpointer) -> None:
     calls = Nodes()
     is_failing = False
 
@@ -238,7 +238,7 @@ async def test_a_replay_that_is_interrupted_by_an_error_is_resumed_on_its_own_li
     ]
 
 
-async def test_new_input_after_a_replay_resumes_from_the_replay(saver: Checkpointer) -> None:
+async def test_new_input_after_a_replay_continues_from_the_replay(saver: Checkpointer) -> None:
     graph = counting(saver)
     await graph.ainvoke({"log": []}, THREAD)
     await graph.ainvoke(None, await checkpoint_before(graph, "b"))
@@ -248,7 +248,7 @@ async def test_new_input_after_a_replay_resumes_from_the_replay(saver: Checkpoin
     assert result == {"log": ["a", "b2", "c", "new", "a", "b3", "c"]}
 
 
-async def test_a_command_at_an_older_checkpoint_begins_a_line_with_its_update_and_goto(saver: Checkpointer) -> None:
+async def test_a_command_at_an_older_checkpoint_starts_a_branch_with_its_update_and_goto(saver: Checkpointer) -> None:
     calls = Nodes()
     graph = calls.chain("a", "b", "c").compile(saver)
     await graph.ainvoke({"log": []}, THREAD)
@@ -271,7 +271,7 @@ async def test_a_checkpoint_of_another_thread_is_unknown(saver: Checkpointer) ->
         await graph.ainvoke(None, thread_id="third", checkpoint_id=late)
 
 
-async def test_a_graph_that_ends_at_once_replays_to_its_end(saver: Checkpointer) -> None:
+async def test_a_replay_from_the_first_checkpoint_runs_to_the_end(saver: Checkpointer) -> None:
     calls = Nodes()
     builder = calls.chain("a")
     builder.add_edge("a", END)

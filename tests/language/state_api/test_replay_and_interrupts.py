@@ -1,4 +1,4 @@
-"""Going back to before a question asks it again, as a new question; what was answered before it stays answered."""
+"""A replay from before an interrupt interrupts again, with a new id; the old branch keeps the old answer."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from tests.graphs import THREAD, Nodes, checkpoint_before, history, interrupts_o
 
 
 async def answered(saver: Checkpointer, calls: Nodes) -> object:
-    """A thread whose only question was answered with "old"."""
+    """A graph with a thread whose only interrupt was answered with "old"."""
     graph = calls.chain("a", "ask?", "b").compile(saver)
     await graph.ainvoke({"log": []}, THREAD)
     assert await graph.ainvoke(Command(resume="old"), THREAD) == {"log": ["a", "ask=old", "b"]}
@@ -15,7 +15,7 @@ async def answered(saver: Checkpointer, calls: Nodes) -> object:
     return graph
 
 
-async def test_an_update_before_a_question_asks_it_again_with_the_update(saver: Checkpointer) -> None:
+async def test_an_update_before_an_answered_interrupt_interrupts_again_with_the_update(saver: Checkpointer) -> None:
     graph = Nodes().chain("a", "ask?", "b").compile(saver)
     await graph.ainvoke({"log": []}, THREAD)
     await graph.ainvoke(Command(resume="old"), THREAD)
@@ -26,7 +26,7 @@ async def test_an_update_before_a_question_asks_it_again_with_the_update(saver: 
     assert await graph.ainvoke(Command(resume="new"), fork) == {"log": ["a", "x", "ask=new", "b"]}
 
 
-async def test_an_update_at_an_open_question_asks_it_again(saver: Checkpointer) -> None:
+async def test_an_update_at_a_pending_interrupt_interrupts_again_with_a_new_id(saver: Checkpointer) -> None:
     graph = Nodes().chain("a", "ask?", "b").compile(saver)
     first = await graph.ainvoke({"log": []}, THREAD)
 
@@ -38,7 +38,7 @@ async def test_an_update_at_an_open_question_asks_it_again(saver: Checkpointer) 
     assert await graph.ainvoke(Command(resume="new"), THREAD) == {"log": ["a", "x", "ask=new", "b"]}
 
 
-async def test_a_checkpoint_shows_the_question_that_was_asked_there(saver: Checkpointer) -> None:
+async def test_a_checkpoint_shows_the_interrupt_of_its_task(saver: Checkpointer) -> None:
     graph = Nodes().chain("a", "ask?", "b").compile(saver)
     result = await graph.ainvoke({"log": []}, THREAD)
 
@@ -49,7 +49,7 @@ async def test_a_checkpoint_shows_the_question_that_was_asked_there(saver: Check
 
 
 @pytest.mark.parametrize("as_node", [None, "__copy__"])
-async def test_an_update_with_nothing_to_write_interrupts_again(saver: Checkpointer, as_node: str | None) -> None:
+async def test_an_update_without_values_interrupts_again(saver: Checkpointer, as_node: str | None) -> None:
     graph = Nodes().chain("a", "ask?", "b").compile(saver)
     await graph.ainvoke({"log": []}, THREAD)
     await graph.ainvoke(Command(resume="old"), THREAD)
@@ -61,11 +61,11 @@ async def test_an_update_with_nothing_to_write_interrupts_again(saver: Checkpoin
     assert ((await graph.aget_state(fork)).metadata or {})["source"] == ("update" if as_node is None else "fork")
 
 
-async def test_the_old_answer_stays_with_the_old_line(saver: Checkpointer) -> None:
+async def test_the_old_answer_stays_on_the_old_branch(saver: Checkpointer) -> None:
     calls = Nodes()
     graph = await answered(saver, calls)
-    ended = (await history(graph))[0]
+    finished = (await history(graph))[0]
 
     await graph.ainvoke(None, await checkpoint_before(graph, "ask"))  # type: ignore[attr-defined]
 
-    assert await graph.aget_state(ended.config) == ended  # type: ignore[attr-defined]
+    assert await graph.aget_state(finished.config) == finished  # type: ignore[attr-defined]

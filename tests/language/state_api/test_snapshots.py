@@ -1,4 +1,4 @@
-"""What `aget_state` shows: values, what is next, and of each task what it came to."""
+"""Snapshots of `aget_state`: values, next nodes, and the result or error of each task."""
 
 import operator
 from datetime import UTC, datetime, timedelta
@@ -27,7 +27,7 @@ class Sum(TypedDict):
 
 
 class Flaky:
-    """A node that adds two, and one beside it that fails until it is told not to."""
+    """A node that adds two, and a parallel node that fails as long as `is_failing` is set."""
 
     def __init__(self) -> None:
         self.is_failing = True
@@ -52,7 +52,9 @@ class Flaky:
         return {"total": 3}
 
 
-async def test_the_head_shows_what_finished_and_what_failed(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_snapshot_of_a_failed_run_shows_the_results_and_errors_of_its_tasks(
+    saver: Checkpointer, durability: Durability
+) -> None:
     graph = Flaky().on(saver)
     with pytest.raises(ConnectionError):
         await graph.ainvoke({"total": 1}, THREAD, durability=durability)
@@ -67,7 +69,7 @@ async def test_the_head_shows_what_finished_and_what_failed(saver: Checkpointer,
     assert "no line" in two.error
 
 
-async def test_a_checkpoint_by_its_id_shows_what_was_before_its_tasks(saver: Checkpointer) -> None:
+async def test_a_snapshot_by_checkpoint_id_shows_the_values_before_its_tasks(saver: Checkpointer) -> None:
     graph = Flaky().on(saver)
     with pytest.raises(ConnectionError):
         await graph.ainvoke({"total": 1}, THREAD)
@@ -79,7 +81,9 @@ async def test_a_checkpoint_by_its_id_shows_what_was_before_its_tasks(saver: Che
     assert by_id.tasks == head.tasks
 
 
-async def test_resuming_runs_the_failed_one_alone_until_it_works(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_resume_runs_only_the_failed_node_until_it_succeeds(
+    saver: Checkpointer, durability: Durability
+) -> None:
     flaky = Flaky()
     graph = flaky.on(saver)
     for _ in range(2):
@@ -107,7 +111,7 @@ async def test_finished_checkpoints_show_the_results_of_their_tasks(saver: Check
     ]
 
 
-async def test_results_are_shown_however_a_checkpoint_is_reached(saver: Checkpointer) -> None:
+async def test_results_are_shown_by_checkpoint_id_and_in_pages_of_the_history(saver: Checkpointer) -> None:
     graph = Nodes().chain("a", "b").compile(saver)
     for turn in range(40):
         await graph.ainvoke({"log": [f"{turn}"]}, THREAD)
@@ -130,7 +134,7 @@ class Reduced(TypedDict, total=False):
     log: Annotated[list[str], operator.add]
 
 
-async def test_what_a_reducer_made_of_a_result_is_not_taken_for_the_result(
+async def test_the_result_of_a_task_is_shown_as_it_was_returned_and_not_as_it_was_reduced(
     saver: Checkpointer, durability: Durability
 ) -> None:
     async def one(state: Reduced) -> Reduced:
@@ -156,7 +160,7 @@ async def test_what_a_reducer_made_of_a_result_is_not_taken_for_the_result(
             assert await graph.aget_state(each.config) == each
 
 
-async def test_each_line_shows_what_its_own_tasks_came_to(saver: Checkpointer) -> None:
+async def test_each_branch_shows_the_results_of_its_own_tasks(saver: Checkpointer) -> None:
     turns = iter(range(9))
 
     async def counts(state: State) -> State:
@@ -171,7 +175,7 @@ async def test_each_line_shows_what_its_own_tasks_came_to(saver: Checkpointer) -
     assert [each.tasks[0].result for each in shown if each.next == ("counts",)] == [{"log": ["1"]}, {"log": ["0"]}]
 
 
-async def test_what_failed_and_then_worked_is_shown_as_what_it_came_to(saver: Checkpointer) -> None:
+async def test_a_task_that_failed_and_then_succeeded_is_shown_with_its_result_and_no_error(saver: Checkpointer) -> None:
     is_failing = True
 
     async def flaky(state: State) -> State:
@@ -190,7 +194,7 @@ async def test_what_failed_and_then_worked_is_shown_as_what_it_came_to(saver: Ch
     assert (task.error, task.result) == (None, {"log": ["flaky"]})
 
 
-async def test_a_question_is_shown_with_its_task(saver: Checkpointer, durability: Durability) -> None:
+async def test_an_interrupt_is_shown_with_its_task(saver: Checkpointer, durability: Durability) -> None:
     graph = Nodes().chain("a", "ask?").compile(saver)
     result = await graph.ainvoke({"log": []}, THREAD, durability=durability)
 
@@ -202,7 +206,7 @@ async def test_a_question_is_shown_with_its_task(saver: Checkpointer, durability
     assert state.tasks[0].error is None
 
 
-async def test_an_answered_question_is_shown_no_more(saver: Checkpointer) -> None:
+async def test_an_answered_interrupt_is_not_shown_any_more(saver: Checkpointer) -> None:
     async def two(state: State) -> State:
         first = interrupt("first?")
         return {"log": [f"{first}{interrupt('second?')}"]}
@@ -218,7 +222,7 @@ async def test_an_answered_question_is_shown_no_more(saver: Checkpointer) -> Non
     assert (await graph.aget_state(THREAD)).interrupts == ()
 
 
-async def test_sends_are_distinguished_by_their_ids(saver: Checkpointer) -> None:
+async def test_tasks_of_sends_have_different_ids_and_paths(saver: Checkpointer) -> None:
     async def each(argument: Any) -> State:
         raise ConnectionError
 
@@ -239,7 +243,7 @@ async def test_sends_are_distinguished_by_their_ids(saver: Checkpointer) -> None
     assert len({task.path for task in tasks}) == 3
 
 
-async def test_a_tasks_path_says_whether_it_was_sent_and_in_which_place(saver: Checkpointer) -> None:
+async def test_the_path_of_a_task_has_its_kind_and_the_position_of_its_send(saver: Checkpointer) -> None:
     async def fan(state: State) -> list[str | Send]:
         return [Send("sent", {"log": []}), "planned", Send("sent", {"log": []})]
 
@@ -264,7 +268,7 @@ async def test_a_thread_that_was_never_used_is_empty(saver: Checkpointer) -> Non
     assert (state.metadata, state.created_at, state.parent_config) == (None, None, None)
 
 
-async def test_a_snapshot_says_when_and_from_what_it_was_made(saver: Checkpointer) -> None:
+async def test_a_snapshot_has_its_time_its_parent_and_its_metadata(saver: Checkpointer) -> None:
     graph = Nodes().chain("a").compile(saver)
     began = datetime.now(UTC)
     await graph.ainvoke({"log": []}, {**THREAD, "metadata": {"user": "ann"}})

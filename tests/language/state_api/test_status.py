@@ -1,4 +1,4 @@
-"""`snapshot.status`: what a thread is at, and how a service that starts goes on from it."""
+"""`snapshot.status`: the status of a thread, and how a service that starts resumes the thread."""
 
 import asyncio
 from contextlib import suppress
@@ -20,7 +20,7 @@ async def status_of(graph: CompiledGraph[Any]) -> str | None:
     return (await graph.aget_state(CONFIG)).status
 
 
-async def test_a_thread_without_checkpoints_has_none(saver: Checkpointer) -> None:
+async def test_a_thread_without_checkpoints_has_no_status(saver: Checkpointer) -> None:
     graph = chain(("a", Nodes().noting("a"))).compile(saver)
 
     assert await status_of(graph) is None
@@ -29,7 +29,7 @@ async def test_a_thread_without_checkpoints_has_none(saver: Checkpointer) -> Non
     assert await status_of(graph) is None
 
 
-async def test_every_end_of_a_run_has_its_own(saver: Checkpointer, durability: Durability) -> None:
+async def test_each_end_of_a_run_has_its_own_status(saver: Checkpointer, durability: Durability) -> None:
     gate, entered, fails = asyncio.Event(), asyncio.Event(), True
     nodes = Nodes()
 
@@ -63,7 +63,9 @@ async def test_every_end_of_a_run_has_its_own(saver: Checkpointer, durability: D
     assert await status_of(graph) == "done"
 
 
-async def test_it_is_the_threads_and_not_that_of_an_older_checkpoint_or_of_a_nested_graph(saver: Checkpointer) -> None:
+async def test_a_snapshot_of_a_thread_has_a_status_and_that_of_a_checkpoint_or_nested_graph_has_none(
+    saver: Checkpointer,
+) -> None:
     inner = chain(("ask", Nodes().asking("ask", "sure?"))).compile()
     graph = chain(("inner", inner)).compile(saver)
     await graph.ainvoke({}, CONFIG)
@@ -77,7 +79,7 @@ async def test_it_is_the_threads_and_not_that_of_an_older_checkpoint_or_of_a_nes
 
 
 def start_up() -> str:
-    """The lines of the README that a service calls when it starts."""
+    """The lines of the README that a service runs when it starts."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     (lines,) = [block for block in readme.split("```python\n") if block.startswith("status = ")]
     return lines.split("```")[0]
@@ -93,7 +95,7 @@ def start_up() -> str:
         ("done", ["in", "a"]),
     ],
 )
-async def test_the_start_up_of_the_readme_resumes_where_there_is_something_to_resume(
+async def test_the_start_up_code_of_the_readme_resumes_a_thread_that_can_be_resumed(
     saver: Checkpointer, left: str, log: list[str]
 ) -> None:
     # The first two calls load the thread and commit the input.

@@ -1,4 +1,4 @@
-"""`aupdate_state` writes as a node would: its reducers, its edges and its routers, in a checkpoint of its own."""
+"""`aupdate_state` writes like a node, with its reducers, edges and routers, and makes a checkpoint of its own."""
 
 import operator
 from typing import Annotated, Any, Literal, TypedDict
@@ -23,7 +23,7 @@ from tests.errors.kinds import of_kind
 from tests.graphs import THREAD, Nodes, State, chain, checkpoint_before, checkpoint_id_of, history
 
 
-async def test_an_update_is_a_checkpoint_after_the_head(saver: Checkpointer) -> None:
+async def test_an_update_is_a_checkpoint_after_the_newest(saver: Checkpointer) -> None:
     graph = Nodes().chain("a", "b").compile(saver)
     await graph.ainvoke({"log": []}, THREAD)
     head = await graph.aget_state(THREAD)
@@ -40,7 +40,7 @@ async def test_an_update_is_a_checkpoint_after_the_head(saver: Checkpointer) -> 
 
 
 @pytest.mark.parametrize(("as_node", "source"), [(START, "update"), ("__input__", "input")])
-async def test_an_update_as_the_input_starts_again(saver: Checkpointer, as_node: str, source: str) -> None:
+async def test_an_update_as_the_input_starts_the_graph_again(saver: Checkpointer, as_node: str, source: str) -> None:
     graph = Nodes().chain("a", "b").compile(saver)
     await graph.ainvoke({"log": []}, THREAD)
 
@@ -71,7 +71,7 @@ async def test_an_input_that_is_repeated_as_start_is_refused(saver: Checkpointer
     assert await graph.ainvoke(None, THREAD) == {"log": ["x", "y", "a", "z", "a"]}
 
 
-async def test_an_update_as_start_may_follow_the_input_of_a_waiting_run(saver: Checkpointer) -> None:
+async def test_an_update_as_start_may_follow_the_input_of_an_interrupted_run(saver: Checkpointer) -> None:
     graph = Nodes().chain("ask?").compile(saver)
     await graph.ainvoke({"log": ["x"]}, THREAD)
 
@@ -80,7 +80,7 @@ async def test_an_update_as_start_may_follow_the_input_of_a_waiting_run(saver: C
     assert (await graph.aget_state(THREAD)).values == {"log": ["x", "y"]}
 
 
-async def test_reducers_merge_an_update_and_plain_keys_take_its_place(saver: Checkpointer) -> None:
+async def test_an_update_is_merged_by_reducers_and_replaces_plain_keys(saver: Checkpointer) -> None:
     class State(TypedDict, total=False):
         log: Annotated[list[str], operator.add]
         topic: str
@@ -96,7 +96,7 @@ async def test_reducers_merge_an_update_and_plain_keys_take_its_place(saver: Che
     assert (await graph.aget_state(THREAD)).values == {"log": ["ran", "edited"], "topic": "coffee"}
 
 
-async def test_the_node_that_wrote_last_is_who_an_update_is_from(saver: Checkpointer) -> None:
+async def test_an_update_without_as_node_is_attributed_to_the_last_writer(saver: Checkpointer) -> None:
     calls = Nodes()
     graph = calls.chain("a", "b", "c").compile(saver)
     await graph.ainvoke({"log": []}, THREAD)
@@ -109,7 +109,7 @@ async def test_the_node_that_wrote_last_is_who_an_update_is_from(saver: Checkpoi
     assert calls.taken() == ["b", "c"]
 
 
-async def test_an_update_of_an_input_checkpoint_is_from_the_start(saver: Checkpointer) -> None:
+async def test_an_update_of_an_input_checkpoint_is_attributed_to_the_start(saver: Checkpointer) -> None:
     calls = Nodes()
     graph = calls.chain("a", "b").compile(saver)
     await graph.ainvoke({"log": []}, THREAD)
@@ -120,7 +120,7 @@ async def test_an_update_of_an_input_checkpoint_is_from_the_start(saver: Checkpo
     assert await graph.ainvoke(None, fork) == {"log": ["x", "a", "b"]}
 
 
-async def test_as_node_says_whose_edges_are_followed(saver: Checkpointer) -> None:
+async def test_the_edges_of_as_node_are_followed(saver: Checkpointer) -> None:
     calls = Nodes()
     graph = calls.chain("a", "b", "c").compile(saver)
     await graph.ainvoke({"log": []}, THREAD)
@@ -133,7 +133,7 @@ async def test_as_node_says_whose_edges_are_followed(saver: Checkpointer) -> Non
     assert calls.taken() == ["b", "c"]
 
 
-async def test_an_update_as_the_last_node_leaves_nothing_to_run(saver: Checkpointer) -> None:
+async def test_an_update_as_the_last_node_leaves_no_next_node(saver: Checkpointer) -> None:
     graph = Nodes().chain("a", "b").compile(saver)
     await graph.ainvoke({"log": []}, THREAD)
 
@@ -144,7 +144,7 @@ async def test_an_update_as_the_last_node_leaves_nothing_to_run(saver: Checkpoin
 
 
 def routed(calls: Nodes, saver: Checkpointer) -> Any:
-    """A graph whose first node chooses by the last mark."""
+    """A graph whose first node routes by the last entry of the log."""
 
     async def choose(state: State) -> Literal["left", "right", "__end__"]:
         calls.note("router")
@@ -175,7 +175,7 @@ async def test_the_routers_of_as_node_choose_from_the_updated_state(
     assert (await graph.aget_state(THREAD)).next == chosen
 
 
-async def test_a_command_as_values_updates_and_goes_where_it_says(saver: Checkpointer) -> None:
+async def test_the_update_and_the_goto_of_a_command_as_values_are_applied(saver: Checkpointer) -> None:
     calls = Nodes()
     graph = calls.chain("a", "b", "c").compile(saver)
     await graph.ainvoke({"log": []}, THREAD)
@@ -187,7 +187,7 @@ async def test_a_command_as_values_updates_and_goes_where_it_says(saver: Checkpo
     assert await graph.ainvoke(None, THREAD) == {"log": ["a", "b", "c", "x", "b", "c"]}
 
 
-async def test_a_command_as_values_may_send(saver: Checkpointer) -> None:
+async def test_a_command_as_values_may_contain_sends(saver: Checkpointer) -> None:
     got: list[Any] = []
 
     async def each(argument: Any) -> State:
@@ -218,7 +218,7 @@ async def test_a_thread_may_begin_with_an_update(saver: Checkpointer) -> None:
     assert calls.taken() == ["b"]
 
 
-async def test_an_update_of_a_new_thread_is_from_the_start(saver: Checkpointer) -> None:
+async def test_an_update_of_a_new_thread_is_attributed_to_the_start(saver: Checkpointer) -> None:
     calls = Nodes()
     graph = calls.chain("a", "b").compile(saver)
 
@@ -228,7 +228,7 @@ async def test_an_update_of_a_new_thread_is_from_the_start(saver: Checkpointer) 
     assert await graph.ainvoke(None, THREAD) == {"log": ["x", "a", "b"]}
 
 
-async def test_two_nodes_that_wrote_last_make_as_node_ambiguous(saver: Checkpointer) -> None:
+async def test_an_update_without_as_node_after_two_last_writers_is_ambiguous(saver: Checkpointer) -> None:
     builder = Nodes().chain("a")
     for name in ("b", "c"):
         builder.add_node(name, Nodes().noting(name))
@@ -246,7 +246,7 @@ async def test_two_nodes_that_wrote_last_make_as_node_ambiguous(saver: Checkpoin
     assert (await graph.aget_state(THREAD)).values == {"log": ["a", "b", "c", "x"]}
 
 
-async def test_after_an_update_the_next_is_from_the_same_node(saver: Checkpointer) -> None:
+async def test_an_update_after_an_update_is_attributed_to_the_same_node(saver: Checkpointer) -> None:
     graph = Nodes().chain("a", "b", "c").compile(saver)
     await graph.ainvoke({"log": []}, THREAD)
     await graph.aupdate_state(THREAD, {"log": ["x"]}, as_node="a")
@@ -257,7 +257,7 @@ async def test_after_an_update_the_next_is_from_the_same_node(saver: Checkpointe
     assert (updated.values["log"][-2:], updated.next) == (["x", "y"], ("b",))
 
 
-async def test_an_update_as_a_node_that_is_not_there_names_those_that_are(saver: Checkpointer) -> None:
+async def test_an_update_as_an_unknown_node_is_refused_with_the_known_nodes(saver: Checkpointer) -> None:
     graph = Nodes().chain("a", "b").compile(saver)
     await graph.ainvoke({"log": []}, THREAD)
     before = await history(graph)
@@ -267,8 +267,8 @@ async def test_an_update_as_a_node_that_is_not_there_names_those_that_are(saver:
     assert await history(graph) == before
 
 
-async def test_an_update_of_a_key_that_is_not_there_is_refused(saver: Checkpointer) -> None:
-    """P21."""
+async def test_an_update_of_an_unknown_key_is_refused(saver: Checkpointer) -> None:
+    """Reference P21."""
     graph = Nodes().chain("a").compile(saver)
     await graph.ainvoke({"log": []}, THREAD)
     before = await history(graph)
@@ -278,7 +278,7 @@ async def test_an_update_of_a_key_that_is_not_there_is_refused(saver: Checkpoint
     assert await history(graph) == before
 
 
-async def test_an_update_of_a_checkpoint_that_is_not_there_is_refused(saver: Checkpointer) -> None:
+async def test_an_update_of_an_unknown_checkpoint_is_refused(saver: Checkpointer) -> None:
     graph = Nodes().chain("a").compile(saver)
     await graph.ainvoke({"log": []}, THREAD)
 
@@ -295,7 +295,7 @@ async def test_an_update_needs_a_checkpointer() -> None:
         await graph.aupdate_state(THREAD, {"log": ["x"]})
 
 
-async def test_several_forks_of_one_checkpoint_know_nothing_of_each_other(saver: Checkpointer) -> None:
+async def test_several_forks_of_one_checkpoint_are_independent(saver: Checkpointer) -> None:
     graph = Nodes().chain("a", "b").compile(saver)
     await graph.ainvoke({"log": []}, THREAD)
     before_b = await checkpoint_before(graph, "b")
@@ -306,7 +306,7 @@ async def test_several_forks_of_one_checkpoint_know_nothing_of_each_other(saver:
     assert (one, two) == ({"log": ["a", "one", "b"]}, {"log": ["a", "two", "b"]})
 
 
-async def test_a_fork_by_an_update_leaves_the_line_it_left_as_it_was(saver: Checkpointer) -> None:
+async def test_a_fork_by_an_update_does_not_change_the_old_branch(saver: Checkpointer) -> None:
     graph = Nodes().chain("a", "b", "c").compile(saver)
     await graph.ainvoke({"log": []}, THREAD)
     before = await history(graph)
@@ -322,7 +322,7 @@ async def test_a_fork_by_an_update_leaves_the_line_it_left_as_it_was(saver: Chec
     assert (after[2].parent_config, after[2].config) == (at.config, fork)
 
 
-async def test_an_update_of_an_older_checkpoint_has_nothing_of_what_came_after(saver: Checkpointer) -> None:
+async def test_an_update_of_an_older_checkpoint_excludes_later_results(saver: Checkpointer) -> None:
     class Sum(TypedDict):
         total: Annotated[int, operator.add]
 
@@ -341,7 +341,7 @@ async def test_an_update_of_an_older_checkpoint_has_nothing_of_what_came_after(s
     assert await graph.ainvoke(None, fork) == {"total": 121}
 
 
-async def test_an_update_is_distinguished_by_its_metadata(saver: Checkpointer) -> None:
+async def test_a_checkpoint_of_an_update_has_the_metadata_and_the_writer_of_the_update(saver: Checkpointer) -> None:
     graph = Nodes().chain("a").compile(saver)
     await graph.ainvoke({"log": []}, THREAD)
 
@@ -352,7 +352,7 @@ async def test_an_update_is_distinguished_by_its_metadata(saver: Checkpointer) -
     assert (newest.metadata["editor"], newest.metadata["writers"]) == ("ann", ["a"])
 
 
-async def test_an_update_may_be_a_list_of_pairs_or_an_instance_of_the_state(saver: Checkpointer) -> None:
+async def test_the_update_of_a_command_as_values_may_be_a_list_of_pairs(saver: Checkpointer) -> None:
     graph = Nodes().chain("a").compile(saver)
     await graph.ainvoke({"log": []}, THREAD)
 
@@ -361,7 +361,7 @@ async def test_an_update_may_be_a_list_of_pairs_or_an_instance_of_the_state(save
     assert (await graph.aget_state(THREAD)).values == {"log": ["a", "x", "y"]}
 
 
-async def test_every_update_has_an_id_of_its_own_that_sorts_after_the_last(saver: Checkpointer) -> None:
+async def test_each_update_has_a_new_checkpoint_id_that_sorts_after_the_previous_id(saver: Checkpointer) -> None:
     graph = Nodes().chain("a").compile(saver)
     await graph.ainvoke({"log": []}, THREAD)
     for _ in range(3):
@@ -372,7 +372,7 @@ async def test_every_update_has_an_id_of_its_own_that_sorts_after_the_last(saver
     assert ids == sorted(set(ids), reverse=True)
 
 
-async def test_an_update_to_the_end_with_values_is_refused(saver: Checkpointer) -> None:
+async def test_an_update_as_the_end_with_values_is_refused(saver: Checkpointer) -> None:
     graph = Nodes().chain("a").compile(saver)
     await graph.ainvoke({"log": []}, THREAD)
 
@@ -380,8 +380,8 @@ async def test_an_update_to_the_end_with_values_is_refused(saver: Checkpointer) 
         await graph.aupdate_state(THREAD, {"log": ["x"]}, as_node=END)
 
 
-async def test_an_update_where_only_the_input_was_is_one_of_the_input(saver: Checkpointer) -> None:
-    """As in LangGraph, also of a graph of one node, and inside of another graph: no node has written anything yet."""
+async def test_an_update_after_an_input_and_before_any_result_is_attributed_to_the_input(saver: Checkpointer) -> None:
+    """As in LangGraph, also for a graph of one node and for a nested graph: no node has written anything yet."""
     one = chain(("asks", Nodes().asking("asks", "?"))).compile(saver)
     await one.ainvoke({"log": ["in"]}, thread_id="one")
 

@@ -1,4 +1,4 @@
-"""An update of a thread that had something left to run: what that was is set down, what was finished counts."""
+"""An update of an unfinished thread keeps the results of finished tasks, and records the tasks that it supersedes."""
 
 from typing import Annotated, Any, TypedDict
 
@@ -25,7 +25,7 @@ from tests.graphs import THREAD, Nodes, State, history, questions_of
 
 
 def half_done(calls: Nodes, saver: Checkpointer) -> Any:
-    """A superstep of two, one of which fails; both lead to the end, and together to a join."""
+    """A graph whose first superstep runs `good` and `bad`, which fails. `joined` is a join of `good` and `after`."""
 
     async def bad(state: State) -> State:
         calls.note("bad")
@@ -48,7 +48,7 @@ async def calls() -> Nodes:
     return Nodes()
 
 
-async def test_what_finished_together_with_it_is_in_the_updated_state(
+async def test_the_result_of_a_finished_sibling_is_in_the_updated_state(
     saver: Checkpointer, calls: Nodes, durability: Durability
 ) -> None:
     graph = half_done(calls, saver)
@@ -60,7 +60,7 @@ async def test_what_finished_together_with_it_is_in_the_updated_state(
     assert (await graph.aget_state(THREAD)).values == {"log": ["good", "x"]}
 
 
-async def test_what_was_left_to_run_is_dropped_and_recorded(saver: Checkpointer, calls: Nodes) -> None:
+async def test_an_unfinished_task_is_superseded_and_recorded(saver: Checkpointer, calls: Nodes) -> None:
     graph = half_done(calls, saver)
     with pytest.raises(ConnectionError):
         await graph.ainvoke({"log": []}, THREAD)
@@ -95,7 +95,7 @@ async def test_an_update_as_the_second_source_of_a_join_fires_it(saver: Checkpoi
     assert (await graph.aget_state(THREAD)).next == ("joined",)
 
 
-async def test_sends_that_were_left_are_dropped_and_recorded(saver: Checkpointer, calls: Nodes) -> None:
+async def test_unfinished_sends_are_superseded_and_recorded(saver: Checkpointer, calls: Nodes) -> None:
     async def each(argument: Any) -> State:
         if argument == 1:
             raise ConnectionError
@@ -118,7 +118,7 @@ async def test_sends_that_were_left_are_dropped_and_recorded(saver: Checkpointer
     assert (updated.next, [each.name for each in updated.superseded]) == ((), ["each"])
 
 
-async def test_a_question_that_was_open_is_dropped_and_recorded(saver: Checkpointer, calls: Nodes) -> None:
+async def test_a_pending_interrupt_is_superseded_and_recorded(saver: Checkpointer, calls: Nodes) -> None:
     graph = calls.chain("a", "ask?", "b").compile(saver)
     await graph.ainvoke({"log": []}, THREAD)
 
@@ -130,7 +130,7 @@ async def test_a_question_that_was_open_is_dropped_and_recorded(saver: Checkpoin
     assert await graph.ainvoke(None, THREAD) == {"log": ["a", "answered by hand", "b"]}
 
 
-async def test_an_update_of_an_older_checkpoint_leaves_what_finished_at_it_alone(
+async def test_an_update_of_an_older_checkpoint_excludes_the_results_of_tasks_that_finished_at_it(
     saver: Checkpointer, calls: Nodes
 ) -> None:
     graph = half_done(calls, saver)
@@ -145,7 +145,7 @@ async def test_an_update_of_an_older_checkpoint_leaves_what_finished_at_it_alone
     assert (await graph.aget_state(fork)).values == {"log": ["first", "x"]}
 
 
-async def test_the_end_clears_what_was_left_and_keeps_what_finished(
+async def test_an_update_as_the_end_supersedes_unfinished_tasks_and_keeps_results(
     saver: Checkpointer, calls: Nodes, durability: Durability
 ) -> None:
     async def start(state: State) -> list[str | Send]:
@@ -163,17 +163,19 @@ async def test_the_end_clears_what_was_left_and_keeps_what_finished(
 
     await graph.aupdate_state(THREAD, None, as_node=END)
 
-    ended = await graph.aget_state(THREAD)
-    assert (ended.values, ended.next, ended.tasks) == ({"log": ["in", "send"]}, (), ())
-    assert ended.interrupts == ()
-    assert (ended.metadata or {})["source"] == "update"
-    assert ended.parent_config == asked.config
-    assert [each.name for each in ended.superseded] == ["ask"]
+    finished = await graph.aget_state(THREAD)
+    assert (finished.values, finished.next, finished.tasks) == ({"log": ["in", "send"]}, (), ())
+    assert finished.interrupts == ()
+    assert (finished.metadata or {})["source"] == "update"
+    assert finished.parent_config == asked.config
+    assert [each.name for each in finished.superseded] == ["ask"]
     with pytest.raises(NothingToResumeError):
         await graph.ainvoke(None, THREAD)
 
 
-async def test_an_answer_to_a_question_that_an_update_dropped_is_refused(saver: Checkpointer, calls: Nodes) -> None:
+async def test_an_answer_to_an_interrupt_that_an_update_superseded_is_refused(
+    saver: Checkpointer, calls: Nodes
+) -> None:
     graph = calls.chain("ask?").compile(saver)
     await graph.ainvoke({"log": []}, THREAD)
     await graph.aupdate_state(THREAD, None, as_node=END)
@@ -197,7 +199,7 @@ async def test_an_update_as_the_start_is_like_new_input(saver: Checkpointer, cal
     assert await graph.ainvoke(None, THREAD) == {"log": ["a", "b", "x", "a", "b"]}
 
 
-async def test_only_input_by_an_update_is_called_input(saver: Checkpointer, calls: Nodes) -> None:
+async def test_an_update_as_the_input_is_recorded_with_the_source_input(saver: Checkpointer, calls: Nodes) -> None:
     graph = calls.chain("a").compile(saver)
 
     await graph.aupdate_state(THREAD, {"log": ["x"]}, as_node="__input__")
@@ -205,7 +207,7 @@ async def test_only_input_by_an_update_is_called_input(saver: Checkpointer, call
     assert [((each.metadata or {})["source"], each.next) for each in await history(graph)] == [("input", ("a",))]
 
 
-async def test_input_by_an_update_supersedes_like_input(saver: Checkpointer, calls: Nodes) -> None:
+async def test_an_update_as_the_input_supersedes_a_pending_task(saver: Checkpointer, calls: Nodes) -> None:
     graph = calls.chain("a", "ask?").compile(saver)
     await graph.ainvoke({"log": []}, THREAD)
 
@@ -215,7 +217,7 @@ async def test_input_by_an_update_supersedes_like_input(saver: Checkpointer, cal
     assert (updated.next, [each.name for each in updated.superseded]) == (("a",), ["ask"])
 
 
-async def test_an_update_with_nothing_to_write_keeps_what_is_next(saver: Checkpointer, calls: Nodes) -> None:
+async def test_an_update_without_values_keeps_the_next_nodes(saver: Checkpointer, calls: Nodes) -> None:
     graph = calls.chain("a", "ask?", "b").compile(saver)
     await graph.ainvoke({"log": []}, THREAD)
 
@@ -225,8 +227,8 @@ async def test_an_update_with_nothing_to_write_keeps_what_is_next(saver: Checkpo
     assert (updated.values, updated.next) == ({"log": ["a"]}, ("ask",))
 
 
-async def test_a_router_that_raises_on_an_update_changes_nothing(saver: Checkpointer, calls: Nodes) -> None:
-    """P11."""
+async def test_an_update_whose_router_raises_changes_nothing(saver: Checkpointer, calls: Nodes) -> None:
+    """Reference P11."""
     is_failing = False
 
     async def choose(state: State) -> str:
@@ -247,7 +249,7 @@ async def test_a_router_that_raises_on_an_update_changes_nothing(saver: Checkpoi
 
 
 async def _two_failed_sends(saver: Checkpointer) -> Any:
-    """A thread with two tasks of one node left to run."""
+    """A graph with a thread that has two failed tasks of one node."""
 
     async def each(argument: Any) -> State:
         raise ConnectionError
@@ -264,7 +266,7 @@ async def _two_failed_sends(saver: Checkpointer) -> Any:
     return graph
 
 
-async def test_a_task_may_be_named_by_its_id(saver: Checkpointer) -> None:
+async def test_an_update_may_name_its_task_by_id(saver: Checkpointer) -> None:
     graph = await _two_failed_sends(saver)
     tasks = (await graph.aget_state(THREAD)).tasks
 
@@ -273,7 +275,7 @@ async def test_a_task_may_be_named_by_its_id(saver: Checkpointer) -> None:
     assert (await graph.aget_state(THREAD)).values == {"log": ["a", "x"]}
 
 
-async def test_an_id_of_no_task_of_the_node_is_an_error_that_names_those_there_are(saver: Checkpointer) -> None:
+async def test_an_unknown_task_id_is_an_error_that_names_the_known_ids_of_the_node(saver: Checkpointer) -> None:
     graph = await _two_failed_sends(saver)
     head = await graph.aget_state(THREAD)
     ids = [task.id for task in head.tasks]
@@ -297,8 +299,8 @@ async def test_an_id_of_no_task_of_the_node_is_an_error_that_names_those_there_a
         (None, None),
     ],
 )
-async def test_a_task_is_of_a_node(saver: Checkpointer, as_node: str | None, values: Any) -> None:
-    """What an id means for these would be ignored."""
+async def test_a_task_id_without_a_node_is_refused(saver: Checkpointer, as_node: str | None, values: Any) -> None:
+    """The id has no meaning for these names, and would be ignored."""
     graph = await _two_failed_sends(saver)
     head = await graph.aget_state(THREAD)
 
@@ -307,7 +309,7 @@ async def test_a_task_is_of_a_node(saver: Checkpointer, as_node: str | None, val
     assert await graph.aget_state(THREAD) == head
 
 
-async def test_the_tasks_of_a_copy_have_no_ids_yet(saver: Checkpointer) -> None:
+async def test_a_task_id_in_an_update_of_a_copy_is_refused(saver: Checkpointer) -> None:
     graph = await _two_failed_sends(saver)
     head = await graph.aget_state(THREAD)
     results = [StateUpdate({"log": ["x"]}, "each", head.tasks[0].id)]
@@ -317,7 +319,7 @@ async def test_the_tasks_of_a_copy_have_no_ids_yet(saver: Checkpointer) -> None:
     assert await graph.aget_state(THREAD) == head
 
 
-async def test_a_task_has_one_result(saver: Checkpointer) -> None:
+async def test_two_updates_of_one_task_are_refused(saver: Checkpointer) -> None:
     graph = await _two_failed_sends(saver)
     first, second = (task.id for task in (await graph.aget_state(THREAD)).tasks)
 
@@ -336,10 +338,10 @@ class Talk(TypedDict, total=False):
 
 
 @pytest.mark.parametrize(("as_node", "following"), [("bad", ("after",)), (START, ("bad", "good"))])
-async def test_an_update_takes_back_what_a_finished_sibling_said(
+async def test_an_update_may_remove_a_message_of_a_finished_sibling(
     saver: Checkpointer, as_node: str, following: tuple[str, ...]
 ) -> None:
-    """The snapshot shows it, so it can be edited; and the routers choose by what it leads to."""
+    """The snapshot shows the message, so an update can remove it; and the routers read the updated messages."""
     seen: list[Any] = []
 
     async def good(state: Talk) -> Talk:

@@ -1,4 +1,4 @@
-"""Small graphs of every kind of node, what a reader is told of their runs, and whether the store says the same."""
+"""Small graphs of all kinds of nodes, the streamed parts of their runs, and a check that the store agrees with them."""
 
 import operator
 from collections import Counter
@@ -46,7 +46,7 @@ Stop = Literal["", "breakpoint", "asks", "fails"]
 
 @dataclass(frozen=True)
 class Plan:
-    """A graph: nodes side by side in each layer, one layer after the other. `stops` is about the graphs inside."""
+    """A graph: layers of parallel nodes, which run in sequence. `stop` says how its nested graphs stop."""
 
     layers: Sequence[Sequence[Kind]]
     stop: Stop
@@ -55,7 +55,7 @@ class Plan:
 
 @dataclass
 class Failures:
-    """What is to fail once: the first attempt of each node that fails."""
+    """Makes the first attempt of each failing node fail."""
 
     met: Counter[str] = field(default_factory=Counter)
 
@@ -87,7 +87,7 @@ def compiled(plan: Plan, saver: Checkpointer) -> CompiledGraph[Any]:
     for layer, kinds in enumerate(plan.layers):
         before: Any = START if layer == 0 else names[layer - 1]
         for name, kind in zip(names[layer], kinds, strict=True):
-            # Any node may go to these two, as far as the check of the graph knows.
+            # The check of the graph assumes that any node may route to these two.
             action = inner if kind == "graph" else _node(name, kind, inner, failures)
             builder.add_node(name, action, destinations=("worker", "target"))
             builder.add_edge(before, name)
@@ -166,12 +166,12 @@ def _node(name: str, kind: Kind, inner: CompiledGraph[Any], failures: Failures) 
     return node
 
 
-# What a reader is told
+# Streamed parts
 
 
 @dataclass
-class Told:
-    """What each mode told of one run, with its namespace, and the error that the run raised."""
+class Seen:
+    """The parts of all modes of one run, with their namespaces, and the error that the run raised."""
 
     parts: list[tuple[tuple[str, ...], str, Any]] = field(default_factory=list)
     error: Exception | None = None
@@ -183,55 +183,55 @@ class Told:
         return [(own, part) for own, its, part in self.parts if its == mode]
 
 
-async def told_of(graph: CompiledGraph[Any], given: Any, durability: Any, at: Any = None) -> Told:
-    """Run the graph, from the checkpoint of the config `at` if there is one, and note what each mode tells."""
-    told = Told()
+async def seen_of(graph: CompiledGraph[Any], given: Any, durability: Any, at: Any = None) -> Seen:
+    """Run the graph, from the checkpoint of the config `at` if it is given, and collect the parts of all modes."""
+    seen = Seen()
     try:
         async for part in graph.astream(
             given, at, thread_id="t", stream_mode=MODES, subgraphs=True, durability=durability
         ):
-            told.parts.append(part)
+            seen.parts.append(part)
     except Exception as error:
-        told.error = error
-    return told
+        seen.error = error
+    return seen
 
 
-# Whether the store says the same
+# Agreement with the store
 
 
 async def check_agreement(
-    graph: CompiledGraph[Any], told: Told, durability: str, known: Mapping[str, set[str]]
+    graph: CompiledGraph[Any], seen: Seen, durability: str, known: Mapping[str, set[str]]
 ) -> None:
-    """`known` has the checkpoints that the store had before the run, by namespace."""
+    """Check the parts of a run. `known` has the checkpoints that the store had before the run, by namespace."""
     state = await graph.aget_state(thread_id="t")
     history = [each async for each in graph.aget_state_history(thread_id="t")]
-    _check_values(told, state, history[0])
-    _check_debug(told)
-    await _check_checkpoints(graph, told, durability, known)
-    await _check_tasks(graph, told, durability)
+    _check_values(seen, state, history[0])
+    _check_debug(seen)
+    await _check_checkpoints(graph, seen, durability, known)
+    await _check_tasks(graph, seen, durability)
 
 
-def _check_values(told: Told, state: Any, newest: Any) -> None:
-    values = [_without_questions(each) for each in told.of("values", ())]
-    if told.error is not None:
-        # What finished beside the failure is recorded, and in the state; it is no part of a checkpoint yet.
+def _check_values(seen: Seen, state: Any, newest: Any) -> None:
+    values = [_without_interrupts(each) for each in seen.of("values", ())]
+    if seen.error is not None:
+        # The results of finished siblings are recorded, and in the state; they are not in a checkpoint yet.
         assert not values or values[-1] == newest.values, (values, newest)
         return
     if values:
         assert values[-1] == state.values
-    last = told.of("values", ())[-1] if values else {}
+    last = seen.of("values", ())[-1] if values else {}
     asked = last.get(INTERRUPT, ()) if isinstance(last, dict) else ()
     assert {each.id for each in asked} == {each.id for each in state.interrupts}
 
 
-def _without_questions(values: Any) -> Any:
+def _without_interrupts(values: Any) -> Any:
     return {key: value for key, value in values.items() if key != INTERRUPT}
 
 
-def _check_debug(told: Told) -> None:
-    """Mode "debug" tells what "tasks" and "checkpoints" tell, in their order."""
-    payloads = [(ns, part["payload"]) for ns, part in told.with_ns("debug")]
-    others = [(ns, part) for ns, mode, part in told.parts if mode in ("tasks", "checkpoints")]
+def _check_debug(seen: Seen) -> None:
+    """The mode "debug" has the parts of "tasks" and "checkpoints", in their order."""
+    payloads = [(ns, part["payload"]) for ns, part in seen.with_ns("debug")]
+    others = [(ns, part) for ns, mode, part in seen.parts if mode in ("tasks", "checkpoints")]
     assert payloads == others
 
 
@@ -242,15 +242,15 @@ async def stored(graph: CompiledGraph[Any], ns: str) -> dict[str, Any]:
 
 
 async def _check_checkpoints(
-    graph: CompiledGraph[Any], told: Told, durability: str, known: Mapping[str, set[str]]
+    graph: CompiledGraph[Any], seen: Seen, durability: str, known: Mapping[str, set[str]]
 ) -> None:
     by_ns: dict[str, dict[str, Any]] = {}
-    for place, part in told.with_ns("checkpoints"):
+    for place, part in seen.with_ns("checkpoints"):
         by_ns.setdefault("|".join(place), {})[part["config"]["configurable"]["checkpoint_id"]] = part
     for ns in {"", *by_ns}:
         streamed, found = by_ns.get(ns, {}), await stored(graph, ns)
         new = found.keys() - known.get(ns, set())
-        # Whatever is new in the store was told of, and with exit durability more than is stored.
+        # Each new checkpoint in the store was streamed; in exit mode more checkpoints are streamed than stored.
         assert new <= streamed.keys(), (ns, new, streamed.keys())
         if durability != "exit":
             assert streamed.keys() == new, (ns, new, streamed.keys())
@@ -267,23 +267,23 @@ def _check_checkpoint(part: Mapping[str, Any], snapshot: Any) -> None:
     assert part["values"] == snapshot.values
     assert part["metadata"] == snapshot.metadata
     assert tuple(part["next"]) == snapshot.next
-    told = [(each["id"], each["name"], each["state"]) for each in part["tasks"]]
-    assert told == [(each.id, each.name, each.state) for each in snapshot.tasks]
+    seen = [(each["id"], each["name"], each["state"]) for each in part["tasks"]]
+    assert seen == [(each.id, each.name, each.state) for each in snapshot.tasks]
 
 
-async def _check_tasks(graph: CompiledGraph[Any], told: Told, durability: str) -> None:
-    ended: dict[tuple[str, str], dict[str, Any]] = {}
-    for place, part in told.with_ns("tasks"):
+async def _check_tasks(graph: CompiledGraph[Any], seen: Seen, durability: str) -> None:
+    finished: dict[tuple[str, str], dict[str, Any]] = {}
+    for place, part in seen.with_ns("tasks"):
         if "result" in part:
-            ended["|".join(place), part["id"]] = part
+            finished["|".join(place), part["id"]] = part
     heads = {}
     snapshots: dict[tuple[str, str], Any] = {}
-    for ns in {ns for ns, _ in ended}:
+    for ns in {ns for ns, _ in finished}:
         config = {"configurable": {"thread_id": "t", "checkpoint_ns": ns}}
         heads[ns] = {each.id: each for each in (await graph.aget_state(config)).tasks}
         for snapshot in (await stored(graph, ns)).values():
             snapshots.update({(ns, each.id): each for each in snapshot.tasks})
-    for (ns, id_), part in ended.items():
+    for (ns, id_), part in finished.items():
         if part["name"] == "_called":
             continue
         head, past = heads[ns].get(id_), snapshots.get((ns, id_))

@@ -1,4 +1,4 @@
-"""For any small graph: every stream mode and the store say the same of each run, in each durability."""
+"""For any small graph, every stream mode agrees with the store, in each durability."""
 
 import asyncio
 from typing import Any
@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from durable_graph import Command, MemorySaver, NothingToResumeError
-from tests.language.streaming.agreement import Plan, check_agreement, compiled, plans, stored, told_of
+from tests.language.streaming.agreement import Plan, check_agreement, compiled, plans, seen_of, stored
 
 pytestmark = pytest.mark.slow
 
@@ -18,7 +18,7 @@ STEPS = st.lists(st.sampled_from(["go on", "edit", "new input", "fork"]), max_si
 
 @settings(max_examples=150)
 @given(plans, DURABILITIES, STEPS)
-def test_every_stream_mode_and_the_store_say_the_same(plan: Plan, durability: Any, steps: list[str]) -> None:
+def test_every_stream_mode_agrees_with_the_store(plan: Plan, durability: Any, steps: list[str]) -> None:
     asyncio.run(_agree(plan, durability, steps))
 
 
@@ -38,14 +38,14 @@ async def _agree(plan: Plan, durability: Any, steps: list[str]) -> None:
             history = [each async for each in graph.aget_state_history(thread_id="t")]
             given, at = None, history[len(history) // 2].config
         known = await _known(graph)
-        told = await told_of(graph, given, durability, at)
-        if isinstance(told.error, NothingToResumeError):
+        seen = await seen_of(graph, given, durability, at)
+        if isinstance(seen.error, NothingToResumeError):
             continue
-        await check_agreement(graph, told, durability, known)
+        await check_agreement(graph, seen, durability, known)
 
 
 async def _known(graph: Any) -> dict[str, set[str]]:
-    """The checkpoints that there are, by namespace: of the outermost graph, and of those that its tasks are at."""
+    """The stored checkpoints, by namespace: those of the root graph, and those of the nested graphs of its tasks."""
     known = {"": set(await stored(graph, ""))}
     async for snapshot in graph.aget_state_history(thread_id="t"):
         for task in snapshot.tasks:

@@ -1,4 +1,4 @@
-"""What nodes tell by themselves: modes "custom" and "messages"."""
+"""Events that nodes emit themselves: the modes "custom" and "messages"."""
 
 import asyncio
 import threading
@@ -50,19 +50,19 @@ async def test_a_node_emits_by_a_parameter_a_function_or_its_runtime(
     ]
 
 
-async def test_what_a_node_emits_is_received_while_it_runs(saver: Checkpointer) -> None:
-    was_heard = asyncio.Event()
+async def test_an_event_is_received_while_the_node_that_emitted_it_runs(saver: Checkpointer) -> None:
+    was_received = asyncio.Event()
 
     async def node(state: State, writer: StreamWriter) -> None:
         writer(1)
-        await was_heard.wait()
+        await was_received.wait()
         writer(2)
 
     seen = []
     async with asyncio.timeout(20):
         async for part in chain(("node", node)).compile(saver).astream({}, thread_id="t", stream_mode="custom"):
             seen.append(part)
-            was_heard.set()
+            was_received.set()
 
     assert seen == [1, 2]
 
@@ -74,24 +74,24 @@ async def test_a_plain_function_emits_from_its_thread(saver: Checkpointer) -> No
         threads.add(threading.get_ident())
         for number in range(500):
             writer(number)
-        return {"log": ["told"]}
+        return {"log": ["done"]}
 
     graph = chain(("node", node)).compile(saver)
 
     assert await stream_parts(graph, {}, stream_mode=["custom", "updates"]) == [
         *(("custom", number) for number in range(500)),
-        ("updates", {"node": {"log": ["told"]}}),
+        ("updates", {"node": {"log": ["done"]}}),
     ]
     assert threading.get_ident() not in threads
 
 
 @pytest.mark.parametrize("in_thread", [asyncio.to_thread, anyio.to_thread.run_sync])
-async def test_a_thread_that_a_node_began_emits_as_well(saver: Checkpointer, in_thread: Any) -> None:
-    def tell() -> None:
+async def test_a_thread_that_a_node_started_emits_as_well(saver: Checkpointer, in_thread: Any) -> None:
+    def emit() -> None:
         get_stream_writer()("from a thread")
 
     async def node(state: State) -> None:
-        await in_thread(tell)
+        await in_thread(emit)
 
     builder = StateGraph(State).add_node("node", node, timeout=TimeoutPolicy(idle_timeout=60)).add_edge(START, "node")
 
@@ -118,7 +118,7 @@ async def test_a_router_and_an_error_handler_emit_as_well(saver: Checkpointer) -
     assert sorted(await stream_parts(builder.compile(saver), {}, stream_mode="custom")) == ["chosen", "handled"]
 
 
-async def test_a_task_emits_as_the_entrypoint_that_calls_it(saver: Checkpointer) -> None:
+async def test_an_entrypoint_and_the_task_that_it_calls_emit(saver: Checkpointer) -> None:
     @task
     async def work(number: int) -> int:
         get_stream_writer()(f"at {number}")
@@ -132,20 +132,20 @@ async def test_a_task_emits_as_the_entrypoint_that_calls_it(saver: Checkpointer)
     assert await stream_parts(flow, 7, stream_mode="custom") == ["begun", "at 7"]
 
 
-async def test_the_typed_event_says_who_told_it(saver: Checkpointer) -> None:
+async def test_a_typed_event_names_the_task_and_the_node_that_emitted_it(saver: Checkpointer) -> None:
     async def node(state: State, writer: StreamWriter, runtime: Runtime[None]) -> None:
         writer(runtime.execution_info.task_id)
 
     graph = chain(("node", node)).compile(saver)
 
     async with graph.stream({}, thread_id="t") as events:
-        (told,) = [event async for event in events if isinstance(event, CustomEvent)]
+        (emitted,) = [event async for event in events if isinstance(event, CustomEvent)]
 
-    assert told.data == told.task_id
-    assert (told.thread_id, told.ns, told.step, told.node) == ("t", (), 1, "node")
+    assert emitted.data == emitted.task_id
+    assert (emitted.thread_id, emitted.ns, emitted.step, emitted.node) == ("t", (), 1, "node")
 
 
-async def test_a_flood_that_the_reader_asked_for_fails_the_node_and_says_the_remedy(saver: Checkpointer) -> None:
+async def test_a_flood_of_requested_events_fails_the_node_and_the_error_names_the_remedy(saver: Checkpointer) -> None:
     """LangGraph (P30): 100,000 unread events of a node are buffered without limit."""
 
     async def node(state: State, writer: StreamWriter) -> None:
@@ -161,19 +161,19 @@ async def test_a_flood_that_the_reader_asked_for_fails_the_node_and_says_the_rem
     assert "StreamOverflowError" in left.error
 
 
-async def test_a_flood_that_the_reader_did_not_ask_for_harms_nobody(saver: Checkpointer) -> None:
+async def test_a_flood_of_unrequested_events_is_no_error(saver: Checkpointer) -> None:
     async def node(state: State, writer: StreamWriter) -> State:
         for number in range(20_000):
             writer(number)
-        return {"log": ["told"]}
+        return {"log": ["done"]}
 
     graph = chain(("node", node)).compile(saver)
 
-    assert await stream_parts(graph, {}, stream_mode="updates") == [{"node": {"log": ["told"]}}]
-    assert await graph.ainvoke({}, thread_id="u") == {"log": ["told"]}
+    assert await stream_parts(graph, {}, stream_mode="updates") == [{"node": {"log": ["done"]}}]
+    assert await graph.ainvoke({}, thread_id="u") == {"log": ["done"]}
 
 
-async def test_a_flood_that_is_awaited_is_received_to_its_end(saver: Checkpointer) -> None:
+async def test_a_flood_of_awaited_events_is_received_completely(saver: Checkpointer) -> None:
     async def node(state: State, writer: StreamWriter) -> None:
         for number in range(20_000):
             await writer(number)
@@ -193,7 +193,7 @@ async def test_a_writer_outside_of_a_run_is_an_error() -> None:
 # Messages
 
 
-async def test_a_pushed_message_comes_with_what_is_known_of_its_node(
+async def test_a_pushed_message_has_the_metadata_of_its_call_and_its_node(
     saver: Checkpointer, durability: Durability
 ) -> None:
     async def node(state: State) -> None:
@@ -204,18 +204,18 @@ async def test_a_pushed_message_comes_with_what_is_known_of_its_node(
     graph = builder.compile(saver)
     config = {"configurable": {"thread_id": "t"}, "metadata": {"who": "me"}, "tags": ["mine"]}
 
-    told = [part async for part in graph.astream({}, config, stream_mode="messages", durability=durability)]
+    emitted = [part async for part in graph.astream({}, config, stream_mode="messages", durability=durability)]
 
     common = {"who": "me", "of": "node", "langgraph_step": 1, "langgraph_node": "node", "tags": ["mine"]}
-    assert [message for message, _ in told] == [{"content": "he"}, {"content": "llo"}]
-    assert [{key: value for key, value in found.items() if key in (*common, "model")} for _, found in told] == [
+    assert [message for message, _ in emitted] == [{"content": "he"}, {"content": "llo"}]
+    assert [{key: value for key, value in found.items() if key in (*common, "model")} for _, found in emitted] == [
         {**common, "model": "small"},
         common,
     ]
-    assert told[0][1]["langgraph_checkpoint_ns"].startswith("node:")
+    assert emitted[0][1]["langgraph_checkpoint_ns"].startswith("node:")
 
 
-async def test_a_message_tagged_nostream_is_not_shown(saver: Checkpointer) -> None:
+async def test_a_message_tagged_nostream_is_not_streamed(saver: Checkpointer) -> None:
     async def loud(state: State) -> None:
         push_message("seen")
         push_message("hidden", metadata={"tags": ["nostream"]})
@@ -231,16 +231,16 @@ async def test_a_message_tagged_nostream_is_not_shown(saver: Checkpointer) -> No
     assert [part async for part in graph.astream({}, config, stream_mode="messages")] == []
 
 
-async def test_the_typed_event_of_a_message_has_it_whatever_its_tags(saver: Checkpointer) -> None:
+async def test_a_message_tagged_nostream_is_emitted_as_a_typed_event(saver: Checkpointer) -> None:
     async def node(state: State) -> None:
         push_message("hidden", metadata={"tags": ["nostream"]})
 
     graph = chain(("node", node)).compile(saver)
 
     async with graph.stream({}, thread_id="t") as events:
-        told = [event.message async for event in events if isinstance(event, MessageEvent)]
+        emitted = [event.message async for event in events if isinstance(event, MessageEvent)]
 
-    assert told == ["hidden"]
+    assert emitted == ["hidden"]
 
 
 async def test_messages_of_nested_graphs_are_received_with_and_without_subgraphs(saver: Checkpointer) -> None:
@@ -262,10 +262,10 @@ async def test_messages_of_nested_graphs_are_received_with_and_without_subgraphs
     ]
 
 
-async def test_a_graph_whose_messages_are_never_emitted_warns_once(
+async def test_a_graph_that_never_emits_a_requested_message_warns_once(
     saver: Checkpointer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """LangGraph: a model of LangChain is heard by itself."""
+    """LangGraph streams the messages of LangChain's models by itself."""
 
     async def node(state: State) -> None:
         return None
@@ -284,7 +284,7 @@ async def test_a_graph_whose_messages_are_never_emitted_warns_once(
     ]
 
 
-async def test_a_graph_that_emits_a_message_or_is_not_asked_for_any_says_nothing(
+async def test_a_graph_that_emits_a_message_or_whose_messages_are_not_requested_does_not_warn(
     saver: Checkpointer, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def node(state: State) -> None:

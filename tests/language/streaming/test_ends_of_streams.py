@@ -1,4 +1,4 @@
-"""What is told, read or asked for after a stream has ended: an error or nothing, and nobody waits for ever."""
+"""Emitting, reading and asking for the output after the end of a stream: no caller waits for ever."""
 
 import asyncio
 import threading
@@ -16,19 +16,19 @@ async def node(state: State) -> State:
     return {"log": ["done"]}
 
 
-async def test_what_is_reported_after_the_run_is_received_by_nobody_and_waits_for_nobody(
+async def test_events_that_are_emitted_after_the_run_are_dropped_without_waiting(
     saver: Checkpointer, durability: Durability
 ) -> None:
     over = asyncio.Event()
     left_behind: list[asyncio.Task[None]] = []
 
-    async def tell_later(writer: StreamWriter) -> None:
+    async def emit_later(writer: StreamWriter) -> None:
         await over.wait()
         for number in range(BUFFER * 3):
             await writer(number)
 
     async def begins(state: State, writer: StreamWriter) -> None:
-        left_behind.append(asyncio.create_task(tell_later(writer)))
+        left_behind.append(asyncio.create_task(emit_later(writer)))
 
     graph = chain(("begins", begins)).compile(saver)
 
@@ -38,17 +38,17 @@ async def test_what_is_reported_after_the_run_is_received_by_nobody_and_waits_fo
         await left_behind[0]
 
 
-async def test_a_thread_that_outlives_the_run_does_not_wait_for_its_reader(saver: Checkpointer) -> None:
+async def test_a_thread_that_outlives_the_run_emits_without_waiting_for_the_reader(saver: Checkpointer) -> None:
     over = threading.Event()
     left_behind: list[asyncio.Future[None]] = []
 
-    def tell_later(writer: StreamWriter) -> None:
+    def emit_later(writer: StreamWriter) -> None:
         over.wait(20)
         for number in range(BUFFER * 3):
             writer(number)
 
     async def begins(state: State, writer: StreamWriter) -> None:
-        left_behind.append(asyncio.ensure_future(asyncio.to_thread(tell_later, writer)))
+        left_behind.append(asyncio.ensure_future(asyncio.to_thread(emit_later, writer)))
 
     graph = chain(("begins", begins)).compile(saver)
 
@@ -58,8 +58,8 @@ async def test_a_thread_that_outlives_the_run_does_not_wait_for_its_reader(saver
         await left_behind[0]
 
 
-async def test_a_loop_ends_with_the_run_whatever_is_still_told(saver: Checkpointer) -> None:
-    async def tells_for_ever(writer: StreamWriter) -> None:
+async def test_a_stream_ends_with_its_run_although_background_tasks_still_emit(saver: Checkpointer) -> None:
+    async def emits_for_ever(writer: StreamWriter) -> None:
         while True:
             await writer("more")
             await asyncio.sleep(0)
@@ -67,7 +67,7 @@ async def test_a_loop_ends_with_the_run_whatever_is_still_told(saver: Checkpoint
     left_behind: list[asyncio.Task[None]] = []
 
     async def begins(state: State, writer: StreamWriter) -> None:
-        left_behind.extend(asyncio.create_task(tells_for_ever(writer)) for _ in range(3))
+        left_behind.extend(asyncio.create_task(emits_for_ever(writer)) for _ in range(3))
 
     graph = chain(("begins", begins)).compile(saver)
 
@@ -83,7 +83,7 @@ async def test_a_loop_ends_with_the_run_whatever_is_still_told(saver: Checkpoint
 
 @pytest.mark.parametrize("on_disconnect", ["cancel", "continue"])
 @pytest.mark.parametrize("is_read_to_its_end", [True, False])
-async def test_events_are_read_inside_of_the_block_only(
+async def test_reading_events_after_the_block_is_an_error(
     saver: Checkpointer, on_disconnect: OnDisconnect, *, is_read_to_its_end: bool
 ) -> None:
     graph = chain(("a", node), ("b", node)).compile(saver)
@@ -98,13 +98,13 @@ async def test_events_are_read_inside_of_the_block_only(
 
 
 @pytest.mark.parametrize("on_disconnect", ["cancel", "continue"])
-async def test_who_still_waits_for_an_event_learns_that_the_block_was_left(
+async def test_a_reader_that_waits_for_an_event_gets_an_error_when_the_block_is_left(
     saver: Checkpointer, on_disconnect: OnDisconnect
 ) -> None:
-    goes_on = asyncio.Event()
+    may_continue = asyncio.Event()
 
     async def waits(state: State) -> None:
-        await goes_on.wait()
+        await may_continue.wait()
 
     graph = chain(("waits", waits)).compile(saver)
 
@@ -119,13 +119,13 @@ async def test_who_still_waits_for_an_event_learns_that_the_block_was_left(
                 await asyncio.sleep(0)
         with pytest.raises(InvalidCallError, check=of_kind("stream"), match="its block has ended"):
             await reader
-        goes_on.set()
+        may_continue.set()
         if on_disconnect == "continue":
             await graph.ainvoke({}, thread_id="t", if_busy="wait")
 
 
-async def test_a_run_that_was_cancelled_has_no_output_and_cancels_nobody_who_asks(saver: Checkpointer) -> None:
-    """A `CancelledError` where nobody cancelled anything would end a task group's child without a word."""
+async def test_reading_the_output_of_a_cancelled_run_is_an_error_and_not_a_cancellation(saver: Checkpointer) -> None:
+    """A `CancelledError` without a cancellation would silently end a child of a task group."""
     graph = chain(("a", node), ("b", node)).compile(saver)
 
     async with graph.stream({}, thread_id="t") as events:

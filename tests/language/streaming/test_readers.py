@@ -1,4 +1,4 @@
-"""Readers that are slow, that leave, and that are nodes themselves: no run is lost to any of them."""
+"""Readers that are slow, that leave, and that are nodes themselves: no result of a run is lost."""
 
 import asyncio
 import operator
@@ -36,18 +36,18 @@ def counting_to(end: int, calls: Counter[str]) -> StateGraph[Counting]:
     return builder
 
 
-async def has_ended(graph: Any, thread: str) -> None:
-    """Until no call of this process runs the thread."""
+async def wait_until_finished(graph: Any, thread: str) -> None:
+    """Wait until no call of this process runs the thread."""
     await graph.ainvoke({"count": 0}, thread_id=thread, if_busy="wait")
 
 
 # Slow readers
 
 
-async def test_with_gap_a_reader_that_misses_events_finds_the_results_in_the_store(
+async def test_a_slow_reader_with_gap_misses_events_and_finds_the_results_in_the_store(
     saver: Checkpointer, durability: Durability
 ) -> None:
-    """LangGraph (P30): what a reader does not take is buffered without limit."""
+    """LangGraph (P30): unread events are buffered without limit."""
     graph = counting_to(300, Counter()).compile(saver)
 
     async with graph.stream({"count": 0}, thread_id="t", on_slow_reader="gap", durability=durability) as events:
@@ -73,7 +73,7 @@ async def test_with_gap_a_reader_that_misses_events_finds_the_results_in_the_sto
         ({"stream_mode": "updates", "version": "v2"}, lambda gap: {"type": "gap", "ns": (), "data": gap}),
     ],
 )
-async def test_a_gap_comes_in_the_shape_of_the_other_parts(options: Any, shape: Any) -> None:
+async def test_a_gap_has_the_shape_of_the_other_parts(options: Any, shape: Any) -> None:
     graph = counting_to(200, Counter()).compile()
     seen: list[Any] = []
 
@@ -94,10 +94,10 @@ async def test_a_gap_comes_in_the_shape_of_the_other_parts(options: Any, shape: 
 # Readers that leave
 
 
-async def test_with_continue_a_reader_that_leaves_loses_nobody_a_result(
+async def test_a_run_with_on_disconnect_continue_finishes_after_its_reader_left(
     saver: Checkpointer, durability: Durability
 ) -> None:
-    """LangGraph (P30): the run of an abandoned stream stops half-way, and nothing says so."""
+    """LangGraph (P30): the run of an abandoned stream stops half-way, without an error."""
     calls: Counter[str] = Counter()
     graph = counting_to(100, calls).compile(saver)
 
@@ -109,12 +109,12 @@ async def test_with_continue_a_reader_that_leaves_loses_nobody_a_result(
     assert calls["step"] < 100
     with pytest.raises(ThreadBusyError):
         await graph.ainvoke(None, thread_id="t")
-    await has_ended(graph, "t")
+    await wait_until_finished(graph, "t")
     history = [each async for each in graph.aget_state_history(thread_id="t") if each.next == ()]
     assert history[-1].values == {"count": 100}
 
 
-async def test_with_cancel_the_thread_resumes_from_where_the_reader_left(
+async def test_a_run_with_on_disconnect_cancel_can_be_resumed_after_its_reader_left(
     saver: Checkpointer, durability: Durability
 ) -> None:
     calls: Counter[str] = Counter()
@@ -130,7 +130,7 @@ async def test_with_cancel_the_thread_resumes_from_where_the_reader_left(
 
 
 @pytest.mark.parametrize("on_disconnect", ["cancel", "continue"])
-async def test_a_disconnected_client_of_a_web_service_ends_its_run_or_not_as_was_said(
+async def test_on_disconnect_determines_whether_a_disconnected_web_client_ends_its_run(
     saver: Checkpointer, on_disconnect: Any
 ) -> None:
     """A web framework cancels the task that streams the response."""
@@ -143,7 +143,7 @@ async def test_a_disconnected_client_of_a_web_service_ends_its_run_or_not_as_was
                 await asyncio.Event().wait()
 
     response = asyncio.ensure_future(respond())
-    while calls["step"] < 3:  # noqa: ASYNC110  # the node tells nobody
+    while calls["step"] < 3:  # noqa: ASYNC110  # the node sets no event
         await asyncio.sleep(0)
     response.cancel()
     await asyncio.wait({response})
@@ -153,12 +153,12 @@ async def test_a_disconnected_client_of_a_web_service_ends_its_run_or_not_as_was
         assert 0 < (await graph.aget_state(thread_id="t")).values["count"] < 100
         assert (await graph.ainvoke(None, thread_id="t"))["count"] == 100
     else:
-        await has_ended(graph, "t")
-        ended = [each async for each in graph.aget_state_history(thread_id="t") if each.next == ()]
-        assert ended[-1].values == {"count": 100}
+        await wait_until_finished(graph, "t")
+        finished = [each async for each in graph.aget_state_history(thread_id="t") if each.next == ()]
+        assert finished[-1].values == {"count": 100}
 
 
-async def test_a_generator_that_is_left_by_break_does_not_harm_its_caller(saver: Checkpointer) -> None:
+async def test_a_generator_that_is_left_by_break_does_not_cancel_its_caller(saver: Checkpointer) -> None:
     graph = counting_to(100, Counter()).compile(saver)
 
     async with anyio.create_task_group() as group:
@@ -179,28 +179,28 @@ async def test_a_node_reads_the_stream_of_a_graph_that_it_calls(saver: Checkpoin
     calls = Nodes()
     deep = calls.chain("y").compile()
     inner = calls.chain("x", ("deep", deep)).compile()
-    heard: list[Any] = []
+    received: list[Any] = []
 
     async def call(state: State) -> State:
-        heard.append([part async for part in inner.astream({"log": []})])
-        heard.append([part async for part in inner.astream({"log": []}, subgraphs=True)])
+        received.append([part async for part in inner.astream({"log": []})])
+        received.append([part async for part in inner.astream({"log": []}, subgraphs=True)])
         return {}
 
     graph = calls.chain(("call", call)).compile(saver)
 
-    told = await stream_parts(graph, {"log": []}, subgraphs=True)
+    streamed = await stream_parts(graph, {"log": []}, subgraphs=True)
 
     x, y, both = {"x": {"log": ["x"]}}, {"y": {"log": ["y"]}}, {"deep": {"log": ["x", "y"]}}
-    assert heard[0] == [x, both]
+    assert received[0] == [x, both]
     # The second call has a number of its own.
-    second = node_names(heard[1][0][0])
+    second = node_names(received[1][0][0])
     assert (second[0], second[1].isdigit()) == ("call", True)
-    assert [(node_names(ns), part) for ns, part in heard[1]] == [
+    assert [(node_names(ns), part) for ns, part in received[1]] == [
         (second, x),
         ((*second, "deep"), y),
         (second, both),
     ]
-    assert [(node_names(ns), part) for ns, part in told] == [
+    assert [(node_names(ns), part) for ns, part in streamed] == [
         (("call",), x),
         (("call", "deep"), y),
         (("call",), both),
@@ -211,7 +211,7 @@ async def test_a_node_reads_the_stream_of_a_graph_that_it_calls(saver: Checkpoin
     ]
 
 
-async def test_a_node_hands_on_what_a_graph_inside_it_streams(saver: Checkpointer) -> None:
+async def test_a_node_forwards_the_stream_of_a_nested_graph(saver: Checkpointer) -> None:
     nodes = Nodes()
     inner = chain(("x", nodes.noting("x")), ("y", nodes.noting("y"))).compile()
 
@@ -246,7 +246,7 @@ async def test_a_node_may_leave_the_stream_of_a_graph_that_it_calls(saver: Check
     assert nodes.calls["z"] == 0
 
 
-async def test_a_run_inside_a_node_cannot_outlive_it(saver: Checkpointer) -> None:
+async def test_on_disconnect_continue_is_refused_for_a_run_inside_a_node(saver: Checkpointer) -> None:
     nodes = Nodes()
     inner = chain(("x", nodes.noting("x"))).compile()
 

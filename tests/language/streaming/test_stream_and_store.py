@@ -1,4 +1,4 @@
-"""A stream and the store say the same of one run."""
+"""A stream and the store agree about a run."""
 
 import asyncio
 import operator
@@ -36,7 +36,7 @@ def one_node(action: Any) -> StateGraph[State]:
     return StateGraph(State).add_node("node", action).add_edge(START, "node")
 
 
-def with_a_sibling_of_a_stopped_graph() -> StateGraph[State]:
+def stopped_graph_with_a_sibling() -> StateGraph[State]:
     inner = StateGraph(State).add_node("i1", lambda s: {"log": ["i1"]}).add_node("i2", lambda s: {"log": ["i2"]})
     inner.add_edge(START, "i1").add_edge("i1", "i2")
     builder = StateGraph(State).add_node("inner", inner.compile(interrupt_before=["i2"]))
@@ -45,27 +45,27 @@ def with_a_sibling_of_a_stopped_graph() -> StateGraph[State]:
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
-async def test_the_last_values_at_a_breakpoint_have_what_a_finished_sibling_wrote(
+async def test_the_last_values_at_a_breakpoint_include_the_writes_of_a_finished_sibling(
     saver: Checkpointer, durability: Durability, version: Any
 ) -> None:
-    graph = with_a_sibling_of_a_stopped_graph().compile(saver)
+    graph = stopped_graph_with_a_sibling().compile(saver)
 
-    told: list[Any] = [
+    streamed: list[Any] = [
         each
         async for each in graph.astream(
             {"log": ["in"]}, thread_id="t", stream_mode="values", durability=durability, version=version
         )
     ]
 
-    values = [each["data"] if version == "v2" else each for each in told]
+    values = [each["data"] if version == "v2" else each for each in streamed]
     assert [each["log"] for each in values] == [["in"], ["in", "other"]]
     assert (await graph.aget_state(thread_id="t")).values == values[-1]
 
 
-async def test_the_last_values_at_a_breakpoint_are_reported_for_the_keys_that_are_asked_for(
+async def test_the_last_values_at_a_breakpoint_are_streamed_for_the_output_keys_only(
     saver: Checkpointer,
 ) -> None:
-    graph = with_a_sibling_of_a_stopped_graph().compile(saver)
+    graph = stopped_graph_with_a_sibling().compile(saver)
 
     async def values(keys: list[str]) -> list[Any]:
         stream = graph.astream({"log": ["in"]}, thread_id=str(keys), stream_mode="values", output_keys=keys)
@@ -86,7 +86,7 @@ async def test_the_last_values_at_a_breakpoint_are_reported_for_the_keys_that_ar
     ],
 )
 @pytest.mark.parametrize("siblings", [0, 1])
-async def test_history_shows_all_writes_of_a_task_as_the_stream_did(
+async def test_the_history_and_the_stream_show_the_same_writes_of_a_task(
     saver: Checkpointer, durability: Durability, siblings: int, update: Any, result: Any
 ) -> None:
     builder = one_node(lambda s: Command(update=update))
@@ -95,17 +95,17 @@ async def test_history_shows_all_writes_of_a_task_as_the_stream_did(
     graph = builder.compile(saver)
 
     stream = graph.astream({"log": ["in"]}, thread_id="t", stream_mode="tasks", durability=durability)
-    told: dict[str, Any] = {each["id"]: each["result"] async for each in stream if "result" in each}
+    streamed: dict[str, Any] = {each["id"]: each["result"] async for each in stream if "result" in each}
     history = {task.id: task.result async for each in graph.aget_state_history(thread_id="t") for task in each.tasks}
 
-    assert result in told.values()
+    assert result in streamed.values()
     if durability == "exit" and siblings:
-        # Results that were held back until the end, and were merged by then, have no record.
-        history = {id_: told[id_] if found is None else found for id_, found in history.items()}
-    assert history == told
+        # Results that were merged before they were stored have no record.
+        history = {id_: streamed[id_] if found is None else found for id_, found in history.items()}
+    assert history == streamed
 
 
-async def test_the_parent_of_a_streamed_checkpoint_is_the_one_that_is_stored(
+async def test_the_parent_of_a_streamed_checkpoint_is_the_stored_parent(
     saver: Checkpointer, durability: Durability
 ) -> None:
     builder = StateGraph(State)
@@ -114,18 +114,18 @@ async def test_the_parent_of_a_streamed_checkpoint_is_the_one_that_is_stored(
     graph = builder.compile(saver)
 
     stream = graph.astream({"log": []}, thread_id="t", stream_mode="checkpoints", durability=durability)
-    told: list[Any] = [each async for each in stream]
+    streamed: list[Any] = [each async for each in stream]
     stored = {
         each.config["configurable"]["checkpoint_id"]: each.parent_config
         async for each in graph.aget_state_history(thread_id="t")
     }
 
-    assert len(told) == 4
+    assert len(streamed) == 4
     assert len(stored) == (2 if durability == "exit" else 4)
-    for each in told:
+    for each in streamed:
         id_ = each["config"]["configurable"]["checkpoint_id"]
         assert id_ not in stored or stored[id_] == each["parent_config"]
-        # Whatever the end of the run would have been: it leads back to a checkpoint that there is.
+        # Each parent is stored, wherever the run would have ended.
         assert each["parent_config"] is None or await graph.aget_state(each["parent_config"])
 
 
@@ -143,7 +143,7 @@ class HoldingSaver(CrashingSaver):
         return await super().commit(unit)
 
 
-async def test_a_checkpoint_that_is_committed_while_its_run_is_cancelled_is_reported() -> None:
+async def test_a_checkpoint_that_is_committed_while_its_run_is_cancelled_is_streamed() -> None:
     saver = HoldingSaver()
 
     async def opens() -> None:
@@ -160,19 +160,21 @@ async def test_a_checkpoint_that_is_committed_while_its_run_is_cancelled_is_repo
     inner = one_node(lambda s: {"log": ["inside"]}).compile()
     builder = StateGraph(State).add_node("inner", inner).add_node("fails", fails)
     graph = builder.add_edge(START, "inner").add_edge(START, "fails").compile(saver)
-    told: list[Any] = []
+    streamed: list[Any] = []
 
-    with pytest.raises(ValueError):  # noqa: PT011, PT012  # what the node raised, once all is told
+    with pytest.raises(ValueError):  # noqa: PT011, PT012  # the error of the node, after all parts
         async for part in graph.astream({"log": ["in"]}, thread_id="t", stream_mode="checkpoints", subgraphs=True):
-            told.append(part)
+            streamed.append(part)
 
-    ns = told[-1][0]
+    ns = streamed[-1][0]
     assert len(ns) == 1
     config: Any = {"configurable": {"thread_id": "t", "checkpoint_ns": ns[0]}}
-    assert (await graph.aget_state(config)).config == told[-1][1]["config"]
+    assert (await graph.aget_state(config)).config == streamed[-1][1]["config"]
 
 
-async def test_a_node_that_cancels_itself_after_an_answer_has_failed_in_both(saver: Checkpointer) -> None:
+async def test_a_node_that_cancels_itself_after_an_answer_has_failed_in_the_stream_and_in_the_store(
+    saver: Checkpointer,
+) -> None:
     attempts: list[str] = []
 
     async def asks(state: State) -> State:
@@ -192,15 +194,15 @@ async def test_a_node_that_cancels_itself_after_an_answer_has_failed_in_both(sav
     graph = builder.add_edge(START, "asks").add_edge(START, "other").compile(saver)
     asked: Any = await graph.ainvoke({}, thread_id="t")
     answers: Any = Command(resume={each.id: f"answer to {each.value}" for each in asked["__interrupt__"]})
-    told: dict[str, Any] = {}
+    streamed: dict[str, Any] = {}
 
-    with pytest.raises(NodeCancelledError):  # noqa: PT012  # what the node raised, once all is told
+    with pytest.raises(NodeCancelledError):  # noqa: PT012  # the error of the node, after all parts
         async for part in graph.astream(answers, thread_id="t", stream_mode="tasks"):
             if "result" in part:
-                told[part["name"]] = part["error"]
+                streamed[part["name"]] = part["error"]
 
     snapshot = await graph.aget_state(thread_id="t")
-    assert told["asks"] == {task.name: task.error for task in snapshot.tasks}["asks"]
-    assert "CancelledError" in told["asks"]
+    assert streamed["asks"] == {task.name: task.error for task in snapshot.tasks}["asks"]
+    assert "CancelledError" in streamed["asks"]
     assert snapshot.interrupts == ()
     assert (await graph.ainvoke(None, thread_id="t"))["log"] == ["answer to asks?", "answer to other?"]

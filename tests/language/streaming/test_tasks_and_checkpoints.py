@@ -33,17 +33,17 @@ class Pair(TypedDict, total=False):
 CONFIG: Any = {"configurable": {"thread_id": "t"}, "metadata": {"who": "me"}, "tags": ["tg"]}
 
 
-async def told(graph: Any, given: Any, mode: Any, **options: Any) -> list[Any]:
+async def parts_of(graph: Any, given: Any, mode: Any, **options: Any) -> list[Any]:
     return [part async for part in graph.astream(given, CONFIG, stream_mode=mode, **options)]
 
 
 # Tasks
 
 
-async def test_a_task_is_reported_as_it_starts_and_as_it_ends(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_task_is_streamed_when_it_starts_and_when_it_ends(saver: Checkpointer, durability: Durability) -> None:
     builder = StateGraph(State).add_node("a", Nodes().noting("a"), metadata={"m": 1}).add_edge(START, "a")
 
-    start, end = await told(builder.compile(saver), {"log": ["in"]}, "tasks", durability=durability)
+    start, end = await parts_of(builder.compile(saver), {"log": ["in"]}, "tasks", durability=durability)
 
     assert start == {
         "id": end["id"],
@@ -55,7 +55,7 @@ async def test_a_task_is_reported_as_it_starts_and_as_it_ends(saver: Checkpointe
     assert end == {"id": start["id"], "name": "a", "error": None, "result": {"log": ["a"]}, "interrupts": []}
 
 
-async def test_without_metadata_a_start_has_no_such_key(saver: Checkpointer) -> None:
+async def test_the_start_of_a_task_without_metadata_has_no_key_for_it(saver: Checkpointer) -> None:
     start, _ = await stream_parts(chain(("a", Nodes().noting("a"))).compile(saver), {}, stream_mode="tasks")
 
     assert set(start) == {"id", "name", "input", "triggers"}
@@ -79,14 +79,14 @@ async def test_a_key_that_a_task_wrote_twice_has_all_its_writes(saver: Checkpoin
     assert end["result"] == {"log": {"$writes": [["1"], ["2"]]}}
 
 
-async def test_a_task_that_fails_says_why(saver: Checkpointer) -> None:
+async def test_a_failed_task_is_streamed_with_its_error(saver: Checkpointer) -> None:
     async def boom(state: State) -> None:
         raise ValueError("boom")
 
     graph = chain(("boom", boom)).compile(saver)
     seen: list[Any] = []
 
-    with pytest.raises(ValueError, match="boom"):  # noqa: PT012  # the loop is what raises
+    with pytest.raises(ValueError, match="boom"):  # noqa: PT012  # the loop raises
         async for part in graph.astream({}, thread_id="t", stream_mode="tasks"):
             seen.append(part)
 
@@ -96,7 +96,7 @@ async def test_a_task_that_fails_says_why(saver: Checkpointer) -> None:
     ]
 
 
-async def test_a_task_that_is_tried_again_starts_once_and_ends_once(saver: Checkpointer) -> None:
+async def test_a_retried_task_starts_and_ends_once_and_has_typed_events_for_each_attempt(saver: Checkpointer) -> None:
     calls = 0
 
     async def flaky(state: State) -> State:
@@ -129,24 +129,24 @@ async def test_a_task_that_is_tried_again_starts_once_and_ends_once(saver: Check
     assert 0 < first.retry_at - begun.at < 60
 
 
-async def test_a_task_that_interrupts_ends_with_its_questions(saver: Checkpointer, durability: Durability) -> None:
+async def test_an_interrupted_task_ends_with_its_interrupts(saver: Checkpointer, durability: Durability) -> None:
     graph = chain(("ask", Nodes().asking("ask", "sure?"))).compile(saver)
 
-    start, end = await told(graph, {}, "tasks", durability=durability)
-    (question,) = (await graph.aget_state(thread_id="t")).interrupts
+    start, end = await parts_of(graph, {}, "tasks", durability=durability)
+    (pending,) = (await graph.aget_state(thread_id="t")).interrupts
 
     assert end == {
         "id": start["id"],
         "name": "ask",
         "error": None,
         "result": {},
-        "interrupts": [{"value": "sure?", "id": question.id}],
+        "interrupts": [{"value": "sure?", "id": pending.id}],
     }
-    again, done = await told(graph, Command(resume="yes"), "tasks", durability=durability)
+    again, done = await parts_of(graph, Command(resume="yes"), "tasks", durability=durability)
     assert (again["id"], done["result"]) == (start["id"], {"log": ["ask:yes"]})
 
 
-async def test_tasks_of_nested_graphs_come_with_their_namespace(saver: Checkpointer) -> None:
+async def test_tasks_of_nested_graphs_are_streamed_with_their_namespace(saver: Checkpointer) -> None:
     nodes = Nodes()
     inner = chain(("x", nodes.noting("x"))).compile()
     graph = chain(("inner", inner)).compile(saver)
@@ -161,7 +161,7 @@ async def test_tasks_of_nested_graphs_come_with_their_namespace(saver: Checkpoin
     ]
 
 
-async def test_an_entrypoint_is_a_task_whose_result_has_no_key(saver: Checkpointer) -> None:
+async def test_an_entrypoint_is_streamed_as_a_task_with_one_result_value(saver: Checkpointer) -> None:
     @entrypoint(checkpointer=saver)
     async def double(number: int) -> int:
         return number * 2
@@ -171,7 +171,7 @@ async def test_an_entrypoint_is_a_task_whose_result_has_no_key(saver: Checkpoint
     assert (start["name"], start["input"], end["result"]) == ("double", 21, {"__end__": 42})
 
 
-async def test_calls_of_tasks_are_reported_between_the_start_and_the_end_of_their_caller(
+async def test_calls_of_tasks_are_streamed_between_the_start_and_the_end_of_their_caller(
     saver: Checkpointer, durability: Durability
 ) -> None:
     @task
@@ -182,7 +182,7 @@ async def test_calls_of_tasks_are_reported_between_the_start_and_the_end_of_thei
     async def flow(number: int) -> int:
         return await double(number) + 1
 
-    chunks = await told(flow, 21, "tasks", durability=durability)
+    chunks = await parts_of(flow, 21, "tasks", durability=durability)
 
     assert [(chunk["name"], chunk.get("result")) for chunk in chunks] == [
         ("flow", None),
@@ -197,8 +197,8 @@ async def test_calls_of_tasks_are_reported_between_the_start_and_the_end_of_thei
 # Checkpoints
 
 
-async def test_checkpoints_are_what_their_config_leads_to(saver: Checkpointer) -> None:
-    """LangGraph tells them when they are queued: the config may lead nowhere yet."""
+async def test_a_streamed_checkpoint_equals_the_snapshot_of_its_config(saver: Checkpointer) -> None:
+    """LangGraph streams checkpoints when they are queued: their configs may not be readable yet."""
     nodes = Nodes()
     graph = chain(("a", nodes.noting("a")), ("b", nodes.noting("b"))).compile(saver)
 
@@ -217,20 +217,20 @@ async def test_checkpoints_are_what_their_config_leads_to(saver: Checkpointer) -
     assert seen[0]["tasks"][0] == {"id": seen[0]["tasks"][0]["id"], "name": "a", "interrupts": (), "state": None}
 
 
-async def test_checkpoints_of_every_durability_say_the_same_of_the_state(
+async def test_streamed_checkpoints_have_the_same_values_in_every_durability(
     saver: Checkpointer, durability: Durability
 ) -> None:
     nodes = Nodes()
     graph = chain(("a", nodes.noting("a")), ("b", nodes.noting("b"))).compile(saver)
 
-    seen = await told(graph, {}, "checkpoints", durability=durability)
+    seen = await parts_of(graph, {}, "checkpoints", durability=durability)
 
     assert [part["values"] for part in seen] == [{"log": []}, {"log": ["a"]}, {"log": ["a", "b"]}]
-    # What is not durable yet says so: at its config there is nothing to be read before the run has ended.
+    # A checkpoint that is not durable yet is marked: its config cannot be read before the run has finished.
     assert [part.get("provisional", False) for part in seen] == [False, *[durability == "exit"] * 2]
 
 
-async def test_the_task_of_a_nested_graph_says_where_its_state_is(saver: Checkpointer) -> None:
+async def test_the_task_of_a_nested_graph_has_the_config_of_the_nested_state(saver: Checkpointer) -> None:
     nodes = Nodes()
     inner = chain(("ask", nodes.asking("ask", "?"))).compile()
     graph = chain(("inner", inner)).compile(saver)
@@ -245,7 +245,7 @@ async def test_the_task_of_a_nested_graph_says_where_its_state_is(saver: Checkpo
     assert [each.value for each in (await graph.aget_state(place)).interrupts] == ["?"]
 
 
-async def test_checkpoints_have_the_whole_state_whatever_the_output_is(saver: Checkpointer) -> None:
+async def test_checkpoints_have_the_whole_state_and_not_only_the_output_schema(saver: Checkpointer) -> None:
     class Out(TypedDict, total=False):
         b: list[str]
 
@@ -259,7 +259,7 @@ async def test_checkpoints_have_the_whole_state_whatever_the_output_is(saver: Ch
     assert last["values"] == (await graph.aget_state(last["config"])).values == {"a": "private", "b": []}
 
 
-async def test_without_a_checkpointer_there_are_no_checkpoints() -> None:
+async def test_no_checkpoints_are_streamed_without_a_checkpointer() -> None:
     graph = chain(("a", Nodes().noting("a"))).compile()
 
     seen = [part async for part in graph.astream({}, stream_mode=["checkpoints", "updates"])]
@@ -276,7 +276,7 @@ async def test_output_keys_choose_the_values_of_checkpoints(saver: Checkpointer)
     ]
 
 
-async def test_a_fork_is_reported_as_a_checkpoint_of_its_own(saver: Checkpointer) -> None:
+async def test_a_fork_is_streamed_as_a_checkpoint_of_its_own(saver: Checkpointer) -> None:
     nodes = Nodes()
     graph = chain(("a", nodes.noting("a")), ("b", nodes.noting("b"))).compile(saver)
     await graph.ainvoke({}, thread_id="t")
@@ -292,11 +292,11 @@ async def test_a_fork_is_reported_as_a_checkpoint_of_its_own(saver: Checkpointer
 # Debug
 
 
-async def test_debug_has_both_with_superstep_kind_and_time(saver: Checkpointer) -> None:
+async def test_debug_has_tasks_and_checkpoints_with_superstep_kind_and_time(saver: Checkpointer) -> None:
     graph = chain(("a", Nodes().noting("a"))).compile(saver)
     modes: Any = ["debug", "tasks", "checkpoints"]
 
-    seen = await told(graph, {}, modes)
+    seen = await parts_of(graph, {}, modes)
 
     debug = [part for mode, part in seen if mode == "debug"]
     assert [(part["step"], part["type"]) for part in debug] == [
@@ -314,7 +314,7 @@ async def test_debug_has_both_with_superstep_kind_and_time(saver: Checkpointer) 
 # Typed events
 
 
-async def test_a_commit_says_which_keys_it_changed(saver: Checkpointer) -> None:
+async def test_the_event_of_a_commit_names_the_changed_keys(saver: Checkpointer) -> None:
     async def node(state: Pair) -> Pair:
         return {"b": ["b"]}
 
@@ -327,7 +327,7 @@ async def test_a_commit_says_which_keys_it_changed(saver: Checkpointer) -> None:
     assert commits[-1].writers == ("node",)
 
 
-async def test_a_drained_run_says_so_before_it_raises(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_drained_run_emits_an_event_before_it_raises(saver: Checkpointer, durability: Durability) -> None:
     control = RunControl()
 
     async def node(state: State) -> State:
@@ -337,7 +337,7 @@ async def test_a_drained_run_says_so_before_it_raises(saver: Checkpointer, durab
     graph = chain(("node", node), ("after", Nodes().noting("after"))).compile(saver)
     seen: list[Any] = []
 
-    with pytest.raises(GraphDrained):  # noqa: PT012  # the loop is what raises
+    with pytest.raises(GraphDrained):  # noqa: PT012  # the loop raises
         async with graph.stream({}, thread_id="t", control=control, durability=durability) as events:
             async for event in events:
                 seen.append(event)
@@ -347,7 +347,7 @@ async def test_a_drained_run_says_so_before_it_raises(saver: Checkpointer, durab
     assert (await graph.aget_state(thread_id="t")).values == {"log": ["node"]}
 
 
-async def test_a_drained_run_without_a_checkpointer_says_so_too() -> None:
+async def test_a_drained_run_without_a_checkpointer_emits_an_event_as_well() -> None:
     control = RunControl()
 
     async def node(state: State) -> None:
@@ -356,7 +356,7 @@ async def test_a_drained_run_without_a_checkpointer_says_so_too() -> None:
     graph = chain(("node", node), ("after", Nodes().noting("after"))).compile()
     seen: list[Any] = []
 
-    with pytest.raises(GraphDrained):  # noqa: PT012  # the loop is what raises
+    with pytest.raises(GraphDrained):  # noqa: PT012  # the loop raises
         async with graph.stream({}, control=control) as events:
             async for event in events:
                 seen.append(event)

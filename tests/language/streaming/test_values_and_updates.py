@@ -1,4 +1,4 @@
-"""What the modes "values" and "updates" tell, beside questions (tests/language/interrupts)."""
+"""The modes "values" and "updates". Interrupts in them are tested in tests/language/interrupts as well."""
 
 import asyncio
 import operator
@@ -38,7 +38,7 @@ def writing(**update: Any) -> Any:
 
 
 def row_of(saver: Checkpointer, *updates: dict[str, Any]) -> Any:
-    """A graph whose nodes "1", "2", ... write these."""
+    """A graph whose nodes "1", "2", ... write these updates."""
     builder, before = StateGraph(Wide), START
     for number, update in enumerate(updates, 1):
         builder.add_node(str(number), writing(**update)).add_edge(before, str(number))
@@ -46,15 +46,15 @@ def row_of(saver: Checkpointer, *updates: dict[str, Any]) -> Any:
     return builder.compile(saver)
 
 
-# What is told when
+# Streamed parts
 
 
-async def test_an_update_is_reported_as_soon_as_it_is_recorded(saver: Checkpointer, durability: Durability) -> None:
-    """Not when its superstep ends: a sibling is still at work."""
-    was_told = asyncio.Event()
+async def test_an_update_is_streamed_as_soon_as_it_is_recorded(saver: Checkpointer, durability: Durability) -> None:
+    """The update does not wait for the end of its superstep: a sibling is still running."""
+    was_streamed = asyncio.Event()
 
     async def slow(state: State) -> State:
-        await was_told.wait()
+        await was_streamed.wait()
         return {"log": ["slow"]}
 
     graph = fan_out(("slow", slow), ("fast", Nodes().noting("fast"))).compile(saver)
@@ -63,13 +63,13 @@ async def test_an_update_is_reported_as_soon_as_it_is_recorded(saver: Checkpoint
     async with asyncio.timeout(20):
         async for part in graph.astream({}, thread_id="t", durability=durability):
             seen.append(part)
-            was_told.set()
+            was_streamed.set()
 
     assert seen == [{"fast": {"log": ["fast"]}}, {"slow": {"log": ["slow"]}}]
 
 
 async def test_values_are_the_whole_state_of_each_superstep_that_wrote(saver: Checkpointer) -> None:
-    """As LangGraph streams them: the output schema says what `ainvoke` returns."""
+    """As in LangGraph: the output schema applies to the result of `ainvoke` only."""
 
     class Out(TypedDict, total=False):
         b: str
@@ -87,7 +87,7 @@ async def test_values_are_the_whole_state_of_each_superstep_that_wrote(saver: Ch
     assert await graph.ainvoke({"a": "in"}, thread_id="v", output_keys=["a"]) == {"a": "private"}
 
 
-async def test_an_input_that_writes_nothing_has_no_values(saver: Checkpointer) -> None:
+async def test_no_values_are_streamed_for_an_input_that_writes_nothing(saver: Checkpointer) -> None:
     graph = row_of(saver, {"a": "1"})
 
     assert await stream_parts(graph, {}, stream_mode="values") == [{"a": "1"}]
@@ -101,9 +101,9 @@ async def test_each_send_has_an_update_of_its_own(saver: Checkpointer, durabilit
     builder = StateGraph(State).add_node("work", work)
     builder.add_conditional_edges(START, lambda _: [Send("work", job) for job in "xyz"], ["work"])
 
-    told = await stream_parts(builder.compile(saver), {}, durability=durability)
+    streamed = await stream_parts(builder.compile(saver), {}, durability=durability)
 
-    assert sorted(part["work"]["log"][0] for part in told) == ["x", "y", "z"]
+    assert sorted(part["work"]["log"][0] for part in streamed) == ["x", "y", "z"]
 
 
 async def test_several_commands_of_a_node_are_a_list_of_updates(saver: Checkpointer) -> None:
@@ -115,14 +115,14 @@ async def test_several_commands_of_a_node_are_a_list_of_updates(saver: Checkpoin
     assert await stream_parts(graph, {}) == [{"node": [{"log": ["1"]}, {"log": ["2"]}]}]
 
 
-async def test_a_replayed_run_begins_with_the_values_it_continues_from(saver: Checkpointer) -> None:
+async def test_the_stream_of_a_replay_begins_with_the_values_of_its_checkpoint(saver: Checkpointer) -> None:
     graph = row_of(saver, {"a": "1"}, {"b": "2"})
     await graph.ainvoke({}, thread_id="t")
     first = [each async for each in graph.aget_state_history(thread_id="t")][1]
 
-    told = await stream_parts(graph, None, config=first.config, thread_id=None, stream_mode=["values", "updates"])
+    streamed = await stream_parts(graph, None, config=first.config, thread_id=None, stream_mode=["values", "updates"])
 
-    assert told == [("values", {"a": "1"}), ("updates", {"2": {"b": "2"}}), ("values", {"a": "1", "b": "2"})]
+    assert streamed == [("values", {"a": "1"}), ("updates", {"2": {"b": "2"}}), ("values", {"a": "1", "b": "2"})]
 
 
 async def test_an_answer_with_an_update_emits_the_values_once(saver: Checkpointer) -> None:
@@ -132,12 +132,12 @@ async def test_an_answer_with_an_update_emits_the_values_once(saver: Checkpointe
     graph = StateGraph(Wide).add_node("ask", ask).add_edge(START, "ask").compile(saver)
     await graph.ainvoke({}, thread_id="t")
 
-    told = await stream_parts(graph, Command(resume="yes", update={"b": "too"}), stream_mode="values")
+    streamed = await stream_parts(graph, Command(resume="yes", update={"b": "too"}), stream_mode="values")
 
-    assert told == [{"b": "too"}, {"a": "yes", "b": "too"}]
+    assert streamed == [{"b": "too"}, {"a": "yes", "b": "too"}]
 
 
-async def test_a_question_is_reported_while_a_sibling_is_still_running(saver: Checkpointer) -> None:
+async def test_an_interrupt_is_streamed_while_a_sibling_is_still_running(saver: Checkpointer) -> None:
     was_asked = asyncio.Event()
 
     async def slow(state: State) -> State:
@@ -155,10 +155,10 @@ async def test_a_question_is_reported_while_a_sibling_is_still_running(saver: Ch
     assert seen == [["__interrupt__"], ["slow"]]
 
 
-# Entrypoints, whose output is one value
+# Entrypoints, whose output is a single value
 
 
-async def test_an_entrypoint_emits_no_values_before_it_has_any(saver: Checkpointer) -> None:
+async def test_an_entrypoint_emits_no_values_before_its_result(saver: Checkpointer) -> None:
     @entrypoint(checkpointer=saver)
     async def shout(text: str) -> dict[str, str]:
         return {"loud": text.upper()}
@@ -170,10 +170,10 @@ async def test_an_entrypoint_emits_no_values_before_it_has_any(saver: Checkpoint
     ]
 
 
-# States that are one value
+# States that are a single value
 
 
-async def test_a_state_that_is_one_value_is_reported_as_that_value(saver: Checkpointer) -> None:
+async def test_a_single_value_state_is_streamed_as_that_value(saver: Checkpointer) -> None:
     async def node(state: list[str]) -> list[str]:
         return ["node"]
 
@@ -185,10 +185,10 @@ async def test_a_state_that_is_one_value_is_reported_as_that_value(saver: Checkp
     builder.add_sequence([("node", node), ("ask", ask)]).add_edge(START, "node")
     graph = builder.compile(saver)
 
-    told = await stream_parts(graph, ["in"], stream_mode=["values", "updates"])
+    streamed = await stream_parts(graph, ["in"], stream_mode=["values", "updates"])
 
-    assert told[:3] == [("values", ["in"]), ("updates", {"node": ["node"]}), ("values", ["in", "node"])]
-    assert [(mode, list(part)) for mode, part in told[3:]] == [
+    assert streamed[:3] == [("values", ["in"]), ("updates", {"node": ["node"]}), ("values", ["in", "node"])]
+    assert [(mode, list(part)) for mode, part in streamed[3:]] == [
         ("updates", ["__interrupt__"]),
         ("values", ["__interrupt__"]),
     ]
@@ -212,25 +212,27 @@ def form_graph(saver: Checkpointer) -> Any:
     return builder.add_edge(START, "note").add_edge("note", "ask").compile(saver)
 
 
-async def test_version_2_gives_values_as_the_class_of_the_state(saver: Checkpointer, durability: Durability) -> None:
+async def test_version_2_streams_values_as_instances_of_the_state_class(
+    saver: Checkpointer, durability: Durability
+) -> None:
     graph = form_graph(saver)
 
-    told = await stream_parts(graph, {"name": "Ann"}, stream_mode="values", version="v2", durability=durability)
+    streamed = await stream_parts(graph, {"name": "Ann"}, stream_mode="values", version="v2", durability=durability)
 
-    assert [part["data"] for part in told] == [Form("Ann"), Form("Ann", ["noted"]), Form("Ann", ["noted"])]
-    assert [[each.value for each in part["interrupts"]] for part in told] == [[], [], ["age?"]]
+    assert [part["data"] for part in streamed] == [Form("Ann"), Form("Ann", ["noted"]), Form("Ann", ["noted"])]
+    assert [[each.value for each in part["interrupts"]] for part in streamed] == [[], [], ["age?"]]
     answered = await graph.ainvoke(Command(resume=7), thread_id="t", version="v2", durability=durability)
     assert answered == GraphOutput(Form("Ann", ["noted"], 7), ())
 
 
-async def test_version_2_of_a_result_has_the_questions_beside_it(saver: Checkpointer) -> None:
+async def test_version_2_of_a_result_has_its_interrupts_in_a_field_of_their_own(saver: Checkpointer) -> None:
     output = await form_graph(saver).ainvoke({"name": "Ann"}, thread_id="t", version="v2")
 
     assert output.value == Form("Ann", ["noted"])
     assert [each.value for each in output.interrupts] == ["age?"]
 
 
-async def test_version_2_gives_a_dict_where_the_class_cannot_be_made_yet(saver: Checkpointer) -> None:
+async def test_version_2_returns_a_dict_if_the_state_class_cannot_be_instantiated_yet(saver: Checkpointer) -> None:
     @dataclass
     class Late:
         name: str
@@ -245,16 +247,16 @@ async def test_version_2_gives_a_dict_where_the_class_cannot_be_made_yet(saver: 
     graph = builder.add_edge(START, "ask").compile(saver)
 
     asked: Any = await graph.ainvoke({}, thread_id="t", version="v2")
-    told = await stream_parts(graph, Command(resume="Ann"), stream_mode="values", version="v2")
+    streamed = await stream_parts(graph, Command(resume="Ann"), stream_mode="values", version="v2")
 
     assert (asked.value, len(asked.interrupts)) == ({}, 1)
-    assert [part["data"] for part in told] == [{}, Late("Ann")]
+    assert [part["data"] for part in streamed] == [{}, Late("Ann")]
 
 
 # Keys
 
 
-async def test_one_output_key_gives_its_value(saver: Checkpointer) -> None:
+async def test_a_single_output_key_streams_its_value(saver: Checkpointer) -> None:
     graph = row_of(saver, {"a": "1"}, {"b": "2"}, {"a": "3", "c": "4"})
 
     assert await stream_parts(graph, {"b": "in"}, stream_mode=["values", "updates"], output_keys="a") == [
@@ -266,7 +268,7 @@ async def test_one_output_key_gives_its_value(saver: Checkpointer) -> None:
     ]
 
 
-async def test_several_output_keys_give_a_part_of_the_state(saver: Checkpointer) -> None:
+async def test_several_output_keys_stream_a_part_of_the_state(saver: Checkpointer) -> None:
     graph = row_of(saver, {"a": "1"}, {"b": "2"}, {"c": "3"})
 
     assert await stream_parts(graph, {"b": "in"}, stream_mode=["values", "updates"], output_keys=["a", "b"]) == [
@@ -279,7 +281,7 @@ async def test_several_output_keys_give_a_part_of_the_state(saver: Checkpointer)
     ]
 
 
-async def test_output_keys_reach_into_lists_of_updates(saver: Checkpointer) -> None:
+async def test_output_keys_apply_to_each_update_of_a_list(saver: Checkpointer) -> None:
     async def node(state: State) -> list[Command[Any]]:
         return [Command(update={"log": ["1"]}), Command(update={"log": ["2"]})]
 
@@ -289,7 +291,7 @@ async def test_output_keys_reach_into_lists_of_updates(saver: Checkpointer) -> N
     assert await stream_parts(graph, {}, thread_id="u", output_keys="log") == [{"node": [["1"], ["2"]]}]
 
 
-async def test_one_output_key_and_a_question(saver: Checkpointer) -> None:
+async def test_an_interrupt_takes_the_place_of_a_single_output_key(saver: Checkpointer) -> None:
     graph = chain(("note", Nodes().noting("note")), ("ask", Nodes().asking("ask", "?"))).compile(saver)
 
     *_, last = await stream_parts(graph, {}, stream_mode="values", output_keys="log")
@@ -300,7 +302,7 @@ async def test_one_output_key_and_a_question(saver: Checkpointer) -> None:
 
 
 @pytest.mark.parametrize("keys", ["d", ["a", "d"]])
-async def test_an_output_key_that_there_is_not_is_refused_before_anything_runs(saver: Checkpointer, keys: Any) -> None:
+async def test_an_unknown_output_key_is_refused_before_any_node_runs(saver: Checkpointer, keys: Any) -> None:
     graph = row_of(saver, {"a": "1"})
 
     with pytest.raises(StateKeyError, check=of_kind("unknown"), match="'d'"):
@@ -313,22 +315,22 @@ async def test_an_output_key_that_there_is_not_is_refused_before_anything_runs(s
 # Options
 
 
-async def test_none_means_what_is_meant_without_the_option(saver: Checkpointer) -> None:
-    """LangGraph's own defaults are None."""
+async def test_none_is_the_same_as_an_omitted_option(saver: Checkpointer) -> None:
+    """The defaults of LangGraph are None."""
     graph = row_of(saver, {"a": "1"})
 
     assert await stream_parts(graph, {}, stream_mode=None, durability=None) == [{"1": {"a": "1"}}]
     assert await graph.ainvoke({}, thread_id="other", stream_mode=None, durability=None) == {"a": "1"}
 
 
-async def test_a_mode_that_is_given_twice_is_one(saver: Checkpointer) -> None:
+async def test_a_mode_that_is_given_twice_is_streamed_once(saver: Checkpointer) -> None:
     graph = row_of(saver, {"a": "1"})
 
     assert await stream_parts(graph, {}, stream_mode=["updates", "updates"]) == [("updates", {"1": {"a": "1"}})]
 
 
 @pytest.mark.parametrize("mode", ["value", ["values", "nothing"], [], 5])
-async def test_a_mode_that_there_is_not_is_refused(saver: Checkpointer, mode: Any) -> None:
+async def test_an_invalid_mode_is_refused(saver: Checkpointer, mode: Any) -> None:
     """LangGraph streams nothing for a mode that it does not know."""
     graph = row_of(saver, {"a": "1"})
 
@@ -337,8 +339,8 @@ async def test_a_mode_that_there_is_not_is_refused(saver: Checkpointer, mode: An
     assert (await graph.aget_state(thread_id="t")).metadata is None
 
 
-async def test_a_version_that_there_is_not_is_refused(saver: Checkpointer) -> None:
-    """LangGraph takes it for the first."""
+async def test_an_unknown_version_is_refused(saver: Checkpointer) -> None:
+    """LangGraph treats an unknown version as version 1."""
     graph = row_of(saver, {"a": "1"})
     version: Any = "v3"
 
@@ -352,10 +354,10 @@ async def test_a_version_that_there_is_not_is_refused(saver: Checkpointer) -> No
 # Shapes
 
 
-async def test_shapes_of_one_mode_and_of_several(saver: Checkpointer) -> None:
+async def test_the_shape_of_a_part_depends_on_a_list_of_modes_and_on_subgraphs(saver: Checkpointer) -> None:
     graph = row_of(saver, {"a": "1"})
     update = {"1": {"a": "1"}}
-    told = {
+    streamed = {
         (is_list, subgraphs): await stream_parts(
             graph,
             {},
@@ -367,7 +369,7 @@ async def test_shapes_of_one_mode_and_of_several(saver: Checkpointer) -> None:
         for subgraphs in (False, True)
     }
 
-    assert told == {
+    assert streamed == {
         (False, False): [update],
         (True, False): [("updates", update)],
         (False, True): [((), update)],
@@ -391,15 +393,15 @@ async def test_version_2_names_the_namespace_of_nested_graphs(saver: Checkpointe
     inner = StateGraph(Wide).add_node("x", writing(b="x")).add_edge(START, "x").compile()
     graph = StateGraph(Wide).add_node("inner", inner).add_edge(START, "inner").compile(saver)
 
-    told = await stream_parts(graph, {}, version="v2", subgraphs=True)
+    streamed = await stream_parts(graph, {}, version="v2", subgraphs=True)
 
-    assert [(node_names(part["ns"]), part["data"]) for part in told] == [
+    assert [(node_names(part["ns"]), part["data"]) for part in streamed] == [
         (("inner",), {"x": {"b": "x"}}),
         ((), {"inner": {"b": "x"}}),
     ]
 
 
-async def test_ainvoke_with_another_mode_gives_the_list_of_what_would_be_streamed(saver: Checkpointer) -> None:
+async def test_ainvoke_with_another_mode_returns_the_list_of_streamed_parts(saver: Checkpointer) -> None:
     graph = row_of(saver, {"a": "1"})
     both: list[Any] = ["updates", "values"]
 

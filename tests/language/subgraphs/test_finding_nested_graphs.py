@@ -1,4 +1,4 @@
-"""`aget_subgraphs` finds the graphs that are nodes, and those that a node's function names."""
+"""`aget_subgraphs` finds graphs that are nodes and graphs that the function of a node refers to."""
 
 import functools
 from typing import Any
@@ -31,14 +31,14 @@ async def found_in(node: Any) -> str | None:
     return (await names_of(graph)).get("node")
 
 
-async def test_graphs_that_are_nodes_are_found_by_their_nodes_names() -> None:
+async def test_graphs_as_nodes_are_found_by_the_names_of_their_nodes() -> None:
     inner = Nodes().chain(("deep", named("innermost"))).compile(name="inner")
     graph = Nodes().chain("a", ("inner", inner), ("other", named("other"))).compile()
 
     assert await names_of(graph) == {"inner": "inner", "other": "other"}
 
 
-async def test_recursing_finds_what_is_nested_in_them() -> None:
+async def test_recurse_finds_graphs_inside_nested_graphs() -> None:
     inner = Nodes().chain(("deep", named("innermost"))).compile(name="inner")
     graph = Nodes().chain(("inner", inner), ("other", named("other"))).compile()
 
@@ -46,7 +46,7 @@ async def test_recursing_finds_what_is_nested_in_them() -> None:
 
 
 def alike() -> Any:
-    """Namespaces that begin with one another's names."""
+    """A graph with namespaces that have a common prefix."""
     research = Nodes().chain(("review", named("research's review"))).compile(name="research")
     nodes = [("research", research), ("research_review", named("research_review")), ("review", named("review"))]
     return Nodes().chain(*nodes).compile()
@@ -65,13 +65,13 @@ async def test_a_namespace_is_matched_by_whole_names(namespace: str, name: str) 
     assert await names_of(alike(), namespace=namespace, recurse=True) == {namespace: name}
 
 
-async def test_a_namespace_with_the_numbers_of_its_tasks_is_matched_as_well() -> None:
+async def test_a_namespace_with_task_numbers_is_matched() -> None:
     assert await names_of(alike(), namespace="research:3.0|review:4.0", recurse=True) == {
         "research|review": "research's review"
     }
 
 
-async def test_a_namespace_that_leads_nowhere_finds_nothing() -> None:
+async def test_an_unknown_namespace_finds_no_graph() -> None:
     assert await names_of(alike(), namespace="nowhere", recurse=True) == {}
 
 
@@ -84,7 +84,7 @@ async def test_a_graph_in_a_closure_is_found() -> None:
     assert await found_in(node) == "closure"
 
 
-async def test_a_graph_of_the_module_is_found() -> None:
+async def test_a_graph_in_a_module_variable_is_found() -> None:
     async def node(state: State) -> Any:
         return await GRAPH.ainvoke(state)
 
@@ -111,7 +111,7 @@ async def test_a_graph_named_in_a_wrapped_function_is_found() -> None:
     assert await found_in(wrapper) == "wrapped"
 
 
-async def test_a_closure_that_is_not_filled_yet_is_passed_over() -> None:
+async def test_an_unassigned_closure_variable_is_skipped() -> None:
     inner = named("beside")
 
     async def node(state: State) -> Any:
@@ -121,7 +121,7 @@ async def test_a_closure_that_is_not_filled_yet_is_passed_over() -> None:
     later = "only now"
 
 
-async def test_what_no_name_leads_to_is_not_found() -> None:
+async def test_a_graph_behind_a_subscript_is_not_found() -> None:
     async def subscript(state: State) -> Any:
         return await LIST[0].ainvoke(state)
 
@@ -131,7 +131,7 @@ async def test_what_no_name_leads_to_is_not_found() -> None:
     assert [await found_in(each) for each in (subscript, nothing)] == [None, None]
 
 
-async def test_a_graph_of_the_object_that_a_method_is_of_is_found() -> None:
+async def test_a_graph_in_an_attribute_of_self_is_found() -> None:
     class Holder:
         def __init__(self) -> None:
             self.graph = named("of self")
@@ -142,7 +142,7 @@ async def test_a_graph_of_the_object_that_a_method_is_of_is_found() -> None:
     assert await found_in(Holder().node) == "of self"
 
 
-async def test_a_graph_that_names_itself_is_found_once() -> None:
+async def test_a_graph_that_refers_to_itself_is_found_once() -> None:
     graph: Any = None
 
     async def looks_at_itself(state: State) -> State:

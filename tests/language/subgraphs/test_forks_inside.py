@@ -1,4 +1,4 @@
-"""A checkpoint of a nested graph is gone on from wherever that graph was called, on a line of its own."""
+"""A resume from a checkpoint of a nested graph creates a fork, wherever that graph was called."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ def inside(config: Any) -> bool:
 
 
 async def both_answered(graph: Any) -> Any:
-    """Run to the end, answering "1" and "2", and give back where the nested graph asked first."""
+    """The nested config at the first interrupt, after a run to the end with the answers "1" and "2"."""
     assert questions_of(await graph.ainvoke({"log": []}, THREAD)) == ["one?"]
     first = (await nested_state(graph)).config
     assert inside(first)
@@ -31,7 +31,7 @@ async def both_answered(graph: Any) -> Any:
     return first
 
 
-async def test_inside_a_graph_that_keeps_nothing_between_invocations(
+async def test_a_fork_inside_a_graph_without_memory_leaves_the_old_branch_unchanged(
     saver: Checkpointer, durability: Durability
 ) -> None:
     calls = Nodes()
@@ -52,7 +52,7 @@ async def test_inside_a_graph_that_keeps_nothing_between_invocations(
     assert (await graph.aget_state(before[0].config)).values == ended
 
 
-async def test_an_edit_inside_leads_to_where_it_was_made(saver: Checkpointer) -> None:
+async def test_an_update_of_a_nested_checkpoint_is_resumed_inside_the_nested_graph(saver: Checkpointer) -> None:
     calls = Nodes()
     graph = calls.chain(("inner", calls.chain("x", "one?", "two?").compile())).compile(saver)
     first = await both_answered(graph)
@@ -70,7 +70,9 @@ async def test_an_edit_inside_leads_to_where_it_was_made(saver: Checkpointer) ->
 
 @pytest.mark.parametrize("memory", [None, True])
 @pytest.mark.parametrize("edited", [False, True])
-async def test_what_ran_beside_it_runs_again_with_it(saver: Checkpointer, memory: bool | None, edited: bool) -> None:
+async def test_a_fork_of_a_nested_checkpoint_runs_the_parallel_node_again(
+    saver: Checkpointer, memory: bool | None, edited: bool
+) -> None:
     calls = Nodes()
     builder = StateGraph(State)
     builder.add_node("inner", calls.chain("x", "one?", "two?").compile(checkpointer=memory))
@@ -95,13 +97,13 @@ async def test_what_ran_beside_it_runs_again_with_it(saver: Checkpointer, memory
 
 
 async def last_nested(graph: Any, given: Any) -> Any:
-    """The newest checkpoint of the nested graph that a run was heard of last in."""
-    heard = [ns async for ns, _ in graph.astream(given, THREAD, subgraphs=True) if ns]
-    ns = "|".join(heard[-1])
+    """The newest checkpoint of the nested graph that the stream of a run reports last."""
+    streamed = [ns async for ns, _ in graph.astream(given, THREAD, subgraphs=True) if ns]
+    ns = "|".join(streamed[-1])
     return (await graph.aget_state({"configurable": {"thread_id": "t", "checkpoint_ns": ns}})).config
 
 
-async def test_inside_the_second_of_two_calls(saver: Checkpointer) -> None:
+async def test_a_fork_inside_the_second_of_two_calls_runs_the_first_call_again(saver: Checkpointer) -> None:
     calls = Nodes()
     inner = calls.chain("x", "one?").compile()
 
@@ -116,7 +118,7 @@ async def test_inside_the_second_of_two_calls(saver: Checkpointer) -> None:
     assert await graph.ainvoke(Command(resume="2"), THREAD) == {"log": ["x", "one=1", "again", "x", "one=2"]}
     calls.taken()
 
-    # The second call is where it was; the first, which is not on the way there, begins anew.
+    # The second call continues at its checkpoint; the first call, which is not on the path to it, starts over.
     assert questions_of(await graph.ainvoke(None, at_second)) == ["one?"]
     assert calls.taken() == ["x", "one"]
     assert questions_of(await graph.ainvoke(Command(resume="3"), THREAD)) == ["one?"]
@@ -124,7 +126,7 @@ async def test_inside_the_second_of_two_calls(saver: Checkpointer) -> None:
     assert calls.taken() == ["one", "one", "one"]
 
 
-async def test_inside_a_task(saver: Checkpointer) -> None:
+async def test_a_fork_inside_a_graph_that_a_task_calls_continues_there(saver: Checkpointer) -> None:
     calls = Nodes()
     inner = calls.chain("x", "one?", "two?").compile()
 
@@ -147,7 +149,7 @@ async def test_inside_a_task(saver: Checkpointer) -> None:
     assert calls.taken() == ["one"]
 
 
-async def test_an_answer_there_is_to_the_question_that_is_asked_again(saver: Checkpointer) -> None:
+async def test_an_answer_with_a_nested_checkpoint_is_for_the_interrupt_of_the_fork(saver: Checkpointer) -> None:
     calls = Nodes()
     graph = calls.chain(("inner", calls.chain("x", "one?", "two?").compile(checkpointer=True))).compile(saver)
     first = await both_answered(graph)
@@ -156,7 +158,7 @@ async def test_an_answer_there_is_to_the_question_that_is_asked_again(saver: Che
     assert await graph.ainvoke(Command(resume="4"), THREAD) == {"log": ["x", "one=3", "two=4"]}
 
 
-async def test_input_is_for_the_outermost_graph(saver: Checkpointer) -> None:
+async def test_input_with_a_nested_checkpoint_is_refused(saver: Checkpointer) -> None:
     calls = Nodes()
     graph = calls.chain(("inner", calls.chain("x", "one?", "two?").compile())).compile(saver)
     first = await both_answered(graph)
@@ -167,7 +169,7 @@ async def test_input_is_for_the_outermost_graph(saver: Checkpointer) -> None:
     assert await history(graph) == before
 
 
-async def test_where_a_nested_graph_had_ended_there_is_nothing_to_resume(saver: Checkpointer) -> None:
+async def test_the_last_checkpoint_of_a_finished_nested_graph_cannot_be_resumed(saver: Checkpointer) -> None:
     calls = Nodes()
     graph = calls.chain(("inner", calls.chain("x").compile()), "y").compile(saver)
     await graph.ainvoke({"log": []}, THREAD)
@@ -178,7 +180,7 @@ async def test_where_a_nested_graph_had_ended_there_is_nothing_to_resume(saver: 
         await graph.ainvoke(None, ended.config)
 
 
-async def test_naming_the_nested_head_continues_without_a_fork(saver: Checkpointer) -> None:
+async def test_a_resume_with_the_config_of_the_nested_head_continues_without_a_fork(saver: Checkpointer) -> None:
     calls = Nodes()
     graph = calls.chain(("inner", calls.chain("x", "one?").compile())).compile(saver)
     await graph.ainvoke({"log": []}, THREAD)
@@ -188,7 +190,7 @@ async def test_naming_the_nested_head_continues_without_a_fork(saver: Checkpoint
     assert outline(await history(graph)) == [("loop", (), ["x", "one=1"]), ("input", ("inner",), [])]
 
 
-async def test_memory_is_edited_between_two_invocations(saver: Checkpointer) -> None:
+async def test_a_memory_may_be_updated_between_two_invocations(saver: Checkpointer) -> None:
     calls = Nodes()
     inner = calls.chain("x").compile(checkpointer=True)
     seen: list[list[str]] = []

@@ -1,4 +1,4 @@
-"""A compiled graph as a node, or called by one: what goes in, what comes out, and what runs."""
+"""A compiled graph as a node, or called by a node: its input, its output and its run."""
 
 import asyncio
 import operator
@@ -16,7 +16,7 @@ class Phrase(TypedDict, total=False):
 
 
 def saying(*words: str) -> StateGraph[Phrase]:
-    """A graph of nodes that each put a word behind the text."""
+    """A graph of nodes that each append a word to the text."""
 
     def adds(word: str) -> Any:
         async def add(state: Phrase) -> Phrase:
@@ -49,13 +49,13 @@ async def test_a_nested_graph_reads_and_writes_the_keys_it_shares(saver: Checkpo
     assert result == {"text": "hi there back again", "mine": "kept"}
 
 
-async def test_it_does_so_without_a_checkpointer() -> None:
+async def test_a_nested_graph_reads_and_writes_the_keys_it_shares_without_a_checkpointer() -> None:
     builder = StateGraph(Parent).add_node("inner", saying("there").compile()).add_edge(START, "inner")
 
     assert await builder.compile().ainvoke({"text": "hi", "mine": "kept"}) == {"text": "hi there", "mine": "kept"}
 
 
-async def test_what_a_nested_graph_does_is_one_superstep_of_the_outer_one(saver: Checkpointer) -> None:
+async def test_a_nested_run_is_one_superstep_of_the_outer_graph(saver: Checkpointer) -> None:
     calls = Nodes()
     graph = calls.chain("a", ("inner", calls.chain("x", "y", "z").compile()), "b").compile(saver)
     await graph.ainvoke({"log": []}, THREAD)
@@ -63,17 +63,17 @@ async def test_what_a_nested_graph_does_is_one_superstep_of_the_outer_one(saver:
     assert [each.next for each in await history(graph)] == [(), ("b",), ("inner",), ("a",)]
 
 
-async def test_a_reduced_key_that_both_have_is_merged_with_all_that_the_nested_graph_returns(
+async def test_a_reduced_key_of_both_graphs_is_merged_with_the_whole_nested_value(
     saver: Checkpointer,
 ) -> None:
-    """The nested graph returns its whole state, its input with it, as in LangGraph."""
+    """The nested graph returns its whole state, including its input, as in LangGraph."""
     calls = Nodes()
     graph = calls.chain("a", ("inner", calls.chain("x").compile())).compile(saver)
 
     assert await graph.ainvoke({"log": []}, THREAD) == {"log": ["a", "a", "x"]}
 
 
-async def test_an_output_schema_says_what_comes_back(saver: Checkpointer) -> None:
+async def test_an_output_schema_limits_the_keys_that_a_nested_graph_returns(saver: Checkpointer) -> None:
     class Inner(TypedDict, total=False):
         text: str
         private: str
@@ -125,7 +125,7 @@ def calculating(name: str, how: Any) -> Any:
     return StateGraph(Numbers).add_node(name, calculate).add_edge(START, name).compile()
 
 
-async def test_one_graph_is_called_twice_by_a_node(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_node_may_call_one_graph_twice(saver: Checkpointer, durability: Durability) -> None:
     add = calculating("add", operator.add)
 
     async def call(state: Numbers) -> Numbers:
@@ -138,7 +138,7 @@ async def test_one_graph_is_called_twice_by_a_node(saver: Checkpointer, durabili
     assert (await graph.ainvoke({"a": 2, "b": 3}, THREAD, durability=durability))["result"] == 15
 
 
-async def test_several_graphs_are_called_by_a_node(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_node_may_call_several_graphs(saver: Checkpointer, durability: Durability) -> None:
     add, multiply = calculating("add", operator.add), calculating("multiply", operator.mul)
 
     async def call(state: Numbers) -> Numbers:
@@ -151,7 +151,7 @@ async def test_several_graphs_are_called_by_a_node(saver: Checkpointer, durabili
     assert (await graph.ainvoke({"a": 2, "b": 3}, THREAD, durability=durability))["result"] == 506
 
 
-async def test_graphs_are_called_at_once_by_a_node(saver: Checkpointer) -> None:
+async def test_a_node_may_call_graphs_concurrently(saver: Checkpointer) -> None:
     add = calculating("add", operator.add)
 
     async def call(state: Numbers) -> Numbers:
@@ -163,7 +163,7 @@ async def test_graphs_are_called_at_once_by_a_node(saver: Checkpointer) -> None:
     assert (await graph.ainvoke({}, THREAD))["result"] == 15
 
 
-async def test_one_graph_is_a_node_twice(saver: Checkpointer) -> None:
+async def test_one_graph_may_be_two_nodes(saver: Checkpointer) -> None:
     calls = Nodes()
     inner = calls.chain("x").compile()
     graph = calls.chain(("one", inner), ("two", inner)).compile(saver)
@@ -171,7 +171,7 @@ async def test_one_graph_is_a_node_twice(saver: Checkpointer) -> None:
     assert await graph.ainvoke({"log": []}, THREAD) == {"log": ["x", "x", "x"]}
 
 
-async def test_nested_graphs_run_side_by_side(saver: Checkpointer, durability: Durability) -> None:
+async def test_nested_graphs_run_in_parallel(saver: Checkpointer, durability: Durability) -> None:
     calls = Nodes()
     builder = StateGraph(State)
     for name in ("one", "two", "three"):
@@ -203,7 +203,7 @@ class Joke(TypedDict, total=False):
 
 
 def joking(**compiled: Any) -> StateGraph[Jokes]:
-    """A graph that sends each subject to a graph of its own."""
+    """A graph that sends each subject to its own run of a nested graph."""
 
     async def edit(state: Joke) -> Joke:
         return {"subject": f"{state['subject']}!"}
@@ -224,7 +224,7 @@ def joking(**compiled: Any) -> StateGraph[Jokes]:
     return builder
 
 
-async def test_a_graph_gets_what_a_send_carries(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_nested_graph_gets_the_argument_of_its_send(saver: Checkpointer, durability: Durability) -> None:
     graph = joking().compile(saver)
 
     result = await graph.ainvoke({"subjects": ["cats", "dogs"]}, THREAD, durability=durability)
@@ -232,7 +232,7 @@ async def test_a_graph_gets_what_a_send_carries(saver: Checkpointer, durability:
     assert result["jokes"] == ["about cats!", "about dogs!"]
 
 
-async def test_sends_to_nested_graphs_stop_and_are_edited_and_continue(saver: Checkpointer) -> None:
+async def test_sends_to_nested_graphs_stop_at_a_breakpoint_and_continue_after_an_update(saver: Checkpointer) -> None:
     graph = joking(interrupt_before=["tell"]).compile(saver)
     stopped = await graph.ainvoke({"subjects": ["cats", "dogs"]}, THREAD)
     assert (stopped["subjects"], stopped["jokes"]) == (["cats", "dogs"], [])
@@ -243,7 +243,7 @@ async def test_sends_to_nested_graphs_stop_and_are_edited_and_continue(saver: Ch
     assert (await graph.ainvoke(None, THREAD))["jokes"] == ["about cats!", "about turtles!"]
 
 
-async def test_an_error_inside_a_nested_graph_is_the_callers_to_catch(saver: Checkpointer) -> None:
+async def test_a_caller_may_catch_an_error_of_a_nested_graph(saver: Checkpointer) -> None:
     async def bad(state: State) -> State:
         raise ConnectionError("inside")
 
@@ -261,7 +261,7 @@ async def test_an_error_inside_a_nested_graph_is_the_callers_to_catch(saver: Che
     assert await graph.ainvoke({"log": []}, THREAD) == {"log": ["caught: inside"]}
 
 
-async def test_an_error_inside_a_nested_graph_says_where_it_was(saver: Checkpointer) -> None:
+async def test_the_notes_of_an_error_in_a_nested_graph_name_the_nodes(saver: Checkpointer) -> None:
     async def bad(state: State) -> State:
         raise ConnectionError("inside")
 
@@ -274,7 +274,7 @@ async def test_an_error_inside_a_nested_graph_says_where_it_was(saver: Checkpoin
     assert "'outer'" in notes
 
 
-async def test_an_error_handler_handles_what_failed_inside_a_nested_graph(saver: Checkpointer) -> None:
+async def test_an_error_handler_handles_an_error_of_a_nested_graph(saver: Checkpointer) -> None:
     seen: list[NodeError] = []
 
     async def bad(state: Phrase) -> Phrase:
@@ -312,7 +312,7 @@ async def test_execution_info_distinguishes_a_nested_task_from_its_caller(saver:
     assert seen["inside"].checkpoint_ns.startswith("inner:")
 
 
-async def test_context_is_handed_on_to_nested_graphs(saver: Checkpointer) -> None:
+async def test_context_is_passed_to_nested_graphs(saver: Checkpointer) -> None:
     class Context(TypedDict):
         user: str
 
@@ -333,7 +333,7 @@ async def test_context_is_handed_on_to_nested_graphs(saver: Checkpointer) -> Non
     assert result == {"text": "hi ann", "other": "hi ann"}
 
 
-async def test_a_nested_graph_sees_the_threads_id_and_its_own_namespace(saver: Checkpointer) -> None:
+async def test_a_nested_graph_sees_the_thread_id_and_the_configurable_values_of_its_run(saver: Checkpointer) -> None:
     seen: list[Any] = []
 
     async def note(state: State, config: dict[str, Any]) -> State:
@@ -358,8 +358,10 @@ async def test_a_nested_graph_runs_in_the_durability_of_the_run(saver: Checkpoin
     assert nested[0].next == ("ask",)
 
 
-async def test_a_graph_that_shares_no_key_runs_for_what_it_does(saver: Checkpointer, durability: Durability) -> None:
-    """As in LangGraph: it is given nothing, and changes nothing of the state around it."""
+async def test_a_nested_graph_without_shared_keys_runs_and_leaves_the_outer_state_unchanged(
+    saver: Checkpointer, durability: Durability
+) -> None:
+    """As in LangGraph: the nested graph gets an empty input and does not change the outer state."""
 
     class Counted(TypedDict, total=False):
         number: int

@@ -1,4 +1,4 @@
-"""Graphs that one node runs at the same time, in tasks of its own: they end with the node, whatever ends it."""
+"""Concurrent child runs of one node, in asyncio tasks of the node, end with the node in whichever way it ends."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -18,7 +18,7 @@ from tests.graphs import LONG_CHAIN, THREAD, Nodes, State, graph_calling, interr
 
 
 class Late:
-    """A graph that goes on for a while after another one has ended."""
+    """A graph that continues for a while after another graph has ended."""
 
     def __init__(self, calls: Nodes) -> None:
         self.may_go = asyncio.Event()
@@ -29,7 +29,9 @@ class Late:
         return {}
 
 
-async def test_a_question_of_one_waits_for_the_other(saver: Checkpointer, durability: Durability) -> None:
+async def test_an_interrupt_of_a_child_run_waits_for_its_concurrent_sibling(
+    saver: Checkpointer, durability: Durability
+) -> None:
     calls = Nodes()
     late = Late(calls)
 
@@ -52,7 +54,7 @@ async def test_a_question_of_one_waits_for_the_other(saver: Checkpointer, durabi
     assert calls.taken() == []
 
 
-async def test_questions_of_both_are_asked_at_once_and_answered_apart(
+async def test_interrupts_of_concurrent_child_runs_are_reported_together_and_answered_separately(
     saver: Checkpointer, durability: Durability
 ) -> None:
     calls = Nodes()
@@ -78,7 +80,7 @@ async def test_questions_of_both_are_asked_at_once_and_answered_apart(
 
 
 @pytest.mark.parametrize("within", ["node", "task"])
-async def test_what_one_fails_with_ends_the_other_first(
+async def test_a_failing_child_run_ends_its_sibling_before_the_run_fails(
     saver: Checkpointer, durability: Durability, within: str
 ) -> None:
     calls = Nodes()
@@ -116,7 +118,7 @@ async def test_what_one_fails_with_ends_the_other_first(
     assert calls.taken() == ["ended"]
 
 
-async def test_a_command_for_the_outer_graph_ends_the_other_first(saver: Checkpointer) -> None:
+async def test_a_parent_command_of_a_child_run_ends_its_sibling_before_it_takes_effect(saver: Checkpointer) -> None:
     calls = Nodes()
     is_waiting = asyncio.Event()
 
@@ -141,7 +143,7 @@ async def test_a_command_for_the_outer_graph_ends_the_other_first(saver: Checkpo
     assert calls.taken() == ["ended"]
 
 
-async def test_a_run_that_is_cancelled_leaves_none_running(saver: Checkpointer, durability: Durability) -> None:
+async def test_cancelling_a_run_leaves_no_child_run_running(saver: Checkpointer, durability: Durability) -> None:
     calls = Nodes()
     is_waiting = asyncio.Event()
 
@@ -171,7 +173,7 @@ async def test_a_run_that_is_cancelled_leaves_none_running(saver: Checkpointer, 
     assert begun[0].cancelled()
 
 
-async def test_one_that_begins_after_the_run_was_cancelled_does_not_take_the_place_of_one_before(
+async def test_a_call_after_a_cancellation_does_not_take_the_place_of_an_earlier_call(
     saver: Checkpointer, durability: Durability
 ) -> None:
     calls = Nodes()
@@ -201,7 +203,7 @@ async def test_one_that_begins_after_the_run_was_cancelled_does_not_take_the_pla
             )
         ]
         if len(runs) == 1:
-            # The first two are cancelled before they begin: they are being waited for.
+            # The first two calls are being awaited here, so they are cancelled before they start.
             runs[0].cancel()
             runs.append(runs[0])
             await asyncio.gather(*begun[:2])
@@ -217,7 +219,7 @@ async def test_one_that_begins_after_the_run_was_cancelled_does_not_take_the_pla
     assert sorted(calls.taken()) == ["x", "y"]
 
 
-async def test_another_one_in_the_place_of_one_is_an_error_once_all_are_over(saver: Checkpointer) -> None:
+async def test_another_graph_among_concurrent_child_runs_is_an_error_after_all_have_ended(saver: Checkpointer) -> None:
     calls = Nodes()
     graphs = [calls.chain("ask?").compile(), calls.chain("x").compile(), calls.chain("same").compile()]
 
@@ -233,7 +235,7 @@ async def test_another_one_in_the_place_of_one_is_an_error_once_all_are_over(sav
     assert raised.value.kind == "unclaimed"
 
 
-async def test_a_run_that_is_cancelled_while_a_question_waits_leaves_none_running(saver: Checkpointer) -> None:
+async def test_cancelling_a_run_with_an_open_interrupt_leaves_no_child_run_running(saver: Checkpointer) -> None:
     calls = Nodes()
     is_waiting = asyncio.Event()
 

@@ -1,4 +1,4 @@
-"""Graphs that a node begins and does not wait for: they are over when the node is."""
+"""Child runs that a node starts and does not await end with the node."""
 
 import asyncio
 from typing import Any
@@ -24,7 +24,7 @@ async def test_unawaited_child_run_ends_with_its_node(saver: Checkpointer, durab
     assert await begun[0] == {"log": list(LONG_CHAIN)}
 
 
-async def test_interrupts_of_an_unawaited_graph_are_reported(saver: Checkpointer, durability: Durability) -> None:
+async def test_interrupts_of_an_unawaited_child_run_are_reported(saver: Checkpointer, durability: Durability) -> None:
     calls = Nodes()
     inner = calls.chain("x", "ask?").compile()
     begun: list[asyncio.Task[Any]] = []
@@ -43,7 +43,7 @@ async def test_interrupts_of_an_unawaited_graph_are_reported(saver: Checkpointer
     await asyncio.wait(begun)
 
 
-async def test_whoever_begins_another_when_one_has_ended_is_waited_for(saver: Checkpointer) -> None:
+async def test_a_second_child_run_of_an_unawaited_asyncio_task_ends_with_its_node(saver: Checkpointer) -> None:
     calls = Nodes()
     first, second = calls.chain("a").compile(), calls.chain(*LONG_CHAIN).compile()
     begun: list[asyncio.Task[Any]] = []
@@ -63,7 +63,9 @@ async def test_whoever_begins_another_when_one_has_ended_is_waited_for(saver: Ch
     assert await begun[0] == {"log": list(LONG_CHAIN)}
 
 
-async def test_whoever_calls_a_task_when_a_graph_has_ended_is_waited_for(saver: Checkpointer) -> None:
+async def test_a_task_called_after_a_child_run_in_an_unawaited_asyncio_task_ends_with_its_node(
+    saver: Checkpointer,
+) -> None:
     calls = Nodes()
     inner = calls.chain("a").compile()
     begun: list[asyncio.Task[Any]] = []
@@ -91,7 +93,7 @@ async def test_whoever_calls_a_task_when_a_graph_has_ended_is_waited_for(saver: 
 
 
 @pytest.mark.parametrize("fails", [True, False])
-async def test_a_stream_whose_run_has_not_begun_when_its_node_ends_is_cancelled(
+async def test_a_stream_whose_run_has_not_started_when_its_node_ends_is_cancelled(
     saver: Checkpointer, durability: Durability, fails: bool
 ) -> None:
     calls = Nodes()
@@ -123,9 +125,7 @@ async def test_a_stream_whose_run_has_not_begun_when_its_node_ends_is_cancelled(
     assert calls.taken() == []
 
 
-async def test_a_stream_that_was_not_read_to_its_end_ends_with_its_node(
-    saver: Checkpointer, durability: Durability
-) -> None:
+async def test_a_partly_read_stream_ends_with_its_node(saver: Checkpointer, durability: Durability) -> None:
     calls = Nodes()
     is_waiting = asyncio.Event()
 

@@ -1,4 +1,4 @@
-"""A nested run is found again by its graph and its input, in whatever order graphs are called; memory by its name."""
+"""A nested run is recognised by its graph and input, in any order of calls, and a memory by its name."""
 
 import asyncio
 import operator
@@ -26,11 +26,11 @@ from tests.graphs import THREAD, Nodes, State, questions_of
 
 
 class FailingError(Exception):
-    """What an attempt ends with."""
+    """The error that ends an attempt."""
 
 
 class Caller:
-    """A graph of one node, whose body a test gives anew for each attempt."""
+    """A graph of one node, whose body the test replaces for each attempt."""
 
     def __init__(self, saver: Checkpointer) -> None:
         self.body: Any = None
@@ -66,12 +66,12 @@ async def caller(saver: Checkpointer) -> Caller:
 
 
 async def results(graph: Any, *names: str, **options: Any) -> list[str]:
-    """What the graph makes of each name, one after the other."""
+    """The results of sequential runs of the graph, one for each name."""
     return [(await graph.ainvoke({"log": [name]}, **options))["log"][-1] for name in names]
 
 
 async def race(graph: Any, *names: str) -> list[str]:
-    """What the graph makes of each name, all at once."""
+    """The results of concurrent runs of the graph, one for each name."""
     found = await asyncio.gather(*(graph.ainvoke({"log": [name]}) for name in names))
     return ["".join(each["log"]) for each in found]
 
@@ -88,7 +88,7 @@ def shouting(calls: Nodes, **compiled: Any) -> Any:
 
 
 @pytest.mark.parametrize("calling", [results, race])
-async def test_each_input_gets_its_own_result_in_whatever_order(
+async def test_each_input_gets_its_own_result_in_any_order(
     caller: Caller, durability: Durability, calling: Any
 ) -> None:
     calls = Nodes()
@@ -102,7 +102,7 @@ async def test_each_input_gets_its_own_result_in_whatever_order(
     assert calls.taken() == []
 
 
-async def test_of_runs_that_race_the_unfinished_continue_and_the_others_begin(caller: Caller) -> None:
+async def test_an_unfinished_nested_run_continues_and_a_concurrent_new_one_starts(caller: Caller) -> None:
     calls = Nodes()
     is_failing = True
 
@@ -122,7 +122,7 @@ async def test_of_runs_that_race_the_unfinished_continue_and_the_others_begin(ca
     assert sorted(calls.taken()) == ["flaky amy", "flaky bob", "x"]
 
 
-async def test_another_input_one_after_the_other_is_refused_before_it_runs(
+async def test_another_input_in_a_sequential_call_is_refused_before_it_runs(
     caller: Caller, durability: Durability
 ) -> None:
     calls = Nodes()
@@ -135,7 +135,7 @@ async def test_another_input_one_after_the_other_is_refused_before_it_runs(
     assert calls.taken() == []
 
 
-async def test_another_input_for_a_run_that_is_not_over_is_refused_as_well(caller: Caller) -> None:
+async def test_another_input_for_an_unfinished_nested_run_is_refused(caller: Caller) -> None:
     calls = Nodes()
     graph = calls.chain("x", "ask?").compile()
     await caller.first(lambda: results(graph, "first"))
@@ -145,7 +145,7 @@ async def test_another_input_for_a_run_that_is_not_over_is_refused_as_well(calle
     assert await caller.again(lambda: results(graph, "first")) == ["ask=yes"]
 
 
-async def test_another_input_in_a_race_runs_and_what_it_left_is_found(caller: Caller) -> None:
+async def test_another_input_in_a_concurrent_call_runs_and_the_unclaimed_run_is_detected(caller: Caller) -> None:
     calls = Nodes()
     graph = calls.chain("x").compile()
 
@@ -163,25 +163,25 @@ async def test_another_input_in_a_race_runs_and_what_it_left_is_found(caller: Ca
     assert calls.taken() == []
 
 
-async def test_after_a_refusal_the_run_in_the_way_can_be_dropped(caller: Caller) -> None:
+async def test_a_nested_run_that_caused_a_mismatch_can_be_discarded(caller: Caller) -> None:
     calls = Nodes()
     graph = shouting(calls)
-    await caller.first(lambda: _then_ask(graph, "first", "same"))
+    await caller.first(lambda: _then_interrupt(graph, "first", "same"))
     calls.taken()
     with pytest.raises(ReplayMismatchError) as raised:
-        await caller.again(lambda: _then_ask(graph, "second", "same"), Command(resume="yes"))
+        await caller.again(lambda: _then_interrupt(graph, "second", "same"), Command(resume="yes"))
 
     assert await caller.graph.adiscard_calls("t", raised.value.task_id) == 1
 
-    assert await caller.again(lambda: _then_ask(graph, "second", "same")) == ["SECOND", "SAME", "yes"]
+    assert await caller.again(lambda: _then_interrupt(graph, "second", "same")) == ["SECOND", "SAME", "yes"]
     assert calls.taken() == ["second"]
 
 
-async def _then_ask(graph: Any, *names: str) -> list[Any]:
+async def _then_interrupt(graph: Any, *names: str) -> list[Any]:
     return [*await results(graph, *names), interrupt("go on?")]
 
 
-async def test_a_mismatch_deep_inside_is_reported_by_the_task_of_the_threads_plan(saver: Checkpointer) -> None:
+async def test_a_mismatch_deep_inside_is_reported_with_the_task_of_the_outermost_graph(saver: Checkpointer) -> None:
     whats = ["first"]
 
     @task
@@ -206,7 +206,7 @@ async def test_a_mismatch_deep_inside_is_reported_by_the_task_of_the_threads_pla
     assert (await graph.ainvoke(None, THREAD))["log"][-2:] == ["paid second", "yes"]
 
 
-async def test_a_nested_call_that_failed_and_was_caught_continues_before_what_came_after_it(caller: Caller) -> None:
+async def test_a_nested_run_whose_error_was_caught_continues_before_the_recorded_run_after_it(caller: Caller) -> None:
     calls = Nodes()
 
     async def fail(state: State) -> State:
@@ -228,8 +228,8 @@ async def test_a_nested_call_that_failed_and_was_caught_continues_before_what_ca
     assert calls.taken() == ["fail"]
 
 
-async def test_the_state_of_the_graph_that_began_first_is_read_as_that_graphs(saver: Checkpointer) -> None:
-    """Also where the node's code names another one before it."""
+async def test_the_state_of_a_task_is_read_with_the_graph_that_started_first(saver: Checkpointer) -> None:
+    """Even if the code of the node names another graph first."""
     another, early = Nodes().chain("x").compile(name="another"), _numbers()
     has_asked = asyncio.Event()
 
@@ -271,11 +271,11 @@ async def _asking(graph: Any, has_asked: asyncio.Event) -> None:
         has_asked.set()
 
 
-# Other code than nodes
+# Error handlers and routers
 
 
 class Phases:
-    """A node that fails and a handler, or a node and a router: the last of them calls what a test says."""
+    """A failing node with a handler, or a node with a router. The handler or router runs the body of the test."""
 
     def __init__(self, saver: Checkpointer, kind: str) -> None:
         self.body: Any = None
@@ -306,7 +306,7 @@ async def phases(saver: Checkpointer, request: pytest.FixtureRequest) -> Phases:
     return Phases(saver, request.param)
 
 
-async def test_handlers_and_routers_find_the_runs_that_they_called_in_whatever_order(phases: Phases) -> None:
+async def test_handlers_and_routers_find_their_nested_runs_in_any_order(phases: Phases) -> None:
     calls = Nodes()
     graph = shouting(calls)
     names = iter([("amy", "bob"), ("bob", "amy")])
@@ -322,7 +322,7 @@ async def test_handlers_and_routers_find_the_runs_that_they_called_in_whatever_o
     assert calls.taken() == []
 
 
-async def test_handlers_and_routers_that_leave_a_run_unclaimed_are_refused_unless_they_had_failed(
+async def test_handlers_and_routers_may_leave_a_nested_run_unclaimed_only_after_a_failure(
     phases: Phases,
 ) -> None:
     calls = Nodes()
@@ -353,7 +353,7 @@ async def test_handlers_and_routers_that_leave_a_run_unclaimed_are_refused_unles
     assert (await phases.graph.aget_state(THREAD)).next == ()
 
 
-async def test_a_node_that_ends_by_a_command_of_a_graph_inside_has_to_make_its_calls_as_well(
+async def test_a_node_that_ends_by_a_nested_parent_command_has_to_repeat_its_recorded_calls(
     saver: Checkpointer,
 ) -> None:
     names = [["amy"]]
@@ -380,14 +380,14 @@ async def test_a_node_that_ends_by_a_command_of_a_graph_inside_has_to_make_its_c
         await outer.ainvoke(Command(resume="yes"), THREAD)
 
 
-# What else tells calls apart
+# Other differences between calls
 
 
 class Who(TypedDict):
     name: str
 
 
-async def test_calls_that_differ_in_their_context_only_get_their_own_results(caller: Caller) -> None:
+async def test_calls_that_differ_only_in_their_context_get_their_own_results(caller: Caller) -> None:
     async def who(state: State) -> State:
         return {"log": [get_runtime(Who).context["name"]]}
 
@@ -402,7 +402,7 @@ async def test_calls_that_differ_in_their_context_only_get_their_own_results(cal
     assert await caller.again(lambda: in_order("bob", "amy")) == ["bob", "amy"]
 
 
-async def test_the_context_of_the_whole_run_may_be_another_on_resume(saver: Checkpointer) -> None:
+async def test_the_context_of_the_whole_run_may_change_on_resume(saver: Checkpointer) -> None:
     calls = Nodes()
     inner = calls.chain("x").compile()
 
@@ -417,7 +417,7 @@ async def test_the_context_of_the_whole_run_may_be_another_on_resume(saver: Chec
     assert calls.taken() == ["x"]
 
 
-async def test_two_unnamed_graphs_that_look_alike_are_refused_in_a_race_and_named_ones_are_not(caller: Caller) -> None:
+async def test_concurrent_runs_of_two_similar_graphs_are_refused_unless_the_graphs_have_names(caller: Caller) -> None:
     def leaving(mark: str, **compiled: Any) -> Any:
         async def node(state: State) -> State:
             return {"log": [mark]}
@@ -437,7 +437,7 @@ async def test_two_unnamed_graphs_that_look_alike_are_refused_in_a_race_and_name
     assert await caller.again(lambda: in_order(second, first)) == ["2", "1"]
 
 
-async def test_a_graph_whose_state_is_not_kept_gets_the_answers_of_its_own_questions(caller: Caller) -> None:
+async def test_a_graph_with_checkpointer_false_gets_the_answers_to_its_own_interrupts(caller: Caller) -> None:
     async def ask(state: State) -> State:
         return {"log": [f"{state['log'][0]}={interrupt('sure?')}"]}
 
@@ -457,7 +457,7 @@ async def test_a_graph_whose_state_is_not_kept_gets_the_answers_of_its_own_quest
     assert asked[0].id not in {each.id for each in other}
 
 
-async def test_the_node_that_is_a_graph_continues_although_its_state_was_updated(saver: Checkpointer) -> None:
+async def test_a_graph_as_a_node_continues_although_the_outer_state_was_updated(saver: Checkpointer) -> None:
     calls = Nodes()
     graph: Any = calls.chain(("inner", calls.chain("x", "ask?").compile())).compile(saver)
     await graph.ainvoke({"log": []}, THREAD)
@@ -484,7 +484,7 @@ def remembering(calls: Nodes | None = None) -> Any:
     return StateGraph(Person).add_node("note", note).add_edge(START, "note").compile(checkpointer=True)
 
 
-async def test_each_reads_its_own_memory_by_name(caller: Caller) -> None:
+async def test_each_call_reads_the_memory_that_it_names(caller: Caller) -> None:
     agent = remembering()
 
     async def tell(*names: str) -> list[str]:
@@ -501,7 +501,7 @@ async def test_each_reads_its_own_memory_by_name(caller: Caller) -> None:
 
 
 @pytest.mark.parametrize("name", ["tenant:alice|x%", "ä", "1.0", "12", "x" * 255])
-async def test_a_memory_may_have_any_name_and_stays_where_a_thread_is_pruned(
+async def test_a_memory_may_have_any_name_and_survives_a_prune_of_its_thread(
     caller: Caller, saver: Checkpointer, name: str
 ) -> None:
     agent = remembering()
@@ -518,14 +518,14 @@ async def test_a_memory_may_have_any_name_and_stays_where_a_thread_is_pruned(
 
 
 @pytest.mark.parametrize("name", ["", "x" * 256, "a\nb", 7, "\ud800"])
-async def test_what_is_no_name_of_a_memory_is_refused(caller: Caller, name: Any) -> None:
+async def test_an_invalid_memory_name_is_refused(caller: Caller, name: Any) -> None:
     agent = remembering()
 
     with pytest.raises(InvalidOptionError, match="memory"):
         await caller.first(lambda: agent.ainvoke({"who": "it"}, memory=name))
 
 
-async def test_a_graph_that_has_no_memory_takes_no_name_of_one(caller: Caller) -> None:
+async def test_a_memory_name_is_refused_for_a_graph_without_memory(caller: Caller) -> None:
     graph = shouting(Nodes())
 
     with pytest.raises(InvalidOptionError, match="checkpointer=True"):
@@ -534,7 +534,7 @@ async def test_a_graph_that_has_no_memory_takes_no_name_of_one(caller: Caller) -
         await caller.graph.ainvoke({"log": []}, THREAD, memory="alice")
 
 
-async def test_a_second_call_of_a_node_without_a_name_is_refused(caller: Caller) -> None:
+async def test_a_second_call_of_a_node_without_a_memory_name_is_refused(caller: Caller) -> None:
     agent, other = remembering(), remembering()
 
     for second in (agent, other):
@@ -547,7 +547,7 @@ async def _each(*agents: Any) -> None:
         await agent.ainvoke({"who": "it"})
 
 
-async def test_a_second_call_without_a_name_is_refused_also_where_a_task_that_is_recorded_made_the_first(
+async def test_a_second_call_without_a_memory_name_is_refused_if_a_recorded_task_made_the_first(
     caller: Caller,
 ) -> None:
     agent = remembering()
@@ -566,7 +566,7 @@ async def test_a_second_call_without_a_name_is_refused_also_where_a_task_that_is
         await caller.again(both)
 
 
-async def test_calls_that_race_for_one_memory_are_refused(caller: Caller) -> None:
+async def test_concurrent_calls_with_one_memory_are_refused(caller: Caller) -> None:
     agent = remembering()
 
     with pytest.raises(SubgraphBusyError, match=r"memory='\.\.\.'"):
@@ -575,9 +575,7 @@ async def test_calls_that_race_for_one_memory_are_refused(caller: Caller) -> Non
         )
 
 
-async def test_turns_of_one_memory_that_are_recorded_are_not_taken_again(
-    caller: Caller, durability: Durability
-) -> None:
+async def test_recorded_turns_of_one_memory_do_not_run_again(caller: Caller, durability: Durability) -> None:
     calls = Nodes()
     agent = remembering(calls)
 
@@ -593,7 +591,7 @@ async def test_turns_of_one_memory_that_are_recorded_are_not_taken_again(
     assert (await caller.first(turns))["log"][3:] == ["4", "5", "6"]
 
 
-async def test_a_turn_that_interrupts_continues_and_those_before_it_are_not_taken_again(caller: Caller) -> None:
+async def test_an_interrupted_turn_continues_and_earlier_turns_do_not_run_again(caller: Caller) -> None:
     calls = Nodes()
 
     async def talk(state: Person) -> Person:
@@ -611,7 +609,7 @@ async def test_a_turn_that_interrupts_continues_and_those_before_it_are_not_take
     assert calls.taken() == ["a", "a", "b", "b"]
 
 
-async def test_turns_are_found_by_a_node_that_is_tried_again(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_retried_node_finds_its_recorded_turns(saver: Checkpointer, durability: Durability) -> None:
     calls = Nodes()
     agent = remembering(calls)
     attempts: list[int] = []

@@ -1,4 +1,4 @@
-"""A graph in a node and a graph that is a node agree on the keys that only one of the two graphs has."""
+"""A graph called by a node and a graph as a node treat keys that only one of the two graphs has in the same way."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, TypedDict
@@ -50,7 +50,7 @@ async def adds_to_it(state: Any) -> Any:
 
 
 @pytest.mark.parametrize("node", [inner, hands_over, hands_over_in_a_command], ids=["node", "call", "command"])
-async def test_the_two_ways_of_nesting_take_and_give_the_same_keys(node: Any, saver: Checkpointer) -> None:
+async def test_both_ways_of_nesting_read_and_write_the_same_keys(node: Any, saver: Checkpointer) -> None:
     graph = around(node).compile(saver)
 
     result = await graph.ainvoke({"question": "tea", "history": ["old"]}, thread_id="t")
@@ -58,7 +58,7 @@ async def test_the_two_ways_of_nesting_take_and_give_the_same_keys(node: Any, sa
     assert result == {"question": "tea", "answer": "about tea", "history": ["old"]}
 
 
-async def test_what_the_inner_graph_gave_may_be_a_part_of_the_result(saver: Checkpointer) -> None:
+async def test_a_node_may_return_the_output_of_the_inner_graph_with_changes(saver: Checkpointer) -> None:
     graph = around(adds_to_it).compile(saver)
 
     result = await graph.ainvoke({"question": "tea", "history": []}, thread_id="t")
@@ -66,7 +66,7 @@ async def test_what_the_inner_graph_gave_may_be_a_part_of_the_result(saver: Chec
     assert result["answer"] == "mine"
 
 
-async def test_a_resumed_node_gives_the_same_keys(saver: Checkpointer) -> None:
+async def test_a_resumed_node_may_return_the_same_keys(saver: Checkpointer) -> None:
     failing = True
 
     async def fails_after_it(state: Any) -> Any:
@@ -115,6 +115,6 @@ async def test_a_key_that_neither_graph_has_is_an_error(node: Calls, key: str, s
     assert raised.value.key == key
 
 
-async def test_a_graph_that_nothing_is_around_takes_its_own_keys_alone() -> None:
+async def test_a_graph_that_is_not_nested_accepts_only_its_own_keys() -> None:
     with pytest.raises(StateKeyError, check=of_kind("unknown"), match="'history'"):
         await inner.ainvoke({"question": "tea", "history": []})

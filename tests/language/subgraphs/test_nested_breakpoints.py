@@ -8,7 +8,7 @@ from tests.graphs import THREAD, Nodes, State, nested_state
 
 
 def beside(calls: Nodes, **inner: Any) -> StateGraph[State]:
-    """A nested graph beside a node, and a third that waits for both."""
+    """A nested graph in parallel with a node, and a third node that joins both."""
     builder = StateGraph(State)
     builder.add_node("inner", calls.chain("x", "y").compile(**inner))
     builder.add_node("beside", calls.noting("beside"))
@@ -17,7 +17,9 @@ def beside(calls: Nodes, **inner: Any) -> StateGraph[State]:
     return builder.add_edge(["inner", "beside"], "after")
 
 
-async def test_a_stop_inside_keeps_what_runs_in_parallel(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_nested_breakpoint_keeps_the_result_of_a_parallel_node(
+    saver: Checkpointer, durability: Durability
+) -> None:
     calls = Nodes()
     graph = beside(calls, interrupt_before=["y"]).compile(saver)
 
@@ -29,7 +31,7 @@ async def test_a_stop_inside_keeps_what_runs_in_parallel(saver: Checkpointer, du
     assert calls.taken() == ["y", "after"]
 
 
-async def test_a_stop_inside_after_a_node(saver: Checkpointer) -> None:
+async def test_a_nested_breakpoint_after_a_node_stops_the_run(saver: Checkpointer) -> None:
     calls = Nodes()
     graph = beside(calls, interrupt_after=["x"]).compile(saver)
     await graph.ainvoke({"log": []}, THREAD)
@@ -39,7 +41,7 @@ async def test_a_stop_inside_after_a_node(saver: Checkpointer) -> None:
     assert calls.taken() == ["y", "after"]
 
 
-async def test_a_stop_before_the_sibling_of_a_nested_graph_that_stops(
+async def test_a_breakpoint_before_the_sibling_of_a_nested_graph_precedes_the_nested_breakpoint(
     saver: Checkpointer, durability: Durability
 ) -> None:
     calls = Nodes()
@@ -53,7 +55,7 @@ async def test_a_stop_before_the_sibling_of_a_nested_graph_that_stops(
     assert (third, calls.taken()) == ({"log": ["beside", "x", "y", "after"]}, ["y", "after"])
 
 
-async def test_a_stop_after_the_sibling_of_a_nested_graph_that_stops(
+async def test_a_breakpoint_after_the_sibling_of_a_nested_graph_follows_the_nested_breakpoint(
     saver: Checkpointer, durability: Durability
 ) -> None:
     calls = Nodes()
@@ -68,7 +70,7 @@ async def test_a_stop_after_the_sibling_of_a_nested_graph_that_stops(
     assert sorted(calls.taken()) == ["after", "beside", "x", "y"]
 
 
-async def test_a_stop_two_deep(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_breakpoint_two_levels_deep_stops_the_run(saver: Checkpointer, durability: Durability) -> None:
     calls = Nodes()
     innermost = calls.chain("x", "y").compile(interrupt_before=["y"])
     middle = calls.chain(("innermost", innermost)).compile()
@@ -80,7 +82,7 @@ async def test_a_stop_two_deep(saver: Checkpointer, durability: Durability) -> N
     assert calls.taken() == ["y", "b"]
 
 
-async def test_a_stop_before_every_node_inside(saver: Checkpointer) -> None:
+async def test_nested_breakpoints_before_every_node_stop_at_each_node(saver: Checkpointer) -> None:
     calls = Nodes()
     graph = calls.chain(("inner", calls.chain("x", "y").compile(interrupt_before="*"))).compile(saver)
 
@@ -91,7 +93,7 @@ async def test_a_stop_before_every_node_inside(saver: Checkpointer) -> None:
     assert await graph.ainvoke(None, THREAD) == {"log": ["x", "y"]}
 
 
-async def test_the_stops_of_a_call_are_the_outer_graphs(saver: Checkpointer) -> None:
+async def test_breakpoints_of_a_call_are_those_of_the_outer_graph(saver: Checkpointer) -> None:
     calls = Nodes()
     graph = calls.chain("a", ("inner", calls.chain("x", "y").compile())).compile(saver)
 
@@ -101,7 +103,7 @@ async def test_the_stops_of_a_call_are_the_outer_graphs(saver: Checkpointer) -> 
     assert (await graph.aget_state(THREAD)).next == ("inner",)
 
 
-async def test_a_stop_inside_in_each_turn_of_a_loop(saver: Checkpointer) -> None:
+async def test_a_nested_breakpoint_in_a_loop_stops_in_each_iteration(saver: Checkpointer) -> None:
     calls = Nodes()
 
     async def again(state: State) -> str:
@@ -120,7 +122,7 @@ async def test_a_stop_inside_in_each_turn_of_a_loop(saver: Checkpointer) -> None
     assert calls.taken() == ["y"]
 
 
-async def test_what_streams_stops_inside_as_well(saver: Checkpointer) -> None:
+async def test_a_stream_stops_at_a_nested_breakpoint(saver: Checkpointer) -> None:
     calls = Nodes()
     graph = calls.chain("a", ("inner", calls.chain("x", "y").compile(interrupt_before=["y"])), "b").compile(saver)
 
@@ -128,8 +130,8 @@ async def test_what_streams_stops_inside_as_well(saver: Checkpointer) -> None:
         seen = [chunk async for chunk in graph.astream({"log": []}, THREAD, subgraphs=True)]
         rest = [chunk async for chunk in graph.astream(None, THREAD, subgraphs=True)]
 
-    told = [(tuple(part.split(":")[0] for part in ns), list(chunk)) for ns, chunk in [*seen, *rest]]
-    assert told == [
+    streamed = [(tuple(part.split(":")[0] for part in ns), list(chunk)) for ns, chunk in [*seen, *rest]]
+    assert streamed == [
         ((), ["a"]),
         (("inner",), ["x"]),
         ((), ["__interrupt__"]),

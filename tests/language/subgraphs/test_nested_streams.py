@@ -1,4 +1,4 @@
-"""Streams of nested graphs: `subgraphs=True` names whose each part is."""
+"""Streams of nested graphs: `subgraphs=True` adds a namespace to each part."""
 
 import asyncio
 from typing import Any
@@ -26,7 +26,7 @@ async def test_each_update_comes_with_its_namespace(saver: Checkpointer, durabil
     ]
 
 
-async def test_a_called_graph_streams_as_a_nested_one(saver: Checkpointer) -> None:
+async def test_a_graph_that_a_node_calls_streams_in_the_namespace_of_the_node(saver: Checkpointer) -> None:
     calls = Nodes()
     inner = calls.chain("x").compile()
 
@@ -40,13 +40,13 @@ async def test_a_called_graph_streams_as_a_nested_one(saver: Checkpointer) -> No
     first, second, outer = await parts(graph, {"log": []})
 
     assert (first, outer) == ((("call",), {"x": {"log": ["x"]}}), ((), {"call": None}))
-    # The second call has a number of its own.
+    # The namespace of the second call also has a number.
     (node, number), values = second
     assert (node, values) == ("call", {"x": {"log": ["x"]}})
     assert number.isdigit()
 
 
-async def test_a_graph_that_remembers_streams_under_its_nodes_name(saver: Checkpointer) -> None:
+async def test_a_graph_with_memory_streams_under_the_name_of_its_node(saver: Checkpointer) -> None:
     calls = Nodes()
     graph = calls.chain(("inner", calls.chain("x").compile(checkpointer=True))).compile(saver)
 
@@ -55,7 +55,7 @@ async def test_a_graph_that_remembers_streams_under_its_nodes_name(saver: Checkp
     assert chunks == [("inner",), ()]
 
 
-async def test_without_subgraphs_only_the_outer_graph_is_received(saver: Checkpointer) -> None:
+async def test_a_stream_without_subgraphs_has_only_parts_of_the_outer_graph(saver: Checkpointer) -> None:
     calls = Nodes()
     graph = calls.chain(("inner", calls.chain("x", "y").compile())).compile(saver)
 
@@ -101,7 +101,7 @@ async def test_the_values_of_nested_graphs_come_with_their_namespace(saver: Chec
     ]
 
 
-async def test_a_question_inside_is_reported_once(saver: Checkpointer) -> None:
+async def test_a_nested_interrupt_is_reported_once(saver: Checkpointer) -> None:
     calls = Nodes()
     graph = calls.chain(("inner", calls.chain("x", "ask?").compile())).compile(saver)
 

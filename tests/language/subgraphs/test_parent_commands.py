@@ -1,4 +1,4 @@
-"""`Command(graph=Command.PARENT)`: a nested node updates the graph around it and says where that one goes on."""
+"""`Command(graph=Command.PARENT)`: a nested node updates the state of the parent graph and chooses its next nodes."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ TO_PARENT = Command.PARENT
 
 
 def commanding(command: Any, calls: Nodes | None = None, **compiled: Any) -> Any:
-    """A nested graph whose second node hands `command` to its parent."""
+    """A nested graph whose second node returns `command`."""
 
     async def hand_up(state: State) -> Any:
         return command
@@ -42,7 +42,7 @@ def with_target(calls: Nodes, inner: Any) -> StateGraph[State]:
 
 
 @pytest.mark.parametrize("persisted", [None, True, False])
-async def test_it_updates_and_goes_where_it_says(
+async def test_a_parent_command_updates_the_parent_state_and_runs_its_target(
     saver: Checkpointer, durability: Durability, persisted: bool | None
 ) -> None:
     command: Command[Any] = Command(graph=TO_PARENT, goto="target", update={"log": ["up"]})
@@ -50,17 +50,17 @@ async def test_it_updates_and_goes_where_it_says(
 
     result = await graph.ainvoke({"log": ["in"]}, THREAD, durability=durability)
 
-    # What the nested graph itself had written is not returned: the command is its output.
+    # The nested graph does not return its own writes: the command is its output.
     assert result == {"log": ["in", "up", "target"]}
 
 
-async def test_it_does_so_without_a_store() -> None:
+async def test_a_parent_command_works_without_a_checkpointer() -> None:
     command: Command[Any] = Command(graph=TO_PARENT, goto="target", update={"log": ["up"]})
 
     assert await with_target(Nodes(), commanding(command)).compile().ainvoke({"log": []}) == {"log": ["up", "target"]}
 
 
-async def test_from_two_deep_it_goes_one_up(saver: Checkpointer) -> None:
+async def test_a_parent_command_from_two_levels_deep_reaches_the_next_outer_graph(saver: Checkpointer) -> None:
     calls = Nodes()
     innermost = commanding(Command(graph=TO_PARENT, goto="target", update={"log": ["up"]}))
     middle = with_target(calls, innermost).compile()
@@ -80,7 +80,7 @@ async def test_the_last_superstep_of_the_nested_graph_is_not_committed(saver: Ch
     assert [each.next for each in nested] == [("hand_up",), ("x",)]
 
 
-async def test_what_remembers_remembers_up_to_where_it_left(saver: Checkpointer) -> None:
+async def test_a_nested_graph_with_memory_starts_over_after_its_parent_command(saver: Checkpointer) -> None:
     calls = Nodes()
     command: Command[Any] = Command(graph=TO_PARENT, goto="target")
     graph = with_target(calls, commanding(command, calls, checkpointer=True)).compile(saver)
@@ -91,7 +91,7 @@ async def test_what_remembers_remembers_up_to_where_it_left(saver: Checkpointer)
     assert calls.taken() == ["x", "target", "x", "target"]
 
 
-async def test_a_parents_command_after_a_question(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_parent_command_may_follow_an_interrupt(saver: Checkpointer, durability: Durability) -> None:
     calls = Nodes()
 
     async def ask_and_go(state: State) -> Any:
@@ -106,10 +106,10 @@ async def test_a_parents_command_after_a_question(saver: Checkpointer, durabilit
     assert calls.taken() == ["x", "target"]
 
 
-# How it comes up
+# Propagation
 
 
-async def test_it_sends(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_parent_command_may_send(saver: Checkpointer, durability: Durability) -> None:
     calls = Nodes()
 
     async def sent(argument: Any) -> State:
@@ -124,7 +124,7 @@ async def test_it_sends(saver: Checkpointer, durability: Durability) -> None:
     assert result == {"log": ["target", "sent 1", "sent 2"]}
 
 
-async def test_an_error_handler_hands_it_up(saver: Checkpointer, durability: Durability) -> None:
+async def test_an_error_handler_may_return_a_parent_command(saver: Checkpointer, durability: Durability) -> None:
     calls = Nodes()
 
     async def bad(state: State) -> State:
@@ -140,7 +140,7 @@ async def test_an_error_handler_hands_it_up(saver: Checkpointer, durability: Dur
     assert result == {"log": ["bad failed", "target"]}
 
 
-async def test_it_comes_up_through_a_task_and_no_except_exception_swallows_it(
+async def test_a_parent_command_passes_a_task_and_is_not_swallowed_by_except_exception(
     saver: Checkpointer, durability: Durability
 ) -> None:
     calls = Nodes()
@@ -163,7 +163,7 @@ async def test_it_comes_up_through_a_task_and_no_except_exception_swallows_it(
     assert calls.taken() == ["target"]
 
 
-async def test_a_node_that_calls_the_graph_may_catch_it(saver: Checkpointer) -> None:
+async def test_a_node_that_calls_the_graph_may_catch_a_parent_command(saver: Checkpointer) -> None:
     calls = Nodes()
     command: Command[Any] = Command(graph=TO_PARENT, goto="target", update={"log": ["up"]})
     inner = commanding(command)
@@ -180,7 +180,7 @@ async def test_a_node_that_calls_the_graph_may_catch_it(saver: Checkpointer) -> 
     assert [each.command for each in caught] == [command]
 
 
-async def test_it_is_not_done_again_where_the_outer_superstep_is_resumed(
+async def test_a_parent_command_is_not_run_again_when_the_outer_superstep_is_resumed(
     saver: Checkpointer, durability: Durability
 ) -> None:
     calls = Nodes()
@@ -208,7 +208,7 @@ async def test_it_is_not_done_again_where_the_outer_superstep_is_resumed(
     assert calls.taken() == ["target"]
 
 
-async def test_what_waits_together_with_it_inside_is_left_with_the_graph(
+async def test_a_parent_command_drops_the_interrupt_of_a_parallel_node(
     saver: Checkpointer, durability: Durability
 ) -> None:
     calls = Nodes()
@@ -226,10 +226,10 @@ async def test_what_waits_together_with_it_inside_is_left_with_the_graph(
     assert (await graph.aget_state(THREAD)).interrupts == ()
 
 
-# What it cannot be
+# Refused commands
 
 
-async def test_a_node_that_the_outer_graph_has_not_is_named(saver: Checkpointer) -> None:
+async def test_an_unknown_node_of_the_outer_graph_is_an_error_that_names_it(saver: Checkpointer) -> None:
     """P21."""
     graph = with_target(Nodes(), commanding(Command(graph=TO_PARENT, goto="nowhere"))).compile(saver)
 
@@ -239,7 +239,7 @@ async def test_a_node_that_the_outer_graph_has_not_is_named(saver: Checkpointer)
         await graph.ainvoke({"log": []}, THREAD)
 
 
-async def test_a_key_that_the_outer_state_has_not_is_named(saver: Checkpointer) -> None:
+async def test_an_unknown_key_of_the_outer_state_is_an_error_that_names_it(saver: Checkpointer) -> None:
     """P21."""
     graph = with_target(Nodes(), commanding(Command(graph=TO_PARENT, update={"vlaue": []}))).compile(saver)
 
@@ -247,8 +247,8 @@ async def test_a_key_that_the_outer_state_has_not_is_named(saver: Checkpointer) 
         await graph.ainvoke({"log": []}, THREAD)
 
 
-async def test_beside_other_results_it_is_refused(saver: Checkpointer) -> None:
-    """They would be lost: what the nested graph did in this superstep is not committed."""
+async def test_a_parent_command_in_a_list_with_other_results_is_refused(saver: Checkpointer) -> None:
+    """The other results would be lost, since this superstep of the nested graph is not committed."""
     results = [Command(graph=TO_PARENT, goto="target"), {"log": ["own"]}]
     graph = with_target(Nodes(), commanding(results)).compile(saver)
 

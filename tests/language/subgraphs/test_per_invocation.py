@@ -1,4 +1,4 @@
-"""The state of a nested graph without a checkpointer of its own: kept while it runs, and new in the next invocation."""
+"""The state of a nested graph without its own checkpointer is kept during an invocation and new in the next one."""
 
 import operator
 from typing import Annotated, Any, TypedDict
@@ -35,7 +35,7 @@ def calling(inner: Any, saver: Checkpointer, calls: Nodes) -> Any:
     return StateGraph(Result).add_node("call", call).add_edge(START, "call").compile(saver)
 
 
-async def test_it_is_new_in_each_invocation(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_nested_graph_has_a_new_state_in_each_invocation(saver: Checkpointer, durability: Durability) -> None:
     calls = Nodes()
     graph = calling(calls.chain("x").compile(), saver, calls)
 
@@ -44,7 +44,7 @@ async def test_it_is_new_in_each_invocation(saver: Checkpointer, durability: Dur
     assert [each["result"] for each in results] == ["round1 x", "round2 x", "round3 x"]
 
 
-async def test_it_resumes_at_its_interrupt(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_nested_graph_resumes_at_its_interrupt(saver: Checkpointer, durability: Durability) -> None:
     calls = Nodes()
     graph = calling(calls.chain("x", "ask?", "y").compile(), saver, calls)
 
@@ -54,11 +54,13 @@ async def test_it_resumes_at_its_interrupt(saver: Checkpointer, durability: Dura
 
     result = await graph.ainvoke(Command(resume="yes"), THREAD, durability=durability)
     assert result["result"] == "round1 x ask=yes y"
-    # The node that calls it begins again; what had finished inside does not.
+    # The calling node starts again; the finished nested nodes do not.
     assert calls.taken() == ["call", "ask", "y", "called"]
 
 
-async def test_it_is_new_after_an_invocation_that_asked(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_nested_graph_has_a_new_state_after_an_interrupted_invocation(
+    saver: Checkpointer, durability: Durability
+) -> None:
     calls = Nodes()
     graph = calling(calls.chain("x", "ask?").compile(), saver, calls)
 
@@ -68,7 +70,7 @@ async def test_it_is_new_after_an_invocation_that_asked(saver: Checkpointer, dur
         assert result["result"] == f"round{turn} x ask={turn}"
 
 
-async def test_a_graph_alone_asks_the_same_as_inside_another(saver: Checkpointer) -> None:
+async def test_a_graph_that_is_not_nested_raises_its_interrupts_one_at_a_time(saver: Checkpointer) -> None:
     calls = Nodes()
     alone = calls.chain("one?", "two?").compile(saver)
 
@@ -77,7 +79,7 @@ async def test_a_graph_alone_asks_the_same_as_inside_another(saver: Checkpointer
     assert await alone.ainvoke(Command(resume="2"), thread_id="alone") == {"log": ["one=1", "two=2"]}
 
 
-async def test_what_finished_inside_is_not_run_again_when_it_failed(
+async def test_finished_nested_nodes_do_not_run_again_after_a_nested_failure(
     saver: Checkpointer, durability: Durability
 ) -> None:
     calls = Nodes()
@@ -166,7 +168,7 @@ async def test_a_nested_run_that_failed_continues_when_its_node_is_retried(saver
 
 
 @pytest.mark.parametrize("is_retried", [False, True])
-async def test_nested_runs_in_another_order_are_found_and_another_one_is_an_error_that_names_both(
+async def test_nested_runs_are_found_in_another_order_and_another_graph_is_an_error_that_names_both(
     saver: Checkpointer, is_retried: bool
 ) -> None:
     """P10."""
@@ -194,7 +196,7 @@ async def test_nested_runs_in_another_order_are_found_and_another_one_is_an_erro
     assert calls.taken() == ["x", "y", "x y", "y x"]
 
 
-async def test_of_two_nested_runs_the_first_stays_finished_while_the_second_interrupts(saver: Checkpointer) -> None:
+async def test_a_finished_nested_run_does_not_run_again_after_an_interrupt_of_the_second(saver: Checkpointer) -> None:
     calls = Nodes()
     first, second = calls.chain("x").compile(), calls.chain("ask?").compile()
 
@@ -229,7 +231,7 @@ async def test_one_graph_called_twice_by_a_node_interrupts_in_each_call(saver: C
     assert calls.taken() == ["x", "ask", "ask", "x", "ask", "ask"]
 
 
-async def test_a_node_that_interrupts_before_and_after_its_nested_run(saver: Checkpointer) -> None:
+async def test_a_node_may_interrupt_before_and_after_its_nested_run(saver: Checkpointer) -> None:
     calls = Nodes()
     inner = calls.chain("ask?").compile()
 
@@ -246,7 +248,7 @@ async def test_a_node_that_interrupts_before_and_after_its_nested_run(saver: Che
     assert calls.taken() == ["ask", "ask"]
 
 
-async def test_in_a_loop_each_turn_has_a_nested_run_of_its_own(saver: Checkpointer, durability: Durability) -> None:
+async def test_each_iteration_of_a_loop_has_its_own_nested_run(saver: Checkpointer, durability: Durability) -> None:
     calls = Nodes()
     inner = calls.chain("x").compile()
     seen: list[list[str]] = []
@@ -281,7 +283,9 @@ async def test_another_process_continues_inside_a_nested_run(saver: Checkpointer
     assert calls.taken() == ["ask", "y", "b"]
 
 
-async def test_siblings_of_a_nested_run_that_interrupts_are_kept(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_finished_sibling_of_an_interrupted_nested_run_does_not_run_again(
+    saver: Checkpointer, durability: Durability
+) -> None:
     calls = Nodes()
     builder = StateGraph(State)
     builder.add_node("inner", calls.chain("x", "ask?").compile())

@@ -1,4 +1,4 @@
-"""`compile(checkpointer=True)`: a nested graph remembers, per thread and by the path of the nodes that lead to it."""
+"""`compile(checkpointer=True)`: a nested graph keeps its state per thread and per path of nodes that lead to it."""
 
 import asyncio
 import operator
@@ -40,7 +40,7 @@ def calling(inner: Any, saver: Checkpointer, calls: Nodes) -> Any:
     return StateGraph(Result).add_node("call", call).add_edge(START, "call").compile(saver)
 
 
-async def test_it_grows_from_invocation_to_invocation(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_memory_grows_with_each_invocation(saver: Checkpointer, durability: Durability) -> None:
     calls = Nodes()
     graph = calling(calls.chain("x").compile(checkpointer=True), saver, calls)
 
@@ -53,7 +53,7 @@ async def test_it_grows_from_invocation_to_invocation(saver: Checkpointer, durab
     ]
 
 
-async def test_each_thread_has_a_memory_of_its_own(saver: Checkpointer) -> None:
+async def test_each_thread_has_its_own_memory(saver: Checkpointer) -> None:
     calls = Nodes()
     graph = calling(calls.chain("x").compile(checkpointer=True), saver, calls)
     await graph.ainvoke({"round": 1}, THREAD)
@@ -61,7 +61,9 @@ async def test_each_thread_has_a_memory_of_its_own(saver: Checkpointer) -> None:
     assert (await graph.ainvoke({"round": 7}, OTHER))["result"] == "round7 x"
 
 
-async def test_it_interrupts_and_continues_and_remembers(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_graph_with_memory_interrupts_resumes_and_keeps_its_state(
+    saver: Checkpointer, durability: Durability
+) -> None:
     calls = Nodes()
     graph = calling(calls.chain("x", "ask?", "y").compile(checkpointer=True), saver, calls)
 
@@ -76,7 +78,7 @@ async def test_it_interrupts_and_continues_and_remembers(saver: Checkpointer, du
     assert calls.taken() == ["call", "x", "ask", "call", "ask", "y"]
 
 
-async def test_as_a_node_it_remembers_what_its_input_was_merged_with(saver: Checkpointer) -> None:
+async def test_a_graph_with_memory_as_a_node_merges_its_input_into_its_memory(saver: Checkpointer) -> None:
     class Inner(TypedDict, total=False):
         text: Annotated[str, operator.add]
         seen: str
@@ -103,7 +105,7 @@ async def test_as_a_node_it_remembers_what_its_input_was_merged_with(saver: Chec
     assert result == {"text": once + once + once}
 
 
-async def test_it_is_entered_again_in_a_loop_with_what_it_remembers(saver: Checkpointer) -> None:
+async def test_a_graph_with_memory_keeps_its_state_between_iterations_of_a_loop(saver: Checkpointer) -> None:
     calls = Nodes()
     seen: list[str | None] = []
 
@@ -151,7 +153,7 @@ async def test_it_is_entered_again_in_a_loop_with_what_it_remembers(saver: Check
     assert seen == [None, "bar!", "qux!"]
 
 
-async def test_graphs_of_one_node_have_memories_of_their_own(saver: Checkpointer) -> None:
+async def test_two_graphs_that_one_node_calls_have_separate_memories(saver: Checkpointer) -> None:
     calls = Nodes()
     fruit = calls.chain("fruit").compile(checkpointer=True)
     root = calls.chain("root").compile(checkpointer=True)
@@ -174,7 +176,7 @@ async def test_graphs_of_one_node_have_memories_of_their_own(saver: Checkpointer
     ]
 
 
-async def test_one_graph_under_two_nodes_has_two_memories(saver: Checkpointer) -> None:
+async def test_one_graph_that_two_nodes_call_has_two_memories(saver: Checkpointer) -> None:
     calls = Nodes()
     inner = calls.chain("x").compile(checkpointer=True)
     seen: dict[str, list[str]] = {}
@@ -193,7 +195,7 @@ async def test_one_graph_under_two_nodes_has_two_memories(saver: Checkpointer) -
     assert seen == {"one": ["one", "x", "one", "x"], "two": ["two", "x", "two", "x"]}
 
 
-async def test_a_graph_that_remembers_and_one_that_does_not_share_a_node(saver: Checkpointer) -> None:
+async def test_a_node_may_call_a_graph_with_memory_and_a_graph_without_memory(saver: Checkpointer) -> None:
     class Counter(TypedDict):
         n: Annotated[int, operator.add]
 
@@ -217,7 +219,7 @@ async def test_a_graph_that_remembers_and_one_that_does_not_share_a_node(saver: 
     assert [(await graph.ainvoke({"total": 0}, THREAD))["total"] for _ in range(3)] == [5, 7, 9]
 
 
-async def test_what_is_nested_in_a_graph_that_remembers_starts_again_each_time(saver: Checkpointer) -> None:
+async def test_a_graph_without_memory_inside_a_graph_with_memory_starts_over_each_time(saver: Checkpointer) -> None:
     calls = Nodes()
     seen: list[list[str]] = []
 
@@ -245,7 +247,7 @@ async def test_what_is_nested_in_a_graph_that_remembers_starts_again_each_time(s
     assert (seen, kept) == ([[], []], [["m"], ["m", "m"]])
 
 
-async def test_memories_nest(saver: Checkpointer) -> None:
+async def test_a_graph_with_memory_inside_a_graph_with_memory_keeps_its_state(saver: Checkpointer) -> None:
     seen: list[tuple[str, list[str]]] = []
 
     def looks(name: str) -> Any:
@@ -275,7 +277,7 @@ async def test_memories_nest(saver: Checkpointer) -> None:
     assert seen == [("middle", []), ("inner", []), ("middle", ["middle"]), ("inner", ["inner"])]
 
 
-async def test_calls_of_one_node_have_the_memories_that_they_name_at_once_and_one_after_the_other(
+async def test_sequential_and_concurrent_calls_of_one_node_have_the_memories_that_they_name(
     saver: Checkpointer,
 ) -> None:
     calls = Nodes()
@@ -296,8 +298,8 @@ async def test_calls_of_one_node_have_the_memories_that_they_name_at_once_and_on
     assert seen == [*first, *([*each, *each] for each in first)]
 
 
-async def test_sends_to_it_in_one_superstep_are_refused(saver: Checkpointer) -> None:
-    """Each would remember without the other."""
+async def test_sends_to_a_graph_with_memory_in_one_superstep_are_refused(saver: Checkpointer) -> None:
+    """The memory of each run would lack the writes of the other run."""
     calls = Nodes()
 
     async def fan(state: State) -> list[Send]:
@@ -312,31 +314,31 @@ async def test_sends_to_it_in_one_superstep_are_refused(saver: Checkpointer) -> 
     with pytest.raises(SubgraphBusyError, match="'talker' is already running in 'inner'"):
         await graph.ainvoke({"log": []}, THREAD)
 
-    # Also one after the other: the second one would read what the first one was told.
+    # Sequential runs are refused as well: the second run would read the input of the first.
     with pytest.raises(InvalidCallError, check=of_kind("unnamed_memory"), match="'talker'"):
         await graph.ainvoke(None, THREAD, max_concurrency=1)
 
 
 @pytest.mark.parametrize("is_nested", [False, True])
-async def test_a_memory_without_a_name_is_not_passed_on_to_a_send_that_comes_later_in_its_superstep(
+async def test_an_unnamed_memory_is_not_shared_with_a_later_send_of_the_same_superstep(
     saver: Checkpointer, is_nested: bool
 ) -> None:
     inner = Nodes().chain("x").compile(checkpointer=True, name="talker")
-    has_told = asyncio.Event()
+    has_finished = asyncio.Event()
 
     async def tell(state: State) -> State:
         if state["log"] == ["bob"]:
-            await has_told.wait()
+            await has_finished.wait()
         found = await inner.ainvoke({"log": state["log"]})
-        has_told.set()
+        has_finished.set()
         return {"log": found["log"]}
 
-    told = StateGraph(State).add_node("tell", tell).add_edge(START, "tell")
+    telling = StateGraph(State).add_node("tell", tell).add_edge(START, "tell")
 
     async def fan(state: State) -> list[Send]:
         return [Send("tell", {"log": [who]}) for who in ("alice", "bob")]
 
-    builder = StateGraph(State).add_node("tell", told.compile() if is_nested else tell)
+    builder = StateGraph(State).add_node("tell", telling.compile() if is_nested else tell)
     graph = builder.add_conditional_edges(START, fan, ["tell"]).compile(saver)
     with pytest.raises(InvalidCallError, check=of_kind("unnamed_memory")):
         await graph.ainvoke({"log": []}, THREAD)
@@ -345,7 +347,7 @@ async def test_a_memory_without_a_name_is_not_passed_on_to_a_send_that_comes_lat
             await graph.ainvoke(None, THREAD)
 
 
-async def test_a_memory_without_a_name_is_not_passed_on_between_two_graphs_that_a_node_calls(
+async def test_an_unnamed_memory_is_not_shared_between_two_nested_runs_that_a_node_calls(
     saver: Checkpointer,
 ) -> None:
     inner = Nodes().chain("x").compile(checkpointer=True, name="talker")
@@ -361,7 +363,9 @@ async def test_a_memory_without_a_name_is_not_passed_on_between_two_graphs_that_
         await graph.ainvoke({"log": ["alice", "bob"]}, THREAD)
 
 
-async def test_its_state_is_kept_and_read_while_it_asks(saver: Checkpointer, durability: Durability) -> None:
+async def test_the_state_of_an_interrupted_graph_with_memory_can_be_read(
+    saver: Checkpointer, durability: Durability
+) -> None:
     calls = Nodes()
     graph = calls.chain("a", ("inner", calls.chain("x", "ask?").compile(checkpointer=True))).compile(saver)
     await graph.ainvoke({"log": []}, THREAD, durability=durability)
@@ -374,7 +378,7 @@ async def test_its_state_is_kept_and_read_while_it_asks(saver: Checkpointer, dur
     assert result == {"log": ["a", "a", "x", "ask=yes"]}
 
 
-async def test_its_history_goes_on_from_turn_to_turn(saver: Checkpointer) -> None:
+async def test_the_history_of_a_memory_spans_its_invocations(saver: Checkpointer) -> None:
     calls = Nodes()
     inner = calls.chain("x").compile(checkpointer=True)
 
@@ -391,7 +395,7 @@ async def test_its_history_goes_on_from_turn_to_turn(saver: Checkpointer) -> Non
     assert [each.values["log"] for each in shown] == [["in", "x", "in", "x"], ["in", "x", "in"], ["in", "x"], ["in"]]
 
 
-async def test_a_run_that_failed_leaves_its_memory_as_far_as_it_got(saver: Checkpointer) -> None:
+async def test_a_failed_graph_with_memory_continues_at_the_failed_node(saver: Checkpointer) -> None:
     calls = Nodes()
     is_failing = True
 
@@ -412,10 +416,8 @@ async def test_a_run_that_failed_leaves_its_memory_as_far_as_it_got(saver: Check
 
 
 @pytest.mark.parametrize("after", [("x", "y", "z"), ("x",), ("x", "other")])
-async def test_it_remembers_what_it_was_before_it_gained_and_lost_nodes(
-    saver: Checkpointer, after: tuple[str, ...]
-) -> None:
-    """Also where the node that it ended with is gone."""
+async def test_a_memory_survives_added_and_removed_nodes(saver: Checkpointer, after: tuple[str, ...]) -> None:
+    """Even if the last node of the earlier run was removed."""
     calls = Nodes()
     before = calling(calls.chain("x", "y").compile(checkpointer=True), saver, calls)
     assert (await before.ainvoke({"round": 1}, THREAD))["result"] == "round1 x y"
@@ -425,7 +427,7 @@ async def test_it_remembers_what_it_was_before_it_gained_and_lost_nodes(
     assert (await changed.ainvoke({"round": 1}, THREAD))["result"] == " ".join(("round1 x y round2", *after))
 
 
-async def test_it_is_known_by_the_name_that_it_was_given(saver: Checkpointer) -> None:
+async def test_a_memory_is_found_by_the_name_of_its_graph(saver: Checkpointer) -> None:
     calls = Nodes()
     before = calling(calls.chain("x").compile(checkpointer=True, name="helper"), saver, calls)
     await before.ainvoke({"round": 1}, THREAD)
@@ -436,10 +438,10 @@ async def test_it_is_known_by_the_name_that_it_was_given(saver: Checkpointer) ->
 
 
 @pytest.mark.parametrize("name", ["graph", "other"])
-async def test_another_graph_in_its_place_is_reported_and_does_not_get_its_memory(
+async def test_another_graph_in_the_same_place_is_a_mismatch_and_does_not_get_the_memory(
     saver: Checkpointer, name: str
 ) -> None:
-    """Nor where neither was given a name, which is the first."""
+    """In the first case neither graph has a name, since "graph" is the default."""
     calls = Nodes()
     first = calls.chain("x").compile(checkpointer=True)
     await calling(first, saver, calls).ainvoke({"round": 1}, THREAD)

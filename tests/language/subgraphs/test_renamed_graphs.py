@@ -1,4 +1,4 @@
-"""A nested graph that gets a name, or another one, finds what was recorded under the earlier name (`formerly`)."""
+"""A nested graph that gets a first or another name finds the records of its earlier name (`formerly`)."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ NAMES = [
 
 
 def asking(calls: list[str], **options: Any) -> Any:
-    """A graph of a node that is counted, and one that asks."""
+    """A graph of a node whose calls are counted and a node that interrupts."""
 
     async def work(state: State) -> State:
         calls.append("work")
@@ -54,7 +54,7 @@ async def test_a_run_continues_under_the_new_name(
 
 
 @pytest.mark.parametrize("is_node", [False, True], ids=["called", "node"])
-async def test_another_name_without_formerly_is_another_graph(saver: Checkpointer, is_node: bool) -> None:
+async def test_a_renamed_graph_without_formerly_is_a_mismatch(saver: Checkpointer, is_node: bool) -> None:
     calls: list[str] = []
     await around(asking(calls, name="before"), saver, is_node=is_node).ainvoke({"log": []}, THREAD)
 
@@ -65,7 +65,7 @@ async def test_another_name_without_formerly_is_another_graph(saver: Checkpointe
 
 
 @pytest.mark.parametrize(("before", "now"), NAMES, ids=["renamed", "renamed twice", "named"])
-async def test_a_memory_is_remembered_under_the_new_name(
+async def test_a_memory_is_found_under_the_new_name(
     saver: Checkpointer, before: dict[str, Any], now: dict[str, Any]
 ) -> None:
     def remembering(**options: Any) -> Any:

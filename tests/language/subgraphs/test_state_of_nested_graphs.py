@@ -1,4 +1,4 @@
-"""The state of a nested graph is seen through its parent's tasks, has a history, and can be edited."""
+"""The state of a nested graph is read through the tasks of its parent, has a history, and can be updated."""
 
 from typing import Annotated, Any, TypedDict
 
@@ -24,7 +24,7 @@ def stopping(calls: Nodes, saver: Checkpointer) -> Any:
     return calls.chain("a", ("inner", inner), "b").compile(saver)
 
 
-async def test_a_task_leads_to_the_state_of_the_graph_that_it_runs(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_task_has_the_config_of_its_nested_state(saver: Checkpointer, durability: Durability) -> None:
     graph = stopping(Nodes(), saver)
     await graph.ainvoke({"log": []}, THREAD, durability=durability)
 
@@ -38,7 +38,7 @@ async def test_a_task_leads_to_the_state_of_the_graph_that_it_runs(saver: Checkp
     assert (nested.values, nested.next) == ({"log": ["a", "x"]}, ("y",))
 
 
-async def test_subgraphs_puts_the_state_itself_in_its_place(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_task_has_its_nested_state_with_subgraphs(saver: Checkpointer, durability: Durability) -> None:
     graph = stopping(Nodes(), saver)
     await graph.ainvoke({"log": []}, THREAD, durability=durability)
     plain = await graph.aget_state(THREAD)
@@ -51,7 +51,7 @@ async def test_subgraphs_puts_the_state_itself_in_its_place(saver: Checkpointer,
     assert (state.values, state.next, state.config) == (plain.values, plain.next, plain.config)
 
 
-async def test_the_states_of_graphs_two_deep_are_seen_through_each_other(saver: Checkpointer) -> None:
+async def test_a_state_two_levels_deep_is_read_through_the_tasks_of_each_level(saver: Checkpointer) -> None:
     calls = Nodes()
     innermost = calls.chain("x", "y").compile(interrupt_before=["y"])
     middle = calls.chain("m", ("innermost", innermost)).compile()
@@ -74,7 +74,7 @@ async def test_the_states_of_graphs_two_deep_are_seen_through_each_other(saver: 
     assert calls.taken() == ["a", "m", "x", "y", "b"]
 
 
-async def test_a_finished_thread_has_nothing_nested_to_show(saver: Checkpointer) -> None:
+async def test_a_finished_thread_has_no_nested_state(saver: Checkpointer) -> None:
     graph = stopping(Nodes(), saver)
     await graph.ainvoke({"log": []}, THREAD)
     await graph.ainvoke(None, THREAD)
@@ -83,7 +83,7 @@ async def test_a_finished_thread_has_nothing_nested_to_show(saver: Checkpointer)
     assert (await graph.aget_state(THREAD)).tasks == ()
 
 
-async def test_older_checkpoints_lead_to_what_their_tasks_ran(saver: Checkpointer) -> None:
+async def test_a_task_of_an_older_checkpoint_has_the_config_of_its_nested_history(saver: Checkpointer) -> None:
     graph = stopping(Nodes(), saver)
     await graph.ainvoke({"log": []}, THREAD)
     await graph.ainvoke(None, THREAD)
@@ -95,7 +95,7 @@ async def test_older_checkpoints_lead_to_what_their_tasks_ran(saver: Checkpointe
     assert [each.values["log"] for each in nested] == [["a", "x", "y"], ["a", "x"], ["a"]]
 
 
-async def test_subgraphs_puts_what_it_came_to_in_the_place_of_an_older_checkpoint_s_task(saver: Checkpointer) -> None:
+async def test_a_task_of_an_older_checkpoint_has_its_last_nested_state_with_subgraphs(saver: Checkpointer) -> None:
     calls = Nodes()
     graph = calls.chain(("inner", calls.chain("ask?", "deep?").compile()), "last").compile(saver)
     await graph.ainvoke({}, THREAD)
@@ -110,7 +110,7 @@ async def test_subgraphs_puts_what_it_came_to_in_the_place_of_an_older_checkpoin
     assert task.state.values == {"log": ["ask=1", "deep=2"]}
 
 
-async def test_what_is_remembered_per_thread_is_shown_as_it_was_then(saver: Checkpointer) -> None:
+async def test_an_older_checkpoint_shows_a_memory_as_it_was_then(saver: Checkpointer) -> None:
     inner = Nodes().chain("in").compile(checkpointer=True, name="inner")
     graph = Nodes().chain(("inner", inner), "last").compile(saver)
     for _ in range(2):
@@ -141,16 +141,14 @@ async def test_a_nested_graph_has_a_history(saver: Checkpointer) -> None:
     assert [await graph.aget_state(each.config) for each in nested] == nested
 
 
-async def test_the_history_of_the_outer_graph_is_without_that_of_nested_ones(saver: Checkpointer) -> None:
+async def test_the_history_of_the_outer_graph_has_no_nested_checkpoints(saver: Checkpointer) -> None:
     graph = stopping(Nodes(), saver)
     await graph.ainvoke({"log": []}, THREAD)
 
     assert [each.next for each in await history(graph)] == [("inner",), ("a",)]
 
 
-async def test_a_nested_state_is_edited_and_the_run_continues_with_it(
-    saver: Checkpointer, durability: Durability
-) -> None:
+async def test_a_run_continues_with_an_updated_nested_state(saver: Checkpointer, durability: Durability) -> None:
     calls = Nodes()
     graph = stopping(calls, saver)
     await graph.ainvoke({"log": []}, THREAD, durability=durability)
@@ -165,7 +163,7 @@ async def test_a_nested_state_is_edited_and_the_run_continues_with_it(
     assert calls.taken() == ["y", "b"]
 
 
-async def test_an_edit_as_a_nested_node_passes_it_over(saver: Checkpointer) -> None:
+async def test_an_update_as_a_nested_node_skips_the_node(saver: Checkpointer) -> None:
     calls = Nodes()
     graph = stopping(calls, saver)
     await graph.ainvoke({"log": []}, THREAD)
@@ -179,7 +177,7 @@ async def test_an_edit_as_a_nested_node_passes_it_over(saver: Checkpointer) -> N
     assert calls.taken() == ["b"]
 
 
-async def test_an_edit_as_the_node_that_runs_the_nested_graph_passes_all_of_it_over(saver: Checkpointer) -> None:
+async def test_an_update_as_the_node_of_a_nested_graph_skips_the_whole_nested_graph(saver: Checkpointer) -> None:
     calls = Nodes()
     graph = stopping(calls, saver)
     await graph.ainvoke({"log": []}, THREAD)
@@ -191,7 +189,7 @@ async def test_an_edit_as_the_node_that_runs_the_nested_graph_passes_all_of_it_o
     assert calls.taken() == ["b"]
 
 
-async def test_an_edit_two_deep(saver: Checkpointer) -> None:
+async def test_a_run_continues_with_a_state_updated_two_levels_deep(saver: Checkpointer) -> None:
     calls = Nodes()
     innermost = calls.chain("x", "y").compile(interrupt_before=["y"])
     graph = calls.chain(("middle", calls.chain(("innermost", innermost)).compile())).compile(saver)
@@ -204,7 +202,7 @@ async def test_an_edit_two_deep(saver: Checkpointer) -> None:
     assert await graph.ainvoke(None, THREAD) == {"log": ["x", "edited", "y"]}
 
 
-async def test_an_open_question_is_seen_from_inside_and_from_outside(saver: Checkpointer) -> None:
+async def test_an_open_interrupt_is_shown_in_the_nested_and_in_the_outer_state(saver: Checkpointer) -> None:
     graph = Nodes().chain("a", ("inner", Nodes().chain("x", "ask?").compile())).compile(saver)
     result = await graph.ainvoke({"log": []}, THREAD)
 
@@ -216,7 +214,7 @@ async def test_an_open_question_is_seen_from_inside_and_from_outside(saver: Chec
     assert state.tasks[0].state.interrupts == state.interrupts
 
 
-async def test_a_nested_question_is_dropped_by_an_edit_to_the_end(saver: Checkpointer) -> None:
+async def test_an_update_as_the_end_drops_a_nested_interrupt(saver: Checkpointer) -> None:
     graph = Nodes().chain("a", ("inner", Nodes().chain("ask?").compile()), "b").compile(saver)
     await graph.ainvoke({"log": []}, THREAD)
 
@@ -238,8 +236,8 @@ def noting(label: str) -> StateGraph[Notes]:
     return StateGraph(Notes).add_node("work", work).add_edge(START, "work")
 
 
-async def test_a_graph_that_nothing_names_runs_and_is_not_read_from_outside(saver: Checkpointer) -> None:
-    # It is in a dict: nothing shows that the node calls it, nor of which types its state is.
+async def test_a_nested_graph_that_no_variable_names_runs_but_its_state_cannot_be_read(saver: Checkpointer) -> None:
+    # The graph is in a dict, so the library finds neither the graph nor the types of its state.
     agents = {"researcher": Nodes().chain("research", "ask?").compile()}
 
     async def tools(state: State) -> State:
@@ -255,7 +253,7 @@ async def test_a_graph_that_nothing_names_runs_and_is_not_read_from_outside(save
     assert await graph.ainvoke(Command(resume="yes"), THREAD) == {"log": ["apples", "research", "ask=yes"]}
 
 
-async def test_a_namespace_that_leads_to_no_graph_is_an_error_that_names_it(saver: Checkpointer) -> None:
+async def test_an_unknown_namespace_is_an_error_that_names_it(saver: Checkpointer) -> None:
     graph = Nodes().chain("a", ("inner", Nodes().chain("x").compile())).compile(saver)
     await graph.ainvoke({"log": []}, THREAD)
     nowhere = {"configurable": {"thread_id": "t", "checkpoint_ns": "a:1.0|b:2.0"}}
@@ -265,7 +263,9 @@ async def test_a_namespace_that_leads_to_no_graph_is_an_error_that_names_it(save
             await call
 
 
-async def test_a_graph_that_has_not_begun_has_an_empty_state_and_cannot_be_edited(saver: Checkpointer) -> None:
+async def test_a_nested_graph_that_has_not_started_has_an_empty_state_and_cannot_be_updated(
+    saver: Checkpointer,
+) -> None:
     graph = Nodes().chain("a", ("inner", Nodes().chain("x").compile())).compile(saver)
     await graph.ainvoke({"log": []}, THREAD, interrupt_before=["inner"])
     (waiting,) = (await graph.aget_state(THREAD)).tasks
@@ -275,7 +275,7 @@ async def test_a_graph_that_has_not_begun_has_an_empty_state_and_cannot_be_edite
         await graph.aupdate_state(waiting.state, {"log": ["edit"]})
 
 
-async def test_namespaces_whose_names_begin_alike_are_distinguished(saver: Checkpointer) -> None:
+async def test_namespaces_with_a_common_prefix_are_distinguished(saver: Checkpointer) -> None:
     research = StateGraph(Notes).add_node("review", noting("research").compile()).add_edge(START, "review").compile()
     builder = StateGraph(Notes)
     builder.add_node("research", research)
@@ -292,7 +292,7 @@ async def test_namespaces_whose_names_begin_alike_are_distinguished(saver: Check
     assert (await graph.aget_state(of_review)).values["notes"] == "reviewed"
 
 
-async def test_a_nested_answer_by_the_thread_is_the_same_as_by_the_namespace(saver: Checkpointer) -> None:
+async def test_a_nested_interrupt_is_answered_by_its_id_through_the_thread(saver: Checkpointer) -> None:
     graph = Nodes().chain(("inner", Nodes().chain("ask?").compile())).compile(saver)
     result = await graph.ainvoke({"log": []}, THREAD)
 

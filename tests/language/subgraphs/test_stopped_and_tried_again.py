@@ -1,4 +1,4 @@
-"""A graph that is stopped because another one beside it fails goes on when their node is tried again."""
+"""A child run that is cancelled because a sibling fails continues when their node is retried."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -10,7 +10,7 @@ from tests.graphs import LONG_CHAIN, THREAD, Nodes, State, graph_calling
 AT_ONCE = RetryPolicy(initial_interval=0.0, jitter=False)
 
 
-async def test_a_retry_that_another_stops_continues_as_the_attempt_that_it_was(
+async def test_a_retry_cancelled_by_the_failure_of_a_sibling_keeps_its_attempt_number(
     saver: Checkpointer, durability: Durability
 ) -> None:
     attempts: list[int] = []
@@ -47,7 +47,9 @@ async def test_a_retry_that_another_stops_continues_as_the_attempt_that_it_was(
     assert attempts == [1, 2, 2, 3]
 
 
-async def test_what_another_stops_does_not_make_its_calls_again(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_child_run_cancelled_by_the_failure_of_a_sibling_does_not_repeat_finished_calls(
+    saver: Checkpointer, durability: Durability
+) -> None:
     calls = Nodes()
     is_waiting, is_mended = asyncio.Event(), False
 
@@ -83,21 +85,23 @@ async def test_what_another_stops_does_not_make_its_calls_again(saver: Checkpoin
     assert calls.taken() == ["once"]
 
 
-async def test_what_another_stops_at_any_moment_is_written_once(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_child_run_cancelled_at_any_moment_writes_each_update_once(
+    saver: Checkpointer, durability: Durability
+) -> None:
     for turns in range(30):
         calls = Nodes()
-        graph = graph_calling(one_that_fails_after(turns, calls), saver, retry_policy=AT_ONCE)
+        graph = graph_calling(with_a_failure_after(turns, calls), saver, retry_policy=AT_ONCE)
 
         await graph.ainvoke({"log": []}, thread_id=str(turns), durability=durability)
-        # What was written is read back from the store.
+        # The resume reads the written state back from the store.
         result = await graph.ainvoke(Command(resume="yes"), thread_id=str(turns), durability=durability)
 
         assert result == {"log": ["in", *LONG_CHAIN, "ask=yes"]}
         assert calls.taken() == [*LONG_CHAIN, "ask", "ask"]
 
 
-def one_that_fails_after(turns: int, calls: Nodes) -> Callable[[], Awaitable[list[Any]]]:
-    """Beside a graph that writes step by step, one that fails once, when the loop has turned so often."""
+def with_a_failure_after(turns: int, calls: Nodes) -> Callable[[], Awaitable[list[Any]]]:
+    """A child run of many supersteps, parallel to one that fails once after `turns` iterations of the event loop."""
     writing = calls.chain(*LONG_CHAIN, "ask?").compile()
     tries = iter((False, True, True))
 
@@ -117,7 +121,7 @@ def one_that_fails_after(turns: int, calls: Nodes) -> Callable[[], Awaitable[lis
     return call
 
 
-async def test_a_node_that_is_tried_again_finds_no_earlier_one_running(
+async def test_a_retried_node_finds_no_child_run_of_the_last_attempt_still_running(
     saver: Checkpointer, durability: Durability
 ) -> None:
     calls = Nodes()

@@ -1,4 +1,4 @@
-"""A node runs a graph in a thread of its own. Where that does not end, the node is told: there is no result yet."""
+"""A node runs a graph in a separate thread. If that run does not finish, the node gets an error and no result."""
 
 import asyncio
 from typing import Any
@@ -31,14 +31,14 @@ def caller(call: Any) -> StateGraph[State]:
     return chain(("caller", node))
 
 
-async def test_a_caller_learns_that_the_child_waits_for_an_answer(saver: Checkpointer) -> None:
+async def test_an_interrupt_of_the_child_is_an_error_of_its_caller(saver: Checkpointer) -> None:
     child = asking(saver)
     graph = caller(lambda: child.ainvoke({"log": ["in"]}, thread_id="child")).compile(saver)
 
-    with pytest.raises(UnfinishedChildError, match=r"1 question open.*without thread_id.*version='v2'") as told:
+    with pytest.raises(UnfinishedChildError, match=r"1 question open.*without thread_id.*version='v2'") as raised:
         await graph.ainvoke({}, thread_id="parent")
 
-    error = told.value
+    error = raised.value
     assert (error.thread_id, error.node, error.pending) == ("child", "caller", ("ask",))
     assert questions_of(error.interrupts) == ["how many?"]
     assert len(str(error)) <= 400
@@ -46,7 +46,7 @@ async def test_a_caller_learns_that_the_child_waits_for_an_answer(saver: Checkpo
     assert await child.ainvoke(Command(resume=3), thread_id="child") == {"log": ["in", "ask:3"]}
 
 
-async def test_without_a_thread_of_its_own_the_caller_waits_with_the_child(saver: Checkpointer) -> None:
+async def test_a_caller_interrupts_with_a_child_that_has_no_separate_thread(saver: Checkpointer) -> None:
     child = asking(saver)
     graph = caller(lambda: child.ainvoke({"log": ["in"]})).compile(saver)
 
@@ -55,7 +55,7 @@ async def test_without_a_thread_of_its_own_the_caller_waits_with_the_child(saver
     assert await graph.ainvoke(Command(resume=3), thread_id="parent") == {"log": ["in", "ask:3"]}
 
 
-async def test_the_second_version_says_where_the_child_stopped(saver: Checkpointer) -> None:
+async def test_the_v2_output_of_an_interrupted_child_has_its_interrupts(saver: Checkpointer) -> None:
     child, seen = asking(saver), []
 
     async def node(state: State) -> State:
@@ -69,15 +69,15 @@ async def test_the_second_version_says_where_the_child_stopped(saver: Checkpoint
     assert seen == [(True, ["how many?"])]
 
 
-async def test_a_breakpoint_of_the_child_is_no_end_either(saver: Checkpointer) -> None:
+async def test_a_breakpoint_of_the_child_is_an_error_of_its_caller(saver: Checkpointer) -> None:
     nodes = Nodes()
     child = chain(("a", nodes.noting("a")), ("b", nodes.noting("b"))).compile(saver, interrupt_before=["b"])
     graph = caller(lambda: child.ainvoke({}, thread_id="child")).compile(saver)
 
-    with pytest.raises(UnfinishedChildError, match="breakpoint") as told:
+    with pytest.raises(UnfinishedChildError, match="breakpoint") as raised:
         await graph.ainvoke({}, thread_id="parent")
 
-    assert (told.value.pending, told.value.interrupts) == (("b",), ())
+    assert (raised.value.pending, raised.value.interrupts) == (("b",), ())
     output = await child.ainvoke(None, thread_id="child", version="v2")
     assert (output.value, output.is_stopped) == ({"log": ["a", "b"]}, False)
 
@@ -94,21 +94,21 @@ async def test_a_drained_child_is_an_error_of_its_caller(saver: Checkpointer) ->
     assert await child.ainvoke(None, thread_id="child") == {"log": ["a"]}
 
 
-async def test_a_caller_that_keeps_nothing_is_not_advised_to_wait(saver: Checkpointer) -> None:
+async def test_the_error_of_a_caller_without_a_checkpointer_does_not_advise_a_nested_call(saver: Checkpointer) -> None:
     child = asking(saver)
     graph = caller(lambda: child.ainvoke({}, thread_id="child")).compile()
 
-    with pytest.raises(UnfinishedChildError) as told:
+    with pytest.raises(UnfinishedChildError) as raised:
         await graph.ainvoke({})
 
-    assert "without thread_id" not in str(told.value)
+    assert "without thread_id" not in str(raised.value)
 
 
-async def test_an_answer_that_a_node_leaves_to_a_childs_run_is_no_result(saver: Checkpointer) -> None:
+async def test_an_answer_recorded_for_the_current_run_of_a_child_is_an_error_of_the_caller(saver: Checkpointer) -> None:
     beside = Slow()
     child = beside.builder("how many?").compile(saver)
     running = asyncio.create_task(beside.run(child, {}))
-    await beside.questions(1)
+    await beside.open_interrupts(1)
     graph = caller(lambda: child.ainvoke(Command(resume=3), thread_id="t")).compile(CrashingSaver(saver))
 
     with pytest.raises(UnfinishedChildError):
@@ -118,16 +118,18 @@ async def test_an_answer_that_a_node_leaves_to_a_childs_run_is_no_result(saver: 
     assert await running == {"log": ["ask:3", "slow"]}
 
 
-async def test_a_reader_of_the_childs_events_sees_the_question_and_has_no_output(saver: Checkpointer) -> None:
-    child, told = asking(saver), []
+async def test_the_event_stream_of_an_interrupted_child_ends_with_the_interrupt_and_has_no_output(
+    saver: Checkpointer,
+) -> None:
+    child, seen = asking(saver), []
 
     async def node(state: State) -> State:
         async with child.stream({}, thread_id="child") as events:
-            told.extend([type(event).__name__ async for event in events])
+            seen.extend([type(event).__name__ async for event in events])
         return {"log": events.output["log"]}
 
     graph = chain(("caller", node)).compile(saver)
 
     with pytest.raises(UnfinishedChildError):
         await graph.ainvoke({}, thread_id="parent")
-    assert told[-1] == "RunInterrupted"
+    assert seen[-1] == "RunInterrupted"

@@ -1,4 +1,4 @@
-"""Going back with nested graphs: from a checkpoint of the outer graph, and from one of a nested graph."""
+"""Time travel with nested graphs, to checkpoints of the outer graph and to checkpoints of a nested graph."""
 
 from typing import Any
 
@@ -45,7 +45,7 @@ async def test_a_fork_from_before_a_nested_graph_runs_it_on_the_edited_state(sav
     assert calls.taken() == ["x", "post"]
 
 
-async def test_the_line_that_was_left_keeps_its_nested_checkpoints(saver: Checkpointer) -> None:
+async def test_the_old_branch_keeps_its_nested_checkpoints(saver: Checkpointer) -> None:
     calls = Nodes()
     graph = pipeline(calls, saver, calls.chain("x", "y").compile())
     await graph.ainvoke({"log": []}, THREAD)
@@ -63,7 +63,7 @@ async def test_the_line_that_was_left_keeps_its_nested_checkpoints(saver: Checkp
 
 
 @pytest.mark.parametrize("memory", [None, True])
-async def test_a_replay_from_before_a_nested_question_interrupts_again(
+async def test_a_replay_from_before_a_nested_interrupt_interrupts_again(
     saver: Checkpointer, memory: bool | None
 ) -> None:
     calls = Nodes()
@@ -80,7 +80,7 @@ async def test_a_replay_from_before_a_nested_question_interrupts_again(
     assert calls.taken() == ["x", "ask", "ask", "y", "post"]
 
 
-async def test_a_fork_from_before_a_nested_question_takes_a_new_answer_to_the_end(saver: Checkpointer) -> None:
+async def test_a_fork_from_before_a_nested_interrupt_runs_to_its_end_with_a_new_answer(saver: Checkpointer) -> None:
     calls = Nodes()
     graph = pipeline(calls, saver, calls.chain("x", "ask?", "y").compile())
     await graph.ainvoke({"log": []}, THREAD)
@@ -94,13 +94,13 @@ async def test_a_fork_from_before_a_nested_question_takes_a_new_answer_to_the_en
 
 
 def asking_twice(calls: Nodes, saver: Checkpointer) -> Any:
-    """A graph that does nothing but run one that asks twice and remembers."""
+    """A graph whose only node is a graph with memory that interrupts twice."""
     inner = calls.chain("x", "one?", "two?").compile(checkpointer=True)
     return calls.chain(("inner", inner)).compile(saver)
 
 
 async def both_answered(graph: Any) -> tuple[Any, Any]:
-    """Run to the end, and give back where the nested graph asked first and second."""
+    """The configs of the nested checkpoints at the first and the second interrupt, after a run to the end."""
     await graph.ainvoke({"log": []}, THREAD)
     first = (await nested_state(graph)).config
     await graph.ainvoke(Command(resume="1"), THREAD)
@@ -110,7 +110,7 @@ async def both_answered(graph: Any) -> tuple[Any, Any]:
     return first, second
 
 
-async def test_a_replay_from_a_nested_checkpoint_continues_inside(saver: Checkpointer) -> None:
+async def test_a_replay_from_a_nested_checkpoint_continues_inside_the_nested_graph(saver: Checkpointer) -> None:
     calls = Nodes()
     graph = asking_twice(calls, saver)
     first, _ = await both_answered(graph)
@@ -126,7 +126,7 @@ async def test_a_replay_from_a_nested_checkpoint_continues_inside(saver: Checkpo
     assert (await history(graph))[2:] == before
 
 
-async def test_a_replay_from_the_second_nested_question_keeps_the_first_answer(saver: Checkpointer) -> None:
+async def test_a_replay_from_the_second_nested_interrupt_keeps_the_first_answer(saver: Checkpointer) -> None:
     calls = Nodes()
     graph = asking_twice(calls, saver)
     _, second = await both_answered(graph)
@@ -143,7 +143,7 @@ async def test_a_replay_from_the_second_nested_question_keeps_the_first_answer(s
     ]
 
 
-async def test_an_edit_of_a_nested_checkpoint_is_continued(saver: Checkpointer) -> None:
+async def test_a_run_continues_from_an_updated_nested_checkpoint(saver: Checkpointer) -> None:
     calls = Nodes()
     graph = asking_twice(calls, saver)
     first, _ = await both_answered(graph)
@@ -157,7 +157,7 @@ async def test_an_edit_of_a_nested_checkpoint_is_continued(saver: Checkpointer) 
     assert await graph.ainvoke(Command(resume="4"), THREAD) == {"log": ["x", "edited", "one=3", "two=4"]}
 
 
-async def test_an_edit_at_an_open_nested_question_runs_to_the_outer_end(saver: Checkpointer) -> None:
+async def test_a_run_continues_from_an_update_at_an_open_nested_interrupt_to_the_outer_end(saver: Checkpointer) -> None:
     calls = Nodes()
     graph = pipeline(calls, saver, calls.chain("x", "ask?", "y").compile(checkpointer=True))
     await graph.ainvoke({"log": []}, THREAD)
@@ -186,7 +186,9 @@ async def innermost(graph: Any) -> StateSnapshot:
 
 @pytest.mark.parametrize("edited", [False, True])
 @pytest.mark.parametrize(("at", "question"), [(1, "one"), (2, "two")])
-async def test_going_back_inside_two_deep(saver: Checkpointer, edited: bool, at: int, question: str) -> None:
+async def test_a_replay_from_a_checkpoint_two_levels_deep_interrupts_there_again(
+    saver: Checkpointer, edited: bool, at: int, question: str
+) -> None:
     calls = Nodes()
     graph = await deep(calls, saver)
     await graph.ainvoke({"log": []}, THREAD)
@@ -204,7 +206,7 @@ async def test_going_back_inside_two_deep(saver: Checkpointer, edited: bool, at:
     assert calls.taken() == [question]
 
 
-async def test_going_back_to_a_checkpoint_of_the_graph_in_the_middle(saver: Checkpointer) -> None:
+async def test_a_replay_from_a_checkpoint_of_the_middle_graph_interrupts_there_again(saver: Checkpointer) -> None:
     calls = Nodes()
     inner = calls.chain("x", "ask?").compile(checkpointer=True)
     middle = calls.chain("pre?", ("inner", inner)).compile(checkpointer=True)
@@ -222,7 +224,7 @@ async def test_going_back_to_a_checkpoint_of_the_graph_in_the_middle(saver: Chec
     assert "pre" not in calls.taken()
 
 
-async def test_the_fork_of_a_nested_checkpoint_leaves_the_outer_one_it_was_under(saver: Checkpointer) -> None:
+async def test_the_fork_of_a_nested_checkpoint_has_its_outer_checkpoint_as_parent(saver: Checkpointer) -> None:
     graph = asking_twice(Nodes(), saver)
     first, _ = await both_answered(graph)
     under = (await history(graph))[-1]
@@ -250,7 +252,9 @@ def remembering(seen: list[list[str]], saver: Checkpointer, memory: bool | None)
     return calls.chain("pre", ("call", call)).compile(saver)
 
 
-async def test_a_replay_finds_the_memory_as_it_was_then(saver: Checkpointer, durability: Durability) -> None:
+async def test_a_replay_finds_the_memory_as_it_was_at_its_checkpoint(
+    saver: Checkpointer, durability: Durability
+) -> None:
     seen: list[list[str]] = []
     graph = remembering(seen, saver, memory=True)
     for _ in range(2):
@@ -265,7 +269,7 @@ async def test_a_replay_finds_the_memory_as_it_was_then(saver: Checkpointer, dur
     assert seen.pop() == []
 
 
-async def test_after_a_replay_the_memory_is_that_of_the_replay(saver: Checkpointer) -> None:
+async def test_a_run_after_a_replay_continues_with_the_memory_of_the_replay(saver: Checkpointer) -> None:
     seen: list[list[str]] = []
     graph = remembering(seen, saver, memory=True)
     for _ in range(2):
@@ -278,7 +282,7 @@ async def test_after_a_replay_the_memory_is_that_of_the_replay(saver: Checkpoint
     assert seen == [["s", "s"]]
 
 
-async def test_a_fork_by_an_edit_finds_the_memory_as_it_was_then(saver: Checkpointer) -> None:
+async def test_a_fork_by_an_update_finds_the_memory_as_it_was_at_its_checkpoint(saver: Checkpointer) -> None:
     seen: list[list[str]] = []
     graph = remembering(seen, saver, memory=True)
     for _ in range(2):
@@ -290,7 +294,7 @@ async def test_a_fork_by_an_edit_finds_the_memory_as_it_was_then(saver: Checkpoi
     assert seen == [["s"]]
 
 
-async def test_without_memory_a_replay_starts_again(saver: Checkpointer) -> None:
+async def test_a_replay_starts_over_without_memory(saver: Checkpointer) -> None:
     seen: list[list[str]] = []
     graph = remembering(seen, saver, memory=None)
     for _ in range(2):
@@ -302,7 +306,9 @@ async def test_without_memory_a_replay_starts_again(saver: Checkpointer) -> None
 
 
 @pytest.mark.parametrize("edited", [False, True])
-async def test_memories_two_deep_are_found_as_they_were_then(saver: Checkpointer, edited: bool) -> None:
+async def test_a_replay_finds_memories_two_levels_deep_as_they_were_at_its_checkpoint(
+    saver: Checkpointer, edited: bool
+) -> None:
     seen: list[tuple[str, int]] = []
 
     def looks(name: str) -> Any:

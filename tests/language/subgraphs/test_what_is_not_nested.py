@@ -1,4 +1,4 @@
-"""What a call inside a node cannot say, since it is part of the run around it; and when it is a run of its own."""
+"""A call inside a node is part of the outer run and refuses options of a separate run, unless it has its own saver."""
 
 from collections.abc import Callable
 from typing import Any
@@ -35,7 +35,7 @@ def inner() -> StateGraph[State]:
     return Nodes().chain("inner")
 
 
-async def test_a_nested_graph_is_of_the_thread_around_it(saver: Checkpointer, inner: StateGraph[State]) -> None:
+async def test_a_nested_graph_cannot_name_another_thread(saver: Checkpointer, inner: StateGraph[State]) -> None:
     graph = inner.compile()
     outer = _calling(lambda: graph.ainvoke({}, thread_id="u")).compile(saver)
 
@@ -46,7 +46,7 @@ async def test_a_nested_graph_is_of_the_thread_around_it(saver: Checkpointer, in
     assert await saver.load("u") is None
 
 
-async def test_it_may_name_the_thread_that_it_is_of(saver: Checkpointer, inner: StateGraph[State]) -> None:
+async def test_a_nested_graph_may_name_the_thread_of_its_run(saver: Checkpointer, inner: StateGraph[State]) -> None:
     graph = inner.compile()
 
     result = await _calling(lambda: graph.ainvoke({}, THREAD)).compile(saver).ainvoke({}, THREAD)
@@ -54,7 +54,7 @@ async def test_it_may_name_the_thread_that_it_is_of(saver: Checkpointer, inner: 
     assert result == {"log": ["inner"]}
 
 
-async def test_answers_belong_to_the_run_around_it(saver: Checkpointer, inner: StateGraph[State]) -> None:
+async def test_a_nested_graph_cannot_be_called_with_an_answer(saver: Checkpointer, inner: StateGraph[State]) -> None:
     graph = inner.compile()
     outer = _calling(lambda: graph.ainvoke(Command(resume="yes"))).compile(saver)
 
@@ -62,9 +62,7 @@ async def test_answers_belong_to_the_run_around_it(saver: Checkpointer, inner: S
         await outer.ainvoke({}, THREAD)
 
 
-async def test_with_a_saver_of_its_own_a_graph_runs_a_thread_of_its_own(
-    saver: Checkpointer, inner: StateGraph[State]
-) -> None:
+async def test_a_graph_with_its_own_saver_runs_a_separate_thread(saver: Checkpointer, inner: StateGraph[State]) -> None:
     own = MemorySaver()
     graph = inner.compile(own)
     outer = _calling(lambda: graph.ainvoke({"log": ["given"]}, thread_id="u")).compile(saver)

@@ -1,4 +1,4 @@
-"""`checkpointer=False` keeps nothing; True needs a graph around it; a saver of its own is a store of its own."""
+"""`checkpointer=False` persists nothing; True needs an outer graph; a graph with its own saver has its own store."""
 
 import asyncio
 from typing import Any
@@ -23,7 +23,7 @@ def calling(inner: Any, saver: Checkpointer | None, calls: Nodes, seen: list[lis
     return calls.chain(("call", call)).compile(saver)
 
 
-async def test_it_starts_again_and_leaves_nothing_in_the_store(saver: Checkpointer) -> None:
+async def test_a_graph_with_checkpointer_false_starts_over_and_stores_nothing(saver: Checkpointer) -> None:
     calls, seen = Nodes(), list[list[str]]()
     graph = calling(calls.chain("x").compile(checkpointer=False), saver, calls, seen)
 
@@ -36,7 +36,9 @@ async def test_it_starts_again_and_leaves_nothing_in_the_store(saver: Checkpoint
     assert finished.values == {"log": []}
 
 
-async def test_it_runs_again_from_its_start_when_its_node_does(saver: Checkpointer) -> None:
+async def test_a_graph_with_checkpointer_false_runs_from_its_start_when_its_node_runs_again(
+    saver: Checkpointer,
+) -> None:
     calls = Nodes()
     inner = calls.chain("x").compile(checkpointer=False)
     is_failing = True
@@ -56,8 +58,8 @@ async def test_it_runs_again_from_its_start_when_its_node_does(saver: Checkpoint
     assert calls.taken() == ["x", "x"]
 
 
-async def test_a_question_inside_it_is_answered_and_it_starts_again(saver: Checkpointer) -> None:
-    """The question is kept by the task that it is nested in; what it had done before it is not."""
+async def test_a_graph_with_checkpointer_false_starts_over_after_an_answer(saver: Checkpointer) -> None:
+    """The outer task keeps the interrupt. The nested writes before the interrupt are not kept."""
     calls, seen = Nodes(), list[list[str]]()
     graph = calling(calls.chain("x", "ask?").compile(checkpointer=False), saver, calls, seen)
 
@@ -68,7 +70,7 @@ async def test_a_question_inside_it_is_answered_and_it_starts_again(saver: Check
     assert calls.taken() == ["x", "ask", "x", "ask"]
 
 
-async def test_it_may_be_running_any_number_of_times_at_once(saver: Checkpointer) -> None:
+async def test_a_graph_with_checkpointer_false_may_have_concurrent_runs(saver: Checkpointer) -> None:
     calls = Nodes()
     inner = calls.chain("x").compile(checkpointer=False)
 
@@ -81,20 +83,20 @@ async def test_it_may_be_running_any_number_of_times_at_once(saver: Checkpointer
     assert await graph.ainvoke({"log": []}, THREAD) == {"log": ["0", "x", "1", "x", "2", "x"]}
 
 
-async def test_on_its_own_it_runs_without_a_thread() -> None:
+async def test_a_graph_with_checkpointer_false_runs_without_a_thread() -> None:
     graph = Nodes().chain("x").compile(checkpointer=False)
 
     assert await graph.ainvoke({"log": []}) == {"log": ["x"]}
 
 
-async def test_memory_per_thread_needs_a_graph_around_it() -> None:
+async def test_a_graph_with_checkpointer_true_needs_an_outer_graph() -> None:
     graph = Nodes().chain("x").compile(checkpointer=True)
 
     with pytest.raises(MissingCheckpointerError, match="checkpointer=True"):
         await graph.ainvoke({"log": []}, THREAD)
 
 
-async def test_without_a_store_around_it_memory_lasts_as_long_as_a_call() -> None:
+async def test_a_memory_lasts_for_one_call_without_an_outer_checkpointer() -> None:
     calls, seen = Nodes(), list[list[str]]()
     graph = calling(calls.chain("x").compile(checkpointer=True), None, calls, seen)
 
@@ -104,7 +106,7 @@ async def test_without_a_store_around_it_memory_lasts_as_long_as_a_call() -> Non
     assert seen == [["in", "x"], ["in", "x"]]
 
 
-async def test_a_graph_called_with_a_thread_of_its_own_is_no_nested_graph(saver: Checkpointer) -> None:
+async def test_a_graph_called_with_its_own_thread_is_not_nested(saver: Checkpointer) -> None:
     calls = Nodes()
     child = calls.chain("x").compile(saver)
     own = {"configurable": {"thread_id": "own"}}
@@ -121,7 +123,7 @@ async def test_a_graph_called_with_a_thread_of_its_own_is_no_nested_graph(saver:
         assert state.config["configurable"]["checkpoint_ns"] == ""
 
 
-async def test_a_graph_with_a_saver_of_its_own_keeps_its_threads_there(saver: Checkpointer) -> None:
+async def test_a_graph_with_its_own_saver_stores_its_threads_there(saver: Checkpointer) -> None:
     calls = Nodes()
     async with MemorySaver() as its_own:
         child = calls.chain("x").compile(its_own)
@@ -137,7 +139,7 @@ async def test_a_graph_with_a_saver_of_its_own_keeps_its_threads_there(saver: Ch
         assert await history(calls.chain("x").compile(saver), {"configurable": {"thread_id": "own"}}) == []
 
 
-async def test_without_any_store_nested_graphs_run_and_cannot_ask() -> None:
+async def test_nested_graphs_without_a_checkpointer_run_but_cannot_interrupt() -> None:
     calls = Nodes()
     graph = calls.chain("a", ("inner", calls.chain("x").compile())).compile()
     asking = calls.chain(("inner", calls.chain("ask?").compile())).compile()
@@ -147,14 +149,14 @@ async def test_without_any_store_nested_graphs_run_and_cannot_ask() -> None:
         await asking.ainvoke({"log": []})
 
 
-async def test_an_answer_without_a_store_is_refused() -> None:
+async def test_an_answer_without_a_checkpointer_is_refused() -> None:
     graph = Nodes().chain("a").compile()
 
     with pytest.raises(DurableGraphError, match="checkpointer"):
         await graph.ainvoke(Command(resume="yes"))
 
 
-async def test_beside_it_another_nested_graph_asks_and_goes_on(saver: Checkpointer) -> None:
+async def test_a_nested_graph_interrupts_and_resumes_after_a_graph_with_checkpointer_false(saver: Checkpointer) -> None:
     calls = Nodes()
     forgets = calls.chain("x").compile(checkpointer=False)
     asks = calls.chain("ask?").compile()

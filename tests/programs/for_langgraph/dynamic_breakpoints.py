@@ -1,4 +1,4 @@
-"""Breakpoints of `compile`, of a call, and a node that asks only about long texts."""
+"""Breakpoints of `compile` and of a call, and a node that interrupts only for long texts."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""A workflow of `@entrypoint` and `@task`: tasks at once, a retry, a question, the value saved by the run before."""
+"""A workflow of `@entrypoint` and `@task`: concurrent tasks, a retry, an interrupt, the value saved by the last run."""
 
 import asyncio
 import json

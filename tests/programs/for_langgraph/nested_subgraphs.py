@@ -1,4 +1,4 @@
-"""Three graphs inside each other. The innermost one, which is called in a node, asks a question."""
+"""Three nested graphs. The innermost graph, which is called in a node, interrupts."""
 
 import asyncio
 import json

@@ -1,0 +1,40 @@
+"""What callers and operators do to one run, by the store alone: no graph's code is needed."""
+
+from durable_graph.checkpointing.columns import key_of
+from durable_graph.checkpointing.run_ids import parts_of, run_id
+from durable_graph.checkpointing.run_store import RunStore
+from durable_graph.errors import RunFailedError, UnknownRunError
+from durable_graph.run_records import RunRow, RunState
+
+
+async def find_run(runs: RunStore, id_: str) -> RunRow:
+    """The row of the run with this id. Raises `UnknownRunError`."""
+    row = await runs.find_run(*parts_of(id_))
+    if row is None:
+        raise UnknownRunError(id_)
+    return row
+
+
+async def cancel_run(runs: RunStore, row: RunRow, reason: str) -> RunRow:
+    """Cancel the run, or ask the worker that holds it. Returns its row afterwards. Raises `UnknownRunError`."""
+    await runs.cancel_run(row.thread, row.seq, reason)
+    return await find_run(runs, id_of(row))
+
+
+async def retry_run(runs: RunStore, row: RunRow) -> RunRow:
+    """Make the run ready again. Returns its row afterwards; a run that has not ended, or is done, stays as it is.
+
+    Raises `UnknownRunError`, and `RunFailedError` for a run that another one of its thread has followed.
+    """
+    state = await runs.retry_run(row.thread, row.seq)
+    if state is None:
+        raise UnknownRunError(id_of(row))
+    if state.is_ended and state is not RunState.DONE:
+        why = "a later run of its thread has followed it, so it cannot be retried"
+        raise RunFailedError(id_of(row), row.thread, "failed", why)
+    return await find_run(runs, id_of(row))
+
+
+def id_of(row: RunRow) -> str:
+    """The id of the run in this row."""
+    return run_id(key_of(row.thread), row.seq)

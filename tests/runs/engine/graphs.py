@@ -1,0 +1,89 @@
+"""The graphs that workers execute in tests: each node notes its start, and returns which process executed it."""
+
+import asyncio
+import operator
+import os
+import time
+from pathlib import Path
+from typing import Annotated, Any, TypedDict
+
+from durable_graph import START, CompiledGraph, Runtime, StateGraph, interrupt
+from tests.crash.engine.killed_process import kill_this_process
+from tests.runs.engine.ledger import Ledger
+
+STEPS = 20
+
+Graphs = dict[str, CompiledGraph[Any, Any, Any, Any]]
+
+
+class State(TypedDict, total=False):
+    seconds: float
+    log: Annotated[list[str], operator.add]
+
+
+def done_by(log: list[str]) -> list[tuple[str, int]]:
+    """The nodes in the log of a run, each with the process that executed it."""
+    return [(node, int(pid)) for node, pid in (each.split() for each in log)]
+
+
+class Gate:
+    """A file that opens the gate for the nodes of every process."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "gate"
+
+    def open(self) -> None:
+        self._path.touch()
+
+    @property
+    def is_open(self) -> bool:
+        return self._path.exists()
+
+    async def wait(self) -> None:
+        while not self.is_open:  # noqa: ASYNC110  # other processes set no event of this one
+            await asyncio.sleep(0.01)
+
+
+def graphs_of(folder: Path) -> Graphs:
+    """The graphs, whose ledger and gate are in the folder.
+
+    `chain` has many short nodes. `gated` waits at the gate in its second node, `fan` in the first of three nodes of one
+    superstep, `ask` for an answer. `block` blocks the event loop in its node for the seconds of its input. `poison`
+    kills its process in its second node, `poison_first` in its first, until the gate is open.
+    """
+    ledger, gate = Ledger(folder), Gate(folder)
+
+    def node(name: str, *, waits: bool = False, blocks: bool = False, kills: bool = False, asks: bool = False) -> Any:
+        async def execute(state: State, runtime: Runtime) -> State:
+            ledger.note(runtime)
+            if kills and not gate.is_open:
+                kill_this_process()
+            if asks:
+                interrupt("ok?")
+            if waits:
+                await gate.wait()
+            elif blocks:
+                time.sleep(state["seconds"])  # noqa: ASYNC251  # the subject of the test
+            else:
+                await asyncio.sleep(state.get("seconds", 0))
+            return {"log": [f"{name} {os.getpid()}"]}
+
+        return execute
+
+    def chain(**nodes: Any) -> CompiledGraph[Any, Any, Any, Any]:
+        return StateGraph(State).add_sequence(list(nodes.items())).add_edge(START, next(iter(nodes))).compile()
+
+    fan = StateGraph(State)
+    for number in range(3):
+        fan.add_node(f"fan{number}", node(f"fan{number}", waits=number == 0)).add_edge(START, f"fan{number}")
+    first = {"first": node("first")}
+    return {
+        "chain": chain(**{f"n{number}": node(f"n{number}") for number in range(STEPS)}),
+        "gated": chain(**first, second=node("second", waits=True), third=node("third")),
+        "gated_first": chain(first=node("first", waits=True), second=node("second")),
+        "fan": fan.compile(),
+        "ask": chain(ask=node("ask", asks=True)),
+        "block": chain(**first, second=node("second", blocks=True), third=node("third")),
+        "poison": chain(**first, second=node("second", kills=True)),
+        "poison_first": chain(first=node("first", kills=True)),
+    }
