@@ -41,14 +41,10 @@ class Acceptances:
         whether something was."""
         if run.formerly:
             return None
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Accepted | None] = loop.create_future()
+        answer: asyncio.Future[Accepted | None] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Asked(run, skew, answer))
         if self._sending is None:
-            # The task gets an empty context, because it serves all callers and not only the first.
-            self._sending = loop.create_task(self._send_all(), context=Context())
-            # An event loop that shuts down may cancel the task before it starts: no `finally` in it would run.
-            self._sending.add_done_callback(self._sent)
+            self._begin()
         return await answer
 
     async def settle(self) -> None:
@@ -56,11 +52,21 @@ class Acceptances:
         while self._sending is not None:
             await asyncio.wait([self._sending])
 
-    def _sent(self, _: "asyncio.Task[None]") -> None:
+    def _begin(self) -> None:
+        # The task gets an empty context, because it serves all callers and not only the first.
+        self._sending = asyncio.get_running_loop().create_task(self._send_all(), context=Context())
+        # An event loop that shuts down may cancel the task before it starts: no `finally` in it would run.
+        self._sending.add_done_callback(self._sent)
+
+    def _sent(self, task: "asyncio.Task[None]") -> None:
         self._sending = None
-        unanswered, self._waiting, self._group = [*self._group.values(), *self._waiting], [], {}
-        for asked in unanswered:
-            _resolve(asked, None)
+        if task.cancelled():
+            unanswered, self._waiting, self._group = [*self._group.values(), *self._waiting], [], {}
+            for asked in unanswered:
+                _resolve(asked, None)
+        elif self._waiting:
+            # They came after the task had ended.
+            self._begin()
 
     async def _send_all(self) -> None:
         while self._waiting:

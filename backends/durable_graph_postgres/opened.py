@@ -13,15 +13,15 @@ T = TypeVar("T")
 
 
 class Opened:
-    """What is open in the running event loop. `workers` has the connections for the calls of a worker, which must not
-    wait for those of `database`; it is the same if the pool is a user's."""
+    """What is open in the running event loop. `runs` has the connections for acceptances, claims and heartbeats, which
+    must not wait for those of `database`; it is the same if the pool is a user's."""
 
-    def __init__(self, database: Database, workers: Database) -> None:
+    def __init__(self, database: Database, runs: Database) -> None:
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self.database: Database = database
-        self.workers: Database = workers
+        self.runs: Database = runs
         self.writes: GroupCommit = GroupCommit(database)
-        self.acceptances: Acceptances = Acceptances(database)
+        self.acceptances: Acceptances = Acceptances(runs)
         self._calls: set[asyncio.Task[Any]] = set()
 
     async def finish(self, call: Coroutine[Any, Any, T]) -> T:
@@ -39,5 +39,5 @@ class Opened:
         await self.acceptances.settle()
         await self.writes.settle()
         await self.database.close()
-        if self.workers is not self.database:
-            await self.workers.close()
+        if self.runs is not self.database:
+            await self.runs.close()

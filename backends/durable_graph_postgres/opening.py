@@ -31,8 +31,8 @@ SELECT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n 
 """
 
 
-# For the calls of a worker: a claim need not wait for a sweep.
-_OF_WORKERS = 2
+# One each for claims and heartbeats, for a sweep, and for the runs that are accepted: these may wait for locks.
+_OF_RUNS = 3
 
 _SETTINGS: Mapping[str, str] = {
     # JIT compilation does not pay for these short statements, but the planner may overestimate their cost.
@@ -40,13 +40,10 @@ _SETTINGS: Mapping[str, str] = {
     # Statements find their rows by index. A plan that was made while a table was empty would read it whole afterwards.
     "enable_seqscan": "off",
 }
-_SETTINGS_OF_WORKERS: Mapping[str, str] = {
+_SETTINGS_OF_RUNS: Mapping[str, str] = {
     **_SETTINGS,
-    # Planning a claim takes longer than the claim.
+    # Planning a claim or an acceptance takes longer than its execution.
     "plan_cache_mode": "force_generic_plan",
-    # If the server crashes and forgets a claim, it forgets the thread's new epoch too, and the worker's commits are
-    # refused. A forgotten heartbeat, release or sweep is made again.
-    "synchronous_commit": "off",
     # A statement that has waited for a lock has to see the newest row.
     "default_transaction_isolation": "read committed",
 }
@@ -57,8 +54,8 @@ async def open_databases(
     given: "Parameters | asyncpg.Pool[asyncpg.Record]", retry: Retry, *, pool_size: int, prepares: bool
 ) -> tuple[Database, Database]:
     """Open connections, and bring the tables to the current format. `given` are the parameters of a DSN, or a user's
-    pool, which the user closes. The second one is for claims and heartbeats, which must not wait for connections that
-    execute nodes; it is the first one if the pool is the user's.
+    pool, which the user closes. The second one is for acceptances, claims and heartbeats, which must not wait for
+    connections that execute nodes; it is the first one if the pool is the user's.
 
     Raises `StoreFormatError` for tables of another version, `StoreUnavailableError` for a replica,
     `StoreConfigurationError`, and `StoreUnavailableError`.
@@ -86,12 +83,10 @@ async def open_databases(
 
     pool = await retry.until_there(connect)
     # It connects on first use.
-    of_workers = await _pool(
-        given, links, retry, _OF_WORKERS, _SETTINGS_OF_WORKERS if prepares else {}, prepares=prepares
-    )
+    of_runs = await _pool(given, links, retry, _OF_RUNS, _SETTINGS_OF_RUNS if prepares else {}, prepares=prepares)
     return (
         Database(pool, sql, retry, links, prepares=prepares),
-        Database(of_workers, sql, retry, links, prepares=prepares),
+        Database(of_runs, sql, retry, links, prepares=prepares),
     )
 
 
@@ -101,14 +96,14 @@ async def open_beside(
     """As `open_databases`, also for an event loop that a user's pool does not belong to: with new connections, made as
     the pool makes them."""
     if isinstance(given, Parameters) or _is_of_this_loop(given):
-        return await open_databases(given, retry, pool_size=_OF_WORKERS, prepares=prepares)
+        return await open_databases(given, retry, pool_size=_OF_RUNS, prepares=prepares)
     # The driver has no public attributes for them.
     other: Any = given
     links = Links((), other._connect)
     pool = await asyncpg.create_pool(
         *other._connect_args,
         min_size=0,
-        max_size=_OF_WORKERS,
+        max_size=_OF_RUNS,
         connect=links.connect,
         init=other._init,
         setup=other._setup,

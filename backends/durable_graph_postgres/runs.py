@@ -245,7 +245,7 @@ class PostgresRuns:
 
     async def _call(self, function: Callable[[Session], Awaitable[T]], answer: float | None = None) -> T:
         opened = await self._opened()
-        return await opened.finish(opened.workers.change(function, answer=answer))
+        return await opened.finish(opened.runs.change(function, answer=answer))
 
 
 async def _rows(db: Session, name: str, sought: dict[str, Any]) -> list[Columns]:

@@ -23,6 +23,10 @@ READS: dict[str, dict[str, Any]] = {
     "list_threads_of_status": {"status": "done", "since": 5, "after": "t", "before": 1 << 62, "limit": 100},
     "lock_thread": {},
     "find_records_of_head": {"born": 1, "head": 9},
+    "find_run": {"seq": 1},
+    "find_unfinished_run": {},
+    "find_next_due": {"queues": ["q"], "skew": 0},
+    "claim_runs": {"worker": 1, "queues": ["q"], "epochs": [1], "most": 1, "skew": 0, "lease_skew": 0},
 }
 
 

@@ -24,7 +24,7 @@ from tests.postgres.executions import (
     with_run,
     writer_of,
 )
-from tests.postgres.proxy import Cut
+from tests.postgres.proxy import MOMENTS, Cut, Moment
 from tests.savers import saver_of
 
 
@@ -94,11 +94,12 @@ async def test_runs_that_are_accepted_at_the_same_time_share_statements(postgres
         assert [answer.state for answer in answers] == [RunState.READY] * 50 + [RunState.BLOCKED] * 50
 
 
-async def test_an_acceptance_whose_answer_was_lost_is_one_run(postgres: str) -> None:
+@pytest.mark.parametrize("moment", MOMENTS)
+async def test_an_acceptance_through_a_connection_that_is_cut_is_one_run(postgres: str, moment: Moment) -> None:
     async with proxied_saver(postgres) as (saver, proxy, _):
         await saver.runs.accept(new_run("warm"))
         for number in range(2):
-            proxy.expect(Cut(1, "after"))
+            proxy.expect(Cut(1, moment))
 
             accepted = await saver.runs.accept(new_run("t", key=f"k {number}" if number else None))
 

@@ -33,7 +33,7 @@ from tests.postgres.executions import (
     with_run,
     writer_of,
 )
-from tests.postgres.proxy import Cut
+from tests.postgres.proxy import MOMENTS, Cut, Moment
 from tests.savers import saver_of, schema_of_its_own
 
 
@@ -148,23 +148,26 @@ async def test_claims_and_heartbeats_need_no_connection_that_executes_nodes(post
             assert await saver.runs.sweep(5) == Swept()
 
 
-async def test_a_repeated_claim_after_a_lost_answer_returns_the_runs_of_the_first(postgres: str) -> None:
+@pytest.mark.parametrize("moment", MOMENTS)
+async def test_a_claim_through_a_connection_that_is_cut_has_every_run_that_the_worker_holds(
+    postgres: str, moment: Moment
+) -> None:
     async with proxied_saver(postgres) as (saver, proxy, _):
         await saver.runs.register(NewWorker(1, 100 * SECOND, ""))
         assert await saver.runs.claim(1, ["q"], 2) == []
         for number in range(4):
             await saver.runs.accept(new_run(f"t {number}"))
-        proxy.expect(Cut(1, "after"))
+        proxy.expect(Cut(1, moment))
 
         claims = await saver.runs.claim(1, ["q"], 2)
 
         assert proxy.has_cut
+        await saver.aclose()
+        await proxy.until_quiet()
         assert [claim.attempt for claim in claims] == [1, 1]
-        running = await saver.runs.list_runs(state=RunState.RUNNING)
+        async with saver:
+            running = await saver.runs.list_runs(state=RunState.RUNNING)
         assert [run.thread for run in running] == sorted(claim.thread for claim in claims)
-
-
-# Workers
 
 
 async def test_a_sweep_frees_the_runs_of_dead_workers_and_quarantines_after_so_many_crashes(

@@ -14,23 +14,28 @@
 -- part: at_once
 (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
 
+-- part: without_a_flush
+-- For this transaction: if the server crashes and forgets a claim, it forgets the thread's new epoch too, and the
+-- worker's commits are refused. A forgotten registration, heartbeat or release is made again.
+set_config('synchronous_commit', 'off', true)
+
 -- part: run_as_changed
--- A run that waits becomes ready at once if a message arrived since its execution read the inbox. A change to "running"
--- leaves the state: the run of a worker whose lease has ended may be ready again. It may have ended as well.
-state = CASE WHEN c.state = 1 THEN r.state WHEN c.state = 2 AND r.inbox > c.inbox THEN 0 ELSE c.state END,
-           due = CASE WHEN c.state = 2 AND r.inbox > c.inbox THEN {at_once}
+-- A change `c` to a state, or -1: something was sent to the thread. A run that waits becomes ready at once then, and if
+-- a message arrived since its execution read the inbox. A change to "running" leaves the state: the run of a worker
+-- whose lease has ended may be ready again. A run that has ended is not changed.
+state = CASE WHEN c.state = 1 OR c.state = -1 AND r.state <> 2 THEN r.state
+                   WHEN c.state = -1 OR c.state = 2 AND r.inbox > c.inbox THEN 0 ELSE c.state END,
+           due = CASE WHEN c.state = -1 AND r.state = 2 OR c.state = 2 AND r.inbox > c.inbox THEN {at_once}
                       WHEN c.state IN (0, 2) THEN least(c.due, r.deadline) ELSE r.due END,
+           inbox = CASE WHEN c.state = -1 THEN r.inbox + 1 ELSE r.inbox END,
            checkpoint = CASE WHEN c.checkpoint > 0 THEN c.checkpoint ELSE r.checkpoint END,
            first_checkpoint = CASE WHEN c.first_checkpoint > 0 THEN c.first_checkpoint ELSE r.first_checkpoint END,
            input = CASE WHEN c.first_checkpoint > 0 THEN '' ELSE r.input END,
            crashes = CASE WHEN c.state = 2 THEN 0 ELSE r.crashes END,
-           worker = CASE WHEN c.state = 1 THEN r.worker ELSE 0 END,
+           worker = CASE WHEN c.state IN (-1, 1) THEN r.worker ELSE 0 END,
            request = CASE WHEN c.state < 4 THEN r.request ELSE 0 END,
-           ended_at = CASE WHEN c.state = 1 THEN r.ended_at ELSE c.ended_at END,
-           error = CASE WHEN c.state = 1 THEN r.error ELSE c.error END
-
--- part: run_as_woken
-inbox = inbox + 1, due = CASE WHEN state = 2 THEN {at_once} ELSE due END, state = CASE WHEN state = 2 THEN 0 ELSE state END
+           ended_at = CASE WHEN c.state IN (-1, 1) THEN r.ended_at ELSE c.ended_at END,
+           error = CASE WHEN c.state IN (-1, 1) THEN r.error ELSE c.error END
 
 -- part: and_runs_are_known
  -- The subquery reads the thread's row as it was before this statement waited for its lock. Whoever accepts a run, makes
@@ -47,22 +52,25 @@ inbox = inbox + 1, due = CASE WHEN state = 2 THEN {at_once} ELSE due END, state 
                            :ends::bigint[], :errors::text[])
         AS x (thread_key, seq, state, due, inbox, checkpoint, first_checkpoint, ended_at, error)
       JOIN done USING (thread_key)),
+  -- The first run of the thread that has not ended then. It is locked, because it may have ended meanwhile.
+  next_runs AS MATERIALIZED (
+    SELECT n.* FROM changes c CROSS JOIN LATERAL (
+      SELECT thread_key, seq, state, due FROM {schema}.runs
+       WHERE thread_key = c.thread_key AND seq <> c.seq AND state < 4 ORDER BY seq LIMIT 1 FOR NO KEY UPDATE) n
+     WHERE c.state >= 4 AND n.state = 3),
+  woken_runs AS MATERIALIZED (
+    SELECT thread_key, seq FROM {schema}.runs
+     WHERE thread_key = ANY (ARRAY (SELECT thread_key FROM unnest(:woken_threads::bigint[]) AS w (thread_key)
+                                      JOIN done USING (thread_key)))
+       AND state IN (0, 1, 2)),
+  -- One UPDATE: each one more opens all indexes of the table again, which takes longer than the rest.
   changed_runs AS (
     UPDATE {schema}.runs r
        SET {run_as_changed}
-      FROM changes c WHERE r.thread_key = c.thread_key AND r.seq = c.seq AND r.state < 4),
-  next_runs AS MATERIALIZED (
-    SELECT n.thread_key, n.seq FROM changes c CROSS JOIN LATERAL (
-      SELECT thread_key, seq, state FROM {schema}.runs
-       WHERE thread_key = c.thread_key AND seq <> c.seq AND state < 4 ORDER BY seq LIMIT 1 FOR NO KEY UPDATE) n
-     WHERE c.state >= 4 AND n.state = 3),
-  unblocked_runs AS (
-    UPDATE {schema}.runs r SET state = 0 FROM next_runs n WHERE r.thread_key = n.thread_key AND r.seq = n.seq),
-  woken_runs AS (
-    UPDATE {schema}.runs SET {run_as_woken}
-     WHERE thread_key = ANY (ARRAY (SELECT thread_key FROM unnest(:woken_threads::bigint[]) AS w (thread_key)
-                                      JOIN done USING (thread_key)))
-       AND state IN (0, 1, 2))
+      FROM (SELECT * FROM changes
+            UNION ALL SELECT thread_key, seq, 0, due, 0, 0, 0, 0, NULL FROM next_runs
+            UNION ALL SELECT thread_key, seq, -1, 0, 0, 0, 0, 0, NULL FROM woken_runs) c
+     WHERE r.thread_key = c.thread_key AND r.seq = c.seq AND r.state < 4)
 
 -- name: store_time
 SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint;
@@ -192,7 +200,11 @@ UPDATE {schema}.runs SET state = 0
 -- name: wake_run
 -- An answer or a message arrived: the unfinished run of the thread that waits becomes ready, and one that is about to
 -- wait sees the counter.
-UPDATE {schema}.runs SET {run_as_woken} WHERE thread_key = :thread_key AND state IN (0, 1, 2);
+UPDATE {schema}.runs r
+       SET {run_as_changed}
+  FROM (VALUES (-1::smallint, 0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint, NULL))
+    AS c (state, due, inbox, checkpoint, first_checkpoint, ended_at, error)
+ WHERE r.thread_key = :thread_key AND r.state IN (0, 1, 2);
 
 -- name: find_message
 SELECT seq FROM {schema}.messages WHERE thread_key = :thread_key AND topic = :topic AND key = :key;
@@ -255,14 +267,16 @@ SELECT min(d.due) - ({now})
 -- name: add_worker
 INSERT INTO {schema}.workers (id, lease_until, boot_id, name, extra)
 VALUES (:worker, {lease_now} + :ttl::bigint, '', :name, '')
-ON CONFLICT (id) DO UPDATE SET lease_until = excluded.lease_until;
+ON CONFLICT (id) DO UPDATE SET lease_until = excluded.lease_until RETURNING
+{without_a_flush};
 
 -- name: renew_lease
 -- One row for each request to the worker, and one without a thread if there are none. No row: the lease had ended.
 WITH
   renewed AS (
     UPDATE {schema}.workers SET lease_until = {lease_now} + :ttl::bigint WHERE id = :worker AND lease_until > {lease_now}
-    RETURNING id)
+    RETURNING id,
+{without_a_flush})
 SELECT r.thread_id, r.seq, r.request
   FROM renewed LEFT JOIN {schema}.runs r ON r.worker = renewed.id AND r.state = 1 AND r.request > 0;
 
@@ -271,7 +285,8 @@ SELECT r.thread_id, r.seq, r.request
 -- another transaction has locked is left for the next claim. The worker's row is locked, so that no sweep removes it
 -- before these claims are visible. Runs are locked one by one, until `most` are found, because a limit ends the loop.
 WITH
-  clock AS MATERIALIZED (SELECT {now} AS now),
+  clock AS MATERIALIZED (SELECT {now} AS now,
+{without_a_flush}),
   -- The queues with a due run, by priority and by the time of the oldest one.
   queues AS MATERIALIZED (
     SELECT p.priority, q.queue
@@ -330,7 +345,8 @@ WITH
      WHERE thread_key = ANY (ARRAY (SELECT thread_key FROM {schema}.runs WHERE worker = :worker AND state = 1))
      ORDER BY thread_key FOR NO KEY UPDATE)
 UPDATE {schema}.runs r SET state = 0, worker = 0, due = {now}
- WHERE r.worker = :worker AND r.state = 1 AND (SELECT count(*) FROM locked) >= 0 RETURNING r.seq;
+ WHERE r.worker = :worker AND r.state = 1 AND (SELECT count(*) FROM locked) >= 0 RETURNING r.seq,
+{without_a_flush};
 
 -- name: remove_worker
 DELETE FROM {schema}.workers WHERE id = :worker;
