@@ -129,8 +129,7 @@ def woken(run: RunRow, at: int) -> RunRow:
     """The run of a thread to which something was sent. As `wake_run` does it."""
     if run.state == RunState.WAITING:
         return msgspec.structs.replace(run, state=RunState.READY, due=at, inbox=run.inbox + 1)
-    is_counted = run.state in (RunState.READY, RunState.RUNNING)
-    return msgspec.structs.replace(run, inbox=run.inbox + 1) if is_counted else run
+    return run if run.state.is_ended else msgspec.structs.replace(run, inbox=run.inbox + 1)
 
 
 def is_held(run: RunRow, settlement: Settlement) -> bool:

@@ -146,6 +146,26 @@ async def test_tasks_and_nested_graphs_receive_signals(saver: Checkpointer) -> N
             assert await handle.result(20) == {"got": [7]}
 
 
+async def test_a_message_for_a_blocked_run_is_received_once_the_run_begins(saver: Checkpointer) -> None:
+    async def ask(state: State) -> State:
+        return {"got": [interrupt("ok?")]}
+
+    app = App({"order": graph_of(ask=ask, one=one)}, saver)
+    first = await app.start("order", {}, thread_id="t")
+    async with run_app(app) as running:
+        await running.settle()
+        await app.signal("t", "parcel", 1)
+        await running.settle()
+        second = await app.start("order", {}, thread_id="t")
+        await app.signal("t", "parcel", 2)
+        await app.answer("t", "yes")
+        await first.result(20)
+        await running.settle()
+        await app.answer("t", "again")
+        result = await second.result(20)
+    assert sorted(map(str, result["got"])) == ["1", "2", "again", "yes"]
+
+
 async def test_a_receive_whose_time_is_over_returns_its_default(saver: Checkpointer) -> None:
     async def node(state: State) -> State:
         return {"got": [await receive("parcel", timeout=timedelta(days=14), default="lost")]}

@@ -62,7 +62,7 @@ state = CASE WHEN c.state = 1 OR c.state = -1 AND r.state <> 2 THEN r.state
     SELECT thread_key, seq FROM {schema}.runs
      WHERE thread_key = ANY (ARRAY (SELECT thread_key FROM unnest(:woken_threads::bigint[]) AS w (thread_key)
                                       JOIN done USING (thread_key)))
-       AND state IN (0, 1, 2)),
+       AND state < 4),
   -- One UPDATE: each one more opens all indexes of the table again, which takes longer than the rest.
   changed_runs AS (
     UPDATE {schema}.runs r
@@ -204,7 +204,7 @@ UPDATE {schema}.runs r
        SET {run_as_changed}
   FROM (VALUES (-1::smallint, 0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint, NULL))
     AS c (state, due, inbox, checkpoint, first_checkpoint, ended_at, error)
- WHERE r.thread_key = :thread_key AND r.state IN (0, 1, 2);
+ WHERE r.thread_key = :thread_key AND r.state < 4;
 
 -- name: find_message
 SELECT seq FROM {schema}.messages WHERE thread_key = :thread_key AND topic = :topic AND key = :key;

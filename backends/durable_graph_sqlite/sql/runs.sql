@@ -60,7 +60,7 @@ UPDATE runs SET state = 0
 -- wait sees the counter.
 UPDATE runs SET inbox = inbox + 1, due = CASE WHEN state = 2 THEN :at ELSE due END,
                 state = CASE WHEN state = 2 THEN 0 ELSE state END
- WHERE thread_key = :thread_key AND state IN (0, 1, 2);
+ WHERE thread_key = :thread_key AND state < 4;
 
 -- name: find_message
 SELECT seq FROM messages WHERE thread_key = :thread_key AND topic = :topic AND key = :key;

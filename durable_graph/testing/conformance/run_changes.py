@@ -227,8 +227,8 @@ class WaitingClauses(RunStoreUnderTest):
             await send(saver)
             ended = await run_at(saver, seq)
             assert (ended.state, ended.inbox) == (RunState.DONE, 1)
-            # A run that nobody has claimed yet has the message before it.
-            assert (await run_at(saver, later)).inbox == 1
+            # A run that is blocked, or that nobody has claimed yet, has the messages before it.
+            assert (await run_at(saver, later)).inbox == 2
             assert await claimed(saver) == ["thread"]
 
     async def test_a_message_that_wakes_a_run_has_its_records(self) -> None:
