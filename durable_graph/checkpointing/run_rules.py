@@ -98,12 +98,17 @@ def row_after(run: RunRow, update: RunUpdate, at: int) -> RunRow:
     """The run after the update by a commit, a save or a settlement at the time `at`. As `update_run` does it.
 
     A worker whose lease has ended is refused only once another worker has claimed its run. So its commits find runs
-    that are ready again, and stay so, and runs that have ended, which nothing changes.
+    that are ready again, and stay so, and runs that have ended, which nothing changes: only a quarantined run takes a
+    checkpoint, or its end with a result.
     """
-    if run.state.is_ended:
+    is_running = update.state == RunState.RUNNING
+    is_late = run.state.is_ended and not (
+        run.state == RunState.QUARANTINED and (is_running or update.state == RunState.DONE)
+    )
+    if is_late:
         return run
     state, due = update.state, run.due
-    if update.state == RunState.RUNNING:
+    if is_running:
         state = run.state
     elif update.state == RunState.WAITING and run.inbox > update.inbox:
         # A message arrived since the execution read the inbox.
@@ -118,10 +123,10 @@ def row_after(run: RunRow, update: RunUpdate, at: int) -> RunRow:
         checkpoint=update.checkpoint or run.checkpoint,
         first_checkpoint=update.first_checkpoint or run.first_checkpoint,
         crashes=0 if update.state == RunState.WAITING else run.crashes,
-        worker=run.worker if update.state == RunState.RUNNING else 0,
+        worker=run.worker if is_running else 0,
         request=0 if is_ended else run.request,
-        ended_at=at if is_ended else 0,
-        error=update.error,
+        ended_at=run.ended_at if is_running else at if is_ended else 0,
+        error=run.error if is_running else update.error,
     )
 
 

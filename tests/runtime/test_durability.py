@@ -145,7 +145,7 @@ async def test_async_durability_is_ahead_of_a_slow_store_by_a_bounded_number_of_
     """LangGraph (P7): 196 of 200 were still queued."""
     from durable_graph._runtime.request.run import Request
 
-    backlog = Request.__struct_defaults__[-1]
+    backlog = Request(None).backlog
     saver = SlowSaver()
     ran: list[str] = []
 

@@ -1,5 +1,6 @@
 """The migration of an older file to the current format is one transaction."""
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -111,35 +112,19 @@ def test_scripts_are_split_into_statements() -> None:
     }
 
 
+READ_WHOLE = {"list_runs", "count_runs", "find_dead_workers", "count_workers"}
+"""The statements of operators' lists and numbers, and those that read the workers, of which there are few."""
+
+
 @pytest.mark.parametrize("name", SQL)
 def test_every_statement_is_valid_and_scans_no_table(path: Path, db: sqlite3.Connection, name: str) -> None:
     prepare(path, db, MIGRATIONS)
     width = SQL[name].count("?")
-    names = {
-        "source",
-        "target",
-        "ns",
-        "no",
-        "at",
-        "born",
-        "head",
-        "ord",
-        "lo",
-        "hi",
-        "parent",
-        "before",
-        "limit",
-        "most",
-        "nested",
-        "since",
-        "thread",
-        "thread_key",
-        "key",
-    }
-    columns = {column for (_, column, *_) in db.execute("PRAGMA table_info(threads)")}
-    given: object = [1] * width if width else dict.fromkeys(names | columns | {"after"}, 1)
+    given: object = [1] * width if width else dict.fromkeys(re.findall(r":(\w+)", SQL[name]), 1)
     assert isinstance(given, list | dict)
     plan = db.execute(f"EXPLAIN QUERY PLAN {SQL[name]}", given).fetchall()
+    if name in READ_WHOLE:
+        return
     # Always by key: the cost of a table scan would grow with the file.
     scanned = [detail for *_, detail in plan if detail.startswith("SCAN") and _is_table(detail.split()[1])]
     assert scanned == []

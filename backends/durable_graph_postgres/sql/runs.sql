@@ -19,10 +19,14 @@
 -- worker's commits are refused. A forgotten registration, heartbeat or release is made again.
 set_config('synchronous_commit', 'off', true)
 
+-- part: takes_change
+-- A run that has ended is not changed: only a quarantined run takes a checkpoint, or its end with a result.
+(r.state < 4 OR (r.state = 7 AND c.state IN (1, 4)))
+
 -- part: run_as_changed
 -- A change `c` to a state, or -1: something was sent to the thread. A run that waits becomes ready at once then, and if
 -- a message arrived since its execution read the inbox. A change to "running" leaves the state: the run of a worker
--- whose lease has ended may be ready again. A run that has ended is not changed.
+-- whose lease has ended may be ready again, or quarantined.
 state = CASE WHEN c.state = 1 OR c.state = -1 AND r.state <> 2 THEN r.state
                    WHEN c.state = -1 OR c.state = 2 AND r.inbox > c.inbox THEN 0 ELSE c.state END,
            due = CASE WHEN c.state = -1 AND r.state = 2 OR c.state = 2 AND r.inbox > c.inbox THEN {at_once}
@@ -70,7 +74,7 @@ state = CASE WHEN c.state = 1 OR c.state = -1 AND r.state <> 2 THEN r.state
       FROM (SELECT * FROM changes
             UNION ALL SELECT thread_key, seq, 0, due, 0, 0, 0, 0, NULL FROM next_runs
             UNION ALL SELECT thread_key, seq, -1, 0, 0, 0, 0, 0, NULL FROM woken_runs) c
-     WHERE r.thread_key = c.thread_key AND r.seq = c.seq AND r.state < 4)
+     WHERE r.thread_key = c.thread_key AND r.seq = c.seq AND {takes_change})
 
 -- name: store_time
 SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint;
@@ -189,7 +193,7 @@ UPDATE {schema}.runs r
   FROM (VALUES (:thread_key::bigint, :seq::bigint, :state::smallint, :due::bigint, :inbox::bigint,
                 :checkpoint::bigint, :first_checkpoint::bigint, :ended_at::bigint, :error::text))
     AS c (thread_key, seq, state, due, inbox, checkpoint, first_checkpoint, ended_at, error)
- WHERE r.thread_key = c.thread_key AND r.seq = c.seq AND r.state < 4;
+ WHERE r.thread_key = c.thread_key AND r.seq = c.seq AND {takes_change};
 
 -- name: unblock_run
 -- A run of the thread has ended: the next one may begin, unless an earlier one has not ended either.

@@ -36,7 +36,8 @@ VALUES (:thread_key, :seq, :state, :priority, :due, :deadline, 0, 0, 0, 0, 0,
 
 -- name: update_run
 -- A run that waits becomes ready at once if a message arrived since its execution read the inbox. A change to "running"
--- leaves the state: the run of a worker whose lease has ended may be ready again. It may have ended as well.
+-- leaves the state: the run of a worker whose lease has ended may be ready again, or quarantined. A quarantined run
+-- takes no other change of such a worker than a checkpoint, or its end with a result.
 UPDATE runs
    SET state = CASE WHEN :state = 1 THEN state WHEN :state = 2 AND inbox > :inbox THEN 0 ELSE :state END,
        due = CASE WHEN :state = 2 AND inbox > :inbox THEN :at WHEN :state IN (0, 2) THEN min(:due, deadline) ELSE due END,
@@ -46,8 +47,9 @@ UPDATE runs
        crashes = CASE WHEN :state = 2 THEN 0 ELSE crashes END,
        worker = CASE WHEN :state = 1 THEN worker ELSE 0 END,
        request = CASE WHEN :state < 4 THEN request ELSE 0 END,
-       ended_at = :ended_at, error = :error
- WHERE thread_key = :thread_key AND seq = :seq AND state < 4;
+       ended_at = CASE WHEN :state = 1 THEN ended_at ELSE :ended_at END,
+       error = CASE WHEN :state = 1 THEN error ELSE :error END
+ WHERE thread_key = :thread_key AND seq = :seq AND (state < 4 OR (state = 7 AND :state IN (1, 4)));
 
 -- name: unblock_run
 -- A run of the thread has ended: the next one may begin, unless an earlier one has not ended either.

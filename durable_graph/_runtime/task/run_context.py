@@ -64,7 +64,7 @@ class RunContext:
 
     def now(self) -> int:
         """The time in microseconds since 1970: the store's, if a worker executes the run."""
-        return time.time_ns() // 1000 if self.owned is None else self.owned.now()
+        return round(time.time() * 1_000_000) if self.owned is None else self.owned.now()
 
 
 class StopRequest(msgspec.Struct):
