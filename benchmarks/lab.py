@@ -80,9 +80,10 @@ class Lab:
         unit: Unit = "us",
         clock: Clock = "elapsed",
         is_warm: bool = False,
+        prepare: Callable[[str], object] = lambda name: None,
     ) -> dict[str, list[float]]:
         """The time that each work takes for one of its units, in each round."""
-        samples = await interleaved(works, self.rounds(rounds), clock=clock, is_warm=is_warm)
+        samples = await interleaved(works, self.rounds(rounds), clock=clock, is_warm=is_warm, prepare=prepare)
         scale = (US if unit == "us" else MS) / units
         return {name: [round(seconds * scale, 3) for seconds in found] for name, found in samples.items()}
 
@@ -102,12 +103,18 @@ class Lab:
 
 
 async def interleaved(
-    works: Mapping[str, Work], rounds: int, *, clock: Clock = "elapsed", is_warm: bool = False
+    works: Mapping[str, Work],
+    rounds: int,
+    *,
+    clock: Clock = "elapsed",
+    is_warm: bool = False,
+    prepare: Callable[[str], object] = lambda name: None,
 ) -> dict[str, list[float]]:
     """The seconds of each work in each round, after a round to warm up if they are not warm.
 
     Each round begins with another work, so that none always runs after the same one. What the process held before is
-    kept from the garbage collector while a work is timed: another library's modules would count.
+    kept from the garbage collector while a work is timed: another library's modules would count. `prepare` is called
+    with the name of a work before each of its rounds, and is not timed.
     """
     now = time.process_time if clock == "CPU" else time.perf_counter
     names = list(works)
@@ -116,6 +123,7 @@ async def interleaved(
         for number in range(0 if is_warm else -1, rounds):
             first = number % len(names)
             for name in names[first:] + names[:first]:
+                prepare(name)
                 gc.collect()
                 gc.freeze()
                 began = now()

@@ -31,7 +31,7 @@ class MemoryStore:
         return [row for row in self._rows if row[0] == thread]
 
 
-_SQLITE_TABLES: Final = """
+SQLITE_TABLES: Final = """
 CREATE TABLE rows(
     thread TEXT, superstep INTEGER, kind INTEGER, place INTEGER, data BLOB,
     PRIMARY KEY (thread, superstep, kind, place)
@@ -50,7 +50,7 @@ class SqliteStore:
         self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._connection.execute("PRAGMA journal_mode=WAL")
         self._connection.execute("PRAGMA synchronous=FULL")
-        self._connection.executescript(_SQLITE_TABLES)
+        self._connection.executescript(SQLITE_TABLES)
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._work, daemon=True)
@@ -123,7 +123,7 @@ def _fail(batch: list[_Job], error: BaseException) -> None:
             future.set_exception(error)
 
 
-_POSTGRES_TABLES: Final = """
+POSTGRES_TABLES: Final = """
 CREATE TABLE rows(
     thread text NOT NULL, superstep integer NOT NULL, kind smallint NOT NULL, place integer NOT NULL,
     data bytea NOT NULL,
@@ -132,10 +132,10 @@ CREATE TABLE rows(
 CREATE TABLE owners(thread text PRIMARY KEY, owner text NOT NULL);
 """
 _UNLESS_OWNED: Final = "WHERE NOT EXISTS (SELECT FROM owners WHERE owners.thread = given.thread)"
-_INSERT_ONE: Final = f"""
+INSERT_ONE: Final = f"""
 INSERT INTO rows SELECT given.* FROM
     (SELECT $1::text AS thread, $2::integer, $3::smallint, $4::integer, $5::bytea) AS given {_UNLESS_OWNED}"""  # noqa: S608  # both parts are constants
-_INSERT_MANY: Final = f"""
+INSERT_MANY: Final = f"""
 INSERT INTO rows SELECT given.* FROM
     unnest($1::text[], $2::integer[], $3::smallint[], $4::integer[], $5::bytea[])
     AS given(thread, superstep, kind, place, data) {_UNLESS_OWNED}"""  # noqa: S608  # both parts are constants
@@ -170,7 +170,7 @@ class PostgresStore:
         await asyncio.gather(*self._tasks)
 
     async def _write(self, connection: "asyncpg.Connection[Any]") -> None:
-        one, many = await connection.prepare(_INSERT_ONE), await connection.prepare(_INSERT_MANY)
+        one, many = await connection.prepare(INSERT_ONE), await connection.prepare(INSERT_MANY)
         while True:
             while not self._waiting:
                 if self._is_closing:
@@ -200,7 +200,7 @@ async def postgres_store(dsn: str, writers: int) -> AsyncIterator[PostgresStore]
     """A store with tables of its own in an empty database."""
     connections = [await asyncpg.connect(dsn) for _ in range(writers + 1)]
     try:
-        await connections[0].execute(_POSTGRES_TABLES)
+        await connections[0].execute(POSTGRES_TABLES)
         store = PostgresStore(connections)
         yield store
         await store.aclose()
