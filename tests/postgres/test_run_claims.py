@@ -64,8 +64,6 @@ async def test_two_claimers_get_each_run_once(two: Two) -> None:
     mine, theirs = await asyncio.gather(claim_all(two[0], 1), claim_all(two[1], 2))
 
     assert sorted(mine + theirs) == sorted(f"t {thread}" for thread in range(200))
-    assert mine
-    assert theirs
 
 
 async def test_claims_are_by_priority_and_then_by_time(saver: PostgresSaver) -> None:

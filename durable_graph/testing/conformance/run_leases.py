@@ -2,6 +2,8 @@
 
 import asyncio
 
+from msgspec.structs import replace
+
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.records import Conflict
 from durable_graph.run_records import Claim, Heartbeat, NewWorker, RequestOfRun, RunRow, RunState, RunUpdate, Swept
@@ -277,9 +279,11 @@ class SweepClauses(RunStoreUnderTest):
             writer = await writer_of(saver)
             assert await self.lose(saver, most=1) == Swept(1, 0, 1)
             before = await run_at(saver, seq)
-            for state in (RunState.RUNNING, RunState.WAITING):
-                await commit_with(saver, writer, RunUpdate(seq, state, checkpoint=1, first_checkpoint=1))
-                assert await run_at(saver, seq) == before
+            await commit_with(saver, writer, RunUpdate(seq, RunState.WAITING, checkpoint=1, first_checkpoint=1))
+            assert await run_at(saver, seq) == before
+            # What a retry goes on from is where the thread is.
+            await commit_with(saver, writer, RunUpdate(seq, RunState.RUNNING, checkpoint=2, first_checkpoint=2))
+            assert await run_at(saver, seq) == replace(before, checkpoint=2, first_checkpoint=2)
 
     async def _commit(self, saver: Checkpointer, claim: Claim, commits: int) -> None:
         writer = await writer_of(saver, claim.thread)
