@@ -1,6 +1,6 @@
 """Which rows should a superstep write? The same supersteps in several layouts, as plain SQL on the savers' tables.
 
-`python -m benchmarks.row_layouts` measures them and prints tables; decision 26 has the figures of one run. It is no
+`python -m benchmarks.row_layouts` measures them and prints tables; decision 28 has the figures of one run. It is no
 question of `benchmarks.questions`: it compares layouts that nobody can choose, and the page of figures has no place for
 them.
 

@@ -10,7 +10,7 @@ from benchmarks.engines.log import Row as FloorRow
 from durable_graph._engine.header import Header, PlanEntry, encode_header
 from durable_graph.checkpointing.columns import key_of
 from durable_graph.checkpointing.digests import add, checkpoint_digest, origin_of, value_digest
-from durable_graph.checkpointing.transactions import PreparedWrite, prepare
+from durable_graph.checkpointing.prepared import PreparedWrite, prepare
 from durable_graph.records import (
     EMPTY_SUM,
     CheckpointRow,
