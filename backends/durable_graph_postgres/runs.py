@@ -46,7 +46,8 @@ class PostgresRuns:
     """
 
     def __init__(self, opened: Callable[[], Awaitable[Opened]], opened_beside: Callable[[], Awaitable[Opened]]) -> None:
-        self.skew = self.lease_skew = 0
+        self.skew: int = 0
+        self.lease_skew: int = 0
         self._opened = opened
         self._opened_beside = opened_beside
 

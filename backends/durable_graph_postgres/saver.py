@@ -94,7 +94,7 @@ class PostgresSaver:
         self._opening = OpenedOnce(f"PostgresSaver({name!r})", opened, self._close)
         # The server's ids of sessions whose event loop was closed.
         self._former_sessions: set[int] = set()
-        self.runs = PostgresRuns(self._opening.get, opened_beside)
+        self.runs: PostgresRuns = PostgresRuns(self._opening.get, opened_beside)
 
     if not TYPE_CHECKING:
         from_conn_string = ClassAttribute("use `PostgresSaver('postgresql://...')`")

@@ -69,7 +69,8 @@ class SqliteRuns:
         opened: Callable[[], Awaitable[Connection]],
         write: Callable[[str, Wanted], Awaitable[Any]],
     ) -> None:
-        self.skew = self.lease_skew = 0
+        self.skew: int = 0
+        self.lease_skew: int = 0
         self._path, self._retry = path, retry
         self._opened = opened
         self._write = write

@@ -68,7 +68,7 @@ class SqliteSaver:
         self._path, self._retry = Path(path), Retry(str(path), busy_timeout)
         self._file = OpenedOnce(f"SqliteSaver({str(path)!r})", self._open, self._close)
         self._backups: set[asyncio.Task[None]] = set()
-        self.runs = SqliteRuns(self._path, self._retry, self._connection, self._write)
+        self.runs: SqliteRuns = SqliteRuns(self._path, self._retry, self._connection, self._write)
 
     if not TYPE_CHECKING:
         from_conn_string = ClassAttribute("use `SqliteSaver('runs.db')`")

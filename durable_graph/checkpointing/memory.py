@@ -65,7 +65,7 @@ class MemorySaver:
         self._threads: dict[int, ThreadRows] = {}
         self._binding = Binding("MemorySaver()", any_loop=True)
         self._lock = threading.RLock()
-        self.runs = MemoryRuns(self._threads, self._lock, self._binding)
+        self.runs: MemoryRuns = MemoryRuns(self._threads, self._lock, self._binding)
 
     @classmethod
     def from_url(cls, url: str) -> Self:

@@ -56,7 +56,8 @@ class MemoryRuns:
         binding: Binding,
         workers: dict[int, Lease] | None = None,
     ) -> None:
-        self.skew = self.lease_skew = 0
+        self.skew: int = 0
+        self.lease_skew: int = 0
         self._threads = threads
         self._lock = lock
         self._binding = binding

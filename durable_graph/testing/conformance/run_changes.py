@@ -1,6 +1,6 @@
 """Clauses of changes of runs: by the commits and saves of their threads, by messages, and by settlements."""
 
-import msgspec
+from msgspec.structs import replace
 
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.records import Committed, Conflict, Saved, WritesBatch, WritesMoved
@@ -27,8 +27,6 @@ from durable_graph.testing.conformance.run_store_under_test import (
 )
 from durable_graph.testing.conformance.saver_under_test import loaded, save
 from durable_graph.testing.rows import Step, state_of
-
-replace = msgspec.structs.replace
 
 
 class UpdateClauses(RunStoreUnderTest):

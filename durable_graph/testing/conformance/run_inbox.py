@@ -2,7 +2,7 @@
 
 import asyncio
 
-import msgspec
+from msgspec.structs import replace
 
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.records import Saved, WritesBatch, WritesMoved
@@ -23,8 +23,6 @@ from durable_graph.testing.conformance.run_store_under_test import (
 )
 from durable_graph.testing.conformance.saver_under_test import commit, loaded, save, some_thread
 from durable_graph.testing.rows import Step
-
-replace = msgspec.structs.replace
 
 TOPICS = ("parcel", "payment", "unused")
 
