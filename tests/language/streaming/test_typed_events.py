@@ -177,7 +177,11 @@ async def test_an_answer_with_an_update_resumes_from_the_checkpoint_of_the_updat
 
     emitted = await events_of(graph, Command(resume="yes", update={"log": ["more"]}), durability=durability)
 
-    print(emitted)
+    (resumed,) = of(RunResumed, emitted)
+    assert (resumed.values, resumed.next) == ({"log": ["more"]}, ("ask",))
+    history = [each async for each in graph.aget_state_history(thread_id="t")]
+    (updated,) = [each for each in history if each.values == {"log": ["more"]}]
+    assert resumed.checkpoint_id == updated.config["configurable"]["checkpoint_id"]
 
 
 async def test_a_resumed_nested_graph_emits_its_namespace_and_its_checkpoint(
