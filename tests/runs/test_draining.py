@@ -36,12 +36,12 @@ async def ask(state: State) -> State:
 
 async def test_a_superstep_in_flight_finishes_and_its_run_is_released(saver: Checkpointer) -> None:
     began: list[str] = []
-    is_inside, let_go = asyncio.Event(), asyncio.Event()
+    is_inside, release = asyncio.Event(), asyncio.Event()
 
     async def first(state: State) -> State:
         began.append("first")
         is_inside.set()
-        await let_go.wait()
+        await release.wait()
         return {"log": ["first"]}
 
     async def second(state: State) -> State:
@@ -57,7 +57,7 @@ async def test_a_superstep_in_flight_finishes_and_its_run_is_released(saver: Che
         later = await app.start("two", {})
         draining = asyncio.create_task(worker.drain())
         await asyncio.sleep(0)
-        let_go.set()
+        release.set()
         await draining
     assert began.count("second") == 0
     status = await handle.status()
@@ -119,7 +119,7 @@ async def _have_state(handles: list[RunHandle], state: str) -> bool:
 
 
 @pytest.mark.slow
-async def test_a_process_that_is_told_to_end_finishes_its_supersteps_and_releases_its_runs(
+async def test_a_process_that_gets_sigterm_finishes_its_supersteps_and_releases_its_runs(
     app: App, processes: Processes, ledger: Ledger, place: Place
 ) -> None:
     chains = [await app.start("chain", {"seconds": 0.05}) for _ in range(RUNS)]

@@ -24,13 +24,13 @@ class State(TypedDict, total=False):
 
 
 class Steps:
-    """A graph of three nodes, which note that they begin. The second one waits until it is let go."""
+    """A graph of three nodes, which note that they begin. The second one waits for `release`."""
 
     def __init__(self) -> None:
         self.began: list[str] = []
         self.cancelled: list[str] = []
         self.is_inside = asyncio.Event()
-        self.let_go = asyncio.Event()
+        self.release = asyncio.Event()
 
     def graph(self) -> CompiledGraph[Any, Any, Any, Any]:
         return StateGraph(State).add_sequence([self.first, self.second, self.third]).add_edge(START, "first").compile()
@@ -43,7 +43,7 @@ class Steps:
         self.began.append("second")
         self.is_inside.set()
         try:
-            await self.let_go.wait()
+            await self.release.wait()
         except asyncio.CancelledError:
             self.cancelled.append("second")
             raise
@@ -88,7 +88,7 @@ async def test_a_node_that_blocks_the_event_loop_keeps_the_lease(
 # A store that is away
 
 
-async def test_a_worker_whose_lease_ends_unheard_begins_no_further_node_and_registers_again(
+async def test_a_worker_without_a_store_begins_no_node_after_its_lease_and_registers_again(
     saver: Checkpointer, outage: Outage, steps: Steps
 ) -> None:
     app = App({"steps": steps.graph()}, saver)
@@ -98,7 +98,7 @@ async def test_a_worker_whose_lease_ends_unheard_begins_no_further_node_and_regi
         before = worker.id
         outage.absent = {"heartbeat", "sweep"}
         await until(lambda: has_no_lease(app), "the end of the lease")
-        steps.let_go.set()
+        steps.release.set()
         await until(lambda: worker.running == 0, "the end of the execution")
         assert steps.began == ["first", "second"]
         outage.end()
@@ -112,13 +112,13 @@ async def test_the_tasks_of_a_superstep_that_wait_for_their_turn_do_not_begin_wi
     saver: Checkpointer, outage: Outage
 ) -> None:
     began: list[str] = []
-    is_inside, let_go = asyncio.Event(), asyncio.Event()
+    is_inside, release = asyncio.Event(), asyncio.Event()
 
     def node(name: str) -> Any:
         async def execute(state: State) -> State:
             began.append(name)
             is_inside.set()
-            await let_go.wait()
+            await release.wait()
             return {}
 
         return execute
@@ -132,7 +132,7 @@ async def test_the_tasks_of_a_superstep_that_wait_for_their_turn_do_not_begin_wi
         await is_inside.wait()
         outage.absent = {"heartbeat", "sweep"}
         await until(lambda: has_no_lease(app), "the end of the lease")
-        let_go.set()
+        release.set()
         await until(lambda: worker.running == 0, "the end of the execution")
         assert began == ["a"]
         outage.end()
@@ -151,7 +151,7 @@ async def test_a_worker_that_the_store_has_forgotten_gives_up_its_executions_and
         before = worker.id
         await app.store.unregister(before)
         await until(lambda: steps.cancelled == ["second"], "the cancellation")
-        steps.let_go.set()
+        steps.release.set()
         assert await handle.result(20) == {"count": 3}
         assert worker.id != before
     assert steps.began == ["first", "second", "second", "third"]
@@ -166,11 +166,11 @@ async def test_a_lease_that_was_over_is_not_renewed(saver: Checkpointer, outage:
     async with app.worker(lease=LEASE) as worker:
         await steps.is_inside.wait()
         before = worker.id
-        # The store renews the lease, and the worker does not hear of it.
+        # The store renews the lease, and its reply is lost.
         outage.mute = {"heartbeat"}
         renewed = outage.calls["heartbeat"]
         await until(lambda: outage.calls["heartbeat"] >= renewed + 12, "the end of the lease in the worker's view")
-        steps.let_go.set()
+        steps.release.set()
         await until(lambda: worker.running == 0, "the end of the execution")
         assert steps.began == ["first", "second"]
         outage.end()
@@ -190,7 +190,7 @@ async def test_a_worker_without_a_lease_asks_for_no_runs(saver: Checkpointer, ou
         await until(lambda: outage.calls["heartbeat"] >= tried + 5, "heartbeats")
         assert (outage.calls["claim"], outage.calls["next_due"]) == before
         outage.end()
-        steps.let_go.set()
+        steps.release.set()
         await handle.result(20)
 
 
@@ -198,7 +198,7 @@ async def test_an_end_that_the_store_did_not_record_is_recorded_when_the_store_i
     saver: Checkpointer, outage: Outage, steps: Steps
 ) -> None:
     app = App({"steps": steps.graph()}, saver)
-    steps.let_go.set()
+    steps.release.set()
     # The limit is exceeded between two supersteps, so that no commit carries the failure.
     handle = await app.start("steps", {}, recursion_limit=2)
     outage.absent = {"settle"}
@@ -214,7 +214,7 @@ async def test_runs_whose_claim_had_no_reply_are_executed_by_the_same_worker(
     saver: Checkpointer, outage: Outage, steps: Steps
 ) -> None:
     app = App({"steps": steps.graph()}, saver)
-    steps.let_go.set()
+    steps.release.set()
     handle = await app.start("steps", {})
     outage.mute = {"claim"}
     async with app.worker(lease=60):
@@ -233,7 +233,7 @@ async def test_a_cancellation_that_the_store_did_not_take_is_repeated(
     async with app.worker(lease=60) as worker:
         await steps.is_inside.wait()
         held = worker.id
-        # Nothing hears of the request: the next heartbeat is far away.
+        # The worker does not know the request: its next heartbeat is far away.
         await handle.cancel("stop")
         await app.store.unregister(held)
         load, fails = saver.load, True
@@ -249,7 +249,7 @@ async def test_a_cancellation_that_the_store_did_not_take_is_repeated(
         async with App({"steps": steps.graph()}, saver).worker():
             with pytest.raises(RunFailedError, match="cancelled"):
                 await handle.result(20)
-        steps.let_go.set()
+        steps.release.set()
 
 
 async def test_a_worker_that_leaves_while_it_registers_again_leaves_nothing_behind(
@@ -277,7 +277,7 @@ async def test_a_call_whose_thread_a_worker_of_its_process_claims_stores_nothing
     handle = await app.start("steps", {}, thread_id="t")
     async with app.worker():
         await until(lambda: _has_been_claimed(app), "the claim")
-        steps.let_go.set()
+        steps.release.set()
         with pytest.raises(CheckpointConflictError):
             await call
         assert await handle.result(20) == {"count": 3}
@@ -312,19 +312,19 @@ async def test_a_call_whose_thread_a_worker_of_another_process_claims_stores_not
 
 
 @pytest.mark.parametrize("inside", ["first", "second"])
-async def test_a_commit_of_a_worker_whose_run_was_quarantined_meanwhile_is_no_part_of_a_retry(
+async def test_a_retry_continues_from_a_commit_that_followed_the_quarantine(
     saver: Checkpointer, outage: Outage, inside: str
 ) -> None:
     """Only a claim shuts the worker out, and nobody claims a quarantined run."""
     began: list[str] = []
-    is_inside, let_go = asyncio.Event(), asyncio.Event()
+    is_inside, release = asyncio.Event(), asyncio.Event()
 
     def node(name: str) -> Any:
         async def execute(state: State) -> State:
             began.append(name)
             if name == inside:
                 is_inside.set()
-                await let_go.wait()
+                await release.wait()
             return {"count": state.get("count", 0) + 1}
 
         return name, execute
@@ -342,7 +342,7 @@ async def test_a_commit_of_a_worker_whose_run_was_quarantined_meanwhile_is_no_pa
         outage.absent = {"heartbeat"}
         await app.store.sweep(1)
         assert (await handle.status()).state == "quarantined"
-        let_go.set()
+        release.set()
         await until(lambda: worker.running == 0, "the end of the execution")
         status = await handle.status()
         assert (status.state, status.ended_at is None, status.error is None) == ("quarantined", False, False)
@@ -352,14 +352,12 @@ async def test_a_commit_of_a_worker_whose_run_was_quarantined_meanwhile_is_no_pa
     assert began == names
 
 
-async def test_a_quarantined_run_that_its_worker_finishes_nevertheless_is_done(
-    saver: Checkpointer, outage: Outage
-) -> None:
-    is_inside, let_go = asyncio.Event(), asyncio.Event()
+async def test_a_quarantined_run_whose_worker_finishes_it_is_done(saver: Checkpointer, outage: Outage) -> None:
+    is_inside, release = asyncio.Event(), asyncio.Event()
 
     async def only(state: State) -> State:
         is_inside.set()
-        await let_go.wait()
+        await release.wait()
         return {"count": 1}
 
     app = App({"one": StateGraph(State).add_node("only", only).add_edge(START, "only").compile()}, saver)
@@ -372,7 +370,7 @@ async def test_a_quarantined_run_that_its_worker_finishes_nevertheless_is_done(
         await app.store.sweep(1)
         with pytest.raises(RunFailedError, match="quarantined"):
             await handle.result(20)
-        let_go.set()
+        release.set()
         await until(lambda: _is_done(handle), "the end of the run")
         assert await handle.result(20) == {"count": 1}
         assert (await handle.status()).error is None

@@ -17,7 +17,7 @@ DEATHS = 3
 RUNS = 20 if IS_LONG else 5
 
 
-async def executed_by_mortals(processes: Processes, handle: RunHandle) -> list[Process]:
+async def workers_until_the_end(processes: Processes, handle: RunHandle) -> list[Process]:
     """Start a worker whenever one has died, until the run has ended. Gives all of them."""
     workers = [processes.worker(lease=LEASE, max_crashes=DEATHS)]
 
@@ -31,21 +31,21 @@ async def executed_by_mortals(processes: Processes, handle: RunHandle) -> list[P
 
 
 @pytest.mark.parametrize(
-    ("graph", "node", "place_of_death"),
+    ("graph", "node", "where"),
     [("poison", "second", "'second'"), ("poison_first", "first", "its first superstep")],
 )
 async def test_a_run_that_kills_its_processes_is_quarantined_and_can_be_retried(
-    app: App, processes: Processes, ledger: Ledger, place: Place, graph: str, node: str, place_of_death: str
+    app: App, processes: Processes, ledger: Ledger, place: Place, graph: str, node: str, where: str
 ) -> None:
     poison = await app.start(graph, {})
     others = [await app.start("chain", {"seconds": 0.05}) for _ in range(RUNS)]
-    workers = await executed_by_mortals(processes, poison)
+    workers = await workers_until_the_end(processes, poison)
 
     # One worker lives: it has quarantined the run.
     assert len(workers) == DEATHS + 1
     status = await poison.status()
     assert (status.state, status.crashes) == ("quarantined", DEATHS)
-    message = f"its process ended {DEATHS} times in a row in {place_of_death}"
+    message = f"its process ended {DEATHS} times in a row in {where}"
     with pytest.raises(RunFailedError, match=message) as failed:
         await poison.result()
     assert failed.value.kind == "quarantined"

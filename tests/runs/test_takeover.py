@@ -42,7 +42,7 @@ class Tally:
         )
 
 
-async def test_a_killed_worker_s_runs_end_once_with_the_right_output(
+async def test_the_runs_of_a_killed_worker_end_once_with_the_right_output(
     app: App, processes: Processes, ledger: Ledger, echo: Echo
 ) -> None:
     chance = random.Random(20_26)
@@ -56,12 +56,12 @@ async def test_a_killed_worker_s_runs_end_once_with_the_right_output(
             # A random moment of the nodes that are being executed.
             await _more_nodes(ledger, busy, chance.randrange(RUNS))
             at = busy.send(signal.SIGKILL)
-            victims = await running_by(app, busy.pid)
+            held = await running_by(app, busy.pid)
             workers.remove(busy)
             killed.add(busy.pid)
             workers.append(processes.worker(lease=LEASE, concurrency=RUNS))
             tally.kills += 1
-            tally.seconds.extend(await _takeovers(ledger, victims, busy.pid, at))
+            tally.seconds.extend(await _takeovers(ledger, held, busy.pid, at))
         await _check_ends(app, ledger, handles, killed, tally)
 
     assert tally.seconds
@@ -92,7 +92,7 @@ async def _busiest(app: App, handles: list[RunHandle], workers: list[Process]) -
     return None if ended >= len(ids) / 2 else max(workers, key=lambda each: shares[each.pid])
 
 
-async def _takeovers(ledger: Ledger, victims: list[RunStatus], pid: int, at: float) -> list[float]:
+async def _takeovers(ledger: Ledger, held: list[RunStatus], pid: int, at: float) -> list[float]:
     """The time from the kill to the first node of each run in another process."""
     first: dict[str, float] = {}
 
@@ -100,10 +100,10 @@ async def _takeovers(ledger: Ledger, victims: list[RunStatus], pid: int, at: flo
         for each in ledger.starts(since=at):
             if each.pid != pid:
                 first.setdefault(each.thread, each.at - at)
-        return all(run.thread_id in first for run in victims)
+        return all(run.thread_id in first for run in held)
 
     await until(are_taken, "the takeovers")
-    return [first[run.thread_id] for run in victims]
+    return [first[run.thread_id] for run in held]
 
 
 async def _check_ends(app: App, ledger: Ledger, handles: list[RunHandle], killed: set[int], tally: Tally) -> None:

@@ -74,7 +74,7 @@ async def test_a_stopped_worker_commits_nothing_and_begins_no_node_after_others_
     assert {(each.state, each.attempt, each.crashes) for each in statuses} == {("done", 2, 1)}
 
 
-async def test_a_stopped_worker_that_continues_before_a_takeover_keeps_its_runs_from_no_one(
+async def test_a_stopped_worker_that_continues_before_a_takeover_finishes_its_runs(
     app: App, processes: Processes, ledger: Ledger, gate: Gate
 ) -> None:
     """Its lease has ended, but no other worker is there: it registers again, and executes the runs to their end."""

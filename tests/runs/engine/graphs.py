@@ -47,9 +47,10 @@ class Gate:
 def graphs_of(folder: Path) -> Graphs:
     """The graphs, whose ledger and gate are in the folder.
 
-    `chain` has many short nodes. `gated` waits at the gate in its second node, `fan` in the first of three nodes of one
-    superstep, `ask` for an answer. `block` blocks the event loop in its node for the seconds of its input. `poison`
-    kills its process in its second node, `poison_first` in its first, until the gate is open.
+    `chain` has many short nodes. `gated` waits at the gate in its second node, `gated_first` in its first, `fan` in the
+    first of three nodes of one superstep; `ask` waits for an answer. `block` blocks the event loop in its node for the
+    seconds of its input. `poison` kills its process in its second node, `poison_first` in its first, until the gate is
+    open.
     """
     ledger, gate = Ledger(folder), Gate(folder)
 
