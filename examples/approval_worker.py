@@ -59,7 +59,7 @@ async def start() -> None:
 
 
 async def work() -> None:
-    """The process of a worker. It stops once nothing is ready; a real one goes on until it is told to stop."""
+    """The process of a worker. It stops once nothing is ready; a real one continues until it gets a signal."""
     async with app, app.worker():
         # No event of this process tells of changes in the store.
         while any(each.ready or each.running for each in (await app.stats()).queues):  # noqa: ASYNC110

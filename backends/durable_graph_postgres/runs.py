@@ -8,6 +8,7 @@ from durable_graph.checkpointing import run_transactions
 from durable_graph.checkpointing.columns import Columns, key_of
 from durable_graph.checkpointing.rules import check_limit, drawn_incarnation
 from durable_graph.checkpointing.run_changes import run_from
+from durable_graph.checkpointing.run_rules import stats_of
 from durable_graph.checkpointing.run_sweep import Freed, freed
 from durable_graph.checkpointing.run_transactions import Clock
 from durable_graph.checkpointing.transactions import Wanted
@@ -33,8 +34,6 @@ from durable_graph_postgres.statements import PARAMETERS
 
 T = TypeVar("T")
 
-_STATES = {RunState.READY: "ready", RunState.RUNNING: "running", RunState.WAITING: "waiting"}
-_STATES |= {RunState.BLOCKED: "blocked", RunState.QUARANTINED: "quarantined"}
 _SHORTEST_WAIT_FOR_AN_ANSWER = 1.0
 
 
@@ -133,13 +132,7 @@ class PostgresRuns:
 
     async def queue_stats(self) -> list[QueueStats]:
         """See `RunStore.queue_stats`."""
-        found: dict[str, dict[str, Any]] = {}
-        for queue, state, count, oldest in await self._read("count_runs", skew=self.skew):
-            of_queue = found.setdefault(queue, {"oldest_due": 0})
-            of_queue[_STATES[RunState(state)]] = count
-            if oldest is not None:
-                of_queue["oldest_due"] = min(oldest, of_queue["oldest_due"] or oldest)
-        return [QueueStats(queue, **numbers) for queue, numbers in sorted(found.items())]
+        return stats_of(await self._read("count_runs", skew=self.skew))
 
     async def count_workers(self) -> int:
         """See `RunStore.count_workers`."""
@@ -182,7 +175,7 @@ class PostgresRuns:
                 is_repeated = True
                 return await _rows(db, "claim_runs", sought)
             async with db.transaction(BEGIN):
-                # An attempt whose answer was lost may have claimed runs, of which nobody knows.
+                # An attempt whose answer was lost may have claimed runs, that no worker knows.
                 await _rows(db, "lock_worker", sought)
                 return await _rows(db, "find_claims", sought) or await _rows(db, "claim_runs", sought)
 

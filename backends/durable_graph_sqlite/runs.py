@@ -12,6 +12,7 @@ from durable_graph.checkpointing import run_transactions
 from durable_graph.checkpointing.columns import Columns, key_of
 from durable_graph.checkpointing.rules import check_limit, drawn_incarnation
 from durable_graph.checkpointing.run_changes import run_from
+from durable_graph.checkpointing.run_rules import stats_of
 from durable_graph.checkpointing.run_sweep import freed
 from durable_graph.checkpointing.run_transactions import Clock
 from durable_graph.checkpointing.transactions import Wanted, begun
@@ -38,8 +39,6 @@ from durable_graph_sqlite.statements import SQL, rows, run
 T = TypeVar("T")
 
 _PRIORITIES = range(5)
-_STATES = {RunState.READY: "ready", RunState.RUNNING: "running", RunState.WAITING: "waiting"}
-_STATES |= {RunState.BLOCKED: "blocked", RunState.QUARANTINED: "quarantined"}
 
 
 def _boot_id() -> bytes:
@@ -142,13 +141,7 @@ class SqliteRuns:
 
     async def queue_stats(self) -> list[QueueStats]:
         """See `RunStore.queue_stats`."""
-        found: dict[str, dict[str, Any]] = {}
-        for queue, state, count, oldest in await self._read(lambda db: rows(db, "count_runs", {"now": self._now()})):
-            of_queue = found.setdefault(queue, {"oldest_due": 0})
-            of_queue[_STATES[RunState(state)]] = count
-            if oldest is not None:
-                of_queue["oldest_due"] = min(oldest, of_queue["oldest_due"] or oldest)
-        return [QueueStats(queue, **numbers) for queue, numbers in sorted(found.items())]
+        return stats_of(await self._read(lambda db: rows(db, "count_runs", {"now": self._now()})))
 
     async def count_workers(self) -> int:
         """See `RunStore.count_workers`."""

@@ -22,7 +22,7 @@ Recorded = Mapping[tuple[int, int], Outcome]
 
 
 def next_due(outcomes: Iterable[Outcome]) -> int:
-    """The time at which the first of these tasks goes on by itself, in microseconds since 1970; 0 if none does.
+    """The time at which the first of these tasks continues by itself, in microseconds since 1970; 0 if none does.
 
     It is the end of a sleep, the time-out of an interrupt, or the time of the next attempt at a failed task.
     """

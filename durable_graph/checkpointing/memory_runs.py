@@ -4,7 +4,6 @@ import heapq
 import time
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
-from typing import Any
 
 import msgspec
 
@@ -31,8 +30,6 @@ from durable_graph.run_records import (
     Settlement,
     Swept,
 )
-
-_COUNTED = (RunState.READY, RunState.RUNNING, RunState.WAITING, RunState.BLOCKED, RunState.QUARANTINED)
 
 
 class Lease(msgspec.Struct, frozen=True, gc=False):
@@ -193,17 +190,10 @@ class MemoryRuns:
     async def queue_stats(self) -> list[QueueStats]:
         """See `RunStore.queue_stats`."""
         now = self._now()
-        found: dict[str, dict[str, Any]] = {}
-        for stored in self._threads.values():
-            for run in (each.row for each in stored.runs.by_seq.values()):
-                if run.state not in _COUNTED:
-                    continue
-                of_queue = found.setdefault(run.queue, {"oldest_due": 0})
-                name = run.state.name.lower()
-                of_queue[name] = of_queue.get(name, 0) + 1
-                if run_rules.is_claimable(run, now):
-                    of_queue["oldest_due"] = min(run.due, of_queue["oldest_due"] or run.due)
-        return [QueueStats(queue, **numbers) for queue, numbers in sorted(found.items())]
+        rows = (run.row for stored in self._threads.values() for run in stored.runs.by_seq.values())
+        return run_rules.stats_of(
+            (row.queue, row.state, 1, row.due if run_rules.is_claimable(row, now) else None) for row in rows
+        )
 
     @alone
     async def count_workers(self) -> int:

@@ -4,14 +4,17 @@ A database makes a change by a statement that does the same, because it changes 
 not read; each of these functions names its statement. `MemorySaver` uses the functions.
 """
 
+from collections.abc import Iterable
+
 import msgspec
 
 from durable_graph.checkpointing.rules import begins_thread, cancelled_thread
 from durable_graph.checkpointing.run_sweep import Freed
 from durable_graph.records import ThreadRow
-from durable_graph.run_records import NEVER, NewRun, RunRow, RunState, RunUpdate, Settlement
+from durable_graph.run_records import NEVER, NewRun, QueueStats, RunRow, RunState, RunUpdate, Settlement
 
 _CLAIMABLE = (RunState.READY, RunState.WAITING)
+_COUNTED = {state: state.name.lower() for state in RunState if state < RunState.DONE or state is RunState.QUARANTINED}
 
 
 # Acceptance ---------------------------------------------------------------------------------------
@@ -186,3 +189,24 @@ def retried(run: RunRow, state: RunState, now: int) -> RunRow:
     return msgspec.structs.replace(
         run, state=state, due=now, crashes=0, ended_at=0, error=None, request=0, deadline=NEVER
     )
+
+
+# A listing ----------------------------------------------------------------------------------------
+
+
+def stats_of(counts: Iterable[tuple[str, int, int, int | None]]) -> list[QueueStats]:
+    """The numbers of runs by queue, in the order of the queues' names.
+
+    `counts` has the queue, the state and the number of some runs, and the time since which the first of them is due
+    (None: none of them is). Runs that have ended are not counted, unless they are quarantined.
+    """
+    found: dict[str, dict[str, int]] = {}
+    for queue, state, count, due in counts:
+        name = _COUNTED.get(RunState(state))
+        if name is None:
+            continue
+        numbers = found.setdefault(queue, {"oldest_due": 0})
+        numbers[name] = numbers.get(name, 0) + count
+        if due is not None:
+            numbers["oldest_due"] = min(due, numbers["oldest_due"] or due)
+    return [QueueStats(queue, **numbers) for queue, numbers in sorted(found.items())]

@@ -98,8 +98,8 @@ class Command(ToolOutput, Generic[NodeNameT]):
 class Interrupt(msgspec.Struct, frozen=True):
     """A question whose answer a run waits for. `id` is unique, and stays the same while the question is open.
 
-    `key` is the name from `interrupt(..., key=...)`. `due` is the time at which the run goes on without an answer: with
-    `default` as the answer, or, if it has none, at the end of a `sleep`. `topic` is that of the message which a
+    `key` is the name from `interrupt(..., key=...)`. `due` is the time at which the run continues without an answer:
+    with `default` as the answer, or, if it has none, at the end of a `sleep`. `topic` is that of the message which a
     `receive` waits for.
     """
 

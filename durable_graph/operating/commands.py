@@ -193,7 +193,7 @@ def cancel(target: str, /, *, reason: str = "cancelled by an operator", place: P
 
 @commands.command
 def retry(target: str, /, *, place: Place = HERE) -> None:
-    """Make a failed, cancelled or quarantined run ready again: it goes on where it stopped.
+    """Make a failed, cancelled or quarantined run ready again: it continues where it stopped.
 
     Args:
         target: The id of a run, or of a thread, whose last run is meant.
@@ -209,7 +209,7 @@ def retry(target: str, /, *, place: Place = HERE) -> None:
 
 @commands.command
 def answer(thread: str, value: str, /, *, app: str, interrupt: str | None = None, json: Json = False) -> None:
-    """Answer a question of a thread's unfinished run. A worker goes on with the run.
+    """Answer a question of a thread's unfinished run. A worker continues the run.
 
     Args:
         thread: The id of the thread.

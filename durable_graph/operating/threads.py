@@ -49,7 +49,7 @@ class ShownCheckpoint(msgspec.Struct, frozen=True):
 class ShownInterrupt(msgspec.Struct, frozen=True):
     """An interrupt without an answer. `value` is plain data: see `stored_values`.
 
-    `due` is the time at which the run goes on by itself, `topic` the topic of the message that it waits for.
+    `due` is the time at which the run continues by itself, `topic` the topic of the message that it waits for.
     """
 
     id: str

@@ -198,7 +198,7 @@ class App:
         timeout: float | None = None,  # noqa: ASYNC109  # a time limit is what callers ask for
         **options: Any,
     ) -> Any:
-        """`start`, and the run's output: `ainvoke` for services. If this process ends, another worker goes on.
+        """`start`, and the run's output: `ainvoke` for services. If this process ends, another worker continues it.
 
         Without a worker of this `App` in this process, one executes runs for as long as this call waits.
         """
@@ -248,7 +248,7 @@ class App:
         return status_of(row)
 
     async def retry(self, run_id: str) -> RunHandle:
-        """Make a failed, cancelled or quarantined run ready again: it goes on where it stopped.
+        """Make a failed, cancelled or quarantined run ready again: it continues where it stopped.
 
         Raises `UnknownRunError`, and `RunFailedError` for a run that cannot be retried, because new input followed it
         in its thread. A run that has not ended stays as it is.
@@ -259,7 +259,7 @@ class App:
 
     async def answer(self, thread_id: ThreadId, value: Any, *, interrupt_id: str | None = None) -> tuple[str, ...]:
         """Answer an interrupt of the thread's unfinished run: recorded when this returns, also while sibling branches
-        run. A worker goes on with the run. Returns the ids of the answered interrupts.
+        run. A worker continues the run. Returns the ids of the answered interrupts.
 
         Without an `interrupt_id`, `value` is as in `Command(resume=value)`.
 

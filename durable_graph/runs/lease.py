@@ -72,7 +72,7 @@ class Lease:
         try:
             self._loop.call_soon_threadsafe(function, *args)
         except RuntimeError:
-            # The worker's event loop was closed without the worker: nobody is left to hear of it.
+            # The worker's event loop was closed without the worker: no task is left to receive it.
             self._is_closing = True
 
     async def _beat(self) -> None:

@@ -19,7 +19,7 @@ class RunningApp:
         self.worker = worker
 
     async def settle(self) -> None:
-        """Wait until no run can go on by itself now: each has ended, waits for an answer, or waits for a later time."""
+        """Wait until no run can continue by itself now: each has ended, or waits for an answer or a later time."""
         while True:
             self.worker.nudge()
             is_due = await self.app.store.next_due(self.app.names) == 0
@@ -37,7 +37,7 @@ class RunningApp:
 async def run_app(app: App, *, concurrency: int = 10) -> AsyncGenerator[RunningApp]:
     """Run an app in a test: `async with run_app(app) as running: ...`
 
-    A worker executes its runs in this event loop. `await running.settle()` waits until nothing can go on by itself, and
+    A worker executes its runs in this event loop. `await running.settle()` waits until no run can continue by itself.
     `await running.move(timedelta(days=3))` moves the clock, so that a test of a run that sleeps for days takes
     milliseconds. The clock of leases is not moved.
     """

@@ -154,9 +154,9 @@ def test_the_killed_agent_repeats_no_finished_tool_call_and_interrupts_before_it
 def test_a_run_is_started_answered_and_finished_by_processes_that_share_nothing_but_the_file(
     run_example: RunExample,
 ) -> None:
-    told = lines_of(run_example("approval_worker"))
+    lines = lines_of(run_example("approval_worker"))
 
-    assert told == [
+    assert lines == [
         "The first process:",
         "started: True, state: ready",
         "started: False, state: ready",

@@ -1,6 +1,7 @@
 """Runs that an `App` accepts and a worker executes: results, keys, answers, failures, cancelling, retrying."""
 
 import asyncio
+import os
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -29,6 +30,7 @@ from durable_graph import (
 )
 from durable_graph.errors import MissingPowerError, RunFailedError, UnknownRunError
 from durable_graph.runs import App, RunHandle, RunStatus
+from durable_graph.testing import CrashingSaver
 
 pytestmark = pytest.mark.every_store
 
@@ -81,10 +83,13 @@ async def test_a_worker_executes_an_accepted_run_and_any_caller_reads_its_output
 
 
 async def test_a_chain_of_three_nodes_costs_three_commits(saver: Checkpointer) -> None:
-    app = App({"count": chain(add, add, add)}, saver)
+    counting = CrashingSaver(saver)
+    app = App({"count": chain(add, add, add)}, counting)
     handle = await app.start("count", {})
     async with app.worker():
         await handle.result(20)
+    assert (counting.names.count("commit"), counting.names.count("save_writes")) == (3, 0)
+    assert counting.names.count("settle") == 0
     history = [each async for each in app.graph("count").aget_state_history(thread_id=handle.thread_id)]
     assert [(each.metadata or {}).get("source") for each in history] == ["loop", "loop", "loop", "input"]
     # The input's checkpoint and that of the first superstep are of one commit.
@@ -150,12 +155,18 @@ async def test_the_error_of_a_busy_thread_names_the_worker(saver: Checkpointer) 
     handle = await app.start("hold", {}, thread_id="t")
     async with app.worker():
         await began.wait()
-        other = App({"hold": chain(hold)}, saver).graph("hold")
+        # Another saver object on the same store, as another process has it.
+        other = App({"hold": chain(hold)}, CrashingSaver(saver)).graph("hold")
         with pytest.raises(ThreadBusyError) as busy:
             await other.aupdate_state(values={"count": 2}, as_node="n0", thread_id="t")
+        with pytest.raises(ThreadBusyError):
+            await other.ainvoke({}, thread_id="t")
+        worker = (await handle.status()).worker
         end.set()
-        await handle.result(20)
-    assert busy.value.run_id in (handle.run_id, None)
+        assert await handle.result(20) == {"count": 1}
+    assert worker is not None
+    assert worker.endswith(f":{os.getpid()}")
+    assert (busy.value.run_id, busy.value.worker) == (handle.run_id, worker)
 
 
 async def test_a_graph_cancels_the_run_that_owns_its_thread(saver: Checkpointer) -> None:

@@ -1,4 +1,4 @@
-"""A run whose node kills its process again and again is quarantined, and the runs beside it go on."""
+"""A run whose node kills its process again and again is quarantined, and the runs beside it continue."""
 
 import pytest
 

@@ -35,7 +35,7 @@ class OwnedRun:
     `has_input` says that the run's row still holds its input, which the first commit replaces by a checkpoint. `seen`
     is the counter of the run's messages at the claim, and `inbox` the one that the next suspension compares;
     `read_topics` are the topics whose messages were all taken since the claim. `claimed_at` is the store's time of the
-    claim, and `due` the time at which the run goes on if it suspends now. `lease` is that of its worker.
+    claim, and `due` the time at which the run continues if it suspends now. `lease` is that of its worker.
     `has_progressed`: a commit since the claim is durable.
     """
 

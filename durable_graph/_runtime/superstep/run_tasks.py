@@ -309,7 +309,7 @@ class Superstep(msgspec.Struct):
             if isinstance(previous, Failed) and previous.retry_at is not None:
                 pause = (previous.retry_at - run.shared.now()) / 1_000_000
                 if pause > SUSPENDED_PAUSE and run.shared.owned is not None and run.parent is None:
-                    # A worker goes on at that time, and holds nothing until then.
+                    # A worker continues the run at that time, and holds nothing until then.
                     self.saved[task.key] = previous
                     self.attempted[task.key] = output = TaskOutput(previous)
                     return output

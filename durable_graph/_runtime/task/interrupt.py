@@ -18,7 +18,7 @@ from durable_graph.graph.durations import Duration, microseconds
 
 _MAX_KEY_BYTES = 255
 _SLEEP = "sleep"
-"""The question of every sleep of a piece of code: they are told apart by their order."""
+"""The question of every sleep of a piece of code: their order distinguishes them."""
 
 
 def interrupt(value: Any, *, key: str | None = None, timeout: Duration | None = None, default: Any = None) -> Any:
@@ -30,7 +30,7 @@ def interrupt(value: Any, *, key: str | None = None, timeout: Duration | None = 
     question, whatever order they are asked in. One whose value changes from attempt to attempt needs a name, `key`.
 
     With a `timeout`, in seconds or as a `timedelta`, `default` becomes the answer once that time has passed since the
-    question was first asked: a worker goes on then, and `ainvoke(None)` does. Whoever answers later gets
+    question was first asked: a worker continues the run then, and so does `ainvoke(None)`. Whoever answers later gets
     `InterruptAnsweredError` with the default.
 
     What unwinds the node is no `Exception`, and where the node catches it all the same and returns, the question is
@@ -54,9 +54,9 @@ async def sleep(duration: Duration) -> None:
     """Wait for a time, in seconds or as a `timedelta`, without a process, memory or a connection.
 
     Call it in an async node, task or nested graph: `await sleep(timedelta(days=3))`. The run is suspended, as by
-    `interrupt`, and a worker goes on with it once the time has passed: the node runs again from its start, and this
-    call returns. Without a worker, `ainvoke` returns with the sleep under `__interrupt__`, and `ainvoke(None)` goes on
-    after its time. Results of `@task` calls before it are kept, and the time counts from the first call.
+    `interrupt`, and a worker continues it once the time has passed: the node runs again from its start, and this
+    call returns. Without a worker, `ainvoke` returns with the sleep under `__interrupt__`, and `ainvoke(None)`
+    continues it after its time. Results of `@task` calls before it are kept, and the time counts from the first call.
 
     Raises `OutsideOfRunError`, `MissingCheckpointerError`, and `InvalidOptionError` for an impossible duration.
     """
@@ -71,8 +71,8 @@ async def receive(topic: str, *, timeout: Duration | None = None, default: Any =
     Call it in an async node, task or nested graph; a node may receive several messages, each in the order of arrival.
     A message that arrives before anybody waits for it stays in the thread's inbox. It is taken in the same transaction
     that records it for the node, so it reaches one call once, over crashes and restarts. Until it arrives, the run is
-    suspended, as by `interrupt`: the node runs again from its start when it goes on. With a `timeout`, in seconds or as
-    a `timedelta`, the call returns `default` once that time has passed.
+    suspended, as by `interrupt`: the node runs again from its start when it continues. With a `timeout`, in seconds or
+    as a `timedelta`, the call returns `default` once that time has passed.
 
     Raises `OutsideOfRunError`, `MissingCheckpointerError`, and `InvalidOptionError` for a topic that is no text of 1 to
     255 bytes, or an impossible timeout.

@@ -201,7 +201,7 @@ class WaitingClauses(RunStoreUnderTest):
             await commit_with(saver, writer, RunUpdate(seq, RunState.RUNNING, first_checkpoint=1))
             await send(saver)
             run = await run_at(saver, seq)
-            # It is counted, and the run goes on.
+            # The message is counted, and the run continues.
             assert (run.state, run.worker, run.inbox) == (RunState.RUNNING, 1, claim.inbox + 1)
             update = RunUpdate(seq, RunState.WAITING, inbox=claim.inbox, due=NEVER)
             await save_with(saver, writer, update, "interrupted")

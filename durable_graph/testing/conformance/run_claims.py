@@ -84,7 +84,7 @@ class OrderClauses(RunStoreUnderTest):
             claim = await claim_one(saver)
             assert await runs_of(saver).cancel_run("thread", second, "reason") == RunState.CANCELLED
             assert await state_at(saver, third) == RunState.BLOCKED
-            # The holder of the first run goes on.
+            # The holder of the first run continues.
             found = await thread_row(saver)
             assert (found.status, found.epoch) == ("running", claim.epoch)
             writer = await writer_of(saver)

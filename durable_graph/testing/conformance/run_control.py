@@ -126,7 +126,7 @@ class RetryClauses(RunStoreUnderTest):
             assert await runs_of(saver).retry_run("thread", seq) == RunState.READY
             run = await run_at(saver, seq)
             assert (run.state, run.error, run.ended_at, run.crashes) == (RunState.READY, None, 0, 0)
-            # It goes on where it was, and its time limit no longer counts.
+            # The run continues where it was, and its time limit no longer counts.
             claim = await claim_one(saver)
             assert (claim.attempt, claim.checkpoint, claim.version) == (2, 1, 1)
             assert claim.deadline > claim.now

@@ -281,7 +281,7 @@ class SweepClauses(RunStoreUnderTest):
             before = await run_at(saver, seq)
             await commit_with(saver, writer, RunUpdate(seq, RunState.WAITING, checkpoint=1, first_checkpoint=1))
             assert await run_at(saver, seq) == before
-            # What a retry goes on from is where the thread is.
+            # A retry continues from the checkpoint of the thread.
             await commit_with(saver, writer, RunUpdate(seq, RunState.RUNNING, checkpoint=2, first_checkpoint=2))
             assert await run_at(saver, seq) == replace(before, checkpoint=2, first_checkpoint=2)
 
