@@ -49,7 +49,7 @@ def langchain_is_loaded() -> None:
     stored_type_of(Path)
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="session", autouse=True)
 def nothing_blocks_the_event_loop() -> Iterator[None]:
     """A blocking call in a running event loop raises, if the library is anywhere in its stack.
 

@@ -50,6 +50,8 @@ class Values(Mapping[str, Any]):
         if isinstance(keys, dict) and 2 * len(keys) > len(self._base):
             # A node that reads most channels: without a loop in Python, in the order of the keys all the same.
             together = self.flat()
+            if len(together) == len(keys) and list(together) == list(keys):
+                return together
             if together.keys() >= keys.keys():
                 return dict(zip(keys, map(together.__getitem__, keys), strict=True))
         base, over = self._base, self._over
