@@ -34,7 +34,9 @@ def next_seq(last: int, now: int) -> int:
     return last + 1 if last else now
 
 
-def accepted_run(run: NewRun, seq: int, state: RunState, now: int, *, inbox: int) -> RunRow:
+def accepted_run(
+    run: NewRun, seq: int, state: RunState, now: int, *, inbox: int, from_checkpoint: int | None = None
+) -> RunRow:
     """The row of a run that is accepted. `inbox` is the number of messages that its thread has already."""
     return RunRow(
         thread=run.thread,
@@ -56,6 +58,8 @@ def accepted_run(run: NewRun, seq: int, state: RunState, now: int, *, inbox: int
         queue=run.queue,
         graph=run.graph,
         error=None,
+        metadata=run.metadata or None,
+        from_checkpoint=from_checkpoint,
     )
 
 
@@ -113,8 +117,8 @@ def row_after(run: RunRow, update: RunUpdate, at: int) -> RunRow:
     state, due = update.state, run.due
     if is_running:
         state = run.state
-    elif update.state == RunState.WAITING and run.inbox > update.inbox:
-        # A message arrived since the execution read the inbox.
+    elif update.state == RunState.WAITING and (run.inbox > update.inbox or run.request):
+        # A message arrived since the execution read the inbox, or its worker was asked to cancel the run.
         state, due = RunState.READY, at
     elif update.state in _CLAIMABLE:
         due = min(update.due, run.deadline)
@@ -130,6 +134,7 @@ def row_after(run: RunRow, update: RunUpdate, at: int) -> RunRow:
         request=0 if is_ended else run.request,
         ended_at=run.ended_at if is_running else at if is_ended else 0,
         error=run.error if is_running else update.error,
+        waits_on=run.waits_on if is_running else update.waits_on,
     )
 
 
@@ -138,6 +143,13 @@ def woken(run: RunRow, at: int) -> RunRow:
     if run.state == RunState.WAITING:
         return msgspec.structs.replace(run, state=RunState.READY, due=at, inbox=run.inbox + 1)
     return run if run.state.is_ended else msgspec.structs.replace(run, inbox=run.inbox + 1)
+
+
+def repaired(run: RunRow, now: int) -> RunRow:
+    """The run that is ready although nobody woke it. A blocked run keeps its time. As `free_stuck_run` does it."""
+    return msgspec.structs.replace(
+        run, state=RunState.READY, due=now if run.state == RunState.WAITING else run.due
+    )
 
 
 def is_held(run: RunRow, settlement: Settlement) -> bool:
@@ -149,7 +161,14 @@ def is_held(run: RunRow, settlement: Settlement) -> bool:
 def settled(settlement: Settlement, now: int) -> RunUpdate:
     """The update of a run that its holder settles."""
     due = now + settlement.delay if settlement.state == RunState.READY else settlement.due
-    return RunUpdate(settlement.seq, settlement.state, due=due, inbox=settlement.inbox, error=settlement.error)
+    return RunUpdate(
+        settlement.seq,
+        settlement.state,
+        due=due,
+        inbox=settlement.inbox,
+        error=settlement.error,
+        waits_on=settlement.waits_on,
+    )
 
 
 # Cancelling and retrying --------------------------------------------------------------------------
@@ -192,6 +211,15 @@ def retried(run: RunRow, state: RunState, now: int) -> RunRow:
 
 
 # A listing ----------------------------------------------------------------------------------------
+
+
+def has_metadata(run: RunRow, sought: str | None) -> bool:
+    """Whether the run's metadata has all values of this JSON object. See `list_runs`."""
+    if sought is None:
+        return True
+    found = msgspec.json.decode(run.metadata or "{}")
+    wanted = msgspec.json.decode(sought).items()
+    return all(key in found and (type(found[key]), found[key]) == (type(value), value) for key, value in wanted)
 
 
 def stats_of(counts: Iterable[tuple[str, int, int, int | None]]) -> list[QueueStats]:
