@@ -384,10 +384,10 @@ class MemorySaver:
             rows.remove_all([(record.born, record.ord) for record in gone if record.ns == ns])
 
     def _bases(self, found: ThreadRows, ns: str, page: list[CheckpointRow]) -> dict[int, tuple[ValueRow, ...]]:
-        oldest = page[-1].no
+        on_page = {row.no for row in page}
         bases: dict[int, tuple[ValueRow, ...]] = {}
         for row in page:
-            if row.parent >= oldest or row.parent in bases or row.parent == 0:
+            if row.parent in on_page or row.parent in bases or row.parent == 0:
                 continue
             if found.checkpoint(ns, row.parent):
                 bases[row.parent] = found.values_at(ns, row.parent)

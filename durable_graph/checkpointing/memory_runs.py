@@ -7,13 +7,12 @@ from contextlib import AbstractContextManager, asynccontextmanager
 
 import msgspec
 
-from durable_graph.checkpointing import rules, run_retention, run_rules, run_sweep
+from durable_graph.checkpointing import rules, run_busy, run_retention, run_rules, run_sweep
 from durable_graph.checkpointing.binding import Binding
 from durable_graph.checkpointing.columns import key_of, next_column
 from durable_graph.checkpointing.digests import request_digest
 from durable_graph.checkpointing.memory_lock import alone
 from durable_graph.checkpointing.memory_rows import RunRows, StoredRun, ThreadRows
-from durable_graph.checkpointing.run_busy import Way, can_be_rolled_back_to, reason_of, way_for
 from durable_graph.records import RequestRow
 from durable_graph.run_records import (
     Accepted,
@@ -77,7 +76,7 @@ class MemoryRuns:
             row = rules.accepted_thread(run, None if found is None else found.row, now)
             living = self._threads[key] = ThreadRows(row, runs=RunRows(found.runs.last if found else 0))
         unfinished = living.runs.first()
-        way: Way | None = Way(living.row, is_free=unfinished is None, from_checkpoint=None)
+        way: run_busy.Way | None = run_busy.Way(living.row, is_free=unfinished is None, from_checkpoint=None)
         if unfinished is not None and run.if_busy == "reject":
             return Accepted(0, is_new=False, state=unfinished.state, busy_seq=unfinished.seq)
         if unfinished is not None and run.if_busy != "wait":
@@ -97,22 +96,22 @@ class MemoryRuns:
         living.runs.put(StoredRun(accepted, run.input, run.options, run.context, run.token))
         return Accepted(seq, is_new=True, state=state, input_digest=run.input_digest)
 
-    def _make_way(self, run: NewRun, living: ThreadRows, now: int) -> Way | None:
+    def _make_way(self, run: NewRun, living: ThreadRows, now: int) -> run_busy.Way | None:
         """See `run_busy.make_way`."""
         unfinished = [living.runs.by_seq[seq].row for seq in living.runs.unfinished]
         parent, first = 0, unfinished[0].first_checkpoint
         if run.if_busy == "rollback" and first:
             began = living.checkpoint("", first)
-            if began is None or not can_be_rolled_back_to(began.parent, living.row.floor):
+            if began is None or not run_busy.can_be_rolled_back_to(began.parent, living.row.floor):
                 return None
             parent = began.parent
-        way = way_for(run, living.row, unfinished, parent, now)
+        way = run_busy.way_for(run, living.row, unfinished, parent, now)
         # The last first: none of them becomes ready meanwhile.
         for each in reversed(unfinished):
             if each.state is RunState.RUNNING:
                 living.runs.change(msgspec.structs.replace(each, request=int(RequestOfRun.CANCEL)))
             else:
-                living.runs.update(run_rules.cancelled(each, reason_of(run)), now)
+                living.runs.update(run_rules.cancelled(each, run_busy.reason_of(run)), now)
         living.row = way.thread
         return way
 

@@ -22,8 +22,9 @@ _FORGOTTEN = (RunState.DONE, RunState.FAILED, RunState.CANCELLED)
 
 
 def is_to_be_forgotten(run: RunRow, before: int) -> bool:
-    """Whether the run ended before this time. A quarantined run stays until it is retried. See `find_ended_runs`."""
-    return run.state in _FORGOTTEN and run.ended_at <= before
+    """Whether the run was accepted and ended before this time. A quarantined run stays until it is retried. See
+    `find_ended_runs`."""
+    return run.state in _FORGOTTEN and max(run.accepted_at, run.ended_at) <= before
 
 
 def is_stuck(run: RunRow, unread: Sequence[str], *, is_first: bool) -> bool:
@@ -55,8 +56,8 @@ def forget_ended(keep: int, limit: int, clock: Clock) -> Transaction[int]:
             count += 1
     if forgotten:
         yield Batch("drop_tombstones", [(key, before) for key in forgotten])
-        yield Batch("drop_events", [(key,) for key in forgotten])
-    for thread in forgotten.values():
+    for key, thread in forgotten.items():
+        yield Query("drop_events", {"thread_key": key})
         yield from _forget_requests(thread)
     return WriteResult(count)
 

@@ -4,7 +4,7 @@ from durable_graph import Checkpointer, MemorySaver
 from durable_graph.checkpointing.run_store import KeepsRuns, RunStore
 from durable_graph.testing.conformance import RunStoreConformance
 from durable_graph.testing.conformance.run_store_under_test import accept
-from tests.checkpointing.sharing import SharingSaver
+from tests.checkpointing.sharing import SharingSaver, block
 
 
 class TestRunsOfMemorySaver(RunStoreConformance):
@@ -13,6 +13,9 @@ class TestRunsOfMemorySaver(RunStoreConformance):
 
     async def open_another(self, saver: Checkpointer) -> Checkpointer:
         return SharingSaver(saver)
+
+    async def block(self, saver: Checkpointer, thread: str, seq: int) -> None:
+        block(saver, thread, seq)
 
 
 def test_a_memory_saver_keeps_runs() -> None:

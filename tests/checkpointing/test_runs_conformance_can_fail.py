@@ -6,7 +6,7 @@ from durable_graph import Checkpointer
 from durable_graph.errors import DurableGraphError
 from durable_graph.testing.conformance import RunStoreConformance
 from tests.checkpointing.run_plants import PLANTS, Plant
-from tests.checkpointing.sharing import SharingSaver
+from tests.checkpointing.sharing import SharingSaver, block
 
 CLAUSES = sorted(name.removeprefix("test_") for name in dir(RunStoreConformance) if name.startswith("test_"))
 CASES = [
@@ -27,6 +27,9 @@ class Planted(RunStoreConformance):
 
     async def open_another(self, saver: Checkpointer) -> Checkpointer:
         return SharingSaver(saver)
+
+    async def block(self, saver: Checkpointer, thread: str, seq: int) -> None:
+        block(saver, thread, seq)
 
 
 def test_every_clause_has_a_store_that_it_fails_on() -> None:

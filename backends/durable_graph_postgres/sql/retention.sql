@@ -6,12 +6,14 @@
 WITH
   ended AS MATERIALIZED (
     SELECT thread_key, seq FROM {schema}.runs
-     WHERE state IN (4, 5, 6) AND ended_at <= :before ORDER BY ended_at LIMIT :limit)
+     WHERE state IN (4, 5, 6) AND ended_at <= :before AND accepted_at <= :before ORDER BY ended_at LIMIT :limit)
 SELECT e.thread_key, e.seq FROM ended e JOIN {schema}.threads t USING (thread_key)
  ORDER BY t.thread_key FOR NO KEY UPDATE OF t SKIP LOCKED;
 
 -- name: drop_ended_run
+-- The end is a time of the worker's clock. However wrong that is, a run is kept for so long after its acceptance.
 DELETE FROM {schema}.runs WHERE thread_key = :thread_key AND seq = :seq AND state IN (4, 5, 6) AND ended_at <= :before
+   AND accepted_at <= :before
 RETURNING thread_id;
 
 -- name: drop_tombstones
@@ -21,11 +23,11 @@ DELETE FROM {schema}.messages WHERE thread_key = $1 AND taken > 0 AND taken <= $
 -- name: drop_events
 -- Those before the first checkpoint of every run that is left: none of them is of such a run.
 DELETE FROM {schema}.events
- WHERE thread_key = $1
+ WHERE thread_key = :thread_key
    AND version < (SELECT coalesce(min(CASE WHEN r.first_checkpoint > 0 THEN r.first_checkpoint - 1
-                                           ELSE (SELECT version FROM {schema}.threads WHERE thread_key = $1) END),
+                                           ELSE (SELECT version FROM {schema}.threads WHERE thread_key = :thread_key) END),
                                   4611686018427387904)
-                    FROM {schema}.runs r WHERE r.thread_key = $1);
+                    FROM {schema}.runs r WHERE r.thread_key = :thread_key);
 
 -- name: find_requests_without_runs
 SELECT q.key, q.digest FROM {schema}.requests q

@@ -3,23 +3,25 @@
 -- name: find_ended_runs
 -- The runs that ended first.
 SELECT thread_key, seq FROM runs INDEXED BY runs_ended
- WHERE state IN (4, 5, 6) AND ended_at <= :before ORDER BY ended_at LIMIT :limit;
+ WHERE state IN (4, 5, 6) AND ended_at <= :before AND accepted_at <= :before ORDER BY ended_at LIMIT :limit;
 
 -- name: drop_ended_run
+-- The end is a time of the worker's clock. However wrong that is, a run is kept for so long after its acceptance.
 DELETE FROM runs WHERE thread_key = :thread_key AND seq = :seq AND state IN (4, 5, 6) AND ended_at <= :before
+   AND accepted_at <= :before
 RETURNING thread_id;
 
 -- name: drop_tombstones
 -- Of messages that were taken so long ago.
-DELETE FROM messages WHERE thread_key = ?1 AND taken > 0 AND taken <= ?2;
+DELETE FROM messages WHERE thread_key = ? AND taken > 0 AND taken <= ?;
 
 -- name: drop_events
 -- Those before the first checkpoint of every run that is left: none of them is of such a run.
 DELETE FROM events
- WHERE thread_key = ?1
+ WHERE thread_key = :thread_key
    AND version < (SELECT coalesce(min(CASE WHEN r.first_checkpoint > 0 THEN r.first_checkpoint - 1
-                                           ELSE (SELECT version FROM threads WHERE thread_key = ?1) END), 1 << 62)
-                    FROM runs r WHERE r.thread_key = ?1);
+                                           ELSE (SELECT version FROM threads WHERE thread_key = :thread_key) END), 1 << 62)
+                    FROM runs r WHERE r.thread_key = :thread_key);
 
 -- name: find_requests_without_runs
 SELECT q.key, q.digest FROM requests q
