@@ -19,7 +19,7 @@ KEEP_RESULTS = timedelta(days=7)
 
 KeepThreads = timedelta | Mapping[ListedStatus, timedelta]
 
-_FIRST_PAUSE, _PAUSE = 1.0, 60.0
+_FIRST_PAUSE, _PAUSE = 5.0, 60.0
 """Seconds, about, from the start of a worker to its first upkeep, and from then on from one to the next."""
 _BATCH = 50
 """The most runs that one transaction changes."""
