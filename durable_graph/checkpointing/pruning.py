@@ -155,7 +155,8 @@ def _results(ordered: Sequence[CheckpointRow], results: Iterable[int], root: set
     first kept checkpoint: only before that one may a page of the history miss a parent."""
     by_no = {row.no: row for row in ordered if row.ns == ""}
     oldest, kept_alone = min(root), set[int]()
-    for no in results:
+    for result in results:
+        no = result
         while no in by_no and no not in root and no not in kept_alone:
             kept_alone.add(no)
             if by_no[no].parent < oldest:

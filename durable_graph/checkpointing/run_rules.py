@@ -147,9 +147,7 @@ def woken(run: RunRow, at: int) -> RunRow:
 
 def repaired(run: RunRow, now: int) -> RunRow:
     """The run that is ready although nobody woke it. A blocked run keeps its time. As `free_stuck_run` does it."""
-    return msgspec.structs.replace(
-        run, state=RunState.READY, due=now if run.state == RunState.WAITING else run.due
-    )
+    return msgspec.structs.replace(run, state=RunState.READY, due=now if run.state == RunState.WAITING else run.due)
 
 
 def is_held(run: RunRow, settlement: Settlement) -> bool:

@@ -79,7 +79,7 @@ class RunStore(Protocol):
         ...
 
     async def repair(self, *, limit: int = 50) -> int:
-        """Make READY up to `limit` runs that nobody would wake: those that wait for a message which is in the inbox, and
+        """Make READY up to `limit` runs that nobody would wake: those that wait for a message that is in the inbox, and
         those that are blocked although no earlier run of their thread is unfinished. Returns their number.
 
         No call of a store leaves such a run. A restored backup or a change by hand may.

@@ -52,7 +52,17 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "tasks": (*("namespace", "planned_at", "position", "rank", "revision", "commit_id", "digest", "extra", "value"),),
     "requests": ("key", "input_digest", "seq", "checkpoint", "made_at", "extra", "digest"),
     "runs": (
-        *("seq", "state", "priority", "due", "deadline", "first_checkpoint", "checkpoint", "claimed_version", "attempt"),
+        *(
+            "seq",
+            "state",
+            "priority",
+            "due",
+            "deadline",
+            "first_checkpoint",
+            "checkpoint",
+            "claimed_version",
+            "attempt",
+        ),
         *("crashes", "inbox", "worker", "request", "accepted_at", "ended_at", "limit_key", "parent_key", "parent_seq"),
         *("on_parent", "queue", "graph", "thread_id", "error", "waits_on", "metadata", "from_checkpoint"),
         *("input_digest", "input", "options", "context", "extra"),

@@ -2,8 +2,8 @@
 
 import os
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Any, Literal, Unpack, get_args
 from uuid import uuid4
 

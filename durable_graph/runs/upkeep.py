@@ -1,4 +1,4 @@
-"""What a worker does for the store beside executing runs: it forgets old runs and threads, and repairs lost wake-ups."""
+"""What a worker does beside executing runs: it deletes old runs and threads, and repairs lost wake-ups."""
 
 import asyncio
 import logging
@@ -53,9 +53,27 @@ def read_retention(keep_results: timedelta | None, keep_threads: KeepThreads | N
     return Retention(keep_results, dict(given))
 
 
+def days(option: str, given: float) -> timedelta:
+    """A number of days. Raises `InvalidOptionError` for one that is no time."""
+    try:
+        return timedelta(days=given)
+    except (OverflowError, ValueError):
+        raise InvalidOptionError(option, given, allowed="a number of days of at least 0") from None
+
+
 def _check(option: str, span: object) -> None:
     if not isinstance(span, timedelta) or span < timedelta(0):
         raise InvalidOptionError(option, span, allowed="a timedelta of at least 0")
+
+
+class Cleaned(msgspec.Struct, frozen=True):
+    """What an upkeep did: the numbers of runs that it made ready, of runs and threads that it deleted, and of rows of
+    earlier deletions that it removed."""
+
+    repaired: int
+    runs: int
+    threads: int
+    deletions: int
 
 
 class Upkeep(msgspec.Struct, frozen=True):
@@ -73,23 +91,26 @@ class Upkeep(msgspec.Struct, frozen=True):
             await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311  # spreads the load
             pause = _PAUSE
             try:
-                if await self.once():
+                if (await self.once()).repaired:
                     is_ready()
             except DurableGraphError as error:
                 _logger.warning("a worker cannot look after the store: %s", error)
 
-    async def once(self) -> int:
-        """Do the upkeep once. Returns the number of runs that became ready."""
+    async def once(self) -> Cleaned:
+        """Do the upkeep once."""
         repaired = await _in_batches(lambda: self.runs.repair(limit=_BATCH))
-        keep = self.retention.results
+        runs, keep = 0, self.retention.results
         if keep is not None:
             span = keep // timedelta(microseconds=1)
-            await _in_batches(lambda: self.runs.forget_ended(keep=span, limit=_BATCH))
-        for status, older_than in self.retention.threads.items():
+            runs = await _in_batches(lambda: self.runs.forget_ended(keep=span, limit=_BATCH))
+        expired = [
             await delete_expired_threads(self.saver, older_than=older_than, status=status)
+            for status, older_than in self.retention.threads.items()
+        ]
         # Without a status no thread expires, and the rows are removed that earlier deletions left.
-        await delete_expired_threads(self.saver, older_than=PROTECTION, status=())
-        return repaired
+        expired.append(await delete_expired_threads(self.saver, older_than=PROTECTION, status=(), protect=PROTECTION))
+        threads, deletions = sum(each.threads for each in expired), sum(each.deletions for each in expired)
+        return Cleaned(repaired, runs, threads, deletions)
 
 
 async def _in_batches(change: Callable[[], Awaitable[int]]) -> int:

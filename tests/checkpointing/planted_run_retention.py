@@ -1,6 +1,6 @@
 """Stores that forget, keep, repair or make way for runs wrongly in one way each."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -11,7 +11,7 @@ from durable_graph.checkpointing.columns import key_of
 from durable_graph.checkpointing.memory_runs import MemoryRuns
 from durable_graph.checkpointing.pruning import Kept
 from durable_graph.records import Conflict, ThreadInfo
-from durable_graph.run_records import Accepted, NewRun, RunRow, RunState
+from durable_graph.run_records import Accepted, NewRun, RunState
 from tests.checkpointing.planted_runs import PlantedRuns
 
 replace = msgspec.structs.replace
@@ -163,18 +163,3 @@ def refuses_branches_from_nothing(right: Callable[..., Any], unit: Any, thread: 
     if unit.fork_of is not None and thread is not None and unit.fork_of < thread.floor:
         return Conflict(thread.version)
     return right(unit, thread, *rest)
-
-
-def has_any_of(right: Callable[..., bool], run: RunRow, sought: str | None) -> bool:
-    if sought is None:
-        return True
-    found = msgspec.json.decode(run.metadata or "{}")
-    pairs: Sequence[tuple[str, Any]] = list(msgspec.json.decode(sought).items())
-    return any(key in found and (type(found[key]), found[key]) == (type(value), value) for key, value in pairs)
-
-
-def has_equal_values(right: Callable[..., bool], run: RunRow, sought: str | None) -> bool:
-    if sought is None:
-        return True
-    found = msgspec.json.decode(run.metadata or "{}")
-    return all(found.get(key) == value for key, value in msgspec.json.decode(sought).items())

@@ -128,7 +128,12 @@ async def test_runs_are_the_same_after_an_export_of_an_import(
 
 @pytest.mark.parametrize(
     ("column", "value", "why"),
-    [("state", 9, "state is 9"), ("thread_id", "another", "thread_id"), ("input", "text", "input"), ("graph", None, "graph")],
+    [
+        ("state", 9, "state is 9"),
+        ("thread_id", "another", "thread_id"),
+        ("input", "text", "input"),
+        ("graph", None, "graph"),
+    ],
 )
 async def test_a_run_that_cannot_be_is_refused(
     saver: Checkpointer, tmp_path: Path, column: str, value: object, why: str

@@ -150,9 +150,9 @@ async def test_the_first_run_of_a_thread_is_undone(saver: Checkpointer) -> None:
         # The thread goes on from there.
         later = await app.start("work", given("first"), thread_id="t")
         assert await later.result(20) == {"log": [*NEW, *BEFORE]}
-    assert [
-        each.values.get("log") async for each in app.graph("work").aget_state_history(thread_id="t", limit=1)
-    ] == [[*NEW, *BEFORE]]
+    assert [each.values.get("log") async for each in app.graph("work").aget_state_history(thread_id="t", limit=1)] == [
+        [*NEW, *BEFORE]
+    ]
 
 
 async def test_a_rollback_of_a_rollback_begins_before_both(saver: Checkpointer) -> None:

@@ -6,9 +6,11 @@
 WITH
   ended AS MATERIALIZED (
     SELECT thread_key, seq FROM {schema}.runs
-     WHERE state IN (4, 5, 6) AND ended_at <= :before AND accepted_at <= :before ORDER BY ended_at LIMIT :limit)
-SELECT e.thread_key, e.seq FROM ended e JOIN {schema}.threads t USING (thread_key)
- ORDER BY t.thread_key FOR NO KEY UPDATE OF t SKIP LOCKED;
+     WHERE state IN (4, 5, 6) AND ended_at <= :before AND accepted_at <= :before ORDER BY ended_at LIMIT :limit),
+  locked AS MATERIALIZED (
+    SELECT thread_key FROM {schema}.threads WHERE thread_key = ANY (ARRAY (SELECT thread_key FROM ended))
+     ORDER BY thread_key FOR NO KEY UPDATE SKIP LOCKED)
+SELECT e.thread_key, e.seq FROM ended e JOIN locked l USING (thread_key);
 
 -- name: drop_ended_run
 -- The end is a time of the worker's clock. However wrong that is, a run is kept for so long after its acceptance.
@@ -57,9 +59,11 @@ WITH
        WHERE r.state = 2 AND {waits_for_a_message}
        UNION
       SELECT r.thread_key, r.seq FROM {schema}.runs r WHERE r.state = 3 AND {is_first_of_its_thread}) s
-     LIMIT :limit)
-SELECT s.thread_key, s.seq FROM stuck s JOIN {schema}.threads t USING (thread_key)
- ORDER BY t.thread_key FOR NO KEY UPDATE OF t SKIP LOCKED;
+     LIMIT :limit),
+  locked AS MATERIALIZED (
+    SELECT thread_key FROM {schema}.threads WHERE thread_key = ANY (ARRAY (SELECT thread_key FROM stuck))
+     ORDER BY thread_key FOR NO KEY UPDATE SKIP LOCKED)
+SELECT s.thread_key, s.seq FROM stuck s JOIN locked l USING (thread_key);
 
 -- name: free_stuck_run
 UPDATE {schema}.runs r SET due = CASE WHEN r.state = 2 THEN :now ELSE r.due END, state = 0

@@ -32,10 +32,11 @@ SELECT q.key, q.digest FROM requests q
 DELETE FROM requests WHERE thread_key = ? AND key = ?;
 
 -- name: find_stuck_runs
--- Runs that wait for a message that is in the inbox, and blocked runs with no unfinished run before them.
-SELECT r.thread_key, r.seq FROM messages m INDEXED BY messages_unread
-  JOIN runs r ON r.thread_key = m.thread_key AND r.state < 4 AND r.state = 2
- WHERE m.taken = 0 AND m.topic IN (SELECT value FROM json_each(r.waits_on, '$.topics'))
+-- Runs that wait for a message that is in the inbox, and blocked runs with no unfinished run before them. The CROSS JOIN
+-- reads the messages first: there may be many more waiting runs.
+SELECT r.thread_key, r.seq FROM messages m INDEXED BY messages_unread CROSS JOIN runs r INDEXED BY runs_of_thread
+ WHERE m.taken = 0 AND r.thread_key = m.thread_key AND r.state < 4 AND r.state = 2
+   AND m.topic IN (SELECT value FROM json_each(r.waits_on, '$.topics'))
  UNION
 SELECT r.thread_key, r.seq FROM runs r INDEXED BY runs_blocked
  WHERE r.state = 3
