@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, asynccontextmanager
 
 import msgspec
 
-from durable_graph.checkpointing import rules, run_busy, run_retention, run_rules, run_sweep
+from durable_graph.checkpointing import rules, run_busy, run_rules, run_sweep
 from durable_graph.checkpointing.binding import Binding
 from durable_graph.checkpointing.columns import key_of, next_column
 from durable_graph.checkpointing.digests import request_digest
@@ -180,7 +180,7 @@ class MemoryRuns:
             (run.row, stored)
             for stored in self._threads.values()
             for run in stored.runs.by_seq.values()
-            if run_retention.is_to_be_forgotten(run.row, before)
+            if run_rules.is_to_be_forgotten(run.row, before)
         )
         first = heapq.nsmallest(limit, ended, key=lambda found: (found[0].ended_at, found[0].thread, found[0].seq))
         for run, stored in first:
@@ -201,7 +201,7 @@ class MemoryRuns:
             for seq in list(stored.runs.unfinished):
                 run = stored.runs.by_seq[seq].row
                 is_first = seq == stored.runs.unfinished[0]
-                if count < limit and run_retention.is_stuck(run, unread, is_first=is_first):
+                if count < limit and run_rules.is_stuck(run, unread, is_first=is_first):
                     stored.runs.change(run_rules.repaired(run, now))
                     count += 1
         return count

@@ -1,18 +1,14 @@
 """A new run of a thread that cancels the thread's unfinished runs: `if_busy="interrupt"` and `"rollback"`.
 
-The functions of rows are the decisions; the generator is the part of `run_transactions.accept` that makes them.
+These functions of rows are the decisions: `run_transactions.accept` and `MemorySaver` make them.
 """
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from durable_graph.checkpointing import run_rules
-from durable_graph.checkpointing.columns import key_of
-from durable_graph.checkpointing.queries import Query, first_of
-from durable_graph.checkpointing.run_changes import run_from, update_of
-from durable_graph.checkpointing.transactions import Part
 from durable_graph.records import ThreadRow
-from durable_graph.run_records import NewRun, RequestOfRun, RunRow, RunState
+from durable_graph.run_records import NewRun, RunRow, RunState
 
 
 class Way(NamedTuple):
@@ -57,22 +53,3 @@ def _begins_from(run: NewRun, thread: ThreadRow, unfinished: Sequence[RunRow], p
 def can_be_rolled_back_to(parent: int, oldest_kept: int) -> bool:
     """Whether a run can begin from this checkpoint: a prune that removed earlier ones has kept it."""
     return parent == 0 or parent >= oldest_kept
-
-
-def make_way(run: NewRun, thread: ThreadRow, now: int) -> Part[Way | None]:
-    """Cancel the thread's unfinished runs for the new one. None, and nothing is changed, if the checkpoint before the
-    first of them was removed. The caller stores the thread's row."""
-    key = key_of(run.thread)
-    unfinished = [run_from(columns) for columns in (yield Query("find_unfinished_runs", {"thread_key": key}))]
-    parent = 0
-    if run.if_busy == "rollback" and unfinished[0].first_checkpoint:
-        found = yield from first_of("find_root_parent", thread_key=key, number=unfinished[0].first_checkpoint)
-        if found is None or not can_be_rolled_back_to(found[0], thread.floor):
-            return None
-        parent = found[0]
-    for each in unfinished:
-        if each.state is RunState.RUNNING:
-            yield Query("ask_run", {"thread_key": key, "seq": each.seq, "request": int(RequestOfRun.CANCEL)})
-        else:
-            yield update_of(run.thread, run_rules.cancelled(each, reason_of(run)), now)
-    return way_for(run, thread, unfinished, parent, now)

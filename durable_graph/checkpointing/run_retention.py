@@ -1,10 +1,6 @@
-"""What a store does with runs without anybody's call: it forgets runs that ended long ago, and repairs runs that wait
-for a wake-up that is not to come. The generators are the transactions of databases.
+"""What a database does with runs without a call of theirs: it deletes runs that ended long ago, and wakes runs whose
+wake-up was lost. `run_rules` has the decisions, as functions of rows.
 """
-
-from collections.abc import Sequence
-
-import msgspec
 
 from durable_graph.checkpointing.columns import key_of, signed, thread_columns
 from durable_graph.checkpointing.digests import subtract
@@ -13,31 +9,6 @@ from durable_graph.checkpointing.run_transactions import Clock, time_of
 from durable_graph.checkpointing.transactions import Batch, Part, Transaction, WriteResult, lock
 from durable_graph.errors import CorruptCheckpointError
 from durable_graph.records import Sums
-from durable_graph.run_records import RunRow, RunState, WaitsOn
-
-_FORGOTTEN = (RunState.DONE, RunState.FAILED, RunState.CANCELLED)
-
-
-# Decisions ----------------------------------------------------------------------------------------
-
-
-def is_to_be_forgotten(run: RunRow, before: int) -> bool:
-    """Whether the run was accepted and ended before this time. A quarantined run stays until it is retried. See
-    `find_ended_runs`."""
-    return run.state in _FORGOTTEN and max(run.accepted_at, run.ended_at) <= before
-
-
-def is_stuck(run: RunRow, unread: Sequence[str], *, is_first: bool) -> bool:
-    """Whether the run should be ready: it waits for a message of a topic in `unread`, of which the inbox has one, or it
-    is blocked although it is the first unfinished run of its thread. See `find_stuck_runs`."""
-    if run.state is RunState.BLOCKED:
-        return is_first
-    if run.state is not RunState.WAITING or run.waits_on is None:
-        return False
-    return not set(unread).isdisjoint(msgspec.json.decode(run.waits_on, type=WaitsOn).topics)
-
-
-# Transactions -------------------------------------------------------------------------------------
 
 
 def forget_ended(keep: int, limit: int, clock: Clock) -> Transaction[int]:

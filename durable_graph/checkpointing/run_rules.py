@@ -4,16 +4,17 @@ A database makes a change by a statement that does the same, because it changes 
 not read; each of these functions names its statement. `MemorySaver` uses the functions.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
 from durable_graph.checkpointing.rules import begins_thread, cancelled_thread
 from durable_graph.checkpointing.run_sweep import Freed
 from durable_graph.records import ThreadRow
-from durable_graph.run_records import NEVER, NewRun, QueueStats, RunRow, RunState, RunUpdate, Settlement
+from durable_graph.run_records import NEVER, NewRun, QueueStats, RunRow, RunState, RunUpdate, Settlement, WaitsOn
 
 _CLAIMABLE = (RunState.READY, RunState.WAITING)
+_FORGOTTEN = (RunState.DONE, RunState.FAILED, RunState.CANCELLED)
 _COUNTED = {state: state.name.lower() for state in RunState if state < RunState.DONE or state is RunState.QUARANTINED}
 
 
@@ -145,11 +146,6 @@ def woken(run: RunRow, at: int) -> RunRow:
     return run if run.state.is_ended else msgspec.structs.replace(run, inbox=run.inbox + 1)
 
 
-def repaired(run: RunRow, now: int) -> RunRow:
-    """The run that is ready although nobody woke it. A blocked run keeps its time. As `free_stuck_run` does it."""
-    return msgspec.structs.replace(run, state=RunState.READY, due=now if run.state == RunState.WAITING else run.due)
-
-
 def is_held(run: RunRow, settlement: Settlement) -> bool:
     """Whether the worker of the settlement still holds the run by the same claim."""
     by = settlement.worker, settlement.attempt
@@ -206,6 +202,30 @@ def retried(run: RunRow, state: RunState, now: int) -> RunRow:
     return msgspec.structs.replace(
         run, state=state, due=now, crashes=0, ended_at=0, error=None, request=0, deadline=NEVER
     )
+
+
+# Retention and repair -----------------------------------------------------------------------------
+
+
+def is_to_be_forgotten(run: RunRow, before: int) -> bool:
+    """Whether the run was accepted and ended before this time. A quarantined run stays until it is retried. See
+    `find_ended_runs`."""
+    return run.state in _FORGOTTEN and max(run.accepted_at, run.ended_at) <= before
+
+
+def is_stuck(run: RunRow, unread: Sequence[str], *, is_first: bool) -> bool:
+    """Whether the run should be ready: it waits for a message of a topic in `unread`, of which the inbox has one, or it
+    is blocked although it is the first unfinished run of its thread. See `find_stuck_runs`."""
+    if run.state is RunState.BLOCKED:
+        return is_first
+    if run.state is not RunState.WAITING or run.waits_on is None:
+        return False
+    return not set(unread).isdisjoint(msgspec.json.decode(run.waits_on, type=WaitsOn).topics)
+
+
+def repaired(run: RunRow, now: int) -> RunRow:
+    """The run that is ready although nobody woke it. A blocked run keeps its time. As `free_stuck_run` does it."""
+    return msgspec.structs.replace(run, state=RunState.READY, due=now if run.state == RunState.WAITING else run.due)
 
 
 # A listing ----------------------------------------------------------------------------------------

@@ -9,15 +9,14 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from durable_graph.checkpointing import run_rules
+from durable_graph.checkpointing import run_busy, run_rules
 from durable_graph.checkpointing.columns import key_of, request_columns, request_from, signed, thread_columns
 from durable_graph.checkpointing.digests import add, request_digest
 from durable_graph.checkpointing.queries import Query, check_no_orphan, first_of
 from durable_graph.checkpointing.rules import accepted_thread, reopened_thread
-from durable_graph.checkpointing.run_busy import Way, make_way
-from durable_graph.checkpointing.run_changes import changes_of, run_from, wake
+from durable_graph.checkpointing.run_changes import changes_of, run_from, update_of, wake
 from durable_graph.checkpointing.transactions import Batch, Part, Transaction, WriteResult, lock, put_thread, run_all
-from durable_graph.records import RequestRow, StoredThread, Sums
+from durable_graph.records import RequestRow, StoredThread, Sums, ThreadRow
 from durable_graph.run_records import (
     Accepted,
     NewMessage,
@@ -51,12 +50,12 @@ def accept(run: NewRun, clock: Clock) -> Transaction[Accepted]:
     row = living.row if living is not None else accepted_thread(run, locked.row if locked is not None else None, now)
     sums = living.sums if living is not None else Sums()
     unfinished = yield from first_of("find_unfinished_run", thread_key=key)
-    way: Way | None = Way(row, is_free=unfinished is None, from_checkpoint=None)
+    way: run_busy.Way | None = run_busy.Way(row, is_free=unfinished is None, from_checkpoint=None)
     if unfinished is not None and run.if_busy != "wait":
         busy = run_from(unfinished)
         if run.if_busy == "reject":
             return WriteResult(Accepted(0, is_new=False, state=busy.state, busy_seq=busy.seq))
-        way = yield from make_way(run, row, now)
+        way = yield from _make_way(run, row, now)
         if way is None:
             return WriteResult(Accepted(0, is_new=False, state=busy.state, lost_before=busy.first_checkpoint))
         row = way.thread
@@ -96,6 +95,25 @@ def _earlier(run: NewRun, living: StoredThread) -> Part[Accepted | None]:
     columns = yield from first_of("find_run", thread_key=key_of(run.thread), seq=request.seq)
     state = RunState.DONE if columns is None else run_from(columns).state
     return Accepted(request.seq, is_new=False, state=state, input_digest=request.input_digest)
+
+
+def _make_way(run: NewRun, thread: ThreadRow, now: int) -> Part[run_busy.Way | None]:
+    """Cancel the thread's unfinished runs for the new one. None, and nothing is changed, if the checkpoint before the
+    first of them was removed. The caller stores the thread's row."""
+    key = key_of(run.thread)
+    unfinished = [run_from(columns) for columns in (yield Query("find_unfinished_runs", {"thread_key": key}))]
+    parent = 0
+    if run.if_busy == "rollback" and unfinished[0].first_checkpoint:
+        found = yield from first_of("find_root_parent", thread_key=key, number=unfinished[0].first_checkpoint)
+        if found is None or not run_busy.can_be_rolled_back_to(found[0], thread.floor):
+            return None
+        parent = found[0]
+    for each in unfinished:
+        if each.state is RunState.RUNNING:
+            yield Query("ask_run", {"thread_key": key, "seq": each.seq, "request": int(RequestOfRun.CANCEL)})
+        else:
+            yield update_of(run.thread, run_rules.cancelled(each, run_busy.reason_of(run)), now)
+    return run_busy.way_for(run, thread, unfinished, parent, now)
 
 
 def _columns_of(run: NewRun, row: RunRow) -> dict[str, Any]:

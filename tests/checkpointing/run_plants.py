@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from durable_graph import MemorySaver
-from durable_graph.checkpointing import pruning, rules, run_busy, run_retention, run_rules, run_sweep
+from durable_graph.checkpointing import pruning, rules, run_busy, run_rules, run_sweep
 from durable_graph.checkpointing.memory_rows import RunRows
 from durable_graph.checkpointing.memory_runs import MemoryRuns
 from durable_graph.records import Committed, Conflict
@@ -25,9 +25,7 @@ def ruled(name: str, rule: Callable[..., Any]) -> Plant:
     """A saver of which one rule is replaced; the replacement gets the right one first, then its arguments."""
 
     def plant(patch: pytest.MonkeyPatch) -> type[MemorySaver]:
-        module = next(
-            each for each in (rules, run_rules, run_sweep, run_retention, run_busy, pruning) if hasattr(each, name)
-        )
+        module = next(each for each in (rules, run_rules, run_sweep, run_busy, pruning) if hasattr(each, name))
         right = getattr(module, name)
         patch.setattr(module, name, lambda *args, **kwargs: rule(right, *args, **kwargs))
         return MemorySaver

@@ -41,7 +41,9 @@ async def test_retention_reads_by_index(tmp_path: Path, name: str, index: str) -
         assert isinstance(given, dict | list)
         plan = [detail for *_, detail in db.execute(f"EXPLAIN QUERY PLAN {SQL[name]}", given)]
     assert index in plan
-    assert not [detail for detail in plan if detail.startswith("SCAN") and "INDEX" not in detail and "json" not in detail]
+    assert not [
+        detail for detail in plan if detail.startswith("SCAN") and "INDEX" not in detail and "json" not in detail
+    ]
 
 
 async def test_events_are_deleted_with_their_run(tmp_path: Path) -> None:
