@@ -139,7 +139,7 @@ class PostgresRuns:
         """See `RunStore.list_runs`."""
         check_limit(limit)
         name, seq = after or ("", 0)
-        sought = {"graph": graph, "state": state, "metadata": metadata}
+        sought: dict[str, Any] = {"graph": graph, "state": state, "metadata": metadata}
         sought |= {"after": name, "after_seq": seq, "limit": limit}
         if thread is None:
             found = await self._read("list_runs", **sought)

@@ -152,7 +152,7 @@ class SqliteRuns:
         """See `RunStore.list_runs`."""
         check_limit(limit)
         name, seq = after or ("", 0)
-        sought = {"graph": graph, "state": state, "thread": thread, "metadata": metadata}
+        sought: dict[str, Any] = {"graph": graph, "state": state, "thread": thread, "metadata": metadata}
         sought |= {"after": name, "after_seq": seq, "limit": limit}
         return [run_from(each) for each in await self._read(lambda db: rows(db, "list_runs", sought))]
 

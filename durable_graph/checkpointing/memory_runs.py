@@ -76,14 +76,15 @@ class MemoryRuns:
             row = rules.accepted_thread(run, None if found is None else found.row, now)
             living = self._threads[key] = ThreadRows(row, runs=RunRows(found.runs.last if found else 0))
         unfinished = living.runs.first()
-        way: run_busy.Way | None = run_busy.Way(living.row, is_free=unfinished is None, from_checkpoint=None)
+        way = run_busy.Way(living.row, is_free=unfinished is None, from_checkpoint=None)
         if unfinished is not None and run.if_busy == "reject":
             return Accepted(0, is_new=False, state=unfinished.state, busy_seq=unfinished.seq)
         if unfinished is not None and run.if_busy != "wait":
-            way = self._make_way(run, living, now)
-            if way is None:
+            made = self._make_way(run, living, now)
+            if made is None:
                 before = unfinished.first_checkpoint
                 return Accepted(0, is_new=False, state=unfinished.state, lost_before=before)
+            way = made
         seq = living.runs.last = run_rules.next_seq(living.runs.last, now)
         if run.key is not None:
             request = RequestRow(run.key, run.input_digest, seq, 0, now, b"")

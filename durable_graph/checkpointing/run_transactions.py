@@ -50,14 +50,15 @@ def accept(run: NewRun, clock: Clock) -> Transaction[Accepted]:
     row = living.row if living is not None else accepted_thread(run, locked.row if locked is not None else None, now)
     sums = living.sums if living is not None else Sums()
     unfinished = yield from first_of("find_unfinished_run", thread_key=key)
-    way: run_busy.Way | None = run_busy.Way(row, is_free=unfinished is None, from_checkpoint=None)
+    way = run_busy.Way(row, is_free=unfinished is None, from_checkpoint=None)
     if unfinished is not None and run.if_busy != "wait":
         busy = run_from(unfinished)
         if run.if_busy == "reject":
             return WriteResult(Accepted(0, is_new=False, state=busy.state, busy_seq=busy.seq))
-        way = yield from _make_way(run, row, now)
-        if way is None:
+        made = yield from _make_way(run, row, now)
+        if made is None:
             return WriteResult(Accepted(0, is_new=False, state=busy.state, lost_before=busy.first_checkpoint))
+        way = made
         row = way.thread
     if living is None:
         yield from put_thread(run.thread, None if locked is None else locked.row, signed(row, sums, 0))

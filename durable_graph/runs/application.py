@@ -302,8 +302,8 @@ class App:
         """Send a message to the thread's unfinished run: recorded when this returns, whatever the run does meanwhile.
 
         `await receive(topic)` in a node returns it, in the order of arrival; until then it stays in the inbox. With a
-        `key` a message of the topic is sent once: a repetition does nothing and returns False. The key stays known as
-        long as the thread.
+        `key` a message of the topic is sent once: a repetition does nothing and returns False. The key stays known
+        for at least `keep_results` after a run received the message.
 
         Raises `UnknownThreadError`, `ThreadFinishedError`, `ThreadCancelledError` for a thread without an unfinished
         run, `InvalidOptionError` for a topic or a key that is no text of 1 to 255 bytes, and `UnstorableValueError`.

@@ -3,7 +3,7 @@
 from msgspec.structs import replace
 
 from durable_graph.checkpointing import Checkpointer
-from durable_graph.records import Committed, Conflict
+from durable_graph.records import Committed, Conflict, Status
 from durable_graph.run_records import IfBusy, RequestOfRun, RunState, RunUpdate
 from durable_graph.testing.conformance.run_store_under_test import (
     RunStoreUnderTest,
@@ -197,6 +197,6 @@ async def _begun(saver: Checkpointer) -> int:
     for number in (4, 5):
         state = RunState.RUNNING if number == 4 else RunState.WAITING
         update = RunUpdate(seq, state, checkpoint=number, first_checkpoint=4)
-        status = "running" if number == 4 else "interrupted"
+        status: Status = "running" if number == 4 else "interrupted"
         await commit_with(saver, await writer_of(saver), update, status=status)
     return seq

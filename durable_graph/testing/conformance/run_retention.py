@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from durable_graph.checkpointing import Checkpointer, verify_page, verify_request
 from durable_graph.errors import InvalidOptionError
-from durable_graph.records import Committed, Conflict
+from durable_graph.records import Committed, Conflict, Status
 from durable_graph.run_records import NewMessage, RunState, RunUpdate, Sent, WaitsOn
 from durable_graph.testing.conformance.run_store_under_test import (
     HOUR,
@@ -307,7 +307,7 @@ async def _done(saver: Checkpointer, number: int) -> int:
     no = 0
     for state in (RunState.RUNNING, RunState.RUNNING, RunState.DONE):
         writer = await writer_of(saver)
-        status = "done" if state is RunState.DONE else "running"
+        status: Status = "done" if state is RunState.DONE else "running"
         unit = writer.unit(Step({"first": b"only", "count": b"%d" % number}), status=status)
         no = unit.checkpoints[-1].row.no
         await saver.commit(replace(unit, run=RunUpdate(seq, state, checkpoint=no)))
