@@ -18,7 +18,7 @@ from durable_graph import (
 )
 from durable_graph.checkpointing.run_store import KeepsRuns
 from durable_graph.errors import RunFailedError
-from durable_graph.runs import App, RunHandle
+from durable_graph.runs import App, RunHandle, graph_calls
 from durable_graph.testing import CrashingSaver, crash_points
 from durable_graph.testing.crash import CrashPoint, SimulatedCrashError
 from tests.runs.test_app import reached
@@ -199,6 +199,19 @@ async def test_a_cancelled_run_that_a_dead_worker_held_gives_way(saver: Checkpoi
             assert await new.result(20) == {"log": [*BEFORE, *NEW]}
         assert not work.entered.is_set()
     assert await ended(old) == "cancelled"
+
+
+async def test_a_late_cancellation_of_an_ended_run_leaves_the_next_run_alone(saver: Checkpointer) -> None:
+    assert isinstance(saver, KeepsRuns)
+    app = App({"work": Work().graph}, saver)
+    old = await app.start("work", given("old"), thread_id="t")
+    new = await app.start("work", given("new"), thread_id="t", if_busy="interrupt")
+    first, _ = await saver.runs.list_runs(thread="t")
+    # As of a worker that hears of the cancellation when its run has ended.
+    assert not await graph_calls.cancel(app.graph("work"), saver, "t", first.seq)
+    assert [(await each.status()).state for each in (old, new)] == ["cancelled", "ready"]
+    async with app.worker():
+        assert await new.result(20) == {"log": NEW}
 
 
 async def test_a_run_cannot_be_undone_once_the_checkpoint_before_it_is_pruned(saver: Checkpointer) -> None:
