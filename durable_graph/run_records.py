@@ -5,6 +5,7 @@ since the epoch in UTC, by the store's clock.
 """
 
 from enum import Enum, IntEnum
+from typing import Literal
 
 import msgspec
 
@@ -42,13 +43,18 @@ class RequestOfRun(IntEnum):
     CANCEL = 1
 
 
+IfBusy = Literal["wait", "reject", "interrupt", "rollback"]
+"""What a new run does while an earlier run of its thread has not ended: it waits for its end, or is refused, or cancels
+it, or cancels it and begins from the checkpoint before it."""
+
+
 class NewRun(msgspec.Struct, frozen=True, gc=False):
     """A run to accept. The store assigns its `seq` and its times.
 
     `input` is encoded, and `options` too (see `durable_graph.runs`). `input_digest` is the digest of the graph and the
     input: a repetition with the same `key` must have the same. `priority` is 0 (first) to 4. The run is due `delay`
     microseconds after its acceptance, and its deadline is `time_limit` microseconds after that (0: none).
-    `waits_if_busy`: if an earlier run of the thread has not ended, the new run waits for its end, else it is refused.
+    `if_busy` decides while an earlier run of the thread has not ended. `metadata` is a JSON object, or empty.
     `formerly` has the earlier names of the graph. `incarnation` and `origin` are for a thread that does not exist.
     `epoch` and `token` are random; the token tells a repeated call from another one.
     """
@@ -69,7 +75,8 @@ class NewRun(msgspec.Struct, frozen=True, gc=False):
     priority: int = 2
     delay: int = 0
     time_limit: int = 0
-    waits_if_busy: bool = True
+    if_busy: IfBusy = "wait"
+    metadata: str = ""
 
 
 class Accepted(msgspec.Struct, frozen=True, gc=False):
@@ -78,7 +85,8 @@ class Accepted(msgspec.Struct, frozen=True, gc=False):
     `is_new` is False if the thread had accepted a request with the key before: `seq` is then that of its run (0: the
     request was not a run), and `input_digest` is its digest, which the caller compares. If the run was refused,
     `seq` is 0 and the reason is set: `busy_seq` is the thread's unfinished run, `stored_graph` the other graph that the
-    thread belongs to.
+    thread belongs to, `lost_before` the first checkpoint of the run whose earlier checkpoint was removed, so that it
+    cannot be rolled back.
     """
 
     seq: int
@@ -87,6 +95,7 @@ class Accepted(msgspec.Struct, frozen=True, gc=False):
     input_digest: bytes = b""
     busy_seq: int = 0
     stored_graph: str | None = None
+    lost_before: int = 0
 
 
 class RunUpdate(msgspec.Struct, frozen=True, gc=False):
@@ -94,8 +103,8 @@ class RunUpdate(msgspec.Struct, frozen=True, gc=False):
 
     `first_checkpoint` is the checkpoint that the input became: the row then gives its input up (0: no change).
     `checkpoint` is the checkpoint that the run is at (0: no change). A run that becomes WAITING is due at `due`; it
-    becomes READY instead if a message arrived since the execution read its inbox, whose counter was `inbox`. `error` is
-    the text of a failure.
+    becomes READY instead if a message arrived since the execution read its inbox, whose counter was `inbox`, or if its
+    holder was asked to cancel it. `waits_on` says what it waits for: see `WaitsOn`. `error` is the text of a failure.
     """
 
     seq: int
@@ -105,6 +114,15 @@ class RunUpdate(msgspec.Struct, frozen=True, gc=False):
     due: int = NEVER
     inbox: int = 0
     error: str | None = None
+    waits_on: str | None = None
+
+
+class WaitsOn(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a waiting run waits for, in its row as JSON: the topics of messages, and the ids of interrupts, of which at
+    most 100 are stored."""
+
+    topics: tuple[str, ...] = ()
+    interrupts: tuple[str, ...] = ()
 
 
 class RunRow(msgspec.Struct, frozen=True, gc=False):
@@ -112,7 +130,8 @@ class RunRow(msgspec.Struct, frozen=True, gc=False):
 
     `attempt` counts its claims; `crashes` the claims in a row whose worker ended without progress. `claimed_version` is
     the thread's version at the last claim. `worker` is 0 and `worker_name` is empty if no worker holds it. `request` is
-    what the worker is asked for.
+    what the worker is asked for. `waits_on` is what a waiting run waits for, `metadata` the JSON object that its caller
+    gave. A run that has not begun begins from `from_checkpoint` (0: from an empty state; None: from the head).
     """
 
     thread: str
@@ -134,6 +153,9 @@ class RunRow(msgspec.Struct, frozen=True, gc=False):
     queue: str
     graph: str
     error: str | None
+    waits_on: str | None = None
+    metadata: str | None = None
+    from_checkpoint: int | None = None
     worker_name: str = ""
 
 
@@ -141,7 +163,7 @@ class Claim(msgspec.Struct, frozen=True, gc=False):
     """A run that a worker has claimed: the run is RUNNING, and the thread has a new epoch, so that the commits of
     earlier holders are refused.
 
-    `version` is the thread's. `now` is the store's time of the claim.
+    `version` is the thread's. `now` is the store's time of the claim. `from_checkpoint` is as in `RunRow`.
     """
 
     thread: str
@@ -157,6 +179,7 @@ class Claim(msgspec.Struct, frozen=True, gc=False):
     crashes: int
     inbox: int
     request: int
+    from_checkpoint: int | None
     epoch: int
     version: int
     now: int
@@ -198,6 +221,7 @@ class Settlement(msgspec.Struct, frozen=True, gc=False):
     inbox: int = 0
     error: str | None = None
     delay: int = 0
+    waits_on: str | None = None
 
 
 class NewMessage(msgspec.Struct, frozen=True, gc=False):

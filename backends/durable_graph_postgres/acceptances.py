@@ -129,13 +129,15 @@ def _columns(run: NewRun, now: int, skew: int) -> dict[str, Any]:
         "skew": skew,
         "delay": run.delay,
         "time_limit": run.time_limit,
-        "waits": run.waits_if_busy,
+        # A run that cancels others is left to a transaction while the thread is busy.
+        "waits": run.if_busy == "wait",
         "queue": run.queue,
         "input_digest": run.input_digest,
         "input": run.input,
         "options": run.options,
         "context": run.context,
         "token": run.token,
+        "run_metadata": run.metadata or None,
     }
 
 

@@ -9,7 +9,7 @@ from durable_graph.checkpointing.queries import Query
 from durable_graph_postgres.statements import WITH_RUNS
 
 _WIDTHS = (27, 5, 11, 8, 10)
-_RUN = ("thread_key", "seq", "state", "due", "inbox", "checkpoint", "first_checkpoint", "ended_at", "error")
+_RUN = ("thread_key", "seq", "state", "due", "inbox", "checkpoint", "first_checkpoint", "ended_at", "error", "waits_on")
 
 
 def is_one_statement(write: PreparedWrite) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequ
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-from durable_graph.checkpointing import run_transactions
+from durable_graph.checkpointing import run_retention, run_transactions
 from durable_graph.checkpointing.columns import Columns, key_of
 from durable_graph.checkpointing.rules import check_limit, drawn_incarnation
 from durable_graph.checkpointing.run_changes import run_from
@@ -93,6 +93,21 @@ class PostgresRuns:
         sent: Sent = await self._write(message.thread, lambda: run_transactions.send(message, self._clock()))
         return sent
 
+    # Upkeep
+
+    async def forget_ended(self, *, keep: int, limit: int = 50) -> int:
+        """See `RunStore.forget_ended`."""
+        check_limit(limit)
+        # The write belongs to no thread: the empty id is no thread's.
+        forgotten: int = await self._write("", lambda: run_retention.forget_ended(keep, limit, self._clock()))
+        return forgotten
+
+    async def repair(self, *, limit: int = 50) -> int:
+        """See `RunStore.repair`."""
+        check_limit(limit)
+        repaired: int = await self._write("", lambda: run_retention.repair(limit, self._clock()))
+        return repaired
+
     # Reading
 
     async def inbox(self, thread: str, topics: Collection[str]) -> list[Message]:
@@ -117,13 +132,15 @@ class PostgresRuns:
         graph: str | None = None,
         state: RunState | None = None,
         thread: str | None = None,
+        metadata: str | None = None,
         limit: int = 100,
         after: tuple[str, int] | None = None,
     ) -> list[RunRow]:
         """See `RunStore.list_runs`."""
         check_limit(limit)
         name, seq = after or ("", 0)
-        sought = {"graph": graph, "state": state, "after": name, "after_seq": seq, "limit": limit}
+        sought: dict[str, Any] = {"graph": graph, "state": state, "metadata": metadata}
+        sought |= {"after": name, "after_seq": seq, "limit": limit}
         if thread is None:
             found = await self._read("list_runs", **sought)
         else:

@@ -170,7 +170,7 @@ class PostgresSaver:
     async def export_thread(self, thread: str) -> ExportedThread | None:
         """See `Transferable.export_thread`."""
         check_thread(thread)
-        return await self._read(lambda: queries.export_thread(thread), statements=7)
+        return await self._read(lambda: queries.export_thread(thread), statements=9)
 
     async def import_thread(self, exported: ExportedThread) -> None:
         """See `Transferable.import_thread`."""

@@ -164,6 +164,11 @@ CREATE TABLE {schema}.runs (
   graph            text COLLATE "C" NOT NULL,
   thread_id        text COLLATE "C" NOT NULL,
   error            text COLLATE "C",
+  -- What a waiting run waits for, and its caller's metadata: JSON objects. The checkpoint that a run begins from which
+  -- has not begun (0: an empty state), NULL for the head.
+  waits_on         text COLLATE "C",
+  metadata         text COLLATE "C",
+  from_checkpoint  bigint,
   input_digest     bytea NOT NULL,
   input            bytea NOT NULL,
   options          bytea NOT NULL,
@@ -173,6 +178,7 @@ CREATE TABLE {schema}.runs (
 ) WITH (fillfactor = 60);
 CREATE INDEX runs_of_thread ON {schema}.runs (thread_key, seq) WHERE state < 4;
 CREATE INDEX runs_due ON {schema}.runs (queue, priority, due) WHERE state IN (0, 2);
+CREATE INDEX runs_ended ON {schema}.runs (ended_at) WHERE state IN (4, 5, 6);
 CREATE INDEX runs_of_worker ON {schema}.runs (worker) WHERE state = 1;
 CREATE INDEX runs_limited ON {schema}.runs (queue, limit_key) WHERE state = 1;
 CREATE INDEX runs_blocked ON {schema}.runs (queue, limit_key, priority, due) WHERE state = 3;
@@ -200,6 +206,9 @@ CREATE TABLE {schema}.messages (
   PRIMARY KEY (thread_key, seq),
   UNIQUE (thread_key, topic, key)
 );
+
+-- The messages that no run has taken.
+CREATE INDEX messages_unread ON {schema}.messages (thread_key, topic) WHERE taken = 0;
 
 -- A row is an event that no checkpoint implies: a custom event or a message's token, in order of `version` and
 -- `position`.

@@ -154,6 +154,11 @@ CREATE TABLE runs (
   graph            TEXT NOT NULL,
   thread_id        TEXT NOT NULL,
   error            TEXT,
+  -- What a waiting run waits for, and its caller's metadata: JSON objects. The checkpoint that a run begins from which
+  -- has not begun (0: an empty state), NULL for the head.
+  waits_on         TEXT,
+  metadata         TEXT,
+  from_checkpoint  INTEGER,
   input_digest     BLOB NOT NULL,
   input            BLOB NOT NULL,
   options          BLOB NOT NULL,
@@ -163,6 +168,7 @@ CREATE TABLE runs (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX runs_of_thread ON runs (thread_key, seq) WHERE state < 4;
 CREATE INDEX runs_due ON runs (queue, priority, due) WHERE state IN (0, 2);
+CREATE INDEX runs_ended ON runs (ended_at) WHERE state IN (4, 5, 6);
 CREATE INDEX runs_of_worker ON runs (worker) WHERE state = 1;
 CREATE INDEX runs_limited ON runs (queue, limit_key) WHERE state = 1;
 CREATE INDEX runs_blocked ON runs (queue, limit_key, priority, due) WHERE state = 3;
@@ -190,6 +196,9 @@ CREATE TABLE messages (
   PRIMARY KEY (thread_key, seq),
   UNIQUE (thread_key, topic, key)
 ) STRICT, WITHOUT ROWID;
+
+-- The messages that no run has taken.
+CREATE INDEX messages_unread ON messages (thread_key, topic) WHERE taken = 0;
 
 -- A row is an event that no checkpoint implies: a custom event or a message's token, in order of `version` and
 -- `position`.

@@ -73,5 +73,11 @@ def topics_of(outcomes: Iterable[Outcome]) -> frozenset[str]:
     return frozenset(ask.interrupt.topic or "" for ask in awaited(outcomes))
 
 
+def unanswered(outcomes: Iterable[Outcome]) -> list[str]:
+    """The ids of the open interrupts of these tasks that wait for answers."""
+    asks = (ask.interrupt for outcome in outcomes for ask in open_interrupts(outcome))
+    return [ask.id for ask in asks if ask.topic is None and not ask.is_sleep]
+
+
 def _is_due(ask: PendingInterrupt, now: datetime) -> bool:
     return ask.interrupt.due is not None and ask.interrupt.due <= now

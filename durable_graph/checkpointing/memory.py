@@ -167,7 +167,7 @@ class MemorySaver:
         if batch.run is not None:
             found.runs.update(batch.run, batch.at)
         for seq in batch.taken:
-            found.runs.inbox.waiting.pop(seq, None)
+            found.runs.inbox.take(seq, batch.at)
         if batch.wakes_run:
             found.runs.wake(batch.at)
         is_cancelled = found.row.status == "cancelled"
@@ -237,7 +237,8 @@ class MemorySaver:
     async def delete_thread(self, thread: str, *, seen: ThreadInfo | None = None, purge: bool = False) -> bool:
         """See `Checkpointer.delete_thread`."""
         found = self._threads.get(key_of(thread))
-        if found is not None and rules.is_to_be_deleted(found.row, seen):
+        is_owned = seen is not None and found is not None and found.runs.first() is not None
+        if found is not None and not is_owned and rules.is_to_be_deleted(found.row, seen):
             grave = rules.tombstone(found.row, time.time_ns() // 1000)
             found = self._threads[key_of(thread)] = _new(grave, found)
         if found is not None and found.row.status != "deleted":
@@ -296,7 +297,11 @@ class MemorySaver:
             raise UnknownThreadError(thread)
         places = {(ns, no) for ns, rows in found.checkpoints.items() for no in rows.order}
         checkpoints = (row for rows in found.checkpoints.values() for row in rows.by_key.values())
-        kept = pruning.kept(checkpoints, found.parents, found.row, keep_last, before)
+        runs = [run.row for run in found.runs.by_seq.values()]
+        needed = pruning.needed_by(
+            (row.state, row.checkpoint, None if row.first_checkpoint else row.from_checkpoint) for row in runs
+        )
+        kept = pruning.kept(checkpoints, found.parents, found.row, keep_last, before, needed)
         if kept is None or len(kept.checkpoints) == len(places):
             return 0
         keys = [
@@ -379,10 +384,10 @@ class MemorySaver:
             rows.remove_all([(record.born, record.ord) for record in gone if record.ns == ns])
 
     def _bases(self, found: ThreadRows, ns: str, page: list[CheckpointRow]) -> dict[int, tuple[ValueRow, ...]]:
-        oldest = page[-1].no
+        on_page = {row.no for row in page}
         bases: dict[int, tuple[ValueRow, ...]] = {}
         for row in page:
-            if row.parent >= oldest or row.parent in bases or row.parent == 0:
+            if row.parent in on_page or row.parent in bases or row.parent == 0:
                 continue
             if found.checkpoint(ns, row.parent):
                 bases[row.parent] = found.values_at(ns, row.parent)

@@ -85,16 +85,28 @@ class StoredRun(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(slots=True)
 class Inbox:
-    """The messages of a thread, by their numbers, until a run takes them. `keys` has the topic and the key of each
-    message that was ever sent."""
+    """The messages of a thread, by their numbers, until a run takes them. `keys` has the number of each message, by its
+    topic and key, also of those that were taken, and `taken` the time at which it was taken, by number."""
 
     waiting: dict[int, Message] = field(default_factory=dict)
-    keys: set[tuple[str, str]] = field(default_factory=set)
+    keys: dict[tuple[str, str], int] = field(default_factory=dict)
+    taken: dict[int, int] = field(default_factory=dict)
+    last: int = 0
 
     def put(self, message: NewMessage) -> None:
-        self.keys.add((message.topic, message.key))
-        seq = len(self.keys)
-        self.waiting[seq] = Message(seq, message.topic, message.value)
+        self.last += 1
+        self.keys[message.topic, message.key] = self.last
+        self.waiting[self.last] = Message(self.last, message.topic, message.value)
+
+    def take(self, seq: int, at: int) -> None:
+        if self.waiting.pop(seq, None) is not None:
+            self.taken[seq] = at
+
+    def forget(self, before: int) -> None:
+        """Forget the keys of the messages that were taken before this time."""
+        gone = {seq for seq, at in self.taken.items() if at <= before}
+        self.taken = {seq: at for seq, at in self.taken.items() if seq not in gone}
+        self.keys = {key: seq for key, seq in self.keys.items() if seq not in gone}
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, asynccontextmanager
 
 import msgspec
 
-from durable_graph.checkpointing import rules, run_rules, run_sweep
+from durable_graph.checkpointing import rules, run_busy, run_rules, run_sweep
 from durable_graph.checkpointing.binding import Binding
 from durable_graph.checkpointing.columns import key_of, next_column
 from durable_graph.checkpointing.digests import request_digest
@@ -76,17 +76,45 @@ class MemoryRuns:
             row = rules.accepted_thread(run, None if found is None else found.row, now)
             living = self._threads[key] = ThreadRows(row, runs=RunRows(found.runs.last if found else 0))
         unfinished = living.runs.first()
-        if unfinished is not None and not run.waits_if_busy:
+        way = run_busy.Way(living.row, is_free=unfinished is None, from_checkpoint=None)
+        if unfinished is not None and run.if_busy == "reject":
             return Accepted(0, is_new=False, state=unfinished.state, busy_seq=unfinished.seq)
+        if unfinished is not None and run.if_busy != "wait":
+            made = self._make_way(run, living, now)
+            if made is None:
+                before = unfinished.first_checkpoint
+                return Accepted(0, is_new=False, state=unfinished.state, lost_before=before)
+            way = made
         seq = living.runs.last = run_rules.next_seq(living.runs.last, now)
         if run.key is not None:
             request = RequestRow(run.key, run.input_digest, seq, 0, now, b"")
             digest = request_digest(living.row.origin, request)
             living.requests[run.key] = msgspec.structs.replace(request, digest=digest)
-        state = RunState.READY if unfinished is None else RunState.BLOCKED
-        accepted = run_rules.accepted_run(run, seq, state, now, inbox=len(living.runs.inbox.waiting))
+        state = RunState.READY if way.is_free else RunState.BLOCKED
+        accepted = run_rules.accepted_run(
+            run, seq, state, now, inbox=len(living.runs.inbox.waiting), from_checkpoint=way.from_checkpoint
+        )
         living.runs.put(StoredRun(accepted, run.input, run.options, run.context, run.token))
         return Accepted(seq, is_new=True, state=state, input_digest=run.input_digest)
+
+    def _make_way(self, run: NewRun, living: ThreadRows, now: int) -> run_busy.Way | None:
+        """See `run_busy.make_way`."""
+        unfinished = [living.runs.by_seq[seq].row for seq in living.runs.unfinished]
+        parent, first = 0, unfinished[0].first_checkpoint
+        if run.if_busy == "rollback" and first:
+            began = living.checkpoint("", first)
+            if began is None or not run_busy.can_be_rolled_back_to(began.parent, living.row.floor):
+                return None
+            parent = began.parent
+        way = run_busy.way_for(run, living.row, unfinished, parent, now)
+        # The last first: none of them becomes ready meanwhile.
+        for each in reversed(unfinished):
+            if each.state is RunState.RUNNING:
+                living.runs.change(msgspec.structs.replace(each, request=int(RequestOfRun.CANCEL)))
+            else:
+                living.runs.update(run_rules.cancelled(each, run_busy.reason_of(run)), now)
+        living.row = way.thread
+        return way
 
     @alone
     async def settle(self, settlement: Settlement) -> bool:
@@ -142,6 +170,43 @@ class MemoryRuns:
         found.runs.wake(self._now())
         return Sent.NEW
 
+    # Upkeep
+
+    @alone
+    async def forget_ended(self, *, keep: int, limit: int = 50) -> int:
+        """See `RunStore.forget_ended`."""
+        rules.check_limit(limit)
+        before = self._now() - keep
+        ended = (
+            (run.row, stored)
+            for stored in self._threads.values()
+            for run in stored.runs.by_seq.values()
+            if run_rules.is_to_be_forgotten(run.row, before)
+        )
+        first = heapq.nsmallest(limit, ended, key=lambda found: (found[0].ended_at, found[0].thread, found[0].seq))
+        for run, stored in first:
+            del stored.runs.by_seq[run.seq]
+            stored.runs.inbox.forget(before)
+            gone = [key for key, request in stored.requests.items() if request.seq == run.seq]
+            for key in gone:
+                del stored.requests[key]
+        return len(first)
+
+    @alone
+    async def repair(self, *, limit: int = 50) -> int:
+        """See `RunStore.repair`."""
+        rules.check_limit(limit)
+        now, count = self._now(), 0
+        for stored in self._threads.values():
+            unread = [message.topic for message in stored.runs.inbox.waiting.values()]
+            for seq in list(stored.runs.unfinished):
+                run = stored.runs.by_seq[seq].row
+                is_first = seq == stored.runs.unfinished[0]
+                if count < limit and run_rules.is_stuck(run, unread, is_first=is_first):
+                    stored.runs.change(run_rules.repaired(run, now))
+                    count += 1
+        return count
+
     # Reading
 
     @alone
@@ -171,6 +236,7 @@ class MemoryRuns:
         graph: str | None = None,
         state: RunState | None = None,
         thread: str | None = None,
+        metadata: str | None = None,
         limit: int = 100,
         after: tuple[str, int] | None = None,
     ) -> list[RunRow]:
@@ -180,7 +246,10 @@ class MemoryRuns:
             run.row
             for found in self._threads.values()
             for run in found.runs.by_seq.values()
-            if graph in (None, run.row.graph) and state in (None, run.row.state) and thread in (None, run.row.thread)
+            if graph in (None, run.row.graph)
+            and state in (None, run.row.state)
+            and thread in (None, run.row.thread)
+            and run_rules.has_metadata(run.row, metadata)
         ]
         later = (run for run in listed if (run.thread, run.seq) > (after or ("", 0)))
         page = heapq.nsmallest(limit, later, key=lambda run: (run.thread, run.seq))
@@ -347,6 +416,7 @@ def _claimed(stored: ThreadRows, run: RunRow, worker: int, now: int) -> Claim:
         crashes=run.crashes,
         inbox=run.inbox,
         request=run.request,
+        from_checkpoint=run.from_checkpoint,
         epoch=row.epoch,
         version=row.version,
         now=now,

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
+import msgspec
+
 from durable_graph.checkpointing import rules
 from durable_graph.checkpointing.columns import (
     Columns,
@@ -18,9 +20,10 @@ from durable_graph.checkpointing.columns import (
     value_from,
 )
 from durable_graph.checkpointing.digests import EMPTY_STATE, add, branch_digest
-from durable_graph.checkpointing.memory_rows import Rows, RunRows, ThreadRows
-from durable_graph.checkpointing.transfer import COLUMNS, ExportedThread
+from durable_graph.checkpointing.memory_rows import Inbox, Rows, RunRows, StoredRun, ThreadRows
+from durable_graph.checkpointing.transfer import COLUMNS, ExportedThread, rows_of
 from durable_graph.records import CheckpointRow, Sums
+from durable_graph.run_records import Message, RunRow, RunState
 
 
 def exported_from(found: ThreadRows) -> ExportedThread:
@@ -45,6 +48,8 @@ def exported_from(found: ThreadRows) -> ExportedThread:
         "channel_rows": _without_key(value_columns(0, ns, each) for ns, each in values),
         "tasks": _without_key(record_columns(0, each) for each in records),
         "requests": _without_key(request_columns(0, each) for each in found.requests.values()),
+        "runs": [_run_columns(each, found) for each in found.runs.by_seq.values()],
+        "messages": _messages(found.runs.inbox),
     }
     return ExportedThread(row.thread, {table: sorted(rows, key=repr) for table, rows in tables.items()})
 
@@ -78,7 +83,50 @@ def stored_from(exported: ExportedThread) -> ThreadRows:
         names = ("namespace", "planned_at", "position", "rank", "revision", "commit_id", "value", "digest", "extra")
         record = record_from(exported.thread, tuple(each[name] for name in names))
         stored.records.setdefault(record.ns, Rows()).put((record.born, record.ord), record)
+    for row in rows_of(exported, "runs", 0):
+        stored.runs.put(_run_from(exported.thread, dict(zip(COLUMNS["runs"], row[1:], strict=True))))
+    for each in _named(exported, "messages"):
+        inbox, seq = stored.runs.inbox, each["seq"]
+        inbox.keys[each["topic"], each["key"]] = seq
+        inbox.last = max(inbox.last, seq)
+        if each["taken"]:
+            inbox.taken[seq] = each["taken"]
+        else:
+            inbox.waiting[seq] = Message(seq, each["topic"], each["value"])
     return stored
+
+
+_OF_ROW = frozenset(RunRow.__struct_fields__)
+
+
+def _run_columns(run: StoredRun, found: ThreadRows) -> Columns:
+    row = msgspec.structs.asdict(run.row)
+    request = next((each for each in found.requests.values() if each.seq == run.row.seq), None)
+    columns = {
+        **row,
+        "state": int(run.row.state),
+        "thread_id": run.row.thread,
+        "input_digest": b"" if request is None else request.input_digest,
+        "input": run.input,
+        "options": run.options,
+        "context": run.context,
+        "extra": run.token,
+    }
+    # The others are of powers that runs in memory lack.
+    return tuple(columns.get(name, 0) for name in COLUMNS["runs"])
+
+
+def _run_from(thread: str, columns: dict[str, Any]) -> StoredRun:
+    known = {name: value for name, value in columns.items() if name in _OF_ROW}
+    row = RunRow(**{**known, "thread": thread, "state": RunState(columns["state"])})
+    return StoredRun(row, columns["input"], columns["options"], columns["context"], columns["extra"])
+
+
+def _messages(inbox: Inbox) -> list[Columns]:
+    return [
+        (seq, topic, key, inbox.taken.get(seq, 0), 0, b"", inbox.waiting[seq].value if seq in inbox.waiting else b"")
+        for (topic, key), seq in inbox.keys.items()
+    ]
 
 
 def _without_key(rows: Iterable[Columns]) -> list[Columns]:

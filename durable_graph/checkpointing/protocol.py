@@ -112,7 +112,8 @@ class Checkpointer(Protocol):
 
         A tombstone row without the thread's id stays, which refuses late writers of the thread, until `forget_deleted`
         removes it. With `purge` no tombstone stays: a writer that was stopped during the thread's first commit may then
-        create the thread again. With `seen`, the thread is deleted only if it has not changed since that listing.
+        create the thread again. With `seen`, the thread is deleted only if it has not changed since that listing, and
+        has no unfinished run.
         """
         ...
 
@@ -134,8 +135,10 @@ class Checkpointer(Protocol):
         """Remove all but the newest `keep_last` root checkpoints of the head's branch, and all rows that only the
         removed checkpoints need, including namespaces of tasks that no kept checkpoint has left to run.
 
-        `before` is a time in microseconds since 1970: later checkpoints of that branch stay as well. Returns the number
-        of removed checkpoints. Kept checkpoints can be read, resumed and forked as before.
+        `before` is a time in microseconds since 1970: later checkpoints of that branch stay as well. So do the results
+        of the thread's runs as long as the runs are kept, and the checkpoints since the one that an unfinished run
+        begins from. Returns the number of removed checkpoints. Kept checkpoints can be read as before, and resumed and
+        forked except for the results of runs that only their run keeps.
         """
         ...
 

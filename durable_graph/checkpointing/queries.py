@@ -207,10 +207,10 @@ def _find_thread(thread: str) -> Steps[StoredThread | None]:
 
 
 def _bases(thread: ThreadRow, page: Sequence[CheckpointRow]) -> Steps[dict[int, tuple[ValueRow, ...]]]:
-    key, oldest = key_of(thread.thread), page[-1].no
+    key, on_page = key_of(thread.thread), {row.no for row in page}
     bases: dict[int, tuple[ValueRow, ...]] = {}
     for row in page:
-        if row.parent >= oldest or row.parent in bases or row.parent == 0:
+        if row.parent in on_page or row.parent in bases or row.parent == 0:
             continue
         if (yield from first_of("find_commit_id", thread_key=key, ns=row.ns, no=row.parent)) is not None:
             bases[row.parent] = yield from _values_at(thread, row.ns, row.parent)

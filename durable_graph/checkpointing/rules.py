@@ -66,7 +66,7 @@ def decide(unit: CommitUnit, thread: ThreadRow | None, read_back: bytes | None =
         return Committed(unit.version) if latest == unit.commit_id else Conflict(thread.version)
     if thread.version != unit.expected or thread.epoch != unit.epoch:
         return Conflict(thread.version)
-    if unit.fork_of is not None and (thread.gen != unit.gen or unit.fork_of < thread.floor):
+    if unit.fork_of is not None and (thread.gen != unit.gen or 0 < unit.fork_of < thread.floor):
         return Conflict(thread.version)
     return None if thread.wseq == unit.wseq else WritesMoved(thread.wseq, thread.status == "cancelled")
 

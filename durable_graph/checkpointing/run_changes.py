@@ -22,10 +22,15 @@ def pause_after(crashes: int) -> int:
 
 def changes_of(thread: str, update: RunUpdate, at: int) -> list[Query]:
     """The statements that change a run together with its thread."""
-    changes = [Query("update_run", _update_columns(thread, update, at))]
+    changes = [update_of(thread, update, at)]
     if update.state.is_ended:
         changes.append(Query("unblock_run", {"thread_key": key_of(thread)}))
     return changes
+
+
+def update_of(thread: str, update: RunUpdate, at: int) -> Query:
+    """The statement that changes a run, and leaves the runs behind it blocked."""
+    return Query("update_run", _update_columns(thread, update, at))
 
 
 def _update_columns(thread: str, update: RunUpdate, at: int) -> dict[str, Any]:
@@ -40,6 +45,7 @@ def _update_columns(thread: str, update: RunUpdate, at: int) -> dict[str, Any]:
         "at": at,
         "ended_at": at if update.state.is_ended else 0,
         "error": update.error,
+        "waits_on": update.waits_on,
     }
 
 
@@ -64,7 +70,7 @@ def changes_of_request(request: CommitUnit | WritesBatch) -> list[Query]:
 
 RUN_COLUMNS = (
     "thread_id, seq, state, priority, due, deadline, first_checkpoint, checkpoint, claimed_version, attempt, crashes, "
-    "inbox, worker, request, accepted_at, ended_at, queue, graph, error"
+    "inbox, worker, request, accepted_at, ended_at, queue, graph, error, waits_on, metadata, from_checkpoint"
 )
 """The columns of a run's row that queries select, in the order of the fields of `RunRow`."""
 

@@ -4,16 +4,17 @@ A database makes a change by a statement that does the same, because it changes 
 not read; each of these functions names its statement. `MemorySaver` uses the functions.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
 from durable_graph.checkpointing.rules import begins_thread, cancelled_thread
 from durable_graph.checkpointing.run_sweep import Freed
 from durable_graph.records import ThreadRow
-from durable_graph.run_records import NEVER, NewRun, QueueStats, RunRow, RunState, RunUpdate, Settlement
+from durable_graph.run_records import NEVER, NewRun, QueueStats, RunRow, RunState, RunUpdate, Settlement, WaitsOn
 
 _CLAIMABLE = (RunState.READY, RunState.WAITING)
+_FORGOTTEN = (RunState.DONE, RunState.FAILED, RunState.CANCELLED)
 _COUNTED = {state: state.name.lower() for state in RunState if state < RunState.DONE or state is RunState.QUARANTINED}
 
 
@@ -34,7 +35,9 @@ def next_seq(last: int, now: int) -> int:
     return last + 1 if last else now
 
 
-def accepted_run(run: NewRun, seq: int, state: RunState, now: int, *, inbox: int) -> RunRow:
+def accepted_run(
+    run: NewRun, seq: int, state: RunState, now: int, *, inbox: int, from_checkpoint: int | None = None
+) -> RunRow:
     """The row of a run that is accepted. `inbox` is the number of messages that its thread has already."""
     return RunRow(
         thread=run.thread,
@@ -56,6 +59,8 @@ def accepted_run(run: NewRun, seq: int, state: RunState, now: int, *, inbox: int
         queue=run.queue,
         graph=run.graph,
         error=None,
+        metadata=run.metadata or None,
+        from_checkpoint=from_checkpoint,
     )
 
 
@@ -113,8 +118,8 @@ def row_after(run: RunRow, update: RunUpdate, at: int) -> RunRow:
     state, due = update.state, run.due
     if is_running:
         state = run.state
-    elif update.state == RunState.WAITING and run.inbox > update.inbox:
-        # A message arrived since the execution read the inbox.
+    elif update.state == RunState.WAITING and (run.inbox > update.inbox or run.request):
+        # A message arrived since the execution read the inbox, or its worker was asked to cancel the run.
         state, due = RunState.READY, at
     elif update.state in _CLAIMABLE:
         due = min(update.due, run.deadline)
@@ -130,6 +135,7 @@ def row_after(run: RunRow, update: RunUpdate, at: int) -> RunRow:
         request=0 if is_ended else run.request,
         ended_at=run.ended_at if is_running else at if is_ended else 0,
         error=run.error if is_running else update.error,
+        waits_on=run.waits_on if is_running else update.waits_on,
     )
 
 
@@ -149,7 +155,14 @@ def is_held(run: RunRow, settlement: Settlement) -> bool:
 def settled(settlement: Settlement, now: int) -> RunUpdate:
     """The update of a run that its holder settles."""
     due = now + settlement.delay if settlement.state == RunState.READY else settlement.due
-    return RunUpdate(settlement.seq, settlement.state, due=due, inbox=settlement.inbox, error=settlement.error)
+    return RunUpdate(
+        settlement.seq,
+        settlement.state,
+        due=due,
+        inbox=settlement.inbox,
+        error=settlement.error,
+        waits_on=settlement.waits_on,
+    )
 
 
 # Cancelling and retrying --------------------------------------------------------------------------
@@ -191,7 +204,40 @@ def retried(run: RunRow, state: RunState, now: int) -> RunRow:
     )
 
 
+# Retention and repair -----------------------------------------------------------------------------
+
+
+def is_to_be_forgotten(run: RunRow, before: int) -> bool:
+    """Whether the run was accepted and ended before this time. A quarantined run stays until it is retried. See
+    `find_ended_runs`."""
+    return run.state in _FORGOTTEN and max(run.accepted_at, run.ended_at) <= before
+
+
+def is_stuck(run: RunRow, unread: Sequence[str], *, is_first: bool) -> bool:
+    """Whether the run should be ready: it waits for a message of a topic in `unread`, of which the inbox has one, or it
+    is blocked although it is the first unfinished run of its thread. See `find_stuck_runs`."""
+    if run.state is RunState.BLOCKED:
+        return is_first
+    if run.state is not RunState.WAITING or run.waits_on is None:
+        return False
+    return not set(unread).isdisjoint(msgspec.json.decode(run.waits_on, type=WaitsOn).topics)
+
+
+def repaired(run: RunRow, now: int) -> RunRow:
+    """The run that is ready although nobody woke it. A blocked run keeps its time. As `free_stuck_run` does it."""
+    return msgspec.structs.replace(run, state=RunState.READY, due=now if run.state == RunState.WAITING else run.due)
+
+
 # A listing ----------------------------------------------------------------------------------------
+
+
+def has_metadata(run: RunRow, sought: str | None) -> bool:
+    """Whether the run's metadata has all values of this JSON object. See `list_runs`."""
+    if sought is None:
+        return True
+    found = msgspec.json.decode(run.metadata or "{}")
+    wanted = msgspec.json.decode(sought).items()
+    return all(key in found and (type(found[key]), found[key]) == (type(value), value) for key, value in wanted)
 
 
 def stats_of(counts: Iterable[tuple[str, int, int, int | None]]) -> list[QueueStats]:

@@ -78,6 +78,24 @@ class RunStore(Protocol):
         """
         ...
 
+    async def repair(self, *, limit: int = 50) -> int:
+        """Make READY up to `limit` runs that nobody would wake: those that wait for a message that is in the inbox, and
+        those that are blocked although no earlier run of their thread is unfinished. Returns their number.
+
+        No call of a store leaves such a run. A restored backup or a change by hand may.
+        """
+        ...
+
+    async def forget_ended(self, *, keep: int, limit: int = 50) -> int:
+        """Delete up to `limit` runs that ended more than `keep` microseconds ago by the store's clock, those first that
+        ended first, with their requests and events, and with the keys of messages of their threads that were taken so
+        long ago. Returns their number. A quarantined run stays.
+
+        It finds them by an index. It leaves threads for the next call that another transaction has locked.
+        Raises `InvalidOptionError` for a limit below 1.
+        """
+        ...
+
     async def settle(self, settlement: Settlement) -> bool:
         """Record the end or the suspension of a run that no commit carries. False if the worker does not hold it."""
         ...
@@ -96,10 +114,15 @@ class RunStore(Protocol):
         graph: str | None = None,
         state: RunState | None = None,
         thread: str | None = None,
+        metadata: str | None = None,
         limit: int = 100,
         after: tuple[str, int] | None = None,
     ) -> list[RunRow]:
-        """Runs by thread and number. `after` is the thread and the number of the last run of the page before."""
+        """Runs by thread and number. `after` is the thread and the number of the last run of the page before.
+
+        `metadata` is a JSON object of texts, whole numbers, bools and nulls, all of which the metadata of a run must
+        have.
+        """
         ...
 
     async def cancel_run(self, thread: str, seq: int, reason: str) -> RunState | None:

@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from durable_graph.checkpointing import run_rules
+from durable_graph.checkpointing import run_busy, run_rules
 from durable_graph.checkpointing.columns import key_of, request_columns, request_from, signed, thread_columns
 from durable_graph.checkpointing.digests import add, request_digest
 from durable_graph.checkpointing.queries import Query, check_no_orphan, first_of
 from durable_graph.checkpointing.rules import accepted_thread, reopened_thread
-from durable_graph.checkpointing.run_changes import changes_of, run_from, wake
+from durable_graph.checkpointing.run_changes import changes_of, run_from, update_of, wake
 from durable_graph.checkpointing.transactions import Batch, Part, Transaction, WriteResult, lock, put_thread, run_all
-from durable_graph.records import RequestRow, StoredThread, Sums
+from durable_graph.records import RequestRow, StoredThread, Sums, ThreadRow
 from durable_graph.run_records import (
     Accepted,
     NewMessage,
@@ -39,7 +39,7 @@ class Clock(NamedTuple):
 def accept(run: NewRun, clock: Clock) -> Transaction[Accepted]:
     """Record a run, once for each key. See `RunStore.accept`."""
     key = key_of(run.thread)
-    locked, now = (yield from lock(run.thread)), (yield from _time(clock))
+    locked, now = (yield from lock(run.thread)), (yield from time_of(clock))
     living = locked if locked is not None and locked.row.status != "deleted" else None
     if locked is None:
         yield from check_no_orphan(run.thread)
@@ -50,9 +50,16 @@ def accept(run: NewRun, clock: Clock) -> Transaction[Accepted]:
     row = living.row if living is not None else accepted_thread(run, locked.row if locked is not None else None, now)
     sums = living.sums if living is not None else Sums()
     unfinished = yield from first_of("find_unfinished_run", thread_key=key)
-    if unfinished is not None and not run.waits_if_busy:
+    way = run_busy.Way(row, is_free=unfinished is None, from_checkpoint=None)
+    if unfinished is not None and run.if_busy != "wait":
         busy = run_from(unfinished)
-        return WriteResult(Accepted(0, is_new=False, state=busy.state, busy_seq=busy.seq))
+        if run.if_busy == "reject":
+            return WriteResult(Accepted(0, is_new=False, state=busy.state, busy_seq=busy.seq))
+        made = yield from _make_way(run, row, now)
+        if made is None:
+            return WriteResult(Accepted(0, is_new=False, state=busy.state, lost_before=busy.first_checkpoint))
+        way = made
+        row = way.thread
     if living is None:
         yield from put_thread(run.thread, None if locked is None else locked.row, signed(row, sums, 0))
     (seq,) = (yield Query("take_run_seq", {"thread_key": key, "now": now}))[0]
@@ -62,10 +69,11 @@ def accept(run: NewRun, clock: Clock) -> Transaction[Accepted]:
         yield Batch("add_request", [request_columns(key, request)])
         sums = msgspec.structs.replace(sums, requests=add(sums.requests, request.digest))
     after = signed(row, sums, 0 if living is None else living.born)
-    if run.key is not None:
+    if run.key is not None or (living is not None and row != living.row):
         yield Query("change_thread", thread_columns(after, run.thread))
-    state = RunState.READY if unfinished is None else RunState.BLOCKED
-    yield Query("add_run", _columns_of(run, run_rules.accepted_run(run, seq, state, now, inbox=0)))
+    state = RunState.READY if way.is_free else RunState.BLOCKED
+    accepted = run_rules.accepted_run(run, seq, state, now, inbox=0, from_checkpoint=way.from_checkpoint)
+    yield Query("add_run", _columns_of(run, accepted))
     return WriteResult(Accepted(seq, is_new=True, state=state, input_digest=run.input_digest))
 
 
@@ -90,6 +98,25 @@ def _earlier(run: NewRun, living: StoredThread) -> Part[Accepted | None]:
     return Accepted(request.seq, is_new=False, state=state, input_digest=request.input_digest)
 
 
+def _make_way(run: NewRun, thread: ThreadRow, now: int) -> Part[run_busy.Way | None]:
+    """Cancel the thread's unfinished runs for the new one. None, and nothing is changed, if the checkpoint before the
+    first of them was removed. The caller stores the thread's row."""
+    key = key_of(run.thread)
+    unfinished = [run_from(columns) for columns in (yield Query("find_unfinished_runs", {"thread_key": key}))]
+    parent = 0
+    if run.if_busy == "rollback" and unfinished[0].first_checkpoint:
+        found = yield from first_of("find_root_parent", thread_key=key, number=unfinished[0].first_checkpoint)
+        if found is None or not run_busy.can_be_rolled_back_to(found[0], thread.floor):
+            return None
+        parent = found[0]
+    for each in unfinished:
+        if each.state is RunState.RUNNING:
+            yield Query("ask_run", {"thread_key": key, "seq": each.seq, "request": int(RequestOfRun.CANCEL)})
+        else:
+            yield update_of(run.thread, run_rules.cancelled(each, run_busy.reason_of(run)), now)
+    return run_busy.way_for(run, thread, unfinished, parent, now)
+
+
 def _columns_of(run: NewRun, row: RunRow) -> dict[str, Any]:
     return {
         "thread_key": key_of(row.thread),
@@ -107,13 +134,15 @@ def _columns_of(run: NewRun, row: RunRow) -> dict[str, Any]:
         "options": run.options,
         "context": run.context,
         "extra": run.token,
+        "metadata": row.metadata,
+        "from_checkpoint": row.from_checkpoint,
     }
 
 
 def settle(settlement: Settlement, clock: Clock) -> Transaction[bool]:
     """Record the end or the suspension of a run that no commit carries. See `RunStore.settle`."""
     yield from lock(settlement.thread)
-    now, key = (yield from _time(clock)), key_of(settlement.thread)
+    now, key = (yield from time_of(clock)), key_of(settlement.thread)
     columns = yield from first_of("find_run", thread_key=key, seq=settlement.seq)
     if columns is None:
         return WriteResult(result=False)
@@ -125,7 +154,7 @@ def settle(settlement: Settlement, clock: Clock) -> Transaction[bool]:
 
 def cancel_run(thread: str, seq: int, reason: str, epoch: int, clock: Clock) -> Transaction[RunState | None]:
     """Cancel a run that no worker holds, or ask the worker. See `RunStore.cancel_run`. `epoch` is random."""
-    locked, now = (yield from lock(thread)), (yield from _time(clock))
+    locked, now = (yield from lock(thread)), (yield from time_of(clock))
     columns = yield from first_of("find_run", thread_key=key_of(thread), seq=seq)
     if locked is None or columns is None:
         return WriteResult(None)
@@ -144,7 +173,7 @@ def cancel_run(thread: str, seq: int, reason: str, epoch: int, clock: Clock) -> 
 
 def retry_run(thread: str, seq: int, clock: Clock) -> Transaction[RunState | None]:
     """Make the last run of a thread READY again, if it has ended without a result. See `RunStore.retry_run`."""
-    locked, now = (yield from lock(thread)), (yield from _time(clock))
+    locked, now = (yield from lock(thread)), (yield from time_of(clock))
     key = key_of(thread)
     columns = yield from first_of("find_run", thread_key=key, seq=seq)
     if locked is None or columns is None:
@@ -163,7 +192,7 @@ def retry_run(thread: str, seq: int, clock: Clock) -> Transaction[RunState | Non
 
 def send(message: NewMessage, clock: Clock) -> Transaction[Sent]:
     """Record a message for the unfinished run of a thread, and wake the run. See `Inbox.send`."""
-    locked, now = (yield from lock(message.thread)), (yield from _time(clock))
+    locked, now = (yield from lock(message.thread)), (yield from time_of(clock))
     if locked is None or locked.row.status == "deleted":
         return WriteResult(Sent.NO_THREAD)
     sought = {"thread_key": key_of(message.thread), "topic": message.topic, "key": message.key}
@@ -176,7 +205,8 @@ def send(message: NewMessage, clock: Clock) -> Transaction[Sent]:
     return WriteResult(Sent.NEW)
 
 
-def _time(clock: Clock) -> Part[int]:
+def time_of(clock: Clock) -> Part[int]:
+    """The store's time."""
     if clock.now is not None:
         return clock.now
     found = yield from first_of("store_time")

@@ -209,6 +209,8 @@ def _grave(thread: str, seen: ThreadInfo | None, at: int) -> Part[tuple[ThreadRo
         return None, None
     if locked.row.status == "deleted":
         return locked.row, locked.row
+    if seen is not None and (yield from first_of("find_unfinished_run", thread_key=key_of(thread))) is not None:
+        return locked.row, None
     return locked.row, rules.tombstone(locked.row, at) if rules.is_to_be_deleted(locked.row, seen) else None
 
 
@@ -278,7 +280,8 @@ def prune(thread: str, keep_last: int, before: int | None) -> Transaction[int]:
     for branch in branches:
         check_branch(locked.row, *branch)
     found = [checkpoint_from(thread, columns) for columns in (yield Query("find_checkpoints", sought))]
-    kept = pruning.kept(found, {first: parent for first, parent, *_ in branches}, locked.row, keep_last, before)
+    needed = pruning.needed_by((yield Query("find_needed_checkpoints", sought)))
+    kept = pruning.kept(found, {first: parent for first, parent, *_ in branches}, locked.row, keep_last, before, needed)
     if kept is None or len(kept.checkpoints) == len(found):
         return WriteResult(0, locked)
     keys = []

@@ -35,6 +35,7 @@ from durable_graph.errors import (
     UnknownThreadError,
 )
 from durable_graph.records import ThreadInfo
+from durable_graph.run_records import RunState
 
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     "threads": (
@@ -50,14 +51,37 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "channel_rows": ("namespace", "channel", "number", "previous", "kind", "digest", "value"),
     "tasks": (*("namespace", "planned_at", "position", "rank", "revision", "commit_id", "digest", "extra", "value"),),
     "requests": ("key", "input_digest", "seq", "checkpoint", "made_at", "extra", "digest"),
+    "runs": (
+        *(
+            "seq",
+            "state",
+            "priority",
+            "due",
+            "deadline",
+            "first_checkpoint",
+            "checkpoint",
+            "claimed_version",
+            "attempt",
+        ),
+        *("crashes", "inbox", "worker", "request", "accepted_at", "ended_at", "limit_key", "parent_key", "parent_seq"),
+        *("on_parent", "queue", "graph", "thread_id", "error", "waits_on", "metadata", "from_checkpoint"),
+        *("input_digest", "input", "options", "context", "extra"),
+    ),
+    "messages": ("seq", "topic", "key", "taken", "made_at", "extra", "value"),
 }
 """The tables of a thread, and the columns of each, without the key that is a hash of the thread's id."""
 
-_TEXTS = frozenset({"thread_id", "graph", "status", "next", "metadata", "error", "namespace", "channel", "key"})
-_BYTES = frozenset({"origin", "commit_id", "extra", "header", "value", "input_digest", "digest"}) | {
-    *("graph_digest", "writes_digest", "branches_digest", "requests_digest", "state_digest")
+_TEXTS = frozenset({"thread_id", "graph", "status", "next", "metadata", "error", "namespace", "channel", "key"}) | {
+    *("queue", "waits_on", "topic")
 }
-_MAY_BE_MISSING = frozenset({"graph", "error"})
+_BYTES = frozenset({"origin", "commit_id", "extra", "header", "value", "input_digest", "digest"}) | {
+    *("graph_digest", "writes_digest", "branches_digest", "requests_digest", "state_digest"),
+    *("input", "options", "context"),
+}
+_MAY_BE_MISSING: Mapping[str, frozenset[str]] = {
+    "threads": frozenset({"graph", "error"}),
+    "runs": frozenset({"error", "waits_on", "metadata", "from_checkpoint"}),
+}
 """The types of the columns: text, bytes, columns that may be null; all other columns are integers."""
 
 _MAGIC = b"durable_graph threads 1\n"
@@ -140,7 +164,8 @@ async def import_threads(
 
     A thread whose id exists in the store is not imported: with "reject" the call raises, and the threads before it stay
     imported; with "skip" the call continues. Task ids stay the same, so user code that uses them as idempotency keys
-    recognises its earlier side effects; do not continue one thread in both stores.
+    recognises its earlier side effects; do not continue one thread in both stores: the runs that have not ended are
+    imported, and workers of this store execute them.
 
     Raises `TransferError` for a file that is damaged, incomplete or of another format, before anything is stored,
     `ThreadExistsError`, and `InvalidOptionError` for a path that cannot be read and a saver that cannot import. A
@@ -178,8 +203,16 @@ def is_thread(tables: Mapping[str, list[Columns]]) -> bool:
 
 
 def rows_of(exported: ExportedThread, table: str, key: int) -> list[Columns]:
-    """A table's rows for insertion, with the thread's key first."""
-    return [(key, *row) for row in exported.tables[table]]
+    """A table's rows for insertion, with the thread's key first. No worker of this store has the thread's runs."""
+    rows = exported.tables[table]
+    return [(key, *(_without_worker(row) if table == "runs" else row)) for row in rows]
+
+
+def _without_worker(row: Columns) -> Columns:
+    """The row of a run that is ready if it was running."""
+    run = dict(zip(COLUMNS["runs"], row, strict=True))
+    state = RunState.READY if run["state"] == RunState.RUNNING else run["state"]
+    return tuple({**run, "state": int(state), "worker": 0}.values())
 
 
 def _transferable(checkpointer: Checkpointer) -> Transferable:
@@ -320,14 +353,20 @@ def _check_types(exported: ExportedThread) -> None:
     for table, columns in COLUMNS.items():
         for row in exported.tables[table]:
             for column, value in zip(columns, row, strict=True):
-                if not _is_of_column(column, value):
+                if not _is_of_column(table, column, value):
                     why = f"its column {column} holds {type(value).__name__}"
                     raise CorruptCheckpointError(exported.thread, row=f"a row of {table}", why=why)
+                is_wrong = column == "thread_id" and table == "runs" and value != exported.thread
+                if is_wrong or (column == "state" and value not in _STATES):
+                    raise CorruptCheckpointError(exported.thread, row="a row of runs", why=f"its {column} is {value!r}")
 
 
-def _is_of_column(column: str, value: object) -> bool:
+_STATES = frozenset(map(int, RunState))
+
+
+def _is_of_column(table: str, column: str, value: object) -> bool:
     if value is None:
-        return column in _MAY_BE_MISSING
+        return column in _MAY_BE_MISSING.get(table, ())
     return isinstance(value, str if column in _TEXTS else bytes if column in _BYTES else int)
 
 

@@ -27,6 +27,7 @@ from durable_graph.operating.threads import ShownThread, listed_threads, shown
 from durable_graph.records import ListedStatus
 from durable_graph.runs.handle import STATES, RunStatus, StateName, status_of
 from durable_graph.runs.operations import cancel_run, retry_run
+from durable_graph.runs.upkeep import Upkeep, days, read_retention
 from durable_graph.runs.worker import DEFAULT_MAX_CRASHES, DEFAULT_TTL
 
 T = TypeVar("T")
@@ -230,7 +231,7 @@ def answer(thread: str, value: str, /, *, app: str, interrupt: str | None = None
 
 @commands.command
 def export(path: Path, /, *, thread: list[str] | None = None, place: Place = HERE) -> None:
-    """Write threads to a new file, for import_threads. Runs and their inputs are not exported.
+    """Write threads to a new file, for import_threads, with their runs and the messages that were sent to them.
 
     Args:
         path: The file. It must not exist.
@@ -238,6 +239,25 @@ def export(path: Path, /, *, thread: list[str] | None = None, place: Place = HER
     """
     exported = place.read(lambda saver: export_threads(saver, path, thread_ids=thread))
     place.print(exported, [f"{exported.threads} threads exported"])
+
+
+@commands.command
+def clean(*, keep_results: float = 7, keep_threads: float | None = None, place: Place = HERE) -> None:
+    """Delete runs that ended long ago, as every worker does, and threads that have been done for long.
+
+    A thread with an unfinished run stays.
+
+    Args:
+        keep_results: Days. Runs that ended earlier are deleted, with their keys.
+        keep_threads: Days. Threads that have been done for longer are deleted. Without it none are.
+    """
+    threads = None if keep_threads is None else days("keep_threads", keep_threads)
+    retention = read_retention(days("keep_results", keep_results), threads)
+    cleaned = place.read(lambda saver: Upkeep(saver, runs_of(saver), retention).once())
+    lines = [f"{cleaned.runs} runs and {cleaned.threads} threads deleted"]
+    if cleaned.repaired:
+        lines.append(f"{cleaned.repaired} runs made ready whose wake-up was lost")
+    place.print(cleaned, lines)
 
 
 @commands.command

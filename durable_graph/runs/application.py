@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from types import MappingProxyType
-from typing import Any, Literal, Unpack
+from typing import Any, Literal, Unpack, get_args
 from uuid import uuid4
 
 import msgspec
@@ -37,7 +38,7 @@ from durable_graph.errors import (
 )
 from durable_graph.graph import Command
 from durable_graph.graph.durations import Duration, microseconds
-from durable_graph.run_records import NewMessage, NewRun, QueueStats, RunRow, RunState, Sent
+from durable_graph.run_records import IfBusy, NewMessage, NewRun, QueueStats, RunRow, RunState, Sent
 from durable_graph.runs import graph_calls, operations
 from durable_graph.runs.claimed_request import (
     StartOptions,
@@ -45,9 +46,11 @@ from durable_graph.runs.claimed_request import (
     digest_of_input,
     encoded_input,
     encoded_options,
+    sought_metadata,
 )
 from durable_graph.runs.handle import STATES, RunHandle, RunStatus, StateName, status_of
 from durable_graph.runs.signals import Changes
+from durable_graph.runs.upkeep import KEEP_RESULTS, KeepThreads, Upkeep, read_retention
 from durable_graph.runs.worker import DEFAULT_MAX_CRASHES, DEFAULT_TTL, Worker
 
 Priority = Literal["first", "high", "normal", "low", "last"]
@@ -78,9 +81,15 @@ class App:
         store: str | Checkpointer,
         *,
         context: Mapping[str, Callable[[], Any]] | None = None,
+        keep_results: timedelta | None = KEEP_RESULTS,
+        keep_threads: KeepThreads | None = None,
     ) -> None:
         """`context` has, for each graph with a `context_schema`, a function that makes its context on the worker, once
         for each execution: a context is not stored.
+
+        Workers of the app delete a run `keep_results` after its end (None: with its thread), and finished threads
+        after `keep_threads`: a time for the threads that are done, or times by status. By default they keep threads.
+        Set the same times in every process.
 
         Raises `InvalidOptionError` for a graph with another name or another saver, and `MissingPowerError`.
         """
@@ -94,6 +103,7 @@ class App:
         if not isinstance(graphs, Mapping) or not graphs:
             raise InvalidOptionError("graphs", graphs, allowed="a dict of compiled graphs by name")
         self._graphs = {name: self._bound(name, graph) for name, graph in graphs.items()}
+        self._retention = read_retention(keep_results, keep_threads)
         self._contexts = dict(context or {})
         for name in self._contexts:
             self.graph(name)
@@ -124,7 +134,7 @@ class App:
         delay: Duration | None = None,
         deadline: Duration | None = None,
         priority: Priority = "normal",
-        if_busy: Literal["wait", "reject"] = "wait",
+        if_busy: IfBusy = "wait",
         **options: Unpack[StartOptions],
     ) -> RunHandle:
         """Accept a run: recorded when this returns, and executed by a worker of any process.
@@ -134,7 +144,9 @@ class App:
         a `thread_id` its thread is `run-<key>`. Without both, the thread has a random id. `delay` is the time until it
         is due, `deadline` the time from then on within which it has to end; both are seconds or a `timedelta`.
         `priority` is "first", "high", "normal", "low" or "last". `if_busy`: while an earlier run of the thread has not
-        ended, the new run waits for its end ("wait"), or is refused ("reject").
+        ended, the new run waits for its end ("wait"), is refused ("reject"), or cancels it. Then the new run begins as
+        soon as no worker executes the earlier one any more: from what it has finished ("interrupt"), or from the
+        checkpoint before it ("rollback"), as if it had not begun.
 
         Raises `UnknownNameError` for an unknown graph, `KeyReusedError`, `ThreadBusyError`, `WrongGraphError`, and the
         errors of an invalid input or option; then nothing was accepted.
@@ -146,11 +158,11 @@ class App:
             raise InvalidOptionError("context", None, allowed=allowed)
         merged = call_config(bound.setup.config, config, options)
         thread = self._thread(merged, thread_id, None if key is None else read_key(key))
-        check_start(bound, input, merged, options, thread)
+        metadata = check_start(bound, input, merged, options, thread)
         if priority not in PRIORITIES:
             raise InvalidOptionError("priority", priority, allowed=", ".join(map(repr, PRIORITIES)))
-        if if_busy not in ("wait", "reject"):
-            raise InvalidOptionError("if_busy", if_busy, allowed="'wait' or 'reject'")
+        if if_busy not in get_args(IfBusy):
+            raise InvalidOptionError("if_busy", if_busy, allowed=", ".join(map(repr, get_args(IfBusy))))
         incarnation = drawn_incarnation()
         run = NewRun(
             thread=thread,
@@ -168,7 +180,8 @@ class App:
             priority=PRIORITIES[priority],
             delay=microseconds("delay", delay),
             time_limit=microseconds("deadline", deadline, least=0.001),
-            waits_if_busy=if_busy == "wait",
+            if_busy=if_busy,
+            metadata=metadata,
         )
         return await self._accepted(run)
 
@@ -176,6 +189,9 @@ class App:
         accepted = await self._runs.accept(run)
         if accepted.stored_graph is not None:
             raise WrongGraphError(run.thread, stored=accepted.stored_graph, called=run.graph)
+        if accepted.lost_before:
+            allowed = "'interrupt' or 'wait': the checkpoint before the thread's unfinished run was pruned"
+            raise InvalidOptionError("if_busy", run.if_busy, allowed=allowed)
         if accepted.busy_seq:
             raise ThreadBusyError.of_run(run.thread, run_id(key_of(run.thread), accepted.busy_seq))
         if not accepted.is_new and run.key is not None and accepted.input_digest != run.input_digest:
@@ -218,12 +234,18 @@ class App:
         graph: str | None = None,
         state: StateName | None = None,
         thread_id: ThreadId | None = None,
+        metadata: Mapping[str, str | int | bool | None] | None = None,
         limit: int = 100,
         after: RunStatus | None = None,
     ) -> list[RunStatus]:
         """Runs in the order of their threads' ids; `after` is the last one of the page before.
 
-        Raises `UnknownNameError` for an unknown graph and `InvalidOptionError` for an unknown state.
+        `metadata`: only runs whose metadata (`config["metadata"]` of the start) has all these values. The store reads
+        the rows of runs one after the other until it has found `limit`, in the worst case all of them: give a
+        `thread_id` too where it is known.
+
+        Raises `UnknownNameError` for an unknown graph and `InvalidOptionError` for an unknown state, or a value that is
+        no text, whole number, bool or None.
         """
         check_limit(limit)
         if graph is not None:
@@ -235,6 +257,7 @@ class App:
             graph=graph,
             state=None if state is None else STATES[state],
             thread=thread,
+            metadata=sought_metadata(metadata),
             limit=limit,
             after=None if after is None else (after.thread_id, parts_of(after.run_id)[1]),
         )
@@ -279,8 +302,8 @@ class App:
         """Send a message to the thread's unfinished run: recorded when this returns, whatever the run does meanwhile.
 
         `await receive(topic)` in a node returns it, in the order of arrival; until then it stays in the inbox. With a
-        `key` a message of the topic is sent once: a repetition does nothing and returns False. The key stays known as
-        long as the thread.
+        `key` a message of the topic is sent once: a repetition does nothing and returns False. The key stays known
+        for at least `keep_results` after a run received the message.
 
         Raises `UnknownThreadError`, `ThreadFinishedError`, `ThreadCancelledError` for a thread without an unfinished
         run, `InvalidOptionError` for a topic or a key that is no text of 1 to 255 bytes, and `UnstorableValueError`.
@@ -336,6 +359,7 @@ class App:
             lease=lease,
             grace=grace,
             max_crashes=max_crashes,
+            upkeep=Upkeep(self._saver, self._runs, self._retention),
         )
 
     async def stats(self) -> AppStats:

@@ -1,5 +1,6 @@
 """The input and the options of a run as its row holds them, and the call that a worker makes of them."""
 
+from collections.abc import Mapping
 from typing import Any, TypedDict, cast
 
 import msgspec
@@ -61,10 +62,26 @@ def request_of(graph: Graph, stored: StoredInput, claim: Claim, owned: OwnedRun,
     return msgspec.structs.replace(request, owned=owned, step_timeout=setup.step_timeout)
 
 
-def check_start(graph: Graph, given: object, config: Config | None, options: StartOptions, thread: str) -> None:
-    """Raises as `ainvoke` does for options and a config that cannot be, and `UnknownOptionError`."""
+def check_start(graph: Graph, given: object, config: Config | None, options: StartOptions, thread: str) -> str:
+    """The metadata of the run as a JSON object, empty without any.
+
+    Raises as `ainvoke` does for options and a config that cannot be, and `UnknownOptionError`.
+    """
     UnknownOptionError.check("app.start", options, known=_OPTIONS)
-    _request(graph, given, config, options, RunOptions(thread_id=thread))
+    metadata = _request(graph, given, config, options, RunOptions(thread_id=thread)).metadata
+    return msgspec.json.encode(metadata).decode() if metadata else ""
+
+
+def sought_metadata(metadata: Mapping[str, object] | None) -> str | None:
+    """The metadata that a listing looks for, as a JSON object; None for any. Raises `InvalidOptionError`."""
+    if not metadata:
+        return None
+    for key, value in metadata.items():
+        is_text = isinstance(key, str) and isinstance(value, str | None) and "\0" not in f"{key}{value}"
+        if not (is_text or type(value) in (int, bool)):
+            option = f"metadata[{key!r}]"
+            raise InvalidOptionError(option, value, allowed="a text without NUL, a whole number, a bool or None")
+    return msgspec.json.encode(metadata).decode()
 
 
 def _request(graph: Graph, given: object, config: Config | None, options: StartOptions, whole: RunOptions) -> Request:

@@ -14,6 +14,7 @@ from durable_graph._runtime.events.sink import NullSink
 from durable_graph._runtime.request.callbacks import callbacks_in_use
 from durable_graph._runtime.request.output import Ended, result_of
 from durable_graph._runtime.request.run import Request
+from durable_graph._runtime.threads.cancel_thread import cancel_thread
 from durable_graph.app.compiled import CompiledGraph
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.errors import UnknownNameError
@@ -47,6 +48,12 @@ async def answer(graph: Graph, saver: Checkpointer, thread_id: str, command: Com
     """Record answers for the unfinished run of a thread, which a worker executes. Returns their interrupts' ids."""
     request = msgspec.structs.replace(graph.setup.defaults, input=command, thread_id=thread_id)
     return await answer_claimed(graph.setup.plan, saver, request)
+
+
+async def cancel(graph: Graph, saver: Checkpointer, thread_id: str, seq: int) -> bool:
+    """Cancel the thread of a run that its worker executes, as long as the run owns the thread. False if nothing of the
+    run is in its thread yet, or if it has ended."""
+    return await cancel_thread(graph.topology, saver, thread_id, seq)
 
 
 async def output_at(graph: Graph, saver: Checkpointer, thread_id: str, no: int) -> Any:

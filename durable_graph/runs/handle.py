@@ -10,7 +10,7 @@ from durable_graph.checkpointing.columns import key_of
 from durable_graph.checkpointing.run_ids import run_id
 from durable_graph.checkpointing.run_store import RunStore
 from durable_graph.errors import RunFailedError, UnknownRunError
-from durable_graph.run_records import RunRow, RunState
+from durable_graph.run_records import RunRow, RunState, WaitsOn
 from durable_graph.runs.times import moment
 
 StateName = Literal["ready", "running", "waiting", "blocked", "done", "failed", "cancelled", "quarantined"]
@@ -39,7 +39,9 @@ class RunStatus(msgspec.Struct, frozen=True):
     `state`: "ready", "running", "waiting" (for an answer, or until `due`), "blocked" (an earlier run of its thread has
     not ended), "done", "failed", "cancelled", or "quarantined" (too many processes ended while they executed it).
     `attempt` counts how often a worker took the run up, `crashes` how many of these workers in a row ended without
-    progress. `worker` names the worker that executes it: its host and process id.
+    progress. `worker` names the worker that executes it: its host and process id. A waiting run waits for messages of
+    the `topics` and for answers to the `interrupts`, of which 100 ids are shown at most. `metadata` is that of its
+    start.
     """
 
     run_id: str
@@ -56,6 +58,9 @@ class RunStatus(msgspec.Struct, frozen=True):
     accepted_at: datetime | None
     ended_at: datetime | None
     error: str | None
+    topics: tuple[str, ...] = ()
+    interrupts: tuple[str, ...] = ()
+    metadata: dict[str, str | int | float | bool | None] = {}
 
     @property
     def has_ended(self) -> bool:
@@ -65,6 +70,8 @@ class RunStatus(msgspec.Struct, frozen=True):
 
 def status_of(row: RunRow) -> RunStatus:
     """The status that a run's row shows."""
+    is_waiting = row.state is RunState.WAITING and row.waits_on
+    waits_on = msgspec.json.decode(row.waits_on, type=WaitsOn) if is_waiting and row.waits_on else WaitsOn()
     return RunStatus(
         run_id=run_id(key_of(row.thread), row.seq),
         thread_id=row.thread,
@@ -80,6 +87,9 @@ def status_of(row: RunRow) -> RunStatus:
         accepted_at=moment(row.accepted_at),
         ended_at=moment(row.ended_at),
         error=row.error,
+        topics=waits_on.topics,
+        interrupts=waits_on.interrupts,
+        metadata=msgspec.json.decode(row.metadata) if row.metadata else {},
     )
 
 

@@ -45,6 +45,7 @@ from durable_graph.runs.claimed_request import StoredInput, request_of
 from durable_graph.runs.handle import DEADLINE_PASSED
 from durable_graph.runs.lease import Lease, LeasedControl
 from durable_graph.runs.signals import Changes
+from durable_graph.runs.upkeep import Upkeep
 
 DEFAULT_TTL = 10.0
 DEFAULT_MAX_CRASHES = 5
@@ -75,6 +76,7 @@ class Execution:
         self.owned: OwnedRun = OwnedRun(
             claim.seq, claim.first_checkpoint == 0, claim.inbox, claim.inbox, claimed_at=claim.now, lease=lease
         )
+        self.owned.from_checkpoint = claim.from_checkpoint
         self.is_cancelled: bool = False
         self.task: asyncio.Task[None] | None = None
         self.deadline: float | None = None
@@ -108,6 +110,7 @@ class Worker:
         lease: float = DEFAULT_TTL,
         grace: float = 10.0,
         max_crashes: int = DEFAULT_MAX_CRASHES,
+        upkeep: Upkeep,
     ) -> None:
         """Raises `InvalidOptionError` for numbers that make no sense."""
         _check("concurrency", concurrency, 1, 100_000, whole=True)
@@ -120,6 +123,7 @@ class Worker:
         # By thread, run and claim: a run may be claimed again before the task of the claim before has ended.
         self._executions: dict[tuple[str, int, int], Execution] = {}
         self._nudge = asyncio.Event()
+        self._upkeep = upkeep
         self._is_draining = False
         self._lease: Lease | None = None
         # Whether a claim had no reply, so that the store may count more runs as this worker's than it executes.
@@ -145,6 +149,7 @@ class Worker:
         self._changes.workers.add(self._nudge)
         self._begin(self._claim_all())
         self._begin(self._sweep_all())
+        self._begin(self._upkeep.repeat(self._nudge.set))
         return self
 
     async def __aexit__(
@@ -232,7 +237,7 @@ class Worker:
 
     async def _cancel(self, execution: Execution) -> None:
         claim = execution.claim
-        has_begun = await self._graphs[claim.graph].acancel(claim.thread)
+        has_begun = await graph_calls.cancel(self._graphs[claim.graph], self._saver, claim.thread, claim.seq)
         if not has_begun and execution.task is not None and not execution.is_cancelled:
             # The thread has nothing of this run yet: its input is committed with its first superstep.
             execution.is_cancelled = True
@@ -357,7 +362,7 @@ class Worker:
         try:
             if claim.request == RequestOfRun.CANCEL:
                 if claim.first_checkpoint:
-                    await graph.acancel(claim.thread)
+                    await graph_calls.cancel(graph, self._saver, claim.thread, claim.seq)
                 return self._cancelled(execution)
             stored = StoredInput.of(graph, claim)
             request = request_of(graph, stored, claim, execution.owned, execution.control)
@@ -380,7 +385,8 @@ class Worker:
         except Exception as error:
             return self._settlement(execution, RunState.FAILED, error=_text_of(error, deadline))
         state = RunState.WAITING if ended.is_stopped else RunState.DONE
-        return self._settlement(execution, state, due=execution.owned.due)
+        settled = self._settlement(execution, state, due=execution.owned.due)
+        return msgspec.structs.replace(settled, waits_on=execution.owned.waits_on if ended.is_stopped else None)
 
     def _context_of(self, graph: str) -> Any:
         make = self._contexts.get(graph)

@@ -33,8 +33,8 @@ class Passes(Protocol):
 class CrashingRuns:
     """Passes calls to the runs of the saver inside, by way of `through`.
 
-    The calls of `beside` do so by way of `uncounted`: a worker's heartbeats come at their times, so that they would
-    move the crash point from one execution to the next.
+    The calls of `beside` do so by way of `uncounted`, and those of a worker's upkeep: they come at their times, so that
+    they would move the crash point from one execution to the next.
     """
 
     def __init__(self, inner: RunStore, through: Passes, uncounted: Passes) -> None:
@@ -82,6 +82,12 @@ class CrashingRuns:
     async def sweep(self, max_crashes: int) -> Swept:
         return await self._call("sweep", lambda: self.inner.sweep(max_crashes))
 
+    async def repair(self, *, limit: int = 50) -> int:
+        return await self._uncounted("repair", lambda: self.inner.repair(limit=limit))
+
+    async def forget_ended(self, *, keep: int, limit: int = 50) -> int:
+        return await self._uncounted("forget_ended", lambda: self.inner.forget_ended(keep=keep, limit=limit))
+
     async def settle(self, settlement: Settlement) -> bool:
         return await self._call("settle", lambda: self.inner.settle(settlement))
 
@@ -97,12 +103,15 @@ class CrashingRuns:
         graph: str | None = None,
         state: RunState | None = None,
         thread: str | None = None,
+        metadata: str | None = None,
         limit: int = 100,
         after: tuple[str, int] | None = None,
     ) -> list[RunRow]:
         return await self._call(
             "list_runs",
-            lambda: self.inner.list_runs(graph=graph, state=state, thread=thread, limit=limit, after=after),
+            lambda: self.inner.list_runs(
+                graph=graph, state=state, thread=thread, metadata=metadata, limit=limit, after=after
+            ),
         )
 
     async def cancel_run(self, thread: str, seq: int, reason: str) -> RunState | None:

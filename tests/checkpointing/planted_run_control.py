@@ -1,5 +1,6 @@
 """Stores of runs that cancel, retry, find, list or count runs wrongly in one way each."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -100,3 +101,18 @@ class CountsRunsBeforeTheirTime(PlantedRuns):
             due = [run.due for run in self.all_runs() if run.queue == stats.queue and run.state == RunState.READY]
             counted.append(replace(stats, oldest_due=min(due, default=0)))
         return counted
+
+
+def has_any_of(right: Callable[..., bool], run: RunRow, sought: str | None) -> bool:
+    if sought is None:
+        return True
+    found = msgspec.json.decode(run.metadata or "{}")
+    pairs: Sequence[tuple[str, Any]] = list(msgspec.json.decode(sought).items())
+    return any(key in found and (type(found[key]), found[key]) == (type(value), value) for key, value in pairs)
+
+
+def has_equal_values(right: Callable[..., bool], run: RunRow, sought: str | None) -> bool:
+    if sought is None:
+        return True
+    found = msgspec.json.decode(run.metadata or "{}")
+    return all(found.get(key) == value for key, value in msgspec.json.decode(sought).items())

@@ -149,7 +149,7 @@ class TearsAcceptances(PlantedRuns):
 
 class AlwaysWaits(PlantedRuns):
     async def accept(self, run: NewRun) -> Accepted:
-        return await super().accept(replace(run, waits_if_busy=True))
+        return await super().accept(replace(run, if_busy="wait"))
 
 
 class NeverBlocks(PlantedRuns):

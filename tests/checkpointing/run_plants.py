@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from durable_graph import MemorySaver
-from durable_graph.checkpointing import rules, run_rules, run_sweep
+from durable_graph.checkpointing import pruning, rules, run_busy, run_rules, run_sweep
 from durable_graph.checkpointing.memory_rows import RunRows
 from durable_graph.checkpointing.memory_runs import MemoryRuns
 from durable_graph.records import Committed, Conflict
@@ -25,7 +25,7 @@ def ruled(name: str, rule: Callable[..., Any]) -> Plant:
     """A saver of which one rule is replaced; the replacement gets the right one first, then its arguments."""
 
     def plant(patch: pytest.MonkeyPatch) -> type[MemorySaver]:
-        module = next(each for each in (rules, run_rules, run_sweep) if hasattr(each, name))
+        module = next(each for each in (rules, run_rules, run_sweep, run_busy, pruning) if hasattr(each, name))
         right = getattr(module, name)
         patch.setattr(module, name, lambda *args, **kwargs: rule(right, *args, **kwargs))
         return MemorySaver
@@ -378,6 +378,13 @@ PLANTS: Mapping[str, tuple[Plant, ...]] = {
         runs(control.ListsAllGraphs),
         runs(control.ListsAllStates),
         runs(control.ListsAllThreads),
+    ),
+    "runs_are_listed_by_metadata": (
+        ruled("has_metadata", lambda right, run, sought: True),
+        ruled("has_metadata", lambda right, run, sought: right(run, sought) or "true" in (run.metadata or "")),
+        ruled("has_metadata", control.has_any_of),
+        ruled("has_metadata", control.has_equal_values),
+        ruled("accepted_run", lambda right, *given, **named: replace(right(*given, **named), metadata=None)),
     ),
     "a_run_has_the_name_of_its_worker": (
         runs(control.NamesNoWorkers),

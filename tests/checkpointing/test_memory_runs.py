@@ -4,7 +4,7 @@ from durable_graph import Checkpointer, MemorySaver
 from durable_graph.checkpointing.run_store import KeepsRuns, RunStore
 from durable_graph.testing.conformance import RunStoreConformance
 from durable_graph.testing.conformance.run_store_under_test import accept
-from tests.checkpointing.sharing import SharingSaver
+from tests.checkpointing.sharing import SharingSaver, block
 
 
 class TestRunsOfMemorySaver(RunStoreConformance):
@@ -13,6 +13,9 @@ class TestRunsOfMemorySaver(RunStoreConformance):
 
     async def open_another(self, saver: Checkpointer) -> Checkpointer:
         return SharingSaver(saver)
+
+    async def block(self, saver: Checkpointer, thread: str, seq: int) -> None:
+        block(saver, thread, seq)
 
 
 def test_a_memory_saver_keeps_runs() -> None:
@@ -24,12 +27,15 @@ def test_a_memory_saver_keeps_runs() -> None:
 
 async def test_the_numbers_of_runs_continue_in_a_thread_that_was_imported() -> None:
     one, other = MemorySaver(), MemorySaver()
-    last = [await accept(one) for _ in range(3)][-1]
+    numbers = [await accept(one) for _ in range(3)]
+    await one.runs.cancel_run("thread", numbers[-1], "reason")
+    one.runs.skew += 1000
+    assert await one.runs.forget_ended(keep=1) == 1
 
     exported = await one.export_thread("thread")
     assert exported is not None
     await other.import_thread(exported)
 
-    # Runs are not exported. Their ids must not name other runs.
-    assert await other.runs.list_runs() == []
-    assert await accept(other) == last + 1
+    assert await other.runs.list_runs() == await one.runs.list_runs()
+    # Their ids must not name other runs, nor the one that was forgotten.
+    assert await accept(other) == numbers[-1] + 1

@@ -5,10 +5,13 @@ import pytest
 from durable_graph import Checkpointer
 from durable_graph.errors import DurableGraphError
 from durable_graph.testing.conformance import RunStoreConformance
-from tests.checkpointing.run_plants import PLANTS, Plant
-from tests.checkpointing.sharing import SharingSaver
+from tests.checkpointing.run_plants import PLANTS as PLANTS_OF_RUNS
+from tests.checkpointing.run_plants import Plant
+from tests.checkpointing.run_retention_plants import RETENTION_PLANTS
+from tests.checkpointing.sharing import SharingSaver, block
 
 CLAUSES = sorted(name.removeprefix("test_") for name in dir(RunStoreConformance) if name.startswith("test_"))
+PLANTS = {**PLANTS_OF_RUNS, **RETENTION_PLANTS}
 CASES = [
     pytest.param(clause, plant, id=f"{clause}-{number}")
     for clause, plants in PLANTS.items()
@@ -27,6 +30,9 @@ class Planted(RunStoreConformance):
 
     async def open_another(self, saver: Checkpointer) -> Checkpointer:
         return SharingSaver(saver)
+
+    async def block(self, saver: Checkpointer, thread: str, seq: int) -> None:
+        block(saver, thread, seq)
 
 
 def test_every_clause_has_a_store_that_it_fails_on() -> None:

@@ -207,6 +207,26 @@ def test_an_export_holds_the_threads_that_were_named(shop: Shop, operate: Operat
     assert operate("export", "all.export", "--store", STORE).lines == ["3 threads exported"]
 
 
+def test_clean_deletes_runs_that_ended_and_threads_that_are_done(shop: Shop, operate: Operate) -> None:
+    shop.start("order", "asks")
+    shop.start("listen", "listens")
+    shop.start("rest", "rests")
+    assert shop.work("waiting") == ["waiting"] * 3
+    assert operate("cancel", "listens", "--store", STORE).code == 0
+    assert operate("clean", "--store", STORE).lines == ["0 runs and 0 threads deleted"]
+    cleaned = operate("clean", "--store", STORE, "--keep-results", "0", "--keep-threads", "0", "--json")
+    assert json.loads(cleaned.out) == {"repaired": 0, "runs": 1, "threads": 0, "deletions": 0}
+    assert [line.split()[1] for line in operate("runs", "--store", STORE).lines[1:]] == ["asks", "rests"]
+    assert "shop" not in sys.modules
+
+
+@pytest.mark.parametrize("days", ["-1", "nan", "1e300"])
+def test_clean_refuses_a_time_that_makes_no_sense(shop: Shop, operate: Operate, days: str) -> None:
+    shop.start("order", "asks")
+    refused = operate("clean", "--store", STORE, f"--keep-results={days}")
+    assert (refused.code, "keep_results" in refused.err) == (1, True)
+
+
 def test_check_ends_with_1_and_names_the_damaged_row(shop: Shop, operate: Operate) -> None:
     for thread in ("t-1", "t-2"):
         shop.start("order", thread)
@@ -313,7 +333,7 @@ def test_a_command_without_a_store_says_how_to_name_one(shop: Shop, operate: Ope
 def test_help_lists_the_commands(operate: Operate) -> None:
     printed = operate("--help")
     assert printed.code == 0
-    for command in ("worker", "runs", "threads", "show", "cancel", "retry", "answer", "export", "check"):
+    for command in ("worker", "runs", "threads", "show", "cancel", "retry", "answer", "export", "clean", "check"):
         assert f"\n  {command}" in printed.out
 
 

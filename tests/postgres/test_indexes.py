@@ -25,6 +25,12 @@ READS: dict[str, dict[str, Any]] = {
     "find_records_of_head": {"born": 1, "head": 9},
     "find_run": {"seq": 1},
     "find_unfinished_run": {},
+    "find_ended_runs": {"before": 9, "limit": 50},
+    "drop_ended_run": {"seq": 1, "before": 9},
+    "drop_events": {},
+    "find_requests_without_runs": {},
+    "find_needed_checkpoints": {},
+    "free_stuck_run": {"seq": 1, "now": 9},
     "find_next_due": {"queues": ["q"], "skew": 0},
     "claim_runs": {"worker": 1, "queues": ["q"], "epochs": [1], "most": 1, "skew": 0, "lease_skew": 0},
 }

@@ -137,7 +137,7 @@ async def test_of_two_runs_that_wait_for_an_idle_thread_the_second_is_blocked_by
     async with locking(postgres, await schema_of(two[0])) as lock:
         await lock("threads", "t")
         for number, saver in enumerate(two):
-            run = new_run("t", waits_if_busy=number == 0)
+            run = new_run("t", if_busy="wait" if number == 0 else "reject")
             accepting.append(asyncio.ensure_future(saver.runs.accept(run)))
             await lock.until_waiting(1 + number)
 
@@ -168,7 +168,7 @@ async def test_runs_of_a_thread_of_another_graph_and_of_a_busy_thread_are_refuse
     first = await saver.runs.accept(new_run("t"))
 
     of_other = await saver.runs.accept(new_run("t", graph="other"))
-    busy = await saver.runs.accept(new_run("t", waits_if_busy=False))
+    busy = await saver.runs.accept(new_run("t", if_busy="reject"))
     renamed = await saver.runs.accept(new_run("t", graph="new", formerly=("g",)))
 
     assert (of_other.seq, of_other.stored_graph) == (0, "g")

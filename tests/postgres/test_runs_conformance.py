@@ -3,9 +3,11 @@
 import itertools
 from collections.abc import AsyncIterator
 
+import asyncpg
 import pytest
 
 from durable_graph import Checkpointer
+from durable_graph.checkpointing.columns import key_of
 from durable_graph.testing.conformance import RunStoreConformance
 from durable_graph_postgres import PostgresSaver
 from tests.savers import dropped
@@ -27,3 +29,12 @@ class TestRunsOfPostgresSaver(RunStoreConformance):
 
     async def open_another(self, saver: Checkpointer) -> Checkpointer:
         return PostgresSaver(self.dsn, schema=self.opened[-1])
+
+    async def block(self, saver: Checkpointer, thread: str, seq: int) -> None:
+        connection = await asyncpg.connect(self.dsn)
+        try:
+            where = "WHERE thread_key = $1 AND seq = $2"
+            change = f"UPDATE {self.opened[-1]}.runs SET state = 3 {where}"  # noqa: S608  # the schema of this test
+            assert await connection.execute(change, key_of(thread), seq) == "UPDATE 1"
+        finally:
+            await connection.close()

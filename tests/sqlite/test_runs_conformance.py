@@ -1,13 +1,16 @@
 """The runs of a SqliteSaver keep to the clauses of every store of runs."""
 
+import asyncio
 import itertools
 from pathlib import Path
 
 import pytest
 
 from durable_graph import Checkpointer
+from durable_graph.checkpointing.columns import key_of
 from durable_graph.testing.conformance import RunStoreConformance
 from durable_graph_sqlite import SqliteSaver
+from tests.sqlite.inside import database
 
 
 class TestRunsOfSqliteSaver(RunStoreConformance):
@@ -22,3 +25,11 @@ class TestRunsOfSqliteSaver(RunStoreConformance):
 
     async def open_another(self, saver: Checkpointer) -> Checkpointer:
         return SqliteSaver(self.path)
+
+    async def block(self, saver: Checkpointer, thread: str, seq: int) -> None:
+        def change() -> int:
+            with database(self.path) as db:
+                where = "thread_key = ? AND seq = ?"
+                return db.execute(f"UPDATE runs SET state = 3 WHERE {where}", (key_of(thread), seq)).rowcount
+
+        assert await asyncio.to_thread(change) == 1

@@ -25,11 +25,11 @@ set_config('synchronous_commit', 'off', true)
 
 -- part: run_as_changed
 -- A change `c` to a state, or -1: something was sent to the thread. A run that waits becomes ready at once then, and if
--- a message arrived since its execution read the inbox. A change to "running" leaves the state: the run of a worker
--- whose lease has ended may be ready again, or quarantined.
+-- a message arrived since its execution read the inbox, or if its worker was asked for something. A change to "running"
+-- leaves the state: the run of a worker whose lease has ended may be ready again, or quarantined.
 state = CASE WHEN c.state = 1 OR c.state = -1 AND r.state <> 2 THEN r.state
-                   WHEN c.state = -1 OR c.state = 2 AND r.inbox > c.inbox THEN 0 ELSE c.state END,
-           due = CASE WHEN c.state = -1 AND r.state = 2 OR c.state = 2 AND r.inbox > c.inbox THEN {at_once}
+                   WHEN c.state = -1 OR c.state = 2 AND (r.inbox > c.inbox OR r.request > 0) THEN 0 ELSE c.state END,
+           due = CASE WHEN c.state = -1 AND r.state = 2 OR c.state = 2 AND (r.inbox > c.inbox OR r.request > 0) THEN {at_once}
                       WHEN c.state IN (0, 2) THEN least(c.due, r.deadline) ELSE r.due END,
            inbox = CASE WHEN c.state = -1 THEN r.inbox + 1 ELSE r.inbox END,
            checkpoint = CASE WHEN c.checkpoint > 0 THEN c.checkpoint ELSE r.checkpoint END,
@@ -39,7 +39,8 @@ state = CASE WHEN c.state = 1 OR c.state = -1 AND r.state <> 2 THEN r.state
            worker = CASE WHEN c.state IN (-1, 1) THEN r.worker ELSE 0 END,
            request = CASE WHEN c.state < 4 THEN r.request ELSE 0 END,
            ended_at = CASE WHEN c.state IN (-1, 1) THEN r.ended_at ELSE c.ended_at END,
-           error = CASE WHEN c.state IN (-1, 1) THEN r.error ELSE c.error END
+           error = CASE WHEN c.state IN (-1, 1) THEN r.error ELSE c.error END,
+           waits_on = CASE WHEN c.state IN (-1, 1) THEN r.waits_on ELSE c.waits_on END
 
 -- part: and_runs_are_known
  -- The subquery reads the thread's row as it was before this statement waited for its lock. Whoever accepts a run, makes
@@ -53,8 +54,8 @@ state = CASE WHEN c.state = 1 OR c.state = -1 AND r.state <> 2 THEN r.state
   changes AS MATERIALIZED (
     SELECT x.* FROM unnest(:run_threads::bigint[], :run_seqs::bigint[], :states::smallint[], :dues::bigint[],
                            :inboxes::bigint[], :checkpoints::bigint[], :first_checkpoints::bigint[],
-                           :ends::bigint[], :errors::text[])
-        AS x (thread_key, seq, state, due, inbox, checkpoint, first_checkpoint, ended_at, error)
+                           :ends::bigint[], :errors::text[], :waits::text[])
+        AS x (thread_key, seq, state, due, inbox, checkpoint, first_checkpoint, ended_at, error, waits_on)
       JOIN done USING (thread_key)),
   -- The first run of the thread that has not ended then. It is locked, because it may have ended meanwhile.
   next_runs AS MATERIALIZED (
@@ -72,8 +73,8 @@ state = CASE WHEN c.state = 1 OR c.state = -1 AND r.state <> 2 THEN r.state
     UPDATE {schema}.runs r
        SET {run_as_changed}
       FROM (SELECT * FROM changes
-            UNION ALL SELECT thread_key, seq, 0, due, 0, 0, 0, 0, NULL FROM next_runs
-            UNION ALL SELECT thread_key, seq, -1, 0, 0, 0, 0, 0, NULL FROM woken_runs) c
+            UNION ALL SELECT thread_key, seq, 0, due, 0, 0, 0, 0, NULL, NULL FROM next_runs
+            UNION ALL SELECT thread_key, seq, -1, 0, 0, 0, 0, 0, NULL, NULL FROM woken_runs) c
      WHERE r.thread_key = c.thread_key AND r.seq = c.seq AND {takes_change})
 
 -- name: store_time
@@ -94,11 +95,12 @@ WITH
         :writes_digest::bytea[], :branches_digest::bytea[], :requests_digest::bytea[], :digest::bytea[],
         :seq::bigint[], :key::text[], :request_digest::bytea[], :priority::smallint[], :skew::bigint[],
         :delay::bigint[], :time_limit::bigint[], :waits::boolean[], :queue::text[], :input_digest::bytea[],
-        :input::bytea[], :options::bytea[], :context::bytea[], :token::bytea[])
+        :input::bytea[], :options::bytea[], :context::bytea[], :token::bytea[], :run_metadata::text[])
       AS r (thread_key, thread_id, incarnation, origin, graph, graph_digest, version, head, epoch, writes_seq, prunes,
             oldest_kept, status, status_since, created_at, updated_at, commit_id, next, metadata, error, extra,
             writes_digest, branches_digest, requests_digest, digest, seq, key, request_digest, priority, skew, delay,
-            time_limit, waits, queue, input_digest, input, options, context, token)),
+            time_limit, waits, queue, input_digest, input, options, context, token,
+            run_metadata)),
   begun AS (
     INSERT INTO {schema}.threads (thread_key, thread_id, incarnation, origin, graph, graph_digest, version, head,
                                  epoch, writes_seq, prunes, oldest_kept, run_seq, status, status_since, created_at,
@@ -140,34 +142,42 @@ WITH
     INSERT INTO {schema}.runs (thread_key, seq, state, priority, due, deadline, first_checkpoint, checkpoint,
                                claimed_version, attempt, crashes, inbox, worker, request, accepted_at, ended_at,
                                limit_key, parent_key, parent_seq, on_parent, queue, graph, thread_id, error,
-                               input_digest, input, options, context, extra)
+                               metadata, input_digest, input, options, context, extra)
     SELECT thread_key, n.run_seq, n.state, r.priority, c.now + r.skew + r.delay,
            CASE WHEN r.time_limit > 0 THEN c.now + r.skew + r.time_limit ELSE 4611686018427387904 END,
            0, 0, 0, 0, 0, (SELECT count(*) FROM {schema}.messages m WHERE m.thread_key = r.thread_key AND m.taken = 0),
            0, 0, c.now + r.skew, 0, 0, 0, 0, 0, r.queue, r.graph, r.thread_id, NULL,
-           r.input_digest, r.input, r.options, r.context, r.token
+           r.run_metadata, r.input_digest, r.input, r.options, r.context, r.token
       FROM (SELECT thread_key, run_seq, 0 AS state FROM begun UNION ALL SELECT * FROM counted) n
       JOIN req r USING (thread_key) CROSS JOIN clock c
     RETURNING thread_key, seq, state)
 SELECT a.thread_key, a.seq, a.state, c.now FROM clock c LEFT JOIN accepted a ON true;
 
 -- name: find_run
-
--- name: find_run
 SELECT thread_id, seq, state, priority, due, deadline, first_checkpoint, checkpoint, claimed_version, attempt, crashes,
        inbox, worker, request, accepted_at, ended_at, queue, graph, error,
-       coalesce((SELECT name FROM {schema}.workers WHERE id = worker), '')
+       waits_on, metadata, from_checkpoint, coalesce((SELECT name FROM {schema}.workers WHERE id = worker), '')
   FROM {schema}.runs WHERE thread_key = :thread_key AND seq = :seq;
 
 -- name: find_unfinished_run
 SELECT thread_id, seq, state, priority, due, deadline, first_checkpoint, checkpoint, claimed_version, attempt, crashes,
        inbox, worker, request, accepted_at, ended_at, queue, graph, error,
-       coalesce((SELECT name FROM {schema}.workers WHERE id = worker), '')
+       waits_on, metadata, from_checkpoint, coalesce((SELECT name FROM {schema}.workers WHERE id = worker), '')
   FROM {schema}.runs WHERE thread_key = :thread_key AND state < 4 ORDER BY seq LIMIT 1;
+
+-- name: find_unfinished_runs
+SELECT thread_id, seq, state, priority, due, deadline, first_checkpoint, checkpoint, claimed_version, attempt, crashes,
+       inbox, worker, request, accepted_at, ended_at, queue, graph, error,
+       waits_on, metadata, from_checkpoint
+  FROM {schema}.runs WHERE thread_key = :thread_key AND state < 4 ORDER BY seq;
+
+-- name: find_root_parent
+SELECT parent FROM {schema}.checkpoints WHERE thread_key = :thread_key AND namespace = '' AND number = :number;
 
 -- name: find_run_of_token
 SELECT thread_id, seq, state, priority, due, deadline, first_checkpoint, checkpoint, claimed_version, attempt, crashes,
-       inbox, worker, request, accepted_at, ended_at, queue, graph, error
+       inbox, worker, request, accepted_at, ended_at, queue, graph, error,
+       waits_on, metadata, from_checkpoint
   FROM {schema}.runs WHERE thread_key = :thread_key AND extra = :token;
 
 -- name: find_last_run
@@ -181,18 +191,19 @@ UPDATE {schema}.threads SET run_seq = CASE WHEN run_seq = 0 THEN :now ELSE run_s
 -- name: add_run
 INSERT INTO {schema}.runs (thread_key, seq, state, priority, due, deadline, first_checkpoint, checkpoint,
                            claimed_version, attempt, crashes, inbox, worker, request, accepted_at, ended_at, limit_key,
-                           parent_key, parent_seq, on_parent, queue, graph, thread_id, error, input_digest, input,
-                           options, context, extra)
+                           parent_key, parent_seq, on_parent, queue, graph, thread_id, error, metadata,
+                           from_checkpoint, input_digest, input, options, context, extra)
 VALUES (:thread_key, :seq, :state, :priority, :due, :deadline, 0, 0, 0, 0, 0,
         (SELECT count(*) FROM {schema}.messages WHERE thread_key = :thread_key AND taken = 0),
-        0, 0, :accepted_at, 0, 0, 0, 0, 0, :queue, :graph, :thread_id, NULL, :input_digest, :input, :options, :context, :extra);
+        0, 0, :accepted_at, 0, 0, 0, 0, 0, :queue, :graph, :thread_id, NULL, :metadata,
+        :from_checkpoint, :input_digest, :input, :options, :context, :extra);
 
 -- name: update_run
 UPDATE {schema}.runs r
        SET {run_as_changed}
   FROM (VALUES (:thread_key::bigint, :seq::bigint, :state::smallint, :due::bigint, :inbox::bigint,
-                :checkpoint::bigint, :first_checkpoint::bigint, :ended_at::bigint, :error::text))
-    AS c (thread_key, seq, state, due, inbox, checkpoint, first_checkpoint, ended_at, error)
+                :checkpoint::bigint, :first_checkpoint::bigint, :ended_at::bigint, :error::text, :waits_on::text))
+    AS c (thread_key, seq, state, due, inbox, checkpoint, first_checkpoint, ended_at, error, waits_on)
  WHERE r.thread_key = c.thread_key AND r.seq = c.seq AND {takes_change};
 
 -- name: unblock_run
@@ -206,8 +217,8 @@ UPDATE {schema}.runs SET state = 0
 -- wait sees the counter.
 UPDATE {schema}.runs r
        SET {run_as_changed}
-  FROM (VALUES (-1::smallint, 0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint, NULL))
-    AS c (state, due, inbox, checkpoint, first_checkpoint, ended_at, error)
+  FROM (VALUES (-1::smallint, 0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint, NULL, NULL))
+    AS c (state, due, inbox, checkpoint, first_checkpoint, ended_at, error, waits_on)
  WHERE r.thread_key = :thread_key AND r.state < 4;
 
 -- name: find_message
@@ -237,22 +248,28 @@ UPDATE {schema}.runs
    SET state = :state, due = :now, crashes = 0, ended_at = 0, error = NULL, request = 0, deadline = 4611686018427387904
  WHERE thread_key = :thread_key AND seq = :seq;
 
+-- part: and_has_metadata
+
+   -- JSON with a NUL cannot be converted.
+   AND (:metadata::text IS NULL
+        OR CASE WHEN position('\u0000' IN r.metadata) > 0 THEN false ELSE r.metadata::jsonb @> :metadata::jsonb END)
+
 -- name: list_runs
 SELECT r.thread_id, r.seq, r.state, r.priority, r.due, r.deadline, r.first_checkpoint, r.checkpoint, r.claimed_version,
        r.attempt, r.crashes, r.inbox, r.worker, r.request, r.accepted_at, r.ended_at, r.queue, r.graph, r.error,
-       coalesce(w.name, '')
+       r.waits_on, r.metadata, r.from_checkpoint, coalesce(w.name, '')
   FROM {schema}.runs r LEFT JOIN {schema}.workers w ON w.id = r.worker
- WHERE (:graph::text IS NULL OR r.graph = :graph) AND (:state::smallint IS NULL OR r.state = :state)
+ WHERE (:graph::text IS NULL OR r.graph = :graph) AND (:state::smallint IS NULL OR r.state = :state){and_has_metadata}
    AND (r.thread_id, r.seq) > (:after::text, :after_seq::bigint)
  ORDER BY r.thread_id, r.seq LIMIT :limit;
 
 -- name: list_runs_of_thread
 SELECT r.thread_id, r.seq, r.state, r.priority, r.due, r.deadline, r.first_checkpoint, r.checkpoint, r.claimed_version,
        r.attempt, r.crashes, r.inbox, r.worker, r.request, r.accepted_at, r.ended_at, r.queue, r.graph, r.error,
-       coalesce(w.name, '')
+       r.waits_on, r.metadata, r.from_checkpoint, coalesce(w.name, '')
   FROM {schema}.runs r LEFT JOIN {schema}.workers w ON w.id = r.worker
  WHERE r.thread_key = :thread_key AND (:graph::text IS NULL OR r.graph = :graph)
-   AND (:state::smallint IS NULL OR r.state = :state) AND (r.thread_id, r.seq) > (:after::text, :after_seq::bigint)
+   AND (:state::smallint IS NULL OR r.state = :state){and_has_metadata} AND (r.thread_id, r.seq) > (:after::text, :after_seq::bigint)
  ORDER BY r.seq LIMIT :limit;
 
 -- name: count_runs
@@ -325,15 +342,15 @@ WITH
       FROM picked p JOIN fenced f USING (thread_key)
      WHERE r.thread_key = p.thread_key AND r.seq = p.seq
     RETURNING r.thread_id, r.seq, r.graph, r.input, r.options, r.context, r.first_checkpoint, r.checkpoint, r.deadline,
-              r.attempt, r.crashes, r.inbox, r.request, f.epoch, f.version, r.priority, r.due)
+              r.attempt, r.crashes, r.inbox, r.request, r.from_checkpoint, f.epoch, f.version, r.priority, r.due)
 SELECT thread_id, seq, graph, input, options, context, first_checkpoint, checkpoint, deadline, attempt, crashes, inbox,
-       request, epoch, version, now
+       request, from_checkpoint, epoch, version, now
   FROM claimed CROSS JOIN clock ORDER BY priority, due;
 
 -- name: find_claims
 -- The runs that the worker claimed with these epochs.
 SELECT r.thread_id, r.seq, r.graph, r.input, r.options, r.context, r.first_checkpoint, r.checkpoint, r.deadline,
-       r.attempt, r.crashes, r.inbox, r.request, t.epoch, t.version, {now}
+       r.attempt, r.crashes, r.inbox, r.request, r.from_checkpoint, t.epoch, t.version, {now}
   FROM {schema}.runs r JOIN {schema}.threads t USING (thread_key)
  WHERE r.worker = :worker AND r.state = 1 AND t.epoch = ANY (:epochs::bigint[]) ORDER BY r.priority, r.due;
 

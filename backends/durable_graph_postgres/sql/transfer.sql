@@ -55,3 +55,25 @@ SELECT key, input_digest, seq, checkpoint, made_at, extra, digest
 -- name: import_requests
 INSERT INTO {schema}.requests (thread_key, key, input_digest, seq, checkpoint, made_at, extra, digest)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8);
+
+-- name: export_runs
+SELECT seq, state, priority, due, deadline, first_checkpoint, checkpoint, claimed_version, attempt, crashes, inbox,
+       worker, request, accepted_at, ended_at, limit_key, parent_key, parent_seq, on_parent, queue, graph, thread_id,
+       error, waits_on, metadata, from_checkpoint, input_digest, input, options, context, extra
+  FROM {schema}.runs WHERE thread_key = :thread_key ORDER BY seq;
+
+-- name: import_runs
+INSERT INTO {schema}.runs (thread_key, seq, state, priority, due, deadline, first_checkpoint, checkpoint,
+                           claimed_version, attempt, crashes, inbox, worker, request, accepted_at, ended_at,
+                           limit_key, parent_key, parent_seq, on_parent, queue, graph, thread_id, error, waits_on,
+                           metadata, from_checkpoint, input_digest, input, options, context, extra)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24,
+        $25, $26, $27, $28, $29, $30, $31, $32);
+
+-- name: export_messages
+SELECT seq, topic, key, taken, made_at, extra, value
+  FROM {schema}.messages WHERE thread_key = :thread_key ORDER BY seq;
+
+-- name: import_messages
+INSERT INTO {schema}.messages (thread_key, seq, topic, key, taken, made_at, extra, value)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8);

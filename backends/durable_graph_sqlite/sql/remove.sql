@@ -39,6 +39,11 @@ SELECT first, parent, digest, extra FROM branches WHERE thread_key = :thread_key
 SELECT namespace, number, parent, planned_at, made_at, commit_id, header, state_digest, digest, extra
   FROM checkpoints WHERE thread_key = :thread_key;
 
+-- name: find_needed_checkpoints
+-- Of runs whose results are kept, and of those that begin from a checkpoint.
+SELECT state, checkpoint, from_checkpoint FROM runs
+ WHERE thread_key = :thread_key AND (state = 4 OR (state < 4 AND first_checkpoint = 0 AND from_checkpoint > 0));
+
 -- name: find_channel_keys
 SELECT namespace, channel, number, previous FROM channel_rows WHERE thread_key = :thread_key;
 

@@ -4,18 +4,28 @@
 -- name: find_run
 SELECT thread_id, seq, state, priority, due, deadline, first_checkpoint, checkpoint, claimed_version, attempt, crashes,
        inbox, worker, request, accepted_at, ended_at, queue, graph, error,
-       coalesce((SELECT name FROM workers WHERE id = worker), '')
+       waits_on, metadata, from_checkpoint, coalesce((SELECT name FROM workers WHERE id = worker), '')
   FROM runs WHERE thread_key = :thread_key AND seq = :seq;
 
 -- name: find_unfinished_run
 SELECT thread_id, seq, state, priority, due, deadline, first_checkpoint, checkpoint, claimed_version, attempt, crashes,
        inbox, worker, request, accepted_at, ended_at, queue, graph, error,
-       coalesce((SELECT name FROM workers WHERE id = worker), '')
+       waits_on, metadata, from_checkpoint, coalesce((SELECT name FROM workers WHERE id = worker), '')
   FROM runs WHERE thread_key = :thread_key AND state < 4 ORDER BY seq LIMIT 1;
+
+-- name: find_unfinished_runs
+SELECT thread_id, seq, state, priority, due, deadline, first_checkpoint, checkpoint, claimed_version, attempt, crashes,
+       inbox, worker, request, accepted_at, ended_at, queue, graph, error,
+       waits_on, metadata, from_checkpoint
+  FROM runs WHERE thread_key = :thread_key AND state < 4 ORDER BY seq;
+
+-- name: find_root_parent
+SELECT parent FROM checkpoints WHERE thread_key = :thread_key AND namespace = '' AND number = :number;
 
 -- name: find_run_of_token
 SELECT thread_id, seq, state, priority, due, deadline, first_checkpoint, checkpoint, claimed_version, attempt, crashes,
-       inbox, worker, request, accepted_at, ended_at, queue, graph, error
+       inbox, worker, request, accepted_at, ended_at, queue, graph, error,
+       waits_on, metadata, from_checkpoint
   FROM runs WHERE thread_key = :thread_key AND extra = :token;
 
 -- name: find_last_run
@@ -29,18 +39,22 @@ RETURNING run_seq;
 -- name: add_run
 INSERT INTO runs (thread_key, seq, state, priority, due, deadline, first_checkpoint, checkpoint, claimed_version,
                   attempt, crashes, inbox, worker, request, accepted_at, ended_at, limit_key, parent_key, parent_seq,
-                  on_parent, queue, graph, thread_id, error, input_digest, input, options, context, extra)
+                  on_parent, queue, graph, thread_id, error, metadata, from_checkpoint, input_digest, input, options,
+                  context, extra)
 VALUES (:thread_key, :seq, :state, :priority, :due, :deadline, 0, 0, 0, 0, 0,
         (SELECT count(*) FROM messages WHERE thread_key = :thread_key AND taken = 0),
-        0, 0, :accepted_at, 0, 0, 0, 0, 0, :queue, :graph, :thread_id, NULL, :input_digest, :input, :options, :context, :extra);
+        0, 0, :accepted_at, 0, 0, 0, 0, 0, :queue, :graph, :thread_id, NULL, :metadata,
+        :from_checkpoint, :input_digest, :input, :options, :context, :extra);
 
 -- name: update_run
--- A run that waits becomes ready at once if a message arrived since its execution read the inbox. A change to "running"
--- leaves the state: the run of a worker whose lease has ended may be ready again, or quarantined. A quarantined run
--- takes no other change of such a worker than a checkpoint, or its end with a result.
+-- A run that waits becomes ready at once if a message arrived since its execution read the inbox, or if its worker was
+-- asked for something. A change to "running" leaves the state: the run of a worker whose lease has ended may be ready
+-- again, or quarantined. A quarantined run takes no other change of such a worker than a checkpoint, or its end with a
+-- result.
 UPDATE runs
-   SET state = CASE WHEN :state = 1 THEN state WHEN :state = 2 AND inbox > :inbox THEN 0 ELSE :state END,
-       due = CASE WHEN :state = 2 AND inbox > :inbox THEN :at WHEN :state IN (0, 2) THEN min(:due, deadline) ELSE due END,
+   SET state = CASE WHEN :state = 1 THEN state WHEN :state = 2 AND (inbox > :inbox OR request > 0) THEN 0 ELSE :state END,
+       due = CASE WHEN :state = 2 AND (inbox > :inbox OR request > 0) THEN :at
+                  WHEN :state IN (0, 2) THEN min(:due, deadline) ELSE due END,
        checkpoint = CASE WHEN :checkpoint > 0 THEN :checkpoint ELSE checkpoint END,
        first_checkpoint = CASE WHEN :first_checkpoint > 0 THEN :first_checkpoint ELSE first_checkpoint END,
        input = CASE WHEN :first_checkpoint > 0 THEN x'' ELSE input END,
@@ -48,7 +62,8 @@ UPDATE runs
        worker = CASE WHEN :state = 1 THEN worker ELSE 0 END,
        request = CASE WHEN :state < 4 THEN request ELSE 0 END,
        ended_at = CASE WHEN :state = 1 THEN ended_at ELSE :ended_at END,
-       error = CASE WHEN :state = 1 THEN error ELSE :error END
+       error = CASE WHEN :state = 1 THEN error ELSE :error END,
+       waits_on = CASE WHEN :state = 1 THEN waits_on ELSE :waits_on END
  WHERE thread_key = :thread_key AND seq = :seq AND (state < 4 OR (state = 7 AND :state IN (1, 4)));
 
 -- name: unblock_run
@@ -90,10 +105,15 @@ UPDATE runs SET state = :state, due = :now, crashes = 0, ended_at = 0, error = N
 -- name: list_runs
 SELECT r.thread_id, r.seq, r.state, r.priority, r.due, r.deadline, r.first_checkpoint, r.checkpoint, r.claimed_version,
        r.attempt, r.crashes, r.inbox, r.worker, r.request, r.accepted_at, r.ended_at, r.queue, r.graph, r.error,
-       coalesce(w.name, '')
+       r.waits_on, r.metadata, r.from_checkpoint, coalesce(w.name, '')
   FROM runs r LEFT JOIN workers w ON w.id = r.worker
  WHERE (:graph IS NULL OR r.graph = :graph) AND (:state IS NULL OR r.state = :state)
-   AND (:thread IS NULL OR r.thread_id = :thread) AND (r.thread_id, r.seq) > (:after, :after_seq)
+   AND (:thread IS NULL OR r.thread_id = :thread)
+   AND (:metadata IS NULL
+        OR NOT EXISTS (SELECT 1 FROM json_each(:metadata) w
+                        WHERE NOT EXISTS (SELECT 1 FROM json_each(r.metadata) h
+                                           WHERE h.key = w.key AND h.type = w.type AND h.value IS w.value)))
+   AND (r.thread_id, r.seq) > (:after, :after_seq)
  ORDER BY r.thread_id, r.seq LIMIT :limit;
 
 -- name: is_worker_alive
@@ -113,7 +133,7 @@ UPDATE threads SET epoch = :epoch WHERE thread_key = :thread_key RETURNING versi
 UPDATE runs SET state = 1, worker = :worker, attempt = attempt + 1, claimed_version = :version
  WHERE thread_key = :thread_key AND seq = :seq
 RETURNING thread_id, seq, graph, input, options, context, first_checkpoint, checkpoint, deadline, attempt, crashes,
-          inbox, request;
+          inbox, request, from_checkpoint;
 
 -- name: find_next_due
 SELECT min(due) FROM runs INDEXED BY runs_due

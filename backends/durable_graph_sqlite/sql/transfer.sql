@@ -52,3 +52,24 @@ SELECT key, input_digest, seq, checkpoint, made_at, extra, digest
 -- name: import_requests
 INSERT INTO requests (thread_key, key, input_digest, seq, checkpoint, made_at, extra, digest)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: export_runs
+SELECT seq, state, priority, due, deadline, first_checkpoint, checkpoint, claimed_version, attempt, crashes, inbox,
+       worker, request, accepted_at, ended_at, limit_key, parent_key, parent_seq, on_parent, queue, graph, thread_id,
+       error, waits_on, metadata, from_checkpoint, input_digest, input, options, context, extra
+  FROM runs WHERE thread_key = :thread_key ORDER BY seq;
+
+-- name: import_runs
+INSERT INTO runs (thread_key, seq, state, priority, due, deadline, first_checkpoint, checkpoint, claimed_version,
+                  attempt, crashes, inbox, worker, request, accepted_at, ended_at, limit_key, parent_key, parent_seq,
+                  on_parent, queue, graph, thread_id, error, waits_on, metadata, from_checkpoint, input_digest, input,
+                  options, context, extra)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: export_messages
+SELECT seq, topic, key, taken, made_at, extra, value
+  FROM messages WHERE thread_key = :thread_key ORDER BY seq;
+
+-- name: import_messages
+INSERT INTO messages (thread_key, seq, topic, key, taken, made_at, extra, value)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?);

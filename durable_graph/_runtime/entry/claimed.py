@@ -15,7 +15,12 @@ from durable_graph._runtime.task.plan import StepPlan
 from durable_graph.caching import Cache
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.checkpointing.run_store import KeepsRuns
-from durable_graph.errors import CheckpointConflictError, InterruptAnsweredError, NothingToResumeError
+from durable_graph.errors import (
+    CheckpointConflictError,
+    InterruptAnsweredError,
+    NothingToResumeError,
+    UnknownNameError,
+)
 from durable_graph.graph import Command
 from durable_graph.records import checkpoint_id
 
@@ -31,13 +36,19 @@ async def execute_claimed(
     call = StoredCall(plan, saver, request, thread_id, sink, cache)
     # A run may be claimed again just before the execution that suspended it has left its thread.
     async with only_run(saver, thread_id, "wait"):
-        opened = await call.opened()
+        begins = None if request.owned is None else request.owned.begins_from
+        opened = await call.opened(begins or None)
         if opened.thread.epoch != epoch:
             at = opened.thread
             raise CheckpointConflictError(
                 thread_id, expected=at.version, found=at.version, checkpoint_id=checkpoint_id(at.head)
             )
-        opened = await _with_messages(call, await _with_defaults(call, opened))
+        if begins is None:
+            opened = await _with_messages(call, await _with_defaults(call, opened))
+        elif begins == 0:
+            opened = msgspec.structs.replace(opened, restored=None, calls_in=frozenset())
+        elif opened.restored is None:
+            raise UnknownNameError.of_checkpoint(thread_id, checkpoint_id(begins))
         run, store = call.on(opened)
         return await execute(run, store, opened)
 

@@ -302,7 +302,8 @@ async def _dispatch(run: GraphRun, store: Stored, opened: Opened) -> Start | End
     if restored is None:
         if isinstance(given, Command) and given.resume is not UNSET:
             raise NothingToResumeError(request.thread_id, "it has no checkpoint")
-        return await _accept(run, store, initial_state(run.topology), {}, None)
+        # A claimed run that undoes the thread's first one begins from nothing, on a branch of its own.
+        return await _accept(run, store, initial_state(run.topology), {}, 0 if opened.thread.head else None)
     is_fork = restored.state.no != opened.thread.head
     if not is_fork and (ended := _ended_before(request, restored.state)) is not None:
         return ended

@@ -1,13 +1,18 @@
 """The run that a worker executes, as the commits and saves of its execution change it."""
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Protocol
 
 import msgspec
 
 from durable_graph.records import CommitUnit, Status, WritesBatch
-from durable_graph.run_records import NEVER, RunState, RunUpdate
+from durable_graph.run_records import NEVER, RunState, RunUpdate, WaitsOn
+
+_MOST_INTERRUPTS = 100
+_json = msgspec.json.Encoder()
 
 _STATES: dict[Status, RunState] = {
     "done": RunState.DONE,
@@ -36,7 +41,8 @@ class OwnedRun:
     is the counter of the run's messages at the claim, and `inbox` the one that the next suspension compares;
     `read_topics` are the topics whose messages were all taken since the claim. `claimed_at` is the store's time of the
     claim, and `due` the time at which the run continues if it suspends now. `lease` is that of its worker.
-    `has_progressed`: a commit since the claim is durable.
+    `has_progressed`: a commit since the claim is durable. A run that has not begun begins from `from_checkpoint`
+    (see `RunRow`). `waits_on` is what it waits for if it suspends now.
     """
 
     seq: int
@@ -49,6 +55,8 @@ class OwnedRun:
     state: RunState = RunState.RUNNING
     has_progressed: bool = False
     lease: WorkerLease | None = None
+    from_checkpoint: int | None = None
+    waits_on: str | None = None
     _began: float = field(default_factory=time.monotonic)
 
     @property
@@ -56,13 +64,21 @@ class OwnedRun:
         """Whether another worker may have claimed the run: then this process begins no task of it."""
         return self.lease is not None and self.lease.has_ended
 
-    def suspends(self, due: int, topics: frozenset[str]) -> None:
-        """The run is about to wait until `due` (0: for no time) and for messages of these topics.
+    @property
+    def begins_from(self) -> int | None:
+        """The checkpoint from which the run begins (0: an empty state). None if it has begun, or begins at the head."""
+        return self.from_checkpoint if self.has_input else None
+
+    def suspends(self, due: int, topics: frozenset[str], interrupts: Iterable[str]) -> None:
+        """The run is about to wait until `due` (0: for no time), for messages of these topics, and for answers to the
+        interrupts with these ids.
 
         A message of a topic that was not read since the claim may be in the inbox already: then the run is ready again.
         """
         self.due = due or NEVER
         self.inbox = self.seen if topics <= self.read_topics else 0
+        waits_on = WaitsOn(tuple(sorted(topics)), tuple(islice(interrupts, _MOST_INTERRUPTS)))
+        self.waits_on = _json.encode(waits_on).decode()
 
     def now(self) -> int:
         """The store's time, counted from the claim: microseconds since 1970."""
@@ -86,6 +102,8 @@ class OwnedRun:
         if state is None:
             return batch
         update = RunUpdate(self.seq, state, due=self.due, inbox=self.inbox, error=batch.error)
+        if state is RunState.WAITING:
+            update = msgspec.structs.replace(update, waits_on=self.waits_on)
         return msgspec.structs.replace(batch, run=update)
 
     def recorded(self, update: RunUpdate | None) -> None:

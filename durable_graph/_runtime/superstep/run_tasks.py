@@ -12,7 +12,7 @@ from typing import NoReturn
 import anyio.lowlevel
 import msgspec
 
-from durable_graph._engine.due import next_due, topics_of
+from durable_graph._engine.due import next_due, topics_of, unanswered
 from durable_graph._engine.state import State
 from durable_graph._engine.task import Done, Failed, Handling, Outcome, Task, is_waiting
 from durable_graph._runtime.commit.requests import StatusChange, failure
@@ -157,7 +157,7 @@ class Superstep(msgspec.Struct):
         owned = self.run.shared.owned
         if owned is not None and self.run.parent is None:
             so_far = self.so_far().values()
-            owned.suspends(next_due(so_far), topics_of(so_far))
+            owned.suspends(next_due(so_far), topics_of(so_far), unanswered(so_far))
         if self.run.is_outermost:
             found = await self.run.store.interrupt(self.state.plan, self.so_far(), rest, self.publication_of)
             if found is not None:

@@ -157,12 +157,12 @@ class AcceptanceClauses(RunStoreUnderTest):
 
     async def test_a_run_that_does_not_wait_is_refused_by_a_busy_thread(self) -> None:
         async with self.saver() as saver:
-            seq = await accept(saver, waits_if_busy=False)
-            refused = await runs_of(saver).accept(new_run("thread", waits_if_busy=False, key="order-7"))
+            seq = await accept(saver, if_busy="reject")
+            refused = await runs_of(saver).accept(new_run("thread", if_busy="reject", key="order-7"))
             assert refused == Accepted(0, is_new=False, state=RunState.READY, busy_seq=seq)
             assert len(await runs_of(saver).list_runs()) == 1
             await runs_of(saver).cancel_run("thread", seq, "reason")
-            await accept(saver, waits_if_busy=False, key="order-7")
+            await accept(saver, if_busy="reject", key="order-7")
 
     async def test_a_run_of_another_graph_is_refused(self) -> None:
         async with self.saver() as saver:

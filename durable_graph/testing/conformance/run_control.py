@@ -1,5 +1,7 @@
 """Clauses of cancelling, retrying, listing and deleting runs."""
 
+from typing import Any
+
 from durable_graph.checkpointing.columns import key_of
 from durable_graph.errors import InvalidOptionError
 from durable_graph.records import Conflict
@@ -238,6 +240,25 @@ class ListingClauses(RunStoreUnderTest):
             assert [run.thread for run in await runs.list_runs(graph="order", state=RunState.READY)] == ["c"]
             assert await runs.list_runs(graph="mail", thread="a") == []
             assert await runs.list_runs(graph="unknown") == []
+
+    async def test_runs_are_listed_by_metadata(self) -> None:
+        async with self.saver() as saver:
+            given = {"a": '{"user":"Ada","n":1}', "b": '{"user":"Ada","n":true}', "c": '{"user":null}', "d": ""}
+            for thread, metadata in given.items():
+                seq = await accept(saver, thread, metadata=metadata)
+                assert ((await run_at(saver, seq, thread)).metadata or "") == metadata
+
+            async def listed(sought: str, **others: Any) -> str:
+                return "".join(run.thread for run in await runs_of(saver).list_runs(metadata=sought, **others))
+
+            assert await listed('{"user":"Ada"}') == "ab"
+            assert await listed('{"user":"Ada","n":1}') == "a"
+            assert await listed('{"n":true}') == "b"
+            assert await listed('{"user":null}') == "c"
+            assert await listed('{"user":"Bob"}') == ""
+            assert await listed('{"none":null}') == ""
+            assert await listed('{"user":"Ada"}', thread="b") == "b"
+            assert await listed('{"user":"Ada"}', limit=1) == "a"
 
     async def test_a_run_has_the_name_of_its_worker(self) -> None:
         async with self.saver() as saver:

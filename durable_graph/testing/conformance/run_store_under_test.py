@@ -21,10 +21,14 @@ QUEUE = "queue"
 
 
 class RunStoreUnderTest(SaverUnderTest):
-    """The hooks. A backend has to implement `open` and `open_another`."""
+    """The hooks. A backend has to implement `open`, `open_another` and `block`."""
 
     async def open_another(self, saver: Checkpointer) -> Checkpointer:
         """Another saver on the store of `saver`, as another process has it."""
+        raise NotImplementedError
+
+    async def block(self, saver: Checkpointer, thread: str, seq: int) -> None:
+        """Make the run BLOCKED by a change of its row alone, as no call of the store does."""
         raise NotImplementedError
 
     def move_clock(self, saver: Checkpointer, by: int) -> None:

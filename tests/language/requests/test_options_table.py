@@ -3,7 +3,7 @@
 import asyncio
 import operator
 from collections.abc import Callable
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any, Literal, TypedDict
 
 import pytest
 
@@ -21,6 +21,10 @@ from durable_graph import (
     ThreadFinishedError,
     UnfinishedThreadError,
 )
+from durable_graph.runs import App
+from tests.runs.test_app import reached
+from tests.runs.test_busy_threads import BEFORE, IfBusy, Work, given
+from tests.runs.test_busy_threads import NEW as NEW_RUN
 
 
 class State(TypedDict, total=False):
@@ -157,3 +161,67 @@ async def test_a_known_key_is_checked_before_a_busy_thread_is_refused(saver: Che
     waiting = asyncio.create_task(steps.graph.ainvoke(NEW, thread_id="t", key="new", if_busy="wait"))
     steps.open.set()
     assert await busy == await waiting == AFTER_DONE
+
+
+async def free(app: App, work: Work) -> None:
+    """No run of the thread is unfinished."""
+
+
+async def ready(app: App, work: Work) -> None:
+    await app.start("work", given("old"), thread_id="t", delay=1)
+
+
+async def waiting(app: App, work: Work) -> None:
+    old = await app.start("work", given("ask"), thread_id="t")
+    await reached(old, "waiting")
+
+
+async def running(app: App, work: Work) -> None:
+    await app.start("work", given("hold"), thread_id="t")
+    await work.entered.wait()
+
+
+OLD_RUN = ["old", "began old", "did old"]
+HELD_RUN = ["hold", "began hold", "did hold"]
+
+STARTS: list[tuple[Any, IfBusy | Literal["reject"], Any]] = [
+    (free, "wait", [*BEFORE, *NEW_RUN]),
+    (free, "reject", [*BEFORE, *NEW_RUN]),
+    (free, "interrupt", [*BEFORE, *NEW_RUN]),
+    (free, "rollback", [*BEFORE, *NEW_RUN]),
+    (ready, "wait", [*BEFORE, *OLD_RUN, *NEW_RUN]),
+    (ready, "reject", ThreadBusyError),
+    (ready, "interrupt", [*BEFORE, *NEW_RUN]),
+    (ready, "rollback", [*BEFORE, *NEW_RUN]),
+    (waiting, "wait", "blocked"),
+    (waiting, "reject", ThreadBusyError),
+    (waiting, "interrupt", [*BEFORE, "ask", "began ask", *NEW_RUN]),
+    (waiting, "rollback", [*BEFORE, *NEW_RUN]),
+    (running, "wait", [*BEFORE, *HELD_RUN, *NEW_RUN]),
+    (running, "reject", ThreadBusyError),
+    (running, "interrupt", [*BEFORE, "hold", "began hold", *NEW_RUN]),
+    (running, "rollback", [*BEFORE, *NEW_RUN]),
+]
+
+
+@pytest.mark.parametrize(("thread", "if_busy", "expected"), STARTS)
+async def test_a_run_of_a_busy_thread_waits_or_is_refused_or_cancels_the_run_before_it(
+    saver: Checkpointer, thread: Callable[[App, Work], Any], if_busy: Any, expected: Any
+) -> None:
+    work = Work()
+    app = App({"work": work.graph}, saver)
+    async with app.worker(lease=0.15):
+        await (await app.start("work", given("first"), thread_id="t")).result(20)
+        await thread(app, work)
+        starting = app.start("work", given("new"), thread_id="t", if_busy=if_busy)
+        if expected is ThreadBusyError:
+            with pytest.raises(ThreadBusyError):
+                await starting
+        elif expected == "blocked":
+            assert (await (await starting).status()).state == "blocked"
+        else:
+            new = await starting
+            if if_busy == "wait":
+                work.open.set()
+            assert await new.result(20) == {"log": expected}
+        work.open.set()

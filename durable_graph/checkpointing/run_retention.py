@@ -1,0 +1,64 @@
+"""What a database does with runs without a call of theirs: it deletes runs that ended long ago, and wakes runs whose
+wake-up was lost. `run_rules` has the decisions, as functions of rows.
+"""
+
+from durable_graph.checkpointing.columns import key_of, signed, thread_columns
+from durable_graph.checkpointing.digests import subtract
+from durable_graph.checkpointing.queries import Query
+from durable_graph.checkpointing.run_transactions import Clock, time_of
+from durable_graph.checkpointing.transactions import Batch, Part, Transaction, WriteResult, lock
+from durable_graph.errors import CorruptCheckpointError
+from durable_graph.records import Sums
+
+
+def forget_ended(keep: int, limit: int, clock: Clock) -> Transaction[int]:
+    """Delete runs that ended long ago. See `RunStore.forget_ended`.
+
+    A thread that somebody else has locked is left for the next call: a commit never waits for more than this one.
+    """
+    before = (yield from time_of(clock)) - keep
+    found = yield Query("find_ended_runs", {"before": before, "limit": limit})
+    forgotten: dict[int, str] = {}
+    count = 0
+    for key, seq in found:
+        # Once the thread is locked: the run may have been retried since it was found.
+        for (thread,) in (yield Query("drop_ended_run", {"thread_key": key, "seq": seq, "before": before})):
+            forgotten[key] = thread
+            count += 1
+    if forgotten:
+        yield Batch("drop_tombstones", [(key, before) for key in forgotten])
+    for key, thread in forgotten.items():
+        yield Query("drop_events", {"thread_key": key})
+        yield from _forget_requests(thread)
+    return WriteResult(count)
+
+
+def _forget_requests(thread: str) -> Part[None]:
+    """Delete the requests of the thread whose runs are deleted. Its row has their sum."""
+    sought = {"thread_key": key_of(thread)}
+    found = yield Query("find_requests_without_runs", sought)
+    if not found:
+        return
+    try:
+        locked = yield from lock(thread)
+    except CorruptCheckpointError:
+        # Its requests stay, so that the damage stays as it was found. `check` and a listing name the thread.
+        return
+    if locked is None:
+        return
+    yield Batch("drop_request", [(sought["thread_key"], request) for request, _ in found])
+    sums = locked.sums
+    requests = subtract(sums.requests, *(digest for _, digest in found))
+    after = signed(locked.row, Sums(sums.writes, sums.branches, requests), locked.born)
+    yield Query("change_thread", thread_columns(after, thread))
+
+
+def repair(limit: int, clock: Clock) -> Transaction[int]:
+    """Make stuck runs ready. See `RunStore.repair`."""
+    now = yield from time_of(clock)
+    found = yield Query("find_stuck_runs", {"limit": limit})
+    count = 0
+    for key, seq in found:
+        # Once the thread is locked: somebody may have woken the run since it was found.
+        count += len((yield Query("free_stuck_run", {"thread_key": key, "seq": seq, "now": now})))
+    return WriteResult(count)

@@ -1,0 +1,124 @@
+"""What a worker does beside executing runs: it deletes old runs and threads, and repairs lost wake-ups."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
+
+import msgspec
+
+from durable_graph.checkpointing import Checkpointer
+from durable_graph.checkpointing.retention import PROTECTION, delete_expired_threads
+from durable_graph.checkpointing.run_store import RunStore
+from durable_graph.errors import DurableGraphError, InvalidOptionError
+from durable_graph.records import LISTED_STATUSES, ListedStatus
+
+KEEP_RESULTS = timedelta(days=7)
+"""How long a run is kept after its end."""
+
+KeepThreads = timedelta | Mapping[ListedStatus, timedelta]
+
+_FIRST_PAUSE, _PAUSE = 5.0, 60.0
+"""Seconds, about, from the start of a worker to its first upkeep, and from then on from one to the next."""
+_BATCH = 50
+"""The most runs that one transaction changes."""
+_BREATH = 0.02
+"""Seconds between two transactions."""
+
+_logger = logging.getLogger("durable_graph")
+
+
+class Retention(msgspec.Struct, frozen=True):
+    """How long runs are kept after their end (None: as long as their thread), and threads of each status since they
+    have it. The statuses that are not named are kept for ever."""
+
+    results: timedelta | None = KEEP_RESULTS
+    threads: Mapping[ListedStatus, timedelta] = {}
+
+
+def read_retention(keep_results: timedelta | None, keep_threads: KeepThreads | None) -> Retention:
+    """The retention of an `App`. A time alone is for threads that are done. Raises `InvalidOptionError`."""
+    if keep_results is not None:
+        _check("keep_results", keep_results)
+    given = {} if keep_threads is None else keep_threads
+    if not isinstance(given, Mapping):
+        _check("keep_threads", given)
+        given = {"done": given}
+    for status, span in given.items():
+        if status not in LISTED_STATUSES:
+            allowed = f"a timedelta, or a dict of timedeltas by status: {', '.join(map(repr, LISTED_STATUSES))}"
+            raise InvalidOptionError("keep_threads", status, allowed=allowed)
+        _check(f"keep_threads[{status!r}]", span)
+    return Retention(keep_results, dict(given))
+
+
+def days(option: str, given: float) -> timedelta:
+    """A number of days. Raises `InvalidOptionError` for one that is no time."""
+    try:
+        return timedelta(days=given)
+    except (OverflowError, ValueError):
+        raise InvalidOptionError(option, given, allowed="a number of days of at least 0") from None
+
+
+def _check(option: str, span: object) -> None:
+    if not isinstance(span, timedelta) or span < timedelta(0):
+        raise InvalidOptionError(option, span, allowed="a timedelta of at least 0")
+
+
+class Cleaned(msgspec.Struct, frozen=True):
+    """What an upkeep did: the numbers of runs that it made ready, of runs and threads that it deleted, and of rows of
+    earlier deletions that it removed."""
+
+    repaired: int
+    runs: int
+    threads: int
+    deletions: int
+
+
+class Upkeep(msgspec.Struct, frozen=True):
+    """The upkeep of a store by a worker. Several workers may do it beside each other."""
+
+    saver: Checkpointer
+    runs: RunStore
+    retention: Retention
+
+    async def repeat(self, is_ready: Callable[[], None]) -> None:
+        """Do the upkeep now and then, until cancelled. `is_ready` is called where runs became ready."""
+        pause = _FIRST_PAUSE
+        while True:
+            # Workers that start together do not come together.
+            await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311  # spreads the load
+            pause = _PAUSE
+            try:
+                if (await self.once()).repaired:
+                    is_ready()
+            except DurableGraphError as error:
+                _logger.warning("a worker cannot look after the store: %s", error)
+
+    async def once(self) -> Cleaned:
+        """Do the upkeep once."""
+        repaired = await _in_batches(lambda: self.runs.repair(limit=_BATCH))
+        runs, keep = 0, self.retention.results
+        if keep is not None:
+            span = keep // timedelta(microseconds=1)
+            runs = await _in_batches(lambda: self.runs.forget_ended(keep=span, limit=_BATCH))
+        expired = [
+            await delete_expired_threads(self.saver, older_than=older_than, status=status)
+            for status, older_than in self.retention.threads.items()
+        ]
+        # Without a status no thread expires, and the rows are removed that earlier deletions left.
+        expired.append(await delete_expired_threads(self.saver, older_than=PROTECTION, status=(), protect=PROTECTION))
+        threads, deletions = sum(each.threads for each in expired), sum(each.deletions for each in expired)
+        return Cleaned(repaired, runs, threads, deletions)
+
+
+async def _in_batches(change: Callable[[], Awaitable[int]]) -> int:
+    """Repeat the transaction until it finds less than a batch, with pauses for the transactions of others."""
+    total = 0
+    while True:
+        changed = await change()
+        total += changed
+        if changed < _BATCH:
+            return total
+        await asyncio.sleep(_BREATH)

@@ -1,0 +1,137 @@
+"""Which clause of the retention of runs, and of runs that cancel others, has to fail on which planted bug."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from durable_graph.checkpointing import pruning
+from durable_graph.run_records import NEVER, RunState
+from tests.checkpointing import planted_run_retention as retention
+from tests.checkpointing.run_plants import Plant, after, draws_one_epoch, made, ruled, runs
+
+replace = msgspec.structs.replace
+
+
+def begins_from(rule: Callable[..., Any]) -> Plant:
+    """A saver whose new runs begin from another checkpoint than they should where they cancel others."""
+    return ruled("_begins_from", rule)
+
+
+def _fenced(way: Any) -> Any:
+    return way._replace(thread=replace(way.thread, epoch=way.thread.epoch + 1))
+
+
+RETENTION_PLANTS: Mapping[str, tuple[Plant, ...]] = {
+    # Retention and repairs
+    "an_ended_run_is_forgotten_after_its_time": (
+        ruled("is_to_be_forgotten", lambda right, run, before: False),
+        ruled("is_to_be_forgotten", lambda right, run, before: right(run, NEVER)),
+        ruled("is_to_be_forgotten", lambda right, run, before: run.state == RunState.DONE and right(run, before)),
+        made(retention.ForgetsThreads),
+    ),
+    "unfinished_and_quarantined_runs_are_not_forgotten": (
+        ruled("is_to_be_forgotten", lambda right, run, before: run.ended_at <= before),
+        ruled("is_to_be_forgotten", lambda right, run, before: run.state.is_ended and run.ended_at <= before),
+    ),
+    "the_runs_that_ended_first_are_forgotten_first": (
+        runs(retention.ForgetsAll),
+        runs(retention.ForgetsTheNewest),
+        ruled("check_limit", lambda right, limit: None),
+    ),
+    "the_end_by_a_wrong_clock_makes_no_run_be_forgotten_early": (
+        ruled("is_to_be_forgotten", lambda right, run, before: right(replace(run, accepted_at=0), before)),
+    ),
+    "a_key_is_forgotten_with_its_run": (runs(retention.KeepsRequests), runs(retention.ForgetsAllRequests)),
+    "the_key_of_a_message_that_was_taken_long_ago_is_forgotten": (
+        runs(retention.KeepsKeysOfMessages),
+        runs(retention.ForgetsKeysOfMessages),
+    ),
+    "a_prune_keeps_the_results_of_runs": (
+        ruled("needed_by", lambda right, given: right([])),
+        ruled("needed_by", lambda right, given: right((4, *each[1:]) for each in [*given, (4, 1, None)])),
+        ruled("needed_values", lambda right, keys, keeps: right(keys, keeps._replace(results=()))),
+    ),
+    "a_prune_keeps_the_result_of_a_run_on_another_branch": (
+        ruled("needed_by", lambda right, given: right([])),
+        ruled("kept", retention.keeps_no_other_branches),
+        ruled("_results", lambda right, ordered, results, root: tuple(sorted(set(results) - root))),
+    ),
+    "a_listed_thread_with_an_unfinished_run_is_not_deleted": (made(retention.DeletesWhatItListed),),
+    "a_run_that_waits_for_a_message_in_the_inbox_is_repaired": (
+        ruled("is_stuck", lambda right, run, unread, *, is_first: right(run, (), is_first=is_first)),
+        ruled("repaired", lambda right, run, now: replace(right(run, now), due=run.due)),
+    ),
+    "a_run_that_waits_for_other_messages_is_not_repaired": (
+        ruled("is_stuck", lambda right, run, unread, *, is_first: bool(unread)),
+        ruled("is_stuck", lambda right, run, *rest, **named: run.waits_on is None or right(run, *rest, **named)),
+    ),
+    "a_blocked_run_behind_no_other_is_repaired": (
+        ruled("is_stuck", lambda right, run, unread, *, is_first: right(run, unread, is_first=False)),
+        ruled("is_stuck", lambda right, run, unread, *, is_first: right(run, unread, is_first=True)),
+        ruled("repaired", lambda right, run, now: replace(right(run, now), due=now)),
+        ruled("check_limit", lambda right, limit: None),
+        runs(retention.RepairsAll),
+    ),
+    "a_waiting_run_shows_what_it_waits_for": (
+        after(waits_on=None),
+        ruled("settled", lambda right, *given: replace(right(*given), waits_on=None)),
+        after(RunState.CANCELLED, waits_on=lambda run, update, due: run.waits_on),
+    ),
+    "a_run_whose_holder_was_asked_to_cancel_it_does_not_wait": (
+        ruled(
+            "row_after",
+            lambda right, run, *rest: replace(right(replace(run, request=0), *rest), request=run.request),
+        ),
+    ),
+    "a_fenced_writer_does_not_end_a_repaired_run": (draws_one_epoch,),
+    # Runs that cancel others
+    "a_run_cancels_the_runs_before_it_that_nobody_executes": (
+        runs(retention.WaitsForOthers),
+        runs(retention.CancelsOnlyTheFirst),
+        ruled("way_for", lambda right, *given: right(*given)._replace(is_free=False)),
+        ruled("reason_of", lambda right, run: ""),
+    ),
+    "a_run_asks_the_worker_of_the_run_before_it": (
+        runs(retention.WaitsForOthers),
+        ruled("way_for", lambda right, *given: right(*given)._replace(is_free=True)),
+        ruled("way_for", lambda right, run, thread, *rest: _fenced(right(run, thread, *rest))),
+    ),
+    "a_run_fences_the_writers_of_a_run_that_it_cancels": (
+        ruled("way_for", lambda right, run, thread, *rest: right(run, thread, *rest)._replace(thread=thread)),
+    ),
+    "a_run_begins_from_the_checkpoint_before_the_run_that_it_undoes": (
+        begins_from(lambda right, run, thread, unfinished, parent: None),
+        begins_from(lambda right, run, thread, unfinished, parent: unfinished[0].first_checkpoint),
+        begins_from(lambda right, run, thread, unfinished, parent: thread.head),
+    ),
+    "a_run_undoes_a_run_that_has_not_begun_yet": (
+        begins_from(lambda right, run, thread, unfinished, parent: parent or None),
+        begins_from(lambda right, run, thread, unfinished, parent: parent),
+    ),
+    "a_run_that_undoes_the_first_run_of_its_thread_begins_from_nothing": (
+        begins_from(lambda right, run, thread, unfinished, parent: parent or None),
+        ruled("new_branch", lambda right, unit, thread: right(replace(unit, fork_of=unit.fork_of or None), thread)),
+    ),
+    "a_branch_from_nothing_begins_in_a_pruned_thread": (ruled("decide", retention.refuses_branches_from_nothing),),
+    "a_run_undoes_what_the_run_that_it_cancels_was_to_undo": (
+        begins_from(lambda right, run, thread, unfinished, parent: parent or None),
+        begins_from(
+            lambda right, run, thread, unfinished, parent: (
+                None if run.if_busy == "interrupt" else right(run, thread, unfinished, parent)
+            )
+        ),
+    ),
+    "a_known_key_cancels_no_run": (runs(retention.CancelsForKnownKeys),),
+    "a_repeated_acceptance_cancels_no_run": (runs(retention.CancelsForKnownTokens),),
+    "a_run_cannot_undo_what_a_prune_has_left": (
+        ruled("can_be_rolled_back_to", lambda right, parent, oldest_kept: True),
+        runs(retention.CancelsBeforeItRefuses),
+    ),
+    "a_prune_keeps_the_checkpoint_that_a_run_begins_from": (
+        ruled("needed_by", lambda right, given: right([])),
+        ruled("needed_by", lambda right, given: pruning.Needed(frozenset({3}))),
+    ),
+    "a_run_on_a_free_thread_cancels_nothing": (runs(retention.FencesFreeThreads),),
+}
+"""Which savers each clause has to fail on, by the clause's name without `test_`."""

@@ -1,0 +1,99 @@
+"""Retention on a server: it waits for no lock, and events of runs that are deleted go with them."""
+
+import asyncio
+
+import asyncpg
+import pytest
+
+from durable_graph.checkpointing.columns import key_of
+from durable_graph.run_records import NewMessage, RunState, RunUpdate
+from durable_graph.testing.conformance.run_store_under_test import (
+    accept,
+    claim_one,
+    commit_with,
+    run_at,
+    runs_of,
+    writer_of,
+)
+from durable_graph_postgres import PostgresSaver
+from durable_graph_postgres.statements import quoted
+from tests.savers import schema_of_its_own
+
+HOUR = 3600 * 1_000_000
+
+
+async def test_retention_and_repair_wait_for_no_locked_thread(postgres: str) -> None:
+    async with schema_of_its_own(postgres) as schema, PostgresSaver(postgres, schema=schema) as saver:
+        for thread in ("locked", "free"):
+            seq = await accept(saver, thread, key="key")
+            await runs_of(saver).cancel_run(thread, seq, "reason")
+        runs_of(saver).skew += 2 * HOUR
+        seq = await accept(saver, "locked")
+        connection = await asyncpg.connect(postgres)
+        try:
+            stuck = f"UPDATE {quoted(schema)}.runs SET state = 3 WHERE seq = $1"  # noqa: S608  # the schema of this test
+            await connection.execute(stuck, seq)
+            async with connection.transaction():
+                locking = f"FROM {quoted(schema)}.threads WHERE thread_key = $1 FOR UPDATE"
+                await connection.execute(f"SELECT {locking}", key_of("locked"))
+                assert await runs_of(saver).forget_ended(keep=HOUR) == 1
+                assert await runs_of(saver).repair() == 0
+                assert [run.thread for run in await runs_of(saver).list_runs()] == ["locked", "locked"]
+        finally:
+            await connection.close()
+        assert await runs_of(saver).forget_ended(keep=HOUR) == 1
+        assert await runs_of(saver).repair() == 1
+        assert (await run_at(saver, seq, "locked")).state == RunState.READY
+
+
+async def test_events_are_deleted_with_their_run(postgres: str) -> None:
+    async with schema_of_its_own(postgres) as schema, PostgresSaver(postgres, schema=schema) as saver:
+        for number in (1, 2):
+            seq = await accept(saver)
+            await claim_one(saver)
+            update = RunUpdate(seq, RunState.DONE, checkpoint=number, first_checkpoint=number)
+            await commit_with(saver, await writer_of(saver), update, status="done")
+            runs_of(saver).skew += HOUR
+        await accept(saver)
+        connection = await asyncpg.connect(postgres)
+        try:
+            into = f"INTO {quoted(schema)}.events (thread_key, version, epoch, position, kind, extra, value)"
+            for version in (0, 1, 2, 3):
+                insert = f"INSERT {into} VALUES ($1, $2, 0, 0, 0, '', '')"  # noqa: S608  # the schema of this test
+                await connection.execute(insert, key_of("thread"), version)
+            for keep, left in ((HOUR + HOUR // 2, [1, 2, 3]), (HOUR // 2, [2, 3])):
+                assert await runs_of(saver).forget_ended(keep=keep) == 1
+                found = await connection.fetch(f"TABLE {quoted(schema)}.events")
+                assert sorted(row["version"] for row in found) == left
+            await saver.delete_thread("thread")
+            assert await connection.fetch(f"TABLE {quoted(schema)}.events") == []
+        finally:
+            await connection.close()
+
+
+@pytest.mark.parametrize("limit", [1, 3])
+async def test_workers_that_clean_up_beside_each_other_count_each_run_once(postgres: str, limit: int) -> None:
+    async with (
+        schema_of_its_own(postgres) as schema,
+        PostgresSaver(postgres, schema=schema) as saver,
+        PostgresSaver(postgres, schema=schema) as other,
+    ):
+        for number in range(6):
+            seq = await accept(saver, f"t{number}", key="key")
+            await runs_of(saver).cancel_run(f"t{number}", seq, "reason")
+        for each in (saver, other):
+            runs_of(each).skew += 2 * HOUR
+        total = 0
+        while await runs_of(saver).list_runs():
+            cleaning = (runs_of(each).forget_ended(keep=HOUR, limit=limit) for each in (saver, other))
+            total += sum(await asyncio.gather(*cleaning))
+        assert total == 6
+
+
+async def test_metadata_that_json_of_the_server_cannot_hold_breaks_no_listing(postgres: str) -> None:
+    async with schema_of_its_own(postgres) as schema, PostgresSaver(postgres, schema=schema) as saver:
+        await accept(saver, "a", metadata='{"user":"A\\u0000"}')
+        await accept(saver, "b", metadata='{"user":"Ada"}')
+        await runs_of(saver).send(NewMessage("a", "parcel", "key", b""))
+        assert [run.thread for run in await runs_of(saver).list_runs(metadata='{"user":"Ada"}')] == ["b"]
+        assert len(await runs_of(saver).list_runs()) == 2
