@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from durable_graph.run_records import RunUpdate
+from durable_graph.run_records import EventRow, RunUpdate
 
 Status = Literal["running", "interrupted", "failed", "done", "cancelled", "deleted"]
 """A thread's status. `running`: tasks are pending, and no reason for a stop is recorded (a run executes the tasks, or
@@ -230,7 +230,7 @@ class CommitUnit(msgspec.Struct, frozen=True, gc=False):
     `fork_of`. `summary` is None if the plain columns stay unchanged, as they do without a root checkpoint. `request` is
     the request with a key that this unit accepts. `base` is the thread as the saver returned it last, None if the
     caller has none: it saves the saver a query, and changes no result. `run` is the change of the run that a worker
-    executes. `version` is the thread's version after the unit; it is computed.
+    executes, and `events` are events of it. `version` is the thread's version after the unit; it is computed.
     """
 
     thread: str
@@ -250,6 +250,7 @@ class CommitUnit(msgspec.Struct, frozen=True, gc=False):
     request: RequestRow | None = None
     base: StoredThread | None = None
     run: RunUpdate | None = None
+    events: tuple[EventRow, ...] = ()
     version: int = 0
 
     def __post_init__(self) -> None:
@@ -302,9 +303,9 @@ class WritesBatch(msgspec.Struct, frozen=True, gc=False):
     The batch applies only if the thread is at `expected` with the same `epoch` and, if they are set, the same `wseq`
     and the status `if_status`: no other writer recorded tasks or changed the status since the thread was read. The
     batch is applied whole or not at all. `error` is the error text for the thread's row, together with a status. A
-    cancelled thread stays cancelled unless the status is "running", or `if_status` is "cancelled". `request`, `base`
-    and `run` are as in `CommitUnit`. `wakes_run`: an unfinished run of the thread that waits becomes ready. `taken` has
-    the numbers of the messages that the batch takes from the thread's inbox.
+    cancelled thread stays cancelled unless the status is "running", or `if_status` is "cancelled". `request`, `base`,
+    `run` and `events` are as in `CommitUnit`. `wakes_run`: an unfinished run of the thread that waits becomes ready.
+    `taken` has the numbers of the messages that the batch takes from the thread's inbox.
     """
 
     thread: str
@@ -321,6 +322,7 @@ class WritesBatch(msgspec.Struct, frozen=True, gc=False):
     run: RunUpdate | None = None
     wakes_run: bool = False
     taken: tuple[int, ...] = ()
+    events: tuple[EventRow, ...] = ()
 
 
 class Saved(msgspec.Struct, frozen=True, gc=False, eq=False):

@@ -98,6 +98,42 @@ class Accepted(msgspec.Struct, frozen=True, gc=False):
     lost_before: int = 0
 
 
+class EventKind(IntEnum):
+    """What a stored event is."""
+
+    RESULT = 1
+    """A task's result is durable: the record of the task has it, and the event has no value."""
+    OUTCOME = 2
+    """An attempt at a task failed, or asks a question. The value has a copy of the record, which later attempts
+    replace."""
+    CUSTOM = 3
+    MESSAGE = 4
+    RETRACTED = 5
+    """A task runs again: its earlier custom and message events are void."""
+    WAITING = 6
+    """The run waits, for answers or at a breakpoint."""
+
+
+class EventRow(msgspec.Struct, frozen=True, gc=False):
+    """An event of the run `seq` that no checkpoint implies, emitted when the thread was at `version`.
+
+    Its id is made of `version` and `position`. `epoch` is that of the execution that emitted it. `ns`, `born` and `ord`
+    are the key of the task's record, for events about one; `task` is the id of the task that a custom event, a message
+    or a retraction is of. `value` is encoded.
+    """
+
+    seq: int
+    version: int
+    position: int
+    epoch: int
+    kind: EventKind
+    value: bytes = b""
+    ns: str = ""
+    born: int = 0
+    ord: int = 0
+    task: str = ""
+
+
 class RunUpdate(msgspec.Struct, frozen=True, gc=False):
     """The change of a run by a commit or a save of its thread, in the same transaction.
 
@@ -164,6 +200,7 @@ class Claim(msgspec.Struct, frozen=True, gc=False):
     earlier holders are refused.
 
     `version` is the thread's. `now` is the store's time of the claim. `from_checkpoint` is as in `RunRow`.
+    `followed` is 1 if somebody follows the run's events, and 2 if they are stored already.
     """
 
     thread: str
@@ -183,6 +220,7 @@ class Claim(msgspec.Struct, frozen=True, gc=False):
     epoch: int
     version: int
     now: int
+    followed: int = 0
 
 
 class NewWorker(msgspec.Struct, frozen=True, gc=False):
@@ -194,9 +232,11 @@ class NewWorker(msgspec.Struct, frozen=True, gc=False):
 
 
 class Heartbeat(msgspec.Struct, frozen=True, gc=False):
-    """The result of renewing a lease. `requests` has what the worker is asked for, by thread and run."""
+    """The result of renewing a lease. `requests` has what the worker is asked for, by thread and run, and `followed`
+    the runs whose events somebody follows."""
 
     requests: tuple[tuple[str, int, int], ...] = ()
+    followed: tuple[tuple[str, int], ...] = ()
 
 
 class Swept(msgspec.Struct, frozen=True, gc=False):

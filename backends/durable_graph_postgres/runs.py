@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from durable_graph.checkpointing import run_retention, run_transactions
 from durable_graph.checkpointing.columns import Columns, key_of
 from durable_graph.checkpointing.rules import check_limit, drawn_incarnation
-from durable_graph.checkpointing.run_changes import run_from
+from durable_graph.checkpointing.run_changes import heartbeat_of, run_from
 from durable_graph.checkpointing.run_rules import stats_of
 from durable_graph.checkpointing.run_sweep import Freed, freed
 from durable_graph.checkpointing.run_transactions import Clock
@@ -171,8 +171,7 @@ class PostgresRuns:
         """See `RunStore.heartbeat`. A connection without an answer for a third of `ttl` is replaced."""
         answer = max(ttl / 3_000_000, _SHORTEST_WAIT_FOR_AN_ANSWER)
         found = await self._change("renew_lease", answer=answer, worker=worker, ttl=ttl, lease_skew=self.lease_skew)
-        requests = tuple((thread, seq, request) for thread, seq, request in found if thread is not None)
-        return Heartbeat(requests) if found else None
+        return heartbeat_of([each for each in found if each[0] is not None]) if found else None
 
     async def claim(self, worker: int, queues: Sequence[str], most: int) -> list[Claim]:
         """See `RunStore.claim`. Runs and threads that another transaction has locked are left for the next claim."""

@@ -32,6 +32,7 @@ from durable_graph.records import (
 )
 from durable_graph_postgres import reading
 from durable_graph_postgres.address import address_of
+from durable_graph_postgres.events import PostgresEvents
 from durable_graph_postgres.identifiers import (
     check_identifiers,
     check_key,
@@ -95,6 +96,7 @@ class PostgresSaver:
         # The server's ids of sessions whose event loop was closed.
         self._former_sessions: set[int] = set()
         self.runs: PostgresRuns = PostgresRuns(self._opening.get, opened_beside)
+        self.events: PostgresEvents = PostgresEvents(self._opening.get)
 
     if not TYPE_CHECKING:
         from_conn_string = ClassAttribute("use `PostgresSaver('postgresql://...')`")

@@ -88,6 +88,9 @@ CREATE TABLE {schema}.checkpoints (
 );
 ALTER TABLE {schema}.checkpoints ALTER COLUMN header SET STORAGE EXTERNAL;
 
+-- For the new checkpoints of nested graphs, which a follower of a run's events looks for.
+CREATE INDEX checkpoints_of_namespaces ON {schema}.checkpoints (thread_key, number) WHERE namespace <> '';
+
 -- A row is the change of one channel by checkpoint `number`; it extends the value of row `previous` (0: none).
 CREATE TABLE {schema}.channel_rows (
   thread_key bigint NOT NULL,
@@ -159,6 +162,8 @@ CREATE TABLE {schema}.runs (
   priority         smallint NOT NULL,
   crashes          smallint NOT NULL,
   request          smallint NOT NULL,
+  -- 1 if somebody follows the run's events, 2 if they are stored.
+  followed         smallint NOT NULL DEFAULT 0,
   on_parent        smallint NOT NULL,
   queue            text COLLATE "C" NOT NULL,
   graph            text COLLATE "C" NOT NULL,
@@ -210,14 +215,19 @@ CREATE TABLE {schema}.messages (
 -- The messages that no run has taken.
 CREATE INDEX messages_unread ON {schema}.messages (thread_key, topic) WHERE taken = 0;
 
--- A row is an event that no checkpoint implies: a custom event or a message's token, in order of `version` and
--- `position`.
+-- A row is an event of the run `seq` that no checkpoint implies, in order of `version` and `position`: a custom event,
+-- a message's token, or a task's result before its superstep is committed. `namespace`, `planned_at` and `task` are the
+-- key of that task's record. `extra` is the id of the task that emitted a custom event or a message.
 CREATE TABLE {schema}.events (
   thread_key bigint NOT NULL,
   version    bigint NOT NULL,
   epoch      bigint NOT NULL,
+  seq        bigint NOT NULL,
+  planned_at bigint NOT NULL,
+  task       bigint NOT NULL,
   position   integer NOT NULL,
   kind       smallint NOT NULL,
+  namespace  text COLLATE "C" NOT NULL,
   extra      bytea NOT NULL,
   value      bytea NOT NULL,
   PRIMARY KEY (thread_key, version, position)

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from durable_graph.checkpointing import run_retention, run_transactions
 from durable_graph.checkpointing.columns import Columns, key_of
 from durable_graph.checkpointing.rules import check_limit, drawn_incarnation
-from durable_graph.checkpointing.run_changes import run_from
+from durable_graph.checkpointing.run_changes import heartbeat_of, run_from
 from durable_graph.checkpointing.run_rules import stats_of
 from durable_graph.checkpointing.run_sweep import freed
 from durable_graph.checkpointing.run_transactions import Clock
@@ -194,7 +194,7 @@ class SqliteRuns:
         def renew(db: sqlite3.Connection) -> Heartbeat | None:
             if not rows(db, "renew_lease", {**self._lease(ttl), "worker": worker}):
                 return None
-            return Heartbeat(tuple(rows(db, "find_requests_of_worker", {"worker": worker})))
+            return heartbeat_of(rows(db, "find_requests_of_worker", {"worker": worker}))
 
         return await self._change(renew)
 
@@ -211,7 +211,7 @@ class SqliteRuns:
             epoch = drawn_incarnation()
             ((version,),) = rows(db, "fence_thread", {"thread_key": key, "epoch": epoch})
             (columns,) = rows(db, "claim_run", {"thread_key": key, "seq": seq, "worker": worker, "version": version})
-            claims.append(Claim(*(*columns, epoch, version, now)))
+            claims.append(Claim(*(*columns[:-1], epoch, version, now, columns[-1])))
         return claims
 
     async def release(self, worker: int) -> int:

@@ -34,6 +34,7 @@ from durable_graph.records import (
 from durable_graph_sqlite import reading
 from durable_graph_sqlite.backup import back_up
 from durable_graph_sqlite.connection import Connection
+from durable_graph_sqlite.events import SqliteEvents
 from durable_graph_sqlite.failures import told_in_ours
 from durable_graph_sqlite.group import GroupCommit
 from durable_graph_sqlite.opening import is_path
@@ -69,6 +70,7 @@ class SqliteSaver:
         self._file = OpenedOnce(f"SqliteSaver({str(path)!r})", self._open, self._close)
         self._backups: set[asyncio.Task[None]] = set()
         self.runs: SqliteRuns = SqliteRuns(self._path, self._retry, self._connection, self._write)
+        self.events: SqliteEvents = SqliteEvents(self._path, self._connection, self._write)
 
     if not TYPE_CHECKING:
         from_conn_string = ClassAttribute("use `SqliteSaver('runs.db')`")

@@ -80,6 +80,9 @@ CREATE TABLE checkpoints (
   PRIMARY KEY (thread_key, namespace, number)
 ) STRICT, WITHOUT ROWID;
 
+-- For the new checkpoints of nested graphs, which a follower of a run's events looks for.
+CREATE INDEX checkpoints_of_namespaces ON checkpoints (thread_key, number) WHERE namespace <> '';
+
 -- A row is the change of one channel by checkpoint `number`; it extends the value of row `previous` (0: none).
 CREATE TABLE channel_rows (
   thread_key INTEGER NOT NULL,
@@ -144,6 +147,8 @@ CREATE TABLE runs (
   inbox            INTEGER NOT NULL,
   worker           INTEGER NOT NULL,
   request          INTEGER NOT NULL,
+  -- 1 if somebody follows the run's events, 2 if they are stored.
+  followed         INTEGER NOT NULL DEFAULT 0,
   accepted_at      INTEGER NOT NULL,
   ended_at         INTEGER NOT NULL,
   limit_key        INTEGER NOT NULL,
@@ -200,14 +205,19 @@ CREATE TABLE messages (
 -- The messages that no run has taken.
 CREATE INDEX messages_unread ON messages (thread_key, topic) WHERE taken = 0;
 
--- A row is an event that no checkpoint implies: a custom event or a message's token, in order of `version` and
--- `position`.
+-- A row is an event of the run `seq` that no checkpoint implies, in order of `version` and `position`: a custom event,
+-- a message's token, or a task's result before its superstep is committed. `namespace`, `planned_at` and `task` are the
+-- key of that task's record. `extra` is the id of the task that emitted a custom event or a message.
 CREATE TABLE events (
   thread_key INTEGER NOT NULL,
   version    INTEGER NOT NULL,
   position   INTEGER NOT NULL,
   epoch      INTEGER NOT NULL,
+  seq        INTEGER NOT NULL,
   kind       INTEGER NOT NULL,
+  planned_at INTEGER NOT NULL,
+  task       INTEGER NOT NULL,
+  namespace  TEXT NOT NULL,
   extra      BLOB NOT NULL,
   value      BLOB NOT NULL,
   PRIMARY KEY (thread_key, version, position)

@@ -103,7 +103,7 @@ def _migrations() -> dict[int, str]:
 
 SQL: Mapping[str, str] = {
     name: body
-    for topic in ("read", "write", "copy", "remove", "transfer", "runs", "retention")
+    for topic in ("read", "write", "copy", "remove", "transfer", "runs", "retention", "events")
     for name, body in named((_HERE / "sql" / f"{topic}.sql").read_text("utf-8")).items()
 }
 SCHEMA = (_HERE / "schema.sql").read_text("utf-8")

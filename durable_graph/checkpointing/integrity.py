@@ -160,6 +160,14 @@ def verified_records(found: StoredRecords) -> Pieces[tuple[TaskRecord, ...]]:
     return found.records
 
 
+def verify_record(thread: str, origin: bytes, record: TaskRecord) -> None:
+    """Check that a record is as it was stored. `origin` is the thread's. Raises `CorruptCheckpointError`."""
+    if record_digest(origin, record) != record.digest:
+        where = f" in namespace {record.ns!r}" if record.ns else ""
+        row = f"the record of its task {record.ord}{where}"
+        raise CorruptCheckpointError(thread, row=row, why=_UNREADABLE, checkpoint_id=checkpoint_id(record.born))
+
+
 def verify_request(found: StoredRequests) -> RequestRow | None:
     """The request, after checking that it is as it was stored; None after checking that no request is missing. Raises
     `CorruptCheckpointError`."""
@@ -237,9 +245,7 @@ def _last_rows(rows: Iterable[ValueRow]) -> dict[str, int]:
 
 
 def _check_record(thread: ThreadRow, record: TaskRecord) -> None:
-    if record_digest(thread.origin, record) != record.digest:
-        where = f" in namespace {record.ns!r}" if record.ns else ""
-        raise _corrupt(thread, record.born, f"the record of its task {record.ord}{where}", _UNREADABLE)
+    verify_record(thread.thread, thread.origin, record)
 
 
 def _corrupt(thread: ThreadRow, no: int, row: str, why: str) -> CorruptCheckpointError:

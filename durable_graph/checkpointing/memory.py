@@ -11,6 +11,7 @@ from durable_graph.checkpointing.binding import Binding
 from durable_graph.checkpointing.columns import key_of, missing_head, missing_newest
 from durable_graph.checkpointing.digests import EMPTY_STATE, request_digest, writes_digest
 from durable_graph.checkpointing.handles import CommitHandle
+from durable_graph.checkpointing.memory_events import MemoryEvents
 from durable_graph.checkpointing.memory_lock import alone
 from durable_graph.checkpointing.memory_rows import Rows, RunRows, ThreadRows
 from durable_graph.checkpointing.memory_runs import MemoryRuns
@@ -66,6 +67,7 @@ class MemorySaver:
         self._binding = Binding("MemorySaver()", any_loop=True)
         self._lock = threading.RLock()
         self.runs: MemoryRuns = MemoryRuns(self._threads, self._lock, self._binding)
+        self.events: MemoryEvents = MemoryEvents(self._threads, self._lock, self._binding)
 
     @classmethod
     def from_url(cls, url: str) -> Self:
@@ -170,6 +172,8 @@ class MemorySaver:
             found.runs.inbox.take(seq, batch.at)
         if batch.wakes_run:
             found.runs.wake(batch.at)
+        if batch.events:
+            found.runs.log(batch.events)
         is_cancelled = found.row.status == "cancelled"
         return Saved(found.row.wseq, is_bumped, stood, is_cancelled, StoredThread(found.row))
 
@@ -346,7 +350,8 @@ class MemorySaver:
         return row.commit_id if row else None
 
     def _record_with(self, found: ThreadRows, unit: CommitUnit, row: ThreadRow) -> None:
-        """Store the unit's records and the thread's new `row`, and update the sum over the records of its head."""
+        """Store the unit's records and events and the thread's new `row`, and update the sum over the records of its
+        head."""
         replaced, _ = self._record(found, unit.records)
         is_same_head, found.row = row.head == found.row.head, row
         born = found.head_born()
@@ -356,6 +361,8 @@ class MemorySaver:
             found.writes = EMPTY_STATE
         else:
             found.writes = writes_digest(found.records_of_head(born))
+        if unit.events:
+            found.runs.log(unit.events)
 
     def _record(
         self, found: ThreadRows, records: Iterable[TaskRecord]

@@ -9,8 +9,9 @@ import msgspec
 
 from durable_graph.checkpointing import rules, run_rules
 from durable_graph.checkpointing.digests import EMPTY_STATE, add
+from durable_graph.checkpointing.event_log import STORED
 from durable_graph.records import CheckpointRow, RequestRow, TaskRecord, ThreadRow, ValueRow
-from durable_graph.run_records import Message, NewMessage, RunRow, RunState, RunUpdate
+from durable_graph.run_records import EventRow, Message, NewMessage, RunRow, RunState, RunUpdate
 
 K = TypeVar("K", int, tuple[int, ...])
 R = TypeVar("R")
@@ -112,11 +113,16 @@ class Inbox:
 @dataclass(slots=True)
 class RunRows:
     """The runs of a thread, by their numbers. `last` is the last number that was assigned, also to a run that was
-    deleted; `unfinished` has the numbers of the runs that have not ended, ascending."""
+    deleted; `unfinished` has the numbers of the runs that have not ended, ascending. `followed` has
+    the numbers of the runs whose events somebody follows, with how. `events` are the stored events by version and
+    position.
+    """
 
     last: int = 0
     by_seq: dict[int, StoredRun] = field(default_factory=dict)
     unfinished: list[int] = field(default_factory=list)
+    followed: dict[int, int] = field(default_factory=dict)
+    events: Rows[tuple[int, ...], EventRow] = field(default_factory=Rows)
     inbox: Inbox = field(default_factory=Inbox)
 
     def put(self, run: StoredRun) -> None:
@@ -147,6 +153,19 @@ class RunRows:
             if after.first_checkpoint:
                 self.put(msgspec.structs.replace(run, input=b""))
             self.change(after)
+
+    def log(self, events: Iterable[EventRow]) -> None:
+        """Store events. One that is there was stored by an earlier call with the same events."""
+        for event in events:
+            self.followed[event.seq] = STORED
+            if (place := (event.version, event.position)) not in self.events.by_key:
+                self.events.put(place, event)
+
+    def drop_events(self, seq: int) -> int:
+        """Remove the events of a run. Returns their number."""
+        gone = [place for place, event in self.events.by_key.items() if event.seq == seq]
+        self.events.remove_all(gone)
+        return len(gone)
 
     def wake(self, at: int) -> None:
         """Wake the run that waits: something was sent to the thread."""

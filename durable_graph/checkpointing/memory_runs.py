@@ -13,6 +13,7 @@ from durable_graph.checkpointing.columns import key_of, next_column
 from durable_graph.checkpointing.digests import request_digest
 from durable_graph.checkpointing.memory_lock import alone
 from durable_graph.checkpointing.memory_rows import RunRows, StoredRun, ThreadRows
+from durable_graph.checkpointing.run_changes import heartbeat_of
 from durable_graph.records import RequestRow
 from durable_graph.run_records import (
     Accepted,
@@ -186,6 +187,8 @@ class MemoryRuns:
         first = heapq.nsmallest(limit, ended, key=lambda found: (found[0].ended_at, found[0].thread, found[0].seq))
         for run, stored in first:
             del stored.runs.by_seq[run.seq]
+            stored.runs.drop_events(run.seq)
+            stored.runs.followed.pop(run.seq, None)
             stored.runs.inbox.forget(before)
             gone = [key for key, request in stored.requests.items() if request.seq == run.seq]
             for key in gone:
@@ -288,8 +291,8 @@ class MemoryRuns:
         if not self._is_alive(worker):
             return None
         self._workers[worker] = Lease(self._lease_now() + ttl, self._workers[worker].name)
-        asked = ((run.thread, run.seq, run.request) for _, run in self._runs_of(worker) if run.request)
-        return Heartbeat(tuple(asked))
+        held = self._runs_of(worker)
+        return heartbeat_of((run.thread, run.seq, run.request, of.runs.followed.get(run.seq, 0)) for of, run in held)
 
     @alone
     async def claim(self, worker: int, queues: Sequence[str], most: int) -> list[Claim]:
@@ -420,4 +423,5 @@ def _claimed(stored: ThreadRows, run: RunRow, worker: int, now: int) -> Claim:
         epoch=row.epoch,
         version=row.version,
         now=now,
+        followed=stored.runs.followed.get(run.seq, 0),
     )

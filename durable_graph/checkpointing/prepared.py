@@ -56,6 +56,9 @@ def prepare(request: CommitUnit | WritesBatch) -> PreparedWrite | None:
     if base is not None and (not base.digest or base.row.thread != request.thread):
         # The row is of a saver that keeps no digest, of another thread, or the tombstone of a deleted one.
         return None
+    if request.events:
+        # Rare: only of a run that somebody follows.
+        return None
     if request.request is not None:
         # The thread may have accepted the request before, which only the store shows.
         return None

@@ -3,12 +3,13 @@
 `run_rules` has the same changes as functions.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 from durable_graph.checkpointing.columns import Columns, key_of
 from durable_graph.checkpointing.queries import Query
 from durable_graph.records import CommitUnit, WritesBatch
-from durable_graph.run_records import RunRow, RunState, RunUpdate
+from durable_graph.run_records import Heartbeat, RunRow, RunState, RunUpdate
 
 FIRST_PAUSE = 100_000
 """Microseconds: how much later a run is due after its second crash; twice as much for each that follows."""
@@ -79,3 +80,12 @@ def run_from(columns: Columns) -> RunRow:
     """A run's row. Raises `ValueError` for an unknown state."""
     thread, seq, state, *rest = columns
     return RunRow(thread, seq, RunState(state), *rest)
+
+
+def heartbeat_of(found: Iterable[Columns]) -> Heartbeat:
+    """The reply to a heartbeat, from the thread, number, request and follower of each run that has either."""
+    runs = list(found)
+    return Heartbeat(
+        tuple((thread, seq, request) for thread, seq, request, _ in runs if request),
+        tuple((thread, seq) for thread, seq, _, followed in runs if followed),
+    )

@@ -37,6 +37,7 @@ from durable_graph.checkpointing.columns import (
     value_columns,
 )
 from durable_graph.checkpointing.digests import EMPTY_STATE, add, branch_digest, writes_digest
+from durable_graph.checkpointing.event_rows import event_columns
 from durable_graph.checkpointing.handles import CommitHandle
 from durable_graph.checkpointing.queries import Query, check_no_orphan, first_of, key_in
 from durable_graph.checkpointing.run_changes import changes_of_request
@@ -57,6 +58,7 @@ from durable_graph.records import (
     ThreadRow,
     WritesBatch,
 )
+from durable_graph.run_records import EventRow
 
 T = TypeVar("T")
 
@@ -137,6 +139,7 @@ def commit(unit: CommitUnit) -> Transaction[CommitResult]:
     after = signed(row, Sums(writes, branches, requests), born)
     yield from put_thread(unit.thread, before, after)
     yield from run_all(changes_of_request(unit))
+    yield from _log(key, unit.events)
     return WriteResult(Committed(unit.version, after), after)
 
 
@@ -166,6 +169,7 @@ def save_writes(batch: WritesBatch) -> Transaction[SaveResult]:
     if after != locked:
         yield from put_thread(batch.thread, locked.row, after)
     yield from run_all(changes_of_request(batch))
+    yield from _log(key_of(batch.thread), batch.events)
     return WriteResult(Saved(row.wseq, is_bumped, stood, row.status == "cancelled", after), after)
 
 
@@ -365,6 +369,13 @@ def _find_record(thread: str, record: TaskRecord) -> Part[TaskRecord | None]:
     sought: Mapping[str, Any] = {"ns": record.ns, "born": record.born, "ord": record.ord}
     columns = yield from first_of("find_record", thread_key=key_of(thread), **sought)
     return record_from(thread, columns) if columns else None
+
+
+def _log(key: int, events: Sequence[EventRow]) -> Part[None]:
+    """Store events of a run."""
+    if events:
+        yield Batch("add_event", [event_columns(key, event) for event in events])
+        yield Query("note_events", {"thread_key": key, "seq": events[0].seq})
 
 
 def _accept(thread: str, request: RequestRow | None, requests: bytes) -> Part[bytes]:

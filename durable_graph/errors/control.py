@@ -249,13 +249,17 @@ def _first(given: tuple[str, ...]) -> str:
 
 
 class StreamOverflowError(DurableGraphError):
-    """A node wrote more events than its reader could buffer. The node fails; the thread can be resumed."""
+    """A node wrote more events than its reader could buffer, or more than a superstep can have in an event log
+    (`is_of_log`). The node fails; the thread can be resumed."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, *, is_of_log: bool = False) -> None:
         self.limit = limit
+        self.is_of_log = is_of_log
         super().__init__(
-            f"{limit} events wait for a slow reader; await the writer, `await writer(data)`, so that the node waits "
-            f'for it, or stream with on_slow_reader="gap", which drops events'
+            f"a superstep has at most {limit} events in the event log: emit fewer, or add supersteps"
+            if is_of_log
+            else f"{limit} events wait for a slow reader; await the writer, `await writer(data)`, so that the node "
+            f'waits for it, or stream with on_slow_reader="gap", which drops events'
         )
 
 

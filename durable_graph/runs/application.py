@@ -21,6 +21,7 @@ from durable_graph.app.compiled import CompiledGraph
 from durable_graph.checkpointing import Checkpointer, open_checkpointer
 from durable_graph.checkpointing.columns import key_of
 from durable_graph.checkpointing.digests import origin_of
+from durable_graph.checkpointing.event_log import KeepsEvents
 from durable_graph.checkpointing.rules import check_limit, drawn_incarnation
 from durable_graph.checkpointing.run_ids import parts_of, run_id
 from durable_graph.checkpointing.run_store import KeepsRuns, RunStore
@@ -135,6 +136,7 @@ class App:
         deadline: Duration | None = None,
         priority: Priority = "normal",
         if_busy: IfBusy = "wait",
+        events: Literal["all", "followed"] = "followed",
         **options: Unpack[StartOptions],
     ) -> RunHandle:
         """Accept a run: recorded when this returns, and executed by a worker of any process.
@@ -146,7 +148,8 @@ class App:
         `priority` is "first", "high", "normal", "low" or "last". `if_busy`: while an earlier run of the thread has not
         ended, the new run waits for its end ("wait"), is refused ("reject"), or cancels it. Then the new run begins as
         soon as no worker executes the earlier one any more: from what it has finished ("interrupt"), or from the
-        checkpoint before it ("rollback"), as if it had not begun.
+        checkpoint before it ("rollback"), as if it had not begun. `events`: `RunHandle.events` gives
+        the custom events and messages of the run from its first follower on ("followed"), or from its start ("all").
 
         Raises `UnknownNameError` for an unknown graph, `KeyReusedError`, `ThreadBusyError`, `WrongGraphError`, and the
         errors of an invalid input or option; then nothing was accepted.
@@ -163,6 +166,10 @@ class App:
             raise InvalidOptionError("priority", priority, allowed=", ".join(map(repr, PRIORITIES)))
         if if_busy not in get_args(IfBusy):
             raise InvalidOptionError("if_busy", if_busy, allowed=", ".join(map(repr, get_args(IfBusy))))
+        if events not in ("all", "followed"):
+            raise InvalidOptionError("events", events, allowed="'all' or 'followed'")
+        if events == "all" and not isinstance(self._saver, KeepsEvents):
+            raise MissingPowerError(type(self._saver).__name__, "events")
         incarnation = drawn_incarnation()
         run = NewRun(
             thread=thread,
@@ -170,7 +177,7 @@ class App:
             queue=graph,
             input=encoded_input(topology, input, most),
             input_digest=b"" if key is None else digest_of_input(topology, input, key),
-            options=encoded_options(topology, merged, options, most),
+            options=encoded_options(topology, merged, options, most, keeps_events=events == "all"),
             incarnation=incarnation,
             origin=origin_of(thread, incarnation),
             epoch=drawn_incarnation(),
@@ -394,6 +401,14 @@ class App:
     async def output_of(self, row: RunRow) -> Any:
         """The output of a run that is done."""
         return await graph_calls.output_at(self.graph(row.graph), self._saver, row.thread, row.checkpoint)
+
+    def event_of(self, thread: str, seq: int) -> Any:
+        """A future that is set when this process has stored an event of the run."""
+        return self._changes.event_of(thread, seq)
+
+    def is_followed(self, thread: str, seq: int) -> None:
+        """Tell a worker of this process that somebody follows the run."""
+        self._changes.is_followed(thread, seq)
 
     def change_of(self, thread: str, seq: int) -> Any:
         """A future that is set when this process has changed the run."""

@@ -36,11 +36,12 @@ Graph = CompiledGraph[Any, Any, Any, Any]
 
 
 class StoredInput(msgspec.Struct, frozen=True):
-    """The input of a run, with its config and its options."""
+    """The input of a run, with its config and its options. `keeps_events`: all its events are stored."""
 
     input: Any
     config: dict[str, Any]
     options: StartOptions
+    keeps_events: bool = False
 
     @classmethod
     def of(cls, graph: Graph, claim: Claim) -> "StoredInput":
@@ -51,7 +52,7 @@ class StoredInput(msgspec.Struct, frozen=True):
         decode = graph.topology.argument.decode
         settings = decode(claim.options)
         given = None if claim.first_checkpoint else decode(claim.input)
-        return cls(given, settings["config"], settings["options"])
+        return cls(given, settings["config"], settings["options"], settings.get("keeps_events", False))
 
 
 def request_of(graph: Graph, stored: StoredInput, claim: Claim, owned: OwnedRun, control: RunControl) -> Request:
@@ -102,7 +103,9 @@ def encoded_input(topology: Topology, given: object, max_value_bytes: int) -> by
     return encode_anything(topology, given, "the input", max_value_bytes) or b""
 
 
-def encoded_options(topology: Topology, config: Config | None, options: StartOptions, max_value_bytes: int) -> bytes:
+def encoded_options(
+    topology: Topology, config: Config | None, options: StartOptions, max_value_bytes: int, *, keeps_events: bool
+) -> bytes:
     """The options that a worker needs. Raises `UnstorableValueError` for one that cannot be stored."""
     given = dict(config or {})
     own = {key: value for key, value in given.get("configurable", {}).items() if key != "thread_id"}
@@ -110,6 +113,7 @@ def encoded_options(topology: Topology, config: Config | None, options: StartOpt
     settings = {
         "config": {**kept, **({"configurable": own} if own else {})},
         "options": {key: value for key, value in options.items() if value is not None},
+        **({"keeps_events": True} if keeps_events else {}),
     }
     return encode_anything(topology, settings, "an option of the run", max_value_bytes) or b""
 

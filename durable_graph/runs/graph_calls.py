@@ -10,7 +10,7 @@ from durable_graph._runtime.commit.thread import open_thread
 from durable_graph._runtime.entry.claimed import answer_claimed, execute_claimed
 from durable_graph._runtime.entry.observed_run import observed_run
 from durable_graph._runtime.entry.subgraph import Nested
-from durable_graph._runtime.events.sink import NullSink
+from durable_graph._runtime.events.sink import EventSink
 from durable_graph._runtime.request.callbacks import callbacks_in_use
 from durable_graph._runtime.request.output import Ended, result_of
 from durable_graph._runtime.request.run import Request
@@ -33,13 +33,13 @@ def bound(graph: Graph, saver: Checkpointer, name: str) -> Graph:
     return copy
 
 
-def execute(graph: Graph, saver: Checkpointer, request: Request, epoch: int) -> Awaitable[Ended]:
-    """Execute the run `request.owned`, which a worker has claimed."""
+def execute(graph: Graph, saver: Checkpointer, request: Request, epoch: int, sink: EventSink) -> Awaitable[Ended]:
+    """Execute the run `request.owned`, which a worker has claimed, with this sink for its events."""
     setup, library = graph.setup, callbacks_in_use()
 
     def begin(place: Nested | Request) -> Awaitable[Ended]:
         own = place.request if isinstance(place, Nested) else place
-        return execute_claimed(setup.plan, saver, own, NullSink(), setup.cache, epoch)
+        return execute_claimed(setup.plan, saver, own, sink, setup.cache, epoch)
 
     return begin(request) if library is None else observed_run(library, graph.topology, request, begin)
 

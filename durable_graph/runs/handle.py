@@ -1,16 +1,19 @@
 """A run as its callers see it, from any process."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
 import msgspec
 
+from durable_graph._runtime.events.model import LoggedEvent
 from durable_graph.checkpointing.columns import key_of
 from durable_graph.checkpointing.run_ids import run_id
-from durable_graph.checkpointing.run_store import RunStore
 from durable_graph.errors import RunFailedError, UnknownRunError
 from durable_graph.run_records import RunRow, RunState, WaitsOn
+from durable_graph.runs.following import FollowedApp, follow
 from durable_graph.runs.times import moment
 
 StateName = Literal["ready", "running", "waiting", "blocked", "done", "failed", "cancelled", "quarantined"]
@@ -93,11 +96,8 @@ def status_of(row: RunRow) -> RunStatus:
     )
 
 
-class RunsOfApp(Protocol):
+class RunsOfApp(FollowedApp, Protocol):
     """What a handle needs of its `App`."""
-
-    @property
-    def store(self) -> RunStore: ...
 
     async def output_of(self, row: RunRow) -> Any: ...
 
@@ -148,6 +148,22 @@ class RunHandle:
         """
         status = await self._app.cancel(self.run_id, reason)
         return status_of(await self._ended()) if wait else status
+
+    async def events(self, *, after: int | None = None) -> AsyncIterator[LoggedEvent]:
+        """The events of the run, from its first or from the one that follows the id `after`; the iteration ends once
+        the run has ended and its last event was given.
+
+        Each has an id, a whole number that grows from event to event and is the same in every process, so a reader
+        that was interrupted continues with the last id it saw. A slow reader, or one that leaves, costs the run
+        nothing. The results of tasks arrive when they are recorded. Custom events and messages are kept from the
+        run's first follower on, or from its start with `App.start(..., events="all")`.
+
+        Raises `UnknownRunError`, `InvalidOptionError` for an id that no event can have, `UnknownNameError` for a run
+        of a graph that this app does not have, and `MissingPowerError`.
+        """
+        async with aclosing(follow(self._app, await self._row(), after)) as found:
+            async for event in found:
+                yield event
 
     async def _row(self) -> RunRow:
         row = await self._app.store.find_run(self._key, self._seq)

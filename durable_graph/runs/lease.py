@@ -105,7 +105,7 @@ class Lease:
             self._lose()
             return False
         self._until = sent + self._ttl
-        if beat.requests:
+        if beat.requests or beat.followed:
             self._call(self._on_beat, beat)
         return True
 

@@ -1,16 +1,22 @@
 """What the parts of one `App` tell each other inside this process. Other processes look at the store."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+
+Waiting = dict[tuple[str, int], "list[asyncio.Future[None]]"]
 
 
 @dataclass(slots=True, eq=False)
 class Changes:
-    """The workers to nudge when a run becomes ready, and the callers that wait for a change of a run."""
+    """The workers to nudge when a run becomes ready, and the callers that wait for a change of a run: of its state, or
+    of its events. `holders` are told of a run that got its first follower."""
 
     workers: set[asyncio.Event] = field(default_factory=set)
-    waiting: "dict[tuple[str, int], list[asyncio.Future[None]]]" = field(default_factory=dict)
+    waiting: Waiting = field(default_factory=dict)
+    following: Waiting = field(default_factory=dict)
+    holders: set[Callable[[str, int], None]] = field(default_factory=set)
 
     def is_ready(self) -> None:
         """A run is ready to be claimed."""
@@ -19,20 +25,44 @@ class Changes:
 
     def change_of(self, thread: str, seq: int) -> "asyncio.Future[None]":
         """A future that is set at the next change of the run by this process. Cancelling it forgets it."""
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.waiting.setdefault((thread, seq), []).append(future)
-        future.add_done_callback(partial(self._forget, (thread, seq)))
-        return future
+        return _expected(self.waiting, (thread, seq))
 
-    def _forget(self, run: tuple[str, int], future: "asyncio.Future[None]") -> None:
-        futures = self.waiting.get(run)
-        if futures is not None and future in futures:
-            futures.remove(future)
-            if not futures:
-                del self.waiting[run]
+    def event_of(self, thread: str, seq: int) -> "asyncio.Future[None]":
+        """A future that is set once this process has stored an event of the run. Cancelling it forgets it."""
+        return _expected(self.following, (thread, seq))
 
     def has_changed(self, thread: str, seq: int) -> None:
         """The run has ended, or is suspended."""
-        for future in self.waiting.pop((thread, seq), ()):
-            if not future.done():
-                future.set_result(None)
+        _set(self.waiting, (thread, seq))
+        _set(self.following, (thread, seq))
+
+    def has_events(self, thread: str, seq: int) -> None:
+        """The run has a new checkpoint, or an event of it is stored."""
+        if self.following:
+            _set(self.following, (thread, seq))
+
+    def is_followed(self, thread: str, seq: int) -> None:
+        """Somebody follows the run's events, and did not before."""
+        for holder in list(self.holders):
+            holder(thread, seq)
+
+
+def _expected(waiting: Waiting, run: tuple[str, int]) -> "asyncio.Future[None]":
+    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    waiting.setdefault(run, []).append(future)
+    future.add_done_callback(partial(_forget, waiting, run))
+    return future
+
+
+def _forget(waiting: Waiting, run: tuple[str, int], future: "asyncio.Future[None]") -> None:
+    futures = waiting.get(run)
+    if futures is not None and future in futures:
+        futures.remove(future)
+        if not futures:
+            del waiting[run]
+
+
+def _set(waiting: Waiting, run: tuple[str, int]) -> None:
+    for future in waiting.pop(run, ()):
+        if not future.done():
+            future.set_result(None)

@@ -13,6 +13,7 @@ from typing import Any, Self
 
 import msgspec
 
+from durable_graph._runtime.events.run_log import RunLog
 from durable_graph._runtime.request.owned_run import OwnedRun
 from durable_graph.app.compiled import CompiledGraph
 from durable_graph.checkpointing import Checkpointer
@@ -44,6 +45,7 @@ from durable_graph.runs import graph_calls
 from durable_graph.runs.claimed_request import StoredInput, request_of
 from durable_graph.runs.handle import DEADLINE_PASSED
 from durable_graph.runs.lease import Lease, LeasedControl
+from durable_graph.runs.run_logs import RunLogs
 from durable_graph.runs.signals import Changes
 from durable_graph.runs.upkeep import Upkeep
 
@@ -67,16 +69,17 @@ _logger = logging.getLogger("durable_graph")
 class Execution:
     """A claimed run while this worker executes it under a lease. `is_cancelled`: a caller has cancelled the run."""
 
-    __slots__ = ("claim", "control", "deadline", "is_cancelled", "lease", "owned", "task")
+    __slots__ = ("claim", "control", "deadline", "is_cancelled", "lease", "log", "owned", "task")
 
-    def __init__(self, claim: Claim, lease: Lease) -> None:
+    def __init__(self, claim: Claim, lease: Lease, log: RunLog | None) -> None:
         self.claim: Claim = claim
         self.lease: Lease = lease
         self.control: LeasedControl = LeasedControl(lease)
         self.owned: OwnedRun = OwnedRun(
-            claim.seq, claim.first_checkpoint == 0, claim.inbox, claim.inbox, claimed_at=claim.now, lease=lease
+            claim.seq, claim.first_checkpoint == 0, claim.inbox, claim.inbox, claimed_at=claim.now, lease=lease, log=log
         )
         self.owned.from_checkpoint = claim.from_checkpoint
+        self.log: RunLog | None = log
         self.is_cancelled: bool = False
         self.task: asyncio.Task[None] | None = None
         self.deadline: float | None = None
@@ -119,6 +122,7 @@ class Worker:
         _check("max_crashes", max_crashes, 1, 1_000, whole=True)
         self._graphs, self._contexts = dict(graphs), contexts
         self._saver, self._runs, self._changes = saver, runs, changes
+        self._logs = RunLogs(self._graphs, saver, changes)
         self._concurrency, self._ttl, self._grace, self._max_crashes = concurrency, float(lease), grace, max_crashes
         # By thread, run and claim: a run may be claimed again before the task of the claim before has ended.
         self._executions: dict[tuple[str, int, int], Execution] = {}
@@ -147,6 +151,7 @@ class Worker:
         self._is_draining = False
         await self._register()
         self._changes.workers.add(self._nudge)
+        self._changes.holders.add(self._is_followed)
         self._begin(self._claim_all())
         self._begin(self._sweep_all())
         self._begin(self._upkeep.repeat(self._nudge.set))
@@ -167,6 +172,7 @@ class Worker:
             return
         self._is_draining = True
         self._changes.workers.discard(self._nudge)
+        self._changes.holders.discard(self._is_followed)
         loops = list(self._loops)
         for each in loops:
             each.cancel()
@@ -213,6 +219,15 @@ class Worker:
                 claim = execution.claim
                 if (claim.thread, claim.seq) == (thread, seq) and request == RequestOfRun.CANCEL:
                     self._begin(self._cancel(execution))
+
+        for thread, seq in beat.followed:
+            self._is_followed(thread, seq)
+
+    def _is_followed(self, thread: str, seq: int) -> None:
+        for execution in self._executions.values():
+            claim, log = execution.claim, execution.log
+            if (claim.thread, claim.seq) == (thread, seq) and log is not None and not log.is_active:
+                self._begin(self._logs.join(log, claim))
 
     async def _start_again(self) -> None:
         """The lease has ended while the process lived: others may have claimed its runs, so it gives them all up."""
@@ -278,7 +293,8 @@ class Worker:
             await self._give_back(lease)
         self._may_hold_more = True
         claims = await self._runs.claim(lease.worker, list(self._graphs), free)
-        for execution in await self._without_suspects([Execution(claim, lease) for claim in claims]):
+        claimed = [Execution(claim, lease, self._logs.of(claim)) for claim in claims]
+        for execution in await self._without_suspects(claimed):
             key = execution.claim.thread, execution.claim.seq, execution.claim.attempt
             self._executions[key] = execution
             execution.task = asyncio.get_running_loop().create_task(self._execute(execution))
@@ -368,7 +384,8 @@ class Worker:
             request = request_of(graph, stored, claim, execution.owned, execution.control)
             request = msgspec.structs.replace(request, context=self._context_of(claim.graph))
             async with deadline:
-                ended = await graph_calls.execute(graph, self._saver, request, claim.epoch)
+                sink = await self._logs.begun(execution.log, claim, keeps_events=stored.keeps_events)
+                ended = await graph_calls.execute(graph, self._saver, request, claim.epoch, sink)
         except GraphDrained:
             return self._settlement(execution, RunState.READY)
         except ThreadCancelledError:

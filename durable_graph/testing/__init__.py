@@ -1,6 +1,11 @@
 """Test tools for users: for testing a saver, and a graph with a saver."""
 
-from durable_graph.testing.conformance import CheckpointerConformance, RunStoreConformance, StoredRow
+from durable_graph.testing.conformance import (
+    CheckpointerConformance,
+    EventLogConformance,
+    RunStoreConformance,
+    StoredRow,
+)
 from durable_graph.testing.crash import CrashingSaver, CrashPoint, SimulatedCrashError, crash_points
 from durable_graph.testing.running import RunningApp, run_app
 
@@ -8,6 +13,7 @@ __all__ = [
     "CheckpointerConformance",
     "CrashPoint",
     "CrashingSaver",
+    "EventLogConformance",
     "RunStoreConformance",
     "RunningApp",
     "SimulatedCrashError",

@@ -14,6 +14,7 @@ from typing import Literal, Self, TypeVar
 import msgspec
 
 from durable_graph.checkpointing import Checkpointer
+from durable_graph.checkpointing.event_log import EventLog, KeepsEvents
 from durable_graph.checkpointing.run_store import KeepsRuns, RunStore
 from durable_graph.errors import DurableGraphError
 from durable_graph.records import (
@@ -28,6 +29,7 @@ from durable_graph.records import (
     ThreadInfo,
     WritesBatch,
 )
+from durable_graph.testing.crashing_events import CrashingEvents
 from durable_graph.testing.crashing_runs import CrashingRuns
 
 T = TypeVar("T")
@@ -66,10 +68,11 @@ class CrashingSaver:
     """Passes calls to `inner` until the crash point, and refuses all later calls, which a dead process would not make.
 
     Without a point it never crashes, and counts the calls: `calls` is their number, `names` their names. If `inner`
-    keeps runs, the calls of `runs` count as well.
+    keeps runs and their events, the calls of `runs` and of `events` count as well.
     """
 
     runs: RunStore
+    events: EventLog
 
     def __init__(self, inner: Checkpointer, point: CrashPoint | None = None) -> None:
         self.inner = inner
@@ -80,6 +83,8 @@ class CrashingSaver:
         self.max_value_bytes: int = inner.max_value_bytes
         if isinstance(inner, KeepsRuns):
             self.runs = CrashingRuns(inner.runs, self._call, self._uncounted)
+        if isinstance(inner, KeepsEvents):
+            self.events = CrashingEvents(inner.events, self._call)
 
     async def load(self, thread: str, ns: str = "", no: int | None = None) -> StoredCheckpoint | None:
         return await self._call("load", lambda: self.inner.load(thread, ns, no))

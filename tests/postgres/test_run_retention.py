@@ -6,14 +6,11 @@ import asyncpg
 import pytest
 
 from durable_graph.checkpointing.columns import key_of
-from durable_graph.run_records import NewMessage, RunState, RunUpdate
+from durable_graph.run_records import NewMessage, RunState
 from durable_graph.testing.conformance.run_store_under_test import (
     accept,
-    claim_one,
-    commit_with,
     run_at,
     runs_of,
-    writer_of,
 )
 from durable_graph_postgres import PostgresSaver
 from durable_graph_postgres.statements import quoted
@@ -44,31 +41,6 @@ async def test_retention_and_repair_wait_for_no_locked_thread(postgres: str) -> 
         assert await runs_of(saver).forget_ended(keep=HOUR) == 1
         assert await runs_of(saver).repair() == 1
         assert (await run_at(saver, seq, "locked")).state == RunState.READY
-
-
-async def test_events_are_deleted_with_their_run(postgres: str) -> None:
-    async with schema_of_its_own(postgres) as schema, PostgresSaver(postgres, schema=schema) as saver:
-        for number in (1, 2):
-            seq = await accept(saver)
-            await claim_one(saver)
-            update = RunUpdate(seq, RunState.DONE, checkpoint=number, first_checkpoint=number)
-            await commit_with(saver, await writer_of(saver), update, status="done")
-            runs_of(saver).skew += HOUR
-        await accept(saver)
-        connection = await asyncpg.connect(postgres)
-        try:
-            into = f"INTO {quoted(schema)}.events (thread_key, version, epoch, position, kind, extra, value)"
-            for version in (0, 1, 2, 3):
-                insert = f"INSERT {into} VALUES ($1, $2, 0, 0, 0, '', '')"  # noqa: S608  # the schema of this test
-                await connection.execute(insert, key_of("thread"), version)
-            for keep, left in ((HOUR + HOUR // 2, [1, 2, 3]), (HOUR // 2, [2, 3])):
-                assert await runs_of(saver).forget_ended(keep=keep) == 1
-                found = await connection.fetch(f"TABLE {quoted(schema)}.events")
-                assert sorted(row["version"] for row in found) == left
-            await saver.delete_thread("thread")
-            assert await connection.fetch(f"TABLE {quoted(schema)}.events") == []
-        finally:
-            await connection.close()
 
 
 @pytest.mark.parametrize("limit", [1, 3])

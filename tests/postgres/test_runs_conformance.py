@@ -1,4 +1,4 @@
-"""The runs of a PostgresSaver keep to the clauses of every store of runs."""
+"""The runs of a PostgresSaver, and their events, keep to the clauses of every store of runs and event log."""
 
 import itertools
 from collections.abc import AsyncIterator
@@ -8,12 +8,14 @@ import pytest
 
 from durable_graph import Checkpointer
 from durable_graph.checkpointing.columns import key_of
-from durable_graph.testing.conformance import RunStoreConformance
+from durable_graph.testing.conformance import EventLogConformance, RunStoreConformance
 from durable_graph_postgres import PostgresSaver
 from tests.savers import dropped
 
 
-class TestRunsOfPostgresSaver(RunStoreConformance):
+class Schemas:
+    """A schema for each clause."""
+
     @pytest.fixture(autouse=True)
     async def _schemas(self, postgres: str) -> AsyncIterator[None]:
         self.dsn = postgres
@@ -38,3 +40,11 @@ class TestRunsOfPostgresSaver(RunStoreConformance):
             assert await connection.execute(change, key_of(thread), seq) == "UPDATE 1"
         finally:
             await connection.close()
+
+
+class TestRunsOfPostgresSaver(Schemas, RunStoreConformance):
+    pass
+
+
+class TestEventsOfPostgresSaver(Schemas, EventLogConformance):
+    pass

@@ -22,6 +22,11 @@ PRINTED: Final = {
         "{'publish?': 'Tea is a drink.'}",
         "['Write about tea.', 'Tea is a drink.', 'Yes.']",
     ],
+    "docs/events.md": [
+        "{'looking for': 'hotels'}",
+        "{'found': ['a hotel in Lisbon']}",
+        "() True",
+    ],
     "docs/how-resume-works.md": [],
     "docs/signals.md": [
         "False",

@@ -1,4 +1,4 @@
-"""Retention in a SQLite file: the statements use indexes, and events of runs that are deleted go with them."""
+"""Retention in a SQLite file: the statements use indexes, and a damaged thread keeps its rows."""
 
 import re
 import sqlite3
@@ -7,14 +7,12 @@ from pathlib import Path
 import pytest
 
 from durable_graph.checkpointing.columns import key_of
-from durable_graph.run_records import RunState, RunUpdate
-from durable_graph.testing.conformance.run_store_under_test import accept, claim_one, commit_with, runs_of, writer_of
+from durable_graph.testing.conformance.run_store_under_test import accept, runs_of
 from durable_graph_sqlite import SqliteSaver
 from durable_graph_sqlite.statements import SQL
 from tests.sqlite.inside import database
 
 HOUR = 3600 * 1_000_000
-EVENT = "INSERT INTO events (thread_key, version, position, epoch, kind, extra, value) VALUES (?, ?, 0, 0, 0, x'', x'')"
 
 
 @pytest.mark.parametrize(
@@ -23,7 +21,7 @@ EVENT = "INSERT INTO events (thread_key, version, position, epoch, kind, extra, 
         ("find_ended_runs", "SEARCH runs USING INDEX runs_ended (ended_at<?)"),
         ("drop_ended_run", "SEARCH runs USING PRIMARY KEY (thread_key=? AND seq=?)"),
         ("drop_tombstones", "SEARCH messages USING PRIMARY KEY (thread_key=?)"),
-        ("drop_events", "SEARCH events USING PRIMARY KEY (thread_key=? AND version<?)"),
+        ("drop_events", "SEARCH events USING PRIMARY KEY (thread_key=?)"),
         ("find_requests_without_runs", "SEARCH q USING PRIMARY KEY (thread_key=?)"),
         ("free_stuck_run", "SEARCH runs USING PRIMARY KEY (thread_key=? AND seq=?)"),
         # These two indexes have only unread messages, and only blocked runs.
@@ -44,32 +42,6 @@ async def test_retention_reads_by_index(tmp_path: Path, name: str, index: str) -
     assert not [
         detail for detail in plan if detail.startswith("SCAN") and "INDEX" not in detail and "json" not in detail
     ]
-
-
-async def test_events_are_deleted_with_their_run(tmp_path: Path) -> None:
-    path = tmp_path / "runs.db"
-    async with SqliteSaver(path) as saver:
-        for number in (1, 2):
-            seq = await accept(saver)
-            await claim_one(saver)
-            update = RunUpdate(seq, RunState.DONE, checkpoint=number, first_checkpoint=number)
-            await commit_with(saver, await writer_of(saver), update, status="done")
-            runs_of(saver).skew += HOUR
-        running = await accept(saver)
-        with database(path) as db:
-            for version in (0, 1, 2, 3):
-                db.execute(EVENT, (key_of("thread"), version))
-            db.execute(EVENT, (key_of("another"), 0))
-        # Version 1 may be of the second run, which is kept: an event has the version before the commit.
-        assert await runs_of(saver).forget_ended(keep=HOUR + HOUR // 2) == 1
-        assert _versions(path) == [1, 2, 3]
-        assert await runs_of(saver).forget_ended(keep=HOUR // 2) == 1
-        assert _versions(path) == [2, 3]
-        await runs_of(saver).cancel_run("thread", running, "reason")
-        runs_of(saver).skew += HOUR
-        assert await runs_of(saver).forget_ended(keep=HOUR // 2) == 1
-        assert _versions(path) == []
-        assert _versions(path, "another") == [0]
 
 
 async def test_a_damaged_thread_keeps_its_requests_and_stops_no_retention(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The runs of a SqliteSaver keep to the clauses of every store of runs."""
+"""The runs of a SqliteSaver, and their events, keep to the clauses of every store of runs and event log."""
 
 import asyncio
 import itertools
@@ -8,12 +8,14 @@ import pytest
 
 from durable_graph import Checkpointer
 from durable_graph.checkpointing.columns import key_of
-from durable_graph.testing.conformance import RunStoreConformance
+from durable_graph.testing.conformance import EventLogConformance, RunStoreConformance
 from durable_graph_sqlite import SqliteSaver
 from tests.sqlite.inside import database
 
 
-class TestRunsOfSqliteSaver(RunStoreConformance):
+class Files:
+    """A file for each clause."""
+
     @pytest.fixture(autouse=True)
     def _paths(self, tmp_path: Path) -> None:
         self.path = tmp_path
@@ -33,3 +35,11 @@ class TestRunsOfSqliteSaver(RunStoreConformance):
                 return db.execute(f"UPDATE runs SET state = 3 WHERE {where}", (key_of(thread), seq)).rowcount
 
         assert await asyncio.to_thread(change) == 1
+
+
+class TestRunsOfSqliteSaver(Files, RunStoreConformance):
+    pass
+
+
+class TestEventsOfSqliteSaver(Files, EventLogConformance):
+    pass

@@ -23,13 +23,10 @@ RETURNING thread_id;
 DELETE FROM {schema}.messages WHERE thread_key = $1 AND taken > 0 AND taken <= $2;
 
 -- name: drop_events
--- Those before the first checkpoint of every run that is left: none of them is of such a run.
+-- Those of runs that are gone.
 DELETE FROM {schema}.events
  WHERE thread_key = :thread_key
-   AND version < (SELECT coalesce(min(CASE WHEN r.first_checkpoint > 0 THEN r.first_checkpoint - 1
-                                           ELSE (SELECT version FROM {schema}.threads WHERE thread_key = :thread_key) END),
-                                  4611686018427387904)
-                    FROM {schema}.runs r WHERE r.thread_key = :thread_key);
+   AND seq NOT IN (SELECT r.seq FROM {schema}.runs r WHERE r.thread_key = :thread_key);
 
 -- name: find_requests_without_runs
 SELECT q.key, q.digest FROM {schema}.requests q

@@ -298,8 +298,9 @@ WITH
     UPDATE {schema}.workers SET lease_until = {lease_now} + :ttl::bigint WHERE id = :worker AND lease_until > {lease_now}
     RETURNING id,
 {without_a_flush})
-SELECT r.thread_id, r.seq, r.request
-  FROM renewed LEFT JOIN {schema}.runs r ON r.worker = renewed.id AND r.state = 1 AND r.request > 0;
+SELECT r.thread_id, r.seq, r.request, r.followed
+  FROM renewed LEFT JOIN {schema}.runs r
+    ON r.worker = renewed.id AND r.state = 1 AND (r.request > 0 OR r.followed > 0);
 
 -- name: claim_runs
 -- Up to `most` due runs for a worker: their threads get the given epochs. It waits for no lock: a run or a thread that
@@ -342,15 +343,15 @@ WITH
       FROM picked p JOIN fenced f USING (thread_key)
      WHERE r.thread_key = p.thread_key AND r.seq = p.seq
     RETURNING r.thread_id, r.seq, r.graph, r.input, r.options, r.context, r.first_checkpoint, r.checkpoint, r.deadline,
-              r.attempt, r.crashes, r.inbox, r.request, r.from_checkpoint, f.epoch, f.version, r.priority, r.due)
+              r.attempt, r.crashes, r.inbox, r.request, r.from_checkpoint, f.epoch, f.version, r.priority, r.due, r.followed)
 SELECT thread_id, seq, graph, input, options, context, first_checkpoint, checkpoint, deadline, attempt, crashes, inbox,
-       request, from_checkpoint, epoch, version, now
+       request, from_checkpoint, epoch, version, now, followed
   FROM claimed CROSS JOIN clock ORDER BY priority, due;
 
 -- name: find_claims
 -- The runs that the worker claimed with these epochs.
 SELECT r.thread_id, r.seq, r.graph, r.input, r.options, r.context, r.first_checkpoint, r.checkpoint, r.deadline,
-       r.attempt, r.crashes, r.inbox, r.request, r.from_checkpoint, t.epoch, t.version, {now}
+       r.attempt, r.crashes, r.inbox, r.request, r.from_checkpoint, t.epoch, t.version, {now}, r.followed
   FROM {schema}.runs r JOIN {schema}.threads t USING (thread_key)
  WHERE r.worker = :worker AND r.state = 1 AND t.epoch = ANY (:epochs::bigint[]) ORDER BY r.priority, r.due;
 

@@ -16,12 +16,10 @@ RETURNING thread_id;
 DELETE FROM messages WHERE thread_key = ? AND taken > 0 AND taken <= ?;
 
 -- name: drop_events
--- Those before the first checkpoint of every run that is left: none of them is of such a run.
+-- Those of runs that are gone.
 DELETE FROM events
  WHERE thread_key = :thread_key
-   AND version < (SELECT coalesce(min(CASE WHEN r.first_checkpoint > 0 THEN r.first_checkpoint - 1
-                                           ELSE (SELECT version FROM threads WHERE thread_key = :thread_key) END), 1 << 62)
-                    FROM runs r WHERE r.thread_key = :thread_key);
+   AND seq NOT IN (SELECT r.seq FROM runs r WHERE r.thread_key = :thread_key);
 
 -- name: find_requests_without_runs
 SELECT q.key, q.digest FROM requests q

@@ -133,7 +133,7 @@ UPDATE threads SET epoch = :epoch WHERE thread_key = :thread_key RETURNING versi
 UPDATE runs SET state = 1, worker = :worker, attempt = attempt + 1, claimed_version = :version
  WHERE thread_key = :thread_key AND seq = :seq
 RETURNING thread_id, seq, graph, input, options, context, first_checkpoint, checkpoint, deadline, attempt, crashes,
-          inbox, request, from_checkpoint;
+          inbox, request, from_checkpoint, followed;
 
 -- name: find_next_due
 SELECT min(due) FROM runs INDEXED BY runs_due
@@ -148,7 +148,8 @@ UPDATE workers SET lease_until = :until
  WHERE id = :worker AND lease_until > :now AND boot_id = :boot_id RETURNING id;
 
 -- name: find_requests_of_worker
-SELECT thread_id, seq, request FROM runs WHERE worker = :worker AND state = 1 AND request > 0;
+SELECT thread_id, seq, request, followed FROM runs
+ WHERE worker = :worker AND state = 1 AND (request > 0 OR followed > 0);
 
 -- name: release_runs
 UPDATE runs SET state = 0, worker = 0, due = :now WHERE worker = :worker AND state = 1 RETURNING seq;

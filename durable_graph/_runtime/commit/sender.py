@@ -19,7 +19,7 @@ from durable_graph._runtime.commit.busy import has_written
 from durable_graph._runtime.commit.request_keys import Acceptance
 from durable_graph._runtime.commit.requests import QueuedCommit, QueuedSave
 from durable_graph._runtime.commit.thread import KnownThread
-from durable_graph._runtime.request.owned_run import OwnedRun
+from durable_graph._runtime.request.owned_run import OwnedRun, RunEvents
 from durable_graph.checkpointing import CommitHandle
 from durable_graph.checkpointing.chains import Stored as StoredRows
 from durable_graph.checkpointing.rules import thread_after_commit
@@ -52,7 +52,8 @@ class Sender:
 
     `accepts` is the request with a key that the next commit of the outermost graph, or its next answer, accepts. `run`
     is the run that a worker executes. `wakes_run`: answers wake the thread's run, which a worker executes. `taken` are
-    the messages that the answers are. `now` gives microseconds since the epoch.
+    the messages that the answers are. `log` has the events of the run that wait to be stored: they precede what is sent
+    next. `now` gives microseconds since the epoch.
     """
 
     thread: KnownThread
@@ -62,6 +63,7 @@ class Sender:
     run: OwnedRun | None = None
     wakes_run: bool = False
     taken: tuple[int, ...] = ()
+    log: RunEvents | None = None
     _held: QueuedCommit | None = None
     _queue: deque[QueuedCommit | QueuedSave] = field(default_factory=deque)
     _is_sending: bool = False
@@ -108,8 +110,10 @@ class Sender:
             return
         self._is_looping = True
         try:
-            while self._queue and not self._is_sending:
-                if commits := self._taken_commits():
+            while not self._is_sending and (self._queue or (self.log is not None and self.log.has_pending)):
+                if self.log is not None and self.log.has_pending:
+                    self._send_events(self.log)
+                elif commits := self._taken_commits():
                     self._send_commits(commits)
                 else:
                     self._send_saves(self._taken_saves())
@@ -154,7 +158,7 @@ class Sender:
                     ended(handle)
             except BaseException as error:
                 self._break_off(requests, error)
-            if self._queue:
+            if self._queue or (self.log is not None and self.log.has_pending):
                 self._send_next()
 
         try:
@@ -193,6 +197,31 @@ class Sender:
             self._fail(requests, self.thread.conflict(None if found is None else found.thread))
 
         self._call(requests, partial(self.thread.saver.load, self.thread.id, "", None), loaded)
+
+    # Events of a run
+
+    def send_events(self) -> None:
+        """Send the events that wait to be stored, once the call that is under way has ended."""
+        if self.thread.failure is None and not self._is_looping and not self._is_sending:
+            self._send_next()
+
+    def _send_events(self, log: RunEvents) -> None:
+        if self._held is not None:
+            # The events follow the run's input.
+            held, self._held = self._held, None
+            self._send_commits([held])
+            return
+        rows = log.take(self.thread.row.version)
+
+        def ended(call: "CommitHandle[bool]") -> None:
+            if call.result():
+                log.has_moved()
+            else:
+                # Somebody else holds the run: its next commit will conflict.
+                log.is_active = False
+
+        if rows:
+            self._call((), partial(log.append, rows), ended)
 
     # Commits
 
@@ -283,6 +312,8 @@ class Sender:
         if self.run is not None:
             self.run.has_progressed = True
             self.run.recorded(unit.run)
+            if self.log is not None:
+                self.log.committed(unit.version)
         before = thread.row if thread.row.version else None
         thread.base, thread.row = base, thread_after_commit(unit, before) if base is None else base.row
         for request in requests:
@@ -334,6 +365,8 @@ class Sender:
         thread.base, thread.is_cancelled = saved.base, thread.is_cancelled or saved.is_cancelled
         if self.run is not None:
             self.run.recorded(batch.run)
+            if batch.events and self.log is not None:
+                self.log.has_moved()
         if batch.request is not None:
             self.accepts = None
         # Counted, not copied from the answer: a number that another writer moved has to differ at the next commit.

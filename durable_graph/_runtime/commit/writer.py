@@ -78,7 +78,11 @@ def open_writer(
     """A writer of the thread that was found with this row, with a commit id of its own. `base` is the row as the saver
     returned it; `run` is the run that a worker executes."""
     thread = KnownThread(saver, row, os.urandom(16), set(calls_in), base)
-    return Writer(thread, Sender(thread, metadata or {}, _now, run=run), policy, grace)
+    log = None if run is None else run.log
+    sender = Sender(thread, metadata or {}, _now, run=run, log=log)
+    if log is not None:
+        log.connect(sender.send_events)
+    return Writer(thread, sender, policy, grace)
 
 
 def _now() -> int:
@@ -159,7 +163,7 @@ class Writer:
         The row of a run that a worker executes holds the input already, so it is committed with the next superstep.
         """
         run = self.sender.run
-        if run is None or not run.has_input:
+        if run is None or not run.has_input or run.is_followed:
             return await self.commit_now((own, step))
         step = with_reduced_values(own.topology, step, self.thread.max_value_bytes)
         self.sender.hold(QueuedCommit(((own, step),), NO_EVENTS))

@@ -181,6 +181,21 @@ class AnswersRecorded(Event, frozen=True, kw_only=True, tag="answers_recorded"):
     answered: tuple[str, ...]
 
 
+class EventsRetracted(Event, frozen=True, kw_only=True, tag="events_retracted"):
+    """The custom events and messages of this task with smaller ids are void: another attempt at the task starts, after
+    a failure, an answer or the end of a process. Its other events stay valid. Only event logs have it."""
+
+    task_id: str
+    node: str
+
+
+class LoggedEvent(msgspec.Struct, frozen=True):
+    """An event of a run in its log. `id` grows from event to event of the thread, and is the same in every process."""
+
+    id: int
+    event: Event
+
+
 AnyEvent = (
     TaskStarted
     | TaskFinished

@@ -1,15 +1,15 @@
 """The run that a worker executes, as the commits and saves of its execution change it."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
-from durable_graph.records import CommitUnit, Status, WritesBatch
-from durable_graph.run_records import NEVER, RunState, RunUpdate, WaitsOn
+from durable_graph.records import CommitUnit, Status, TaskRecord, WritesBatch
+from durable_graph.run_records import NEVER, EventRow, RunState, RunUpdate, WaitsOn
 
 _MOST_INTERRUPTS = 100
 _json = msgspec.json.Encoder()
@@ -30,6 +30,30 @@ class WorkerLease(Protocol):
     def has_ended(self) -> bool: ...
 
 
+class RunEvents(Protocol):
+    """The event log of a run. See `RunLog`."""
+
+    is_active: bool
+    has_moved: Callable[[], None]
+
+    @property
+    def has_pending(self) -> bool: ...
+
+    def connect(self, send: Callable[[], None]) -> None: ...
+
+    def committed(self, version: int) -> None: ...
+
+    def take(self, version: int) -> list[EventRow]: ...
+
+    async def append(self, rows: list[EventRow]) -> bool: ...
+
+    def of_save(self, records: Iterable[TaskRecord], version: int, *, waits: bool) -> tuple[EventRow, ...]: ...
+
+    def of_wait(self, version: int) -> tuple[EventRow, ...]: ...
+
+    def waits(self, outcomes: Mapping[tuple[int, int], Any]) -> None: ...
+
+
 @dataclass(slots=True)
 class OwnedRun:
     """A run that this process has claimed. `state` is the state that its last commit or save recorded.
@@ -40,9 +64,9 @@ class OwnedRun:
     `has_input` says that the run's row still holds its input, which the first commit replaces by a checkpoint. `seen`
     is the counter of the run's messages at the claim, and `inbox` the one that the next suspension compares;
     `read_topics` are the topics whose messages were all taken since the claim. `claimed_at` is the store's time of the
-    claim, and `due` the time at which the run continues if it suspends now. `lease` is that of its worker.
-    `has_progressed`: a commit since the claim is durable. A run that has not begun begins from `from_checkpoint`
-    (see `RunRow`). `waits_on` is what it waits for if it suspends now.
+    claim, and `due` the time at which the run continues if it suspends now. `lease` is that of its worker. `log` stores
+    its events, once somebody follows them. `has_progressed`: a commit since the claim is durable. A run that has not
+    begun begins from `from_checkpoint` (see `RunRow`). `waits_on` is what it waits for if it suspends now.
     """
 
     seq: int
@@ -57,6 +81,7 @@ class OwnedRun:
     lease: WorkerLease | None = None
     from_checkpoint: int | None = None
     waits_on: str | None = None
+    log: RunEvents | None = None
     _began: float = field(default_factory=time.monotonic)
 
     @property
@@ -80,6 +105,11 @@ class OwnedRun:
         waits_on = WaitsOn(tuple(sorted(topics)), tuple(islice(interrupts, _MOST_INTERRUPTS)))
         self.waits_on = _json.encode(waits_on).decode()
 
+    @property
+    def is_followed(self) -> bool:
+        """Whether somebody follows the run's events."""
+        return self.log is not None and self.log.is_active
+
     def now(self) -> int:
         """The store's time, counted from the claim: microseconds since 1970."""
         return self.claimed_at + round((time.monotonic() - self._began) * 1_000_000)
@@ -94,11 +124,16 @@ class OwnedRun:
             return unit
         first = roots[0] if self.has_input else 0
         update = RunUpdate(self.seq, state, checkpoint=roots[-1], first_checkpoint=first, inbox=self.inbox)
-        return msgspec.structs.replace(unit, run=update)
+        waits = state is RunState.WAITING and self.log is not None and self.log.is_active
+        events = self.log.of_wait(unit.version) if waits and self.log is not None else ()
+        return msgspec.structs.replace(unit, run=update, events=events)
 
     def with_save(self, batch: WritesBatch) -> WritesBatch:
         """The batch, with the change of the run that belongs to its status."""
         state = None if batch.status is None else _STATES.get(batch.status)
+        if self.log is not None and self.log.is_active:
+            events = self.log.of_save(batch.records, batch.expected, waits=state is RunState.WAITING)
+            batch = msgspec.structs.replace(batch, events=events)
         if state is None:
             return batch
         update = RunUpdate(self.seq, state, due=self.due, inbox=self.inbox, error=batch.error)

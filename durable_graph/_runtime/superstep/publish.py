@@ -1,45 +1,16 @@
 """The events of a run, made only where somebody reads them."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from durable_graph._engine.build_commit import NextCheckpoint
 from durable_graph._engine.state import State, state_keys, state_of
-from durable_graph._engine.task import (
-    Done,
-    Failed,
-    Finished,
-    Handling,
-    Interrupted,
-    Outcome,
-    RoutingOpen,
-    Task,
-    Unreadable,
-    interrupts_of,
-    task_id,
-)
-from durable_graph._runtime.events.model import (
-    AboutTask,
-    AnyEvent,
-    CheckpointCommitted,
-    PlannedTask,
-    RunDrained,
-    RunInterrupted,
-    TaskFailed,
-    TaskFinished,
-    TaskInterrupted,
-    TaskStarted,
-)
-from durable_graph._runtime.request.namespaces import namespace_of_task
+from durable_graph._engine.task import Finished, Outcome, Task, task_id
+from durable_graph._runtime.events.model import AnyEvent, RunDrained, RunInterrupted, TaskStarted
+from durable_graph._runtime.events.of_tasks import Committed, EventPlace, about, checkpoint_event, outcome_event
 from durable_graph._runtime.task.attempt import attempt_number
 from durable_graph._runtime.task.run_context import GraphRun
 from durable_graph.errors import DurableGraphError
-from durable_graph.graph import START, Interrupt, Topology
-from durable_graph.graph.entrypoints import is_workflow
-from durable_graph.records import checkpoint_id
-
-RESULT = "__end__"
-"""The key of an entrypoint's result in events: the result itself has no key."""
+from durable_graph.graph import START, Interrupt
 
 
 def id_of(run: GraphRun, task: Task) -> str:
@@ -51,7 +22,7 @@ def started_event(run: GraphRun, state: State, task: Task, previous: Outcome | N
     """A node is about to run."""
     node = run.topology.nodes[task.node]
     return TaskStarted(
-        **_about(run, state, task, attempt_number(previous)),
+        **about(_place(run), state, task, attempt_number(previous)),
         input=_input_of(run, state, task),
         metadata=run.request.metadata_of(node.metadata),
     )
@@ -71,100 +42,29 @@ def task_events(run: GraphRun, state: State, outcomes: Sequence[Outcome]) -> lis
     """The events of outcomes, for once they are recorded."""
     if not run.shared.sink.is_active:
         return []
-    return [_task_event(run, state, outcome) for outcome in outcomes if outcome.task.node != START]
-
-
-def _task_event(run: GraphRun, state: State, outcome: Outcome) -> AnyEvent:
-    about = _about(run, state, outcome.task, outcome.attempt)
-    match outcome:
-        case Done():
-            return TaskFinished(
-                **about,
-                update=_update_of(run.topology, outcome),
-                result=tuple(_result_of(run.topology, outcome)),
-                is_cached=outcome.is_cached,
-            )
-        case Interrupted() | RoutingOpen(error=None):
-            return TaskInterrupted(**about, interrupts=tuple(ask.interrupt for ask in interrupts_of(outcome)))
-        case Failed():
-            retry_at = None if outcome.retry_at is None else outcome.retry_at / 1_000_000
-            return TaskFailed(**about, error=outcome.error, will_retry=retry_at is not None, retry_at=retry_at)
-        case Handling() | RoutingOpen():
-            return TaskFailed(**about, error=outcome.error or "")
-        case Unreadable():
-            return TaskFailed(**about, error=outcome.why)
-
-
-def _about(run: GraphRun, state: State, task: Task, attempt: int) -> AboutTask:
-    return {
-        "thread_id": run.request.thread_id,
-        "ns": run.event_ns,
-        "step": state.step + 1,
-        "task_id": id_of(run, task),
-        "node": task.node,
-        "attempt": attempt,
-    }
-
-
-def _update_of(topology: Topology, outcome: Done) -> object:
-    """A node's writes: a dict, or a list of dicts if it wrote a key more than once; None if it wrote nothing."""
-    written = _result_of(topology, outcome)
-    updates: list[Any] = []
-    if topology.state.is_single:
-        updates = [value for _, value in written]
-    else:
-        for key, value in written:
-            if not updates or key in updates[-1]:
-                updates.append({})
-            updates[-1][key] = value
-    if not updates:
-        return None
-    return updates[0] if len(updates) == 1 else updates
-
-
-def _result_of(topology: Topology, outcome: Done) -> list[tuple[str, object]]:
-    keys: Mapping[str, str] = {key: key for key in topology.channels}
-    if is_workflow(topology):
-        keys = dict.fromkeys(topology.state.keys, RESULT)
-    return [(keys[write.channel], write.value) for write in outcome.writes if write.channel in keys]
+    place = _place(run)
+    return [outcome_event(place, state, outcome) for outcome in outcomes if outcome.task.node != START]
 
 
 def committed_events(run: GraphRun, step: NextCheckpoint) -> list[AnyEvent]:
     """The events of a superstep, for once it is committed."""
     if not run.shared.sink.is_active:
         return []
-    topology, state = run.topology, step.state
-    is_stored = run.store.is_stored
-    return [
-        CheckpointCommitted(
-            thread_id=run.request.thread_id,
-            ns=run.event_ns,
-            step=state.step,
-            checkpoint_id=checkpoint_id(state.no) if is_stored else None,
-            parent_checkpoint_id=checkpoint_id(step.parent) if is_stored and step.parent else None,
-            source=step.source,
-            values=state_of(topology, state.values),
-            changed_keys=tuple(key for key in state_keys(topology) if key in step.changes),
-            next=tuple(task.node for task in state.plan),
-            tasks=_planned(run, state.plan),
-            writers=step.writers,
-            metadata=_metadata(run, step),
-        )
-    ]
+    committed = Committed(
+        parent=step.parent,
+        source=step.source,
+        changed_keys=tuple(key for key in state_keys(run.topology) if key in step.changes),
+        writers=step.writers,
+        metadata=_metadata(run, step),
+    )
+    return [checkpoint_event(_place(run), step.state, committed)]
 
 
-def _planned(run: GraphRun, plan: Sequence[Task]) -> tuple[PlannedTask, ...]:
-    planned = []
-    # Looking for the graphs inside a node takes longer than the rest of an event: once for all its tasks.
-    plain: set[str] = set()
-    for task in plan:
-        nested = None
-        if run.store.is_stored and task.node not in plain:
-            nested = namespace_of_task(run.topology, run.ns, run.path, task)
-            if nested is None:
-                plain.add(task.node)
-        planned.append(PlannedTask(id_of(run, task), task.node, nested))
-    return tuple(planned)
+def _place(run: GraphRun) -> EventPlace:
+    store = run.store
+    return EventPlace(
+        run.topology, run.request.thread_id, run.event_ns, store.identity, run.path, is_stored=store.is_stored
+    )
 
 
 def _metadata(run: GraphRun, step: NextCheckpoint) -> Mapping[str, object]:

@@ -158,6 +158,8 @@ class Superstep(msgspec.Struct):
         if owned is not None and self.run.parent is None:
             so_far = self.so_far().values()
             owned.suspends(next_due(so_far), topics_of(so_far), unanswered(so_far))
+            if owned.log is not None and owned.log.is_active:
+                owned.log.waits(self.so_far())
         if self.run.is_outermost:
             found = await self.run.store.interrupt(self.state.plan, self.so_far(), rest, self.publication_of)
             if found is not None:

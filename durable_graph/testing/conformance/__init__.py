@@ -5,13 +5,14 @@
             return MySaver(...)
 
 Each clause is an `async def test_...`; run them with pytest and an asyncio plugin, or call them.
-`RunStoreConformance` has the clauses of the store of a saver's runs.
+`RunStoreConformance` has the clauses of the store of a saver's runs, and `EventLogConformance` those of their events.
 """
 
 from durable_graph.testing.conformance.answers import AnswerClauses
 from durable_graph.testing.conformance.cancellation import CancellationClauses
 from durable_graph.testing.conformance.commits import CommitClauses
 from durable_graph.testing.conformance.damage import DamageClauses
+from durable_graph.testing.conformance.events import EventLogConformance
 from durable_graph.testing.conformance.namespace_upkeep import NamespaceUpkeepClauses
 from durable_graph.testing.conformance.namespaces import NamespaceClauses
 from durable_graph.testing.conformance.reads import ReadClauses
@@ -37,4 +38,4 @@ class CheckpointerConformance(
     """All clauses. A subclass implements `open`, and `damage`."""
 
 
-__all__ = ["CheckpointerConformance", "RunStoreConformance", "SaverUnderTest", "StoredRow"]
+__all__ = ["CheckpointerConformance", "EventLogConformance", "RunStoreConformance", "SaverUnderTest", "StoredRow"]

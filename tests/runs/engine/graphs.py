@@ -49,8 +49,8 @@ def graphs_of(folder: Path) -> Graphs:
 
     `chain` has many short nodes. `gated` waits at the gate in its second node, `gated_first` in its first, `fan` in the
     first of three nodes of one superstep; `ask` waits for an answer. `block` blocks the event loop in its node for the
-    seconds of its input. `poison` kills its process in its second node, `poison_first` in its first, until the gate is
-    open.
+    seconds of its input. `tell` has two nodes in one superstep that emit an event: `patient` waits at the gate, and
+    `quick` does not. `poison` kills its process in its second node, `poison_first` in its first, until the gate opens.
     """
     ledger, gate = Ledger(folder), Gate(folder)
 
@@ -77,6 +77,9 @@ def graphs_of(folder: Path) -> Graphs:
     fan = StateGraph(State)
     for number in range(3):
         fan.add_node(f"fan{number}", node(f"fan{number}", waits=number == 0)).add_edge(START, f"fan{number}")
+    tell = StateGraph(State)
+    for name in ("quick", "patient"):
+        tell.add_node(name, _telling(node(name, waits=name == "patient"))).add_edge(START, name)
     first = {"first": node("first")}
     return {
         "chain": chain(**{f"n{number}": node(f"n{number}") for number in range(STEPS)}),
@@ -84,7 +87,16 @@ def graphs_of(folder: Path) -> Graphs:
         "gated_first": chain(first=node("first", waits=True), second=node("second")),
         "fan": fan.compile(),
         "ask": chain(ask=node("ask", asks=True)),
+        "tell": tell.compile(),
         "block": chain(**first, second=node("second", blocks=True), third=node("third")),
         "poison": chain(**first, second=node("second", kills=True)),
         "poison_first": chain(first=node("first", kills=True)),
     }
+
+
+def _telling(node: Any) -> Any:
+    async def execute(state: State, runtime: Runtime) -> Any:
+        runtime.stream_writer(os.getpid())
+        return await node(state, runtime)
+
+    return execute

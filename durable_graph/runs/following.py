@@ -1,0 +1,161 @@
+"""Following the events of a run: from the store, in any process, however slowly."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import Any, Protocol
+
+import msgspec
+
+from durable_graph._runtime.events.model import LoggedEvent
+from durable_graph._runtime.threads.event_history import EventHistory
+from durable_graph._runtime.threads.open_events import opened_follow
+from durable_graph.app.compiled import CompiledGraph
+from durable_graph.checkpointing import Checkpointer
+from durable_graph.checkpointing.columns import key_of
+from durable_graph.checkpointing.event_log import (
+    FIRST_ROW,
+    MOST_ID,
+    POSITIONS,
+    EventLog,
+    EventPage,
+    Followed,
+    KeepsEvents,
+    event_id,
+)
+from durable_graph.checkpointing.run_ids import run_id
+from durable_graph.checkpointing.run_store import RunStore
+from durable_graph.errors import InvalidOptionError, MissingPowerError, UnknownRunError
+from durable_graph.run_records import RunRow, RunState
+
+PAGE = 64
+"""The number of checkpoints, and of rows, that are read at once."""
+
+_FIRST_LOOK, _LONGEST_LOOK = 0.1, 2.0
+"""Seconds between two looks for events that another process stored."""
+
+Graph = CompiledGraph[Any, Any, Any, Any]
+
+
+class FollowedApp(Protocol):
+    """What a follower needs of its `App`."""
+
+    @property
+    def checkpointer(self) -> Checkpointer: ...
+
+    @property
+    def store(self) -> RunStore: ...
+
+    def graph(self, name: str) -> Graph: ...
+
+    def event_of(self, thread: str, seq: int) -> "asyncio.Future[None]": ...
+
+    def is_followed(self, thread: str, seq: int) -> None: ...
+
+
+async def follow(app: FollowedApp, row: RunRow, after: int | None) -> AsyncGenerator[LoggedEvent]:
+    """The events of the run in this row after the one with the id `after`, until the run has ended."""
+    _check_id(after)
+    saver = app.checkpointer
+    if not isinstance(saver, KeepsEvents):
+        raise MissingPowerError(type(saver).__name__, "events")
+    reader = _Reader(app.graph(row.graph), saver, saver.events, row, after or 0)
+    is_stored = await _have_stored(app, saver.events, row)
+    pause = _FIRST_LOOK
+    while True:
+        # Asked for before the look, so that an event after the look is not missed.
+        change = app.event_of(row.thread, row.seq)
+        try:
+            events = await reader.next()
+            has_stopped = not is_stored and reader.state is not RunState.RUNNING
+            if not events and not reader.is_behind and not has_stopped:
+                if reader.state.is_ended:
+                    return
+                await asyncio.wait([change], timeout=pause)
+        finally:
+            change.cancel()
+        pause = _FIRST_LOOK if events else min(pause * 1.5, _LONGEST_LOOK)
+        for event in events:
+            yield event
+        if has_stopped:
+            # It has stopped before its worker knew of the follower.
+            is_stored = await _have_stored(app, saver.events, row)
+
+
+def _check_id(after: int | None) -> None:
+    is_id = isinstance(after, int) and not isinstance(after, bool) and 0 <= after <= MOST_ID
+    if after is not None and not is_id:
+        raise InvalidOptionError("after", after, allowed="the id of an event: a whole number of at least 0")
+
+
+class _Reader:
+    """Reads a run's events page by page. `is_behind`: there is more to read at once."""
+
+    def __init__(self, graph: Graph, saver: Checkpointer, log: EventLog, row: RunRow, after: int) -> None:
+        self.is_behind = False
+        self.state = row.state
+        self._log, self._row, self._after = log, row, after
+        self._cursor = after
+        self._history: EventHistory | None = None
+        self._graph, self._saver = graph, saver
+
+    async def next(self) -> list[LoggedEvent]:
+        """The next events. Raises `UnknownRunError` once the run is deleted."""
+        thread, seq = self._row.thread, self._row.seq
+        history = self._history or await self._begun()
+        page = await self._log.tail(thread, seq, self._cursor, PAGE)
+        if page is None:
+            raise UnknownRunError(run_id(key_of(thread), seq))
+        if self._after >= (page.version + 1) * POSITIONS:
+            allowed = f"the id of an event of the run: the newest has one below {(page.version + 1) * POSITIONS}"
+            raise InvalidOptionError("after", self._after, allowed=allowed)
+        self.is_behind = len(page.checkpoints) == PAGE or len(page.rows) == PAGE
+        page = _complete(_of_run(page))
+        events = await history.read(page, self._cursor)
+        if page.checkpoints:
+            self._cursor = max(self._cursor, event_id(page.checkpoints[-1].no, FIRST_ROW - 1))
+        if page.rows:
+            last = page.rows[-1].row
+            self._cursor = max(self._cursor, event_id(last.version, last.position))
+        self.state = page.state
+        return events
+
+    async def _begun(self) -> EventHistory:
+        early = await self._log.results(self._row.thread, self._row.seq, self._after) if self._after else []
+        self._history = EventHistory(self._graph.topology, self._saver, self._row.thread, early)
+        return self._history
+
+
+def _of_run(page: EventPage) -> EventPage:
+    """The page without checkpoints that follow the run."""
+    last = page.until - 1 if page.until else MOST_ID
+    if page.state is RunState.DONE:
+        last = min(last, page.checkpoint)
+    return msgspec.structs.replace(page, checkpoints=tuple(made for made in page.checkpoints if made.no <= last))
+
+
+def _complete(page: EventPage) -> EventPage:
+    """The part of a page of which nothing is missing: where one of its parts was cut off, the other is as well."""
+    checkpoints, rows = page.checkpoints, page.rows
+    if len(checkpoints) == PAGE:
+        rows = tuple(each for each in rows if each.row.version <= checkpoints[-1].no)
+    if len(page.rows) == PAGE:
+        checkpoints = tuple(made for made in checkpoints if made.no <= page.rows[-1].row.version)
+    return msgspec.structs.replace(page, checkpoints=checkpoints, rows=rows)
+
+
+async def _have_stored(app: FollowedApp, log: EventLog, row: RunRow) -> bool:
+    """Have the run's events stored from here on. False if a worker holds the run and has stored none yet."""
+    topology, saver = app.graph(row.graph).topology, app.checkpointer
+    while True:
+        found = await app.store.find_run(row.thread, row.seq)
+        if found is None:
+            raise UnknownRunError(run_id(key_of(row.thread), row.seq))
+        match await log.follow(await opened_follow(topology, saver, found)):
+            case Followed.HELD:
+                app.is_followed(row.thread, row.seq)
+                return False
+            case Followed.NEW | Followed.KNOWN:
+                return True
+            case Followed.MOVED | Followed.NO_RUN:
+                # Once the run is gone, the next look finds none.
+                continue

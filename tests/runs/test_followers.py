@@ -1,0 +1,258 @@
+"""Followers of a run: when they come, when they end, and how slowly they read."""
+
+from typing import Any
+
+import pytest
+
+from durable_graph import (
+    START,
+    CheckpointCommitted,
+    Checkpointer,
+    CustomEvent,
+    InvalidOptionError,
+    MemorySaver,
+    RunInterrupted,
+    Runtime,
+    TaskFailed,
+    TaskInterrupted,
+)
+from durable_graph.checkpointing.event_log import KeepsEvents
+from durable_graph.checkpointing.run_ids import parts_of
+from durable_graph.errors import MissingPowerError, UnknownRunError
+from durable_graph.runs import App
+from tests.runs.engine.events import (
+    Gate,
+    Reader,
+    State,
+    add,
+    breakpoints,
+    chain,
+    finished,
+    gated_fan,
+    graph_of,
+    nested,
+    news,
+    of_kind,
+    question,
+    question_beside_work,
+    replayed,
+    result_of,
+    results_in,
+    waiting,
+)
+
+pytestmark = pytest.mark.every_store
+
+
+# Waiting and ending
+
+
+async def test_a_first_follower_of_a_waiting_run_sees_its_question_and_what_is_recorded_beside_it(
+    saver: Checkpointer,
+) -> None:
+    app = App({"g": question_beside_work()}, saver)
+    handle = await app.start("g", {})
+    async with app.worker():
+        await waiting(handle)
+        reader = Reader(handle)
+        stopped = await reader.until(lambda event: isinstance(event, RunInterrupted))
+        assert isinstance(stopped, RunInterrupted)
+        assert [each.value for each in stopped.interrupts] == ["ok?"]
+        assert stopped.values == {"count": 1, "found": [1]}
+        assert results_in(reader.seen) == ["a", "one"]
+        assert [each.node for each in of_kind(TaskInterrupted, reader.seen)] == ["q"]
+        seen = list(reader.seen)
+        await app.answer(handle.thread_id, "yes")
+        events = await reader.rest()
+    assert events[: len(seen)] == seen
+    assert results_in(events) == ["a", "one", "q", "z"]
+    assert await replayed(handle) == events
+
+
+async def test_a_breakpoint_is_an_event(saver: Checkpointer) -> None:
+    app = App({"g": breakpoints()}, saver)
+    handle = await app.start("g", {}, events="all")
+    reader = Reader(handle)
+    async with app.worker():
+        stopped = await reader.until(lambda event: isinstance(event, RunInterrupted))
+        assert isinstance(stopped, RunInterrupted)
+        assert (stopped.interrupts, stopped.next, stopped.values["count"]) == ((), ("b",), 1)
+        await handle.cancel()
+        assert await reader.rest() == await replayed(handle)
+
+
+async def test_the_events_of_a_failed_run_end_with_its_failure(saver: Checkpointer) -> None:
+    async def fail(state: State) -> State:
+        message = "no"
+        raise ValueError(message)
+
+    app = App({"g": graph_of({"a": add, "fail": fail}, (START, "a"), ("a", "fail"))}, saver)
+    handle, unfollowed = await app.start("g", {}, events="all"), await app.start("g", {})
+    async with app.worker():
+        await handle.status()
+        await finished(app, handle)
+        await finished(app, unfollowed)
+    for each in (handle, unfollowed):
+        last = (await replayed(each))[-1].event
+        assert isinstance(last, TaskFailed)
+        assert "no" in last.error
+
+
+async def test_a_retried_run_continues_its_events(saver: Checkpointer) -> None:
+    is_broken = True
+
+    async def fail(state: State) -> State:
+        if is_broken:
+            message = "no"
+            raise ValueError(message)
+        return {"count": 7}
+
+    app = App({"g": graph_of({"a": add, "fail": fail}, (START, "a"), ("a", "fail"))}, saver)
+    handle = await app.start("g", {}, events="all")
+    async with app.worker():
+        await finished(app, handle)
+        before = await replayed(handle)
+        is_broken = False
+        await app.retry(handle.run_id)
+        await finished(app, handle)
+    after = await replayed(handle)
+    assert after[: len(before)] == before
+    assert results_in(after[len(before) :]) == ["fail"]
+    assert await replayed(handle, after=before[-1].id) == after[len(before) :]
+
+
+async def test_a_pruned_thread_has_fewer_events_with_the_same_ids(saver: Checkpointer) -> None:
+    app = App({"g": nested()}, saver)
+    handle = await app.start("g", {}, events="all")
+    async with app.worker():
+        await handle.result(20)
+    before = await replayed(handle)
+    await saver.prune(handle.thread_id, keep_last=1)
+    after = await replayed(handle)
+    assert len(after) < len(before)
+    assert [each for each in before if each in after] == after
+    assert after[-1].id == before[-1].id
+
+
+async def test_the_events_of_a_cancelled_run_end(saver: Checkpointer) -> None:
+    gate = Gate()
+    app = App({"g": gated_fan(gate)}, saver)
+    handle = await app.start("g", {}, events="all")
+    reader = Reader(handle)
+    async with app.worker(lease=0.3):
+        await reader.until(result_of("one"))
+        await handle.cancel()
+        events = await reader.rest()
+    assert (await handle.status()).state == "cancelled"
+    assert await replayed(handle) == events
+
+
+async def test_each_run_of_a_thread_has_its_own_events(saver: Checkpointer) -> None:
+    app = App({"g": question()}, saver)
+    first = await app.start("g", {}, thread_id="t", events="all")
+    second = await app.start("g", {}, thread_id="t", events="all")
+    async with app.worker():
+        await finished(app, first)
+        await finished(app, second)
+    one, two = await replayed(first), await replayed(second)
+    assert len(one) == len(two)
+    assert one[-1].id < two[0].id
+    assert results_in(one) == results_in(two) == ["a", "q", "z"]
+
+
+# Readers
+
+
+async def test_a_reader_that_does_not_read_costs_the_run_nothing(saver: Checkpointer) -> None:
+    async def talk(state: State, runtime: Runtime[Any]) -> State:
+        for number in range(500):
+            await runtime.stream_writer({"number": number})
+        return {"count": 1}
+
+    app = App({"g": graph_of({"a": talk, "b": talk}, (START, "a"), ("a", "b"))}, saver)
+    handle = await app.start("g", {}, events="all")
+    slow, fast = Reader(handle), Reader(handle)
+    async with app.worker():
+        await slow.until(lambda event: isinstance(event, CheckpointCommitted))
+        events = await fast.rest()
+        assert await handle.result(20) == {"count": 1, "found": []}
+    assert len(of_kind(CustomEvent, events)) == 1000
+    assert await slow.rest() == events
+
+
+async def test_a_run_without_followers_stores_no_events(saver: Checkpointer, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert isinstance(saver, KeepsEvents)
+    asked: list[str] = []
+
+    def note(name: str) -> None:
+        method = getattr(saver.events, name)
+
+        async def noted(*given: Any) -> Any:
+            asked.append(name)
+            return await method(*given)
+
+        monkeypatch.setattr(saver.events, name, noted)
+
+    for name in ("tail", "results", "open_events", "append", "follow"):
+        note(name)
+    app = App({"g": question_beside_work(), "n": news()}, saver)
+    handles = [await app.start("g", {}), await app.start("n", {})]
+    async with app.worker():
+        for handle in handles:
+            await finished(app, handle)
+    assert asked == []
+    for handle in handles:
+        seq = parts_of(handle.run_id)[1]
+        page = await saver.events.tail(handle.thread_id, seq, 0, 100)
+        assert page is not None
+        assert page.rows == ()
+
+
+@pytest.mark.parametrize("after", [-1, True, "7", 1.0, 1 << 53, (1 << 53) - 1])
+async def test_an_id_that_no_event_can_have_is_refused(saver: Checkpointer, after: Any) -> None:
+    app = App({"g": chain()}, saver)
+    handle = await app.start("g", {})
+    with pytest.raises(InvalidOptionError, match="after"):
+        await anext(handle.events(after=after))
+
+
+async def test_events_of_an_unknown_or_deleted_run_are_refused(saver: Checkpointer) -> None:
+    app = App({"g": chain()}, saver)
+    handle = await app.start("g", {})
+    await saver.delete_thread(handle.thread_id)
+    with pytest.raises(UnknownRunError):
+        await anext(handle.events())
+
+
+async def test_a_reader_of_a_run_that_is_deleted_meanwhile_is_told(saver: Checkpointer) -> None:
+    app = App({"g": question()}, saver)
+    handle = await app.start("g", {})
+    reader = Reader(handle)
+    async with app.worker():
+        await reader.until(lambda event: isinstance(event, RunInterrupted))
+        await saver.delete_thread(handle.thread_id)
+        with pytest.raises(UnknownRunError):
+            await reader.rest()
+
+
+async def test_an_unknown_choice_of_events_is_refused(saver: Checkpointer) -> None:
+    app = App({"g": chain()}, saver)
+    unknown: Any = "some"
+    with pytest.raises(InvalidOptionError, match="'all' or 'followed'"):
+        await app.start("g", {}, events=unknown)
+
+
+async def test_a_saver_without_events_is_refused_by_name() -> None:
+    class NoEvents(MemorySaver):
+        def __init__(self) -> None:
+            super().__init__()
+            del self.events
+
+    app = App({"g": chain()}, NoEvents())
+    handle = await app.start("g", {})
+    with pytest.raises(MissingPowerError, match="NoEvents"):
+        await anext(handle.events())
+    with pytest.raises(MissingPowerError, match="NoEvents"):
+        await app.start("g", {}, events="all")
+    async with app.worker():
+        assert await handle.result(20) == {"count": 3, "found": []}
