@@ -45,6 +45,7 @@ from durable_graph.runs.claimed_request import StoredInput, request_of
 from durable_graph.runs.handle import DEADLINE_PASSED
 from durable_graph.runs.lease import Lease, LeasedControl
 from durable_graph.runs.signals import Changes
+from durable_graph.runs.suspects import Suspects
 from durable_graph.runs.upkeep import Upkeep
 
 DEFAULT_TTL = 10.0
@@ -55,11 +56,6 @@ _FIRST_LOOK, _LONGEST_LOOK = 0.05, 2.0
 _LONGEST_PAUSE = 10.0
 """Seconds between two attempts to record the end of a run."""
 _LONGEST_ERROR = 1000
-
-_SUSPECT, _SUSPECT_PAUSE = 2, 1.0
-"""After so many crashes without progress, a run may be what ends its processes. A worker executes one such run at a
-time, and looks again for the others after about so many seconds: beside it they would be counted the same crashes, and
-be quarantined with it."""
 
 _logger = logging.getLogger("durable_graph")
 
@@ -82,11 +78,6 @@ class Execution:
         self.deadline: float | None = None
         if claim.deadline != NEVER:
             self.deadline = (claim.deadline - claim.now) / 1_000_000
-
-    @property
-    def is_suspect(self) -> bool:
-        """Whether the run may be what ends its processes."""
-        return self.claim.crashes >= _SUSPECT and not self.owned.has_progressed
 
 
 class Worker:
@@ -120,6 +111,7 @@ class Worker:
         self._graphs, self._contexts = dict(graphs), contexts
         self._saver, self._runs, self._changes = saver, runs, changes
         self._concurrency, self._ttl, self._grace, self._max_crashes = concurrency, float(lease), grace, max_crashes
+        self._suspects = Suspects(max_crashes)
         # By thread, run and claim: a run may be claimed again before the task of the claim before has ended.
         self._executions: dict[tuple[str, int, int], Execution] = {}
         self._nudge = asyncio.Event()
@@ -278,7 +270,7 @@ class Worker:
             await self._give_back(lease)
         self._may_hold_more = True
         claims = await self._runs.claim(lease.worker, list(self._graphs), free)
-        for execution in await self._without_suspects([Execution(claim, lease) for claim in claims]):
+        for execution in await self._admitted([Execution(claim, lease) for claim in claims]):
             key = execution.claim.thread, execution.claim.seq, execution.claim.attempt
             self._executions[key] = execution
             execution.task = asyncio.get_running_loop().create_task(self._execute(execution))
@@ -286,15 +278,26 @@ class Worker:
         self._may_hold_more = False
         return len(claims)
 
-    async def _without_suspects(self, claimed: list[Execution]) -> list[Execution]:
-        """The runs to execute now. All suspects but one are given back, before that one begins."""
-        others = [each for each in claimed if not each.is_suspect]
-        suspects = [each for each in claimed if each.is_suspect]
-        if suspects and not any(each.is_suspect for each in self._executions.values()):
-            others.append(suspects.pop(0))
-        postponed = [self._settlement(each, RunState.READY, delay=_spread(_SUSPECT_PAUSE)) for each in suspects]
-        await asyncio.gather(*map(self._runs.settle, postponed))
-        return others
+    async def _admitted(self, claimed: list[Execution]) -> list[Execution]:
+        """The runs to execute now. The other suspects are given back before the first one begins: a crash of this
+        process would count for them."""
+        suspects = [each for each in claimed if self._suspects.includes(each.claim.crashes)]
+        if not suspects:
+            return claimed
+        executed = [
+            each.claim.crashes
+            for each in self._executions.values()
+            if self._suspects.includes(each.claim.crashes) and not each.owned.has_progressed
+        ]
+        admitted = set(self._suspects.admitted([each.claim.crashes for each in suspects], executed))
+        postponed = [each for position, each in enumerate(suspects) if position not in admitted]
+        delays = self._suspects.delays([each.claim.crashes for each in postponed])
+        given_back = [
+            self._settlement(each, RunState.READY, delay=_spread(delay))
+            for each, delay in zip(postponed, delays, strict=True)
+        ]
+        await asyncio.gather(*map(self._runs.settle, given_back))
+        return [each for each in claimed if each not in postponed]
 
     async def _give_back(self, lease: Lease) -> None:
         """Release the runs that the worker holds and does not execute: their claim had no reply."""
