@@ -2,9 +2,9 @@
 
 The death of a process counts for every run in it that made no progress since its claim, because nobody knows which run
 was to blame. A run with enough such crashes is a suspect until it has committed. The fewer crashes a suspect has left
-before it is quarantined, the fewer suspects run beside it, and one with a single crash left runs without any other. So a
-run that ends its processes is quarantined by itself, while runs whose processes were killed by somebody else resume
-together.
+before it is quarantined, the fewer suspects run beside it, and one with a single crash left runs without any other.
+So a run that ends its processes is quarantined by itself, while runs whose processes were killed by somebody else
+resume together.
 """
 
 from collections.abc import Iterable, Sequence

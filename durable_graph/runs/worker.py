@@ -336,9 +336,11 @@ class Worker:
 
     async def _execute(self, execution: Execution) -> None:
         """Execute a claimed run to its end or its next suspension, and have that recorded."""
+        is_interrupted = False
         try:
             settled = await self._outcome(execution)
         except asyncio.CancelledError:
+            is_interrupted = not execution.is_cancelled
             # The run is cancelled, or the worker ends or has lost its lease. What had finished is recorded.
             settled = (
                 self._cancelled(execution) if execution.is_cancelled else self._settlement(execution, RunState.READY)
@@ -349,8 +351,11 @@ class Worker:
             try:
                 await self._runs.settle(settled)
             except DurableGraphError as error:
-                # Nobody else would end the run: the worker keeps its lease.
                 _logger.warning("the end of a run of thread %r is not recorded: %s", execution.claim.thread, error)
+                if is_interrupted:
+                    # The worker gives up its lease, or has lost it: then others may have the run.
+                    return
+                # Nobody else would end the run: the worker keeps its lease.
                 pause = min(pause * 2, _LONGEST_PAUSE)
                 await asyncio.sleep(pause)
             else:
