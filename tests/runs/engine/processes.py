@@ -130,6 +130,18 @@ async def stop(process: Process) -> float:
         await asyncio.sleep(0.01)
 
 
+async def stop_inside_a_write(process: Process) -> None:
+    """Stop the process by SIGSTOP, at a moment at which it holds the lock of the file."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        process.send(signal.SIGSTOP)
+        if not _is_free(process.place):
+            return
+        process.send(signal.SIGCONT)
+        await asyncio.sleep(0.001)
+    raise TimeoutError("a write of the process")
+
+
 def _is_free(place: Place) -> bool:
     """Whether the file can be written to. A server has no lock that the others would wait for."""
     if place.dsn:
