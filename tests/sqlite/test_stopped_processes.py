@@ -21,6 +21,7 @@ from durable_graph.testing.conformance.saver_under_test import commit, loaded, s
 from durable_graph.testing.rows import Step, state_of
 from durable_graph_sqlite import SqliteCache, SqliteSaver
 from durable_graph_sqlite.holders import Holder, holder_of
+from tests.runs.engine.processes import until
 
 _STOPS_INSIDE = """
 import asyncio, os, signal, sys
@@ -135,8 +136,7 @@ async def test_the_log_names_a_stopped_process_long_before_the_call_fails(
         writer = await some_thread(saver)
         with stopped(_STOPS_INSIDE, path) as process:
             committing = asyncio.create_task(commit(saver, writer, Step({"count": b"4"})))
-            while not caplog.records:
-                await asyncio.sleep(0.01)
+            await until(lambda: bool(caplog.records), "the warning")
             assert not committing.done()
             process.send_signal(signal.SIGCONT)
             await committing

@@ -1,7 +1,7 @@
 """What holds for every run of the graph "chain", whatever happened to its workers and its store meanwhile."""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from durable_graph.runs import App, RunHandle
 from tests.runs.engine.graphs import STEPS, done_by
@@ -21,6 +21,12 @@ async def check_ends(app: App, ledger: Ledger, handles: Sequence[RunHandle], pat
         assert status.state == "done", status
         history = app.graph("chain").aget_state_history(thread_id=handle.thread_id)
         assert len([each async for each in history]) == STEPS + 1
+    return check_order(ledger, threads)
+
+
+def check_order(ledger: Ledger, threads: Collection[str]) -> int:
+    """No recorded result of these threads was executed again. Returns how many nodes were, without a recorded result.
+    Raises `AssertionError`."""
     started: dict[str, list[str]] = defaultdict(list)
     for start in ledger.starts():
         if start.thread in threads:

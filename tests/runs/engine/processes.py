@@ -80,6 +80,11 @@ class Processes:
         self._processes.append(Process(process, self.place))
         return self._processes[-1]
 
+    def forget(self, process: Process) -> None:
+        """Give up the handle of a process that has ended."""
+        process.end()
+        self._processes.remove(process)
+
     def barrier(self, parties: int) -> Barrier:
         """A barrier for as many processes, as an argument of theirs."""
         return _context.Barrier(parties)
