@@ -44,8 +44,11 @@ async def test_all_leased_runs_end_although_the_server_restarts(
     for _ in range(2):
         processes.worker(lease=LEASE, concurrency=RUNS)
     for restart in range(1, RESTARTS + 1):
-        nodes = restart * RUNS * 15 // (RESTARTS + 1)
-        await until(lambda nodes=nodes: len(ledger.starts()) >= nodes, "more nodes")
+        await _nodes(ledger, restart * RUNS * 15 // (RESTARTS + 1))
         await asyncio.to_thread(server.restart, how)
     again = await check_ends(app, ledger, handles, 120)
     echo(f"{how}: {RESTARTS} restarts, {RUNS} runs, {again} nodes executed again")
+
+
+async def _nodes(ledger: Ledger, count: int) -> None:
+    await until(lambda: len(ledger.starts()) >= count, "more nodes")
