@@ -5,7 +5,7 @@ import contextvars
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -21,6 +21,8 @@ from durable_graph.errors import NodeExitedError, NodeTimeoutError
 from durable_graph.graph import Node
 from durable_graph.graph.policies import TimeoutPolicy
 from durable_graph.graph.topology import Handler
+
+T = TypeVar("T")
 
 Begin = Callable[[TaskContext, Callable[[], Any]], Awaitable[Any]]
 """Calls a function, and gives an awaitable of its result."""
@@ -95,7 +97,7 @@ async def _begin_in_thread(context: TaskContext, call: Callable[[], Any]) -> Any
     return result
 
 
-def _called_by_worker(name: str, call: Callable[[], Any]) -> Any:
+def _called_by_worker(name: str, call: Callable[[], T]) -> T:
     try:
         return call()
     except SystemExit as error:
