@@ -1,11 +1,9 @@
 """At each call that a worker makes to its store: a crash, an expired lease, a message, or a jump of the clock."""
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
-from itertools import count
-from pathlib import Path
 
 import pytest
 
@@ -37,9 +35,8 @@ from tests.crash.engine.moved_runs import (
     for_a_message,
 )
 from tests.crash.engine.repeatable_ids import make_ids_repeatable
-from tests.crash.engine.stores import CrashStore, InMemory, OnDisk, on_server
+from tests.crash.engine.stores import CrashStore, InMemory
 from tests.runs.engine.processes import until
-from tests.savers import SAVERS
 
 pytestmark = pytest.mark.slow
 
@@ -53,20 +50,6 @@ DAY = timedelta(days=1)
 @pytest.fixture(autouse=True)
 def _runs_are_repeatable() -> None:
     """Claims fence their threads by random numbers, which the other crash tests repeat."""
-
-
-@pytest.fixture(params=SAVERS)
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Stores]:
-    """A function that makes empty stores."""
-    numbers = count()
-    match request.param:
-        case "memory":
-            yield InMemory
-        case "sqlite":
-            yield lambda: OnDisk(tmp_path / f"{next(numbers)}.db")
-        case _:
-            async with on_server(request.getfixturevalue("postgres")) as made:
-                yield made
 
 
 def check(tried: list[tuple[CrashPoint, list[str]]], moments: int, echo: Echo, what: str) -> None:
