@@ -32,7 +32,7 @@ from tests.runs.engine.ends import NODES, check_order
 from tests.runs.engine.graphs import done_by
 from tests.runs.engine.ledger import Ledger
 from tests.runs.engine.observed_worker import Sample, samples_of, work_observed
-from tests.runs.engine.processes import Process, Processes, all_runs, stop
+from tests.runs.engine.processes import Process, Processes, all_runs, stop, until
 from tests.runs.engine.worker_process import Place, WorkerJob, app_at
 
 LEASE = 2.0
@@ -107,10 +107,10 @@ class Load:
     kinds: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
 
-    async def start_all(self, until: float) -> None:
+    async def start_all(self, end: float) -> None:
         """Start runs until the time, and wait until each has ended."""
         async with asyncio.TaskGroup() as group:
-            while time.monotonic() < until:
+            while time.monotonic() < end:
                 kind = self.chance.choice(["chain", "chain", "sleeper", "receiver"])
                 self.kinds[kind] += 1
                 group.create_task(self._one(kind))
@@ -147,9 +147,9 @@ class Disturbances:
     workers: list[Process] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
 
-    async def disturb(self, until: float) -> None:
+    async def disturb(self, end: float) -> None:
         """Until the time."""
-        while time.monotonic() < until:
+        while time.monotonic() < end:
             while len(self.workers) < WORKERS:
                 self.workers.append(self.processes.worker(lease=LEASE, concurrency=CONCURRENCY))
                 self.counts["started"] += 1
@@ -173,14 +173,14 @@ class Disturbances:
                 self.processes.forget(victim)
 
 
-async def _count_connections(dsn: str, counts: list[tuple[float, int]]) -> None:
-    """Append the number of the server's connections every second."""
+async def _count_connections(dsn: str, every: float, counts: list[tuple[float, int]]) -> None:
+    """Append the number of the server's connections every few seconds."""
     connection = await asyncpg.connect(dsn)
     try:
         while True:
             query = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"
             counts.append((time.monotonic(), await connection.fetchval(query)))
-            await asyncio.sleep(1)
+            await asyncio.sleep(every)
     finally:
         await connection.close()
 
@@ -200,11 +200,13 @@ async def soak(place: Place, seconds: float, seed: int) -> Soaked:
     connections: list[tuple[float, int]] = []
     with Processes(place) as processes:
         job = WorkerJob(place, LEASE, CONCURRENCY)
-        living = processes.start(work_observed, job, path, min(1.0, seconds / 100))
+        every = min(1.0, seconds / 100)
+        living = processes.start(work_observed, job, path, every)
+        await until(lambda: bool(samples_of(path)), "the worker that lives")
         async with app_at(place) as app:
             load, disturbances = Load(app, chance), Disturbances(processes, chance)
             end = time.monotonic() + seconds
-            counting = asyncio.create_task(_count_connections(place.dsn, connections)) if place.dsn else None
+            counting = asyncio.create_task(_count_connections(place.dsn, every, connections)) if place.dsn else None
             async with asyncio.TaskGroup() as group:
                 group.create_task(load.start_all(end))
                 group.create_task(disturbances.disturb(end))
