@@ -38,7 +38,7 @@ from tests.runs.engine.worker_process import Place, WorkerJob, app_at
 LEASE = 2.0
 WORKERS = 3
 """Besides the one that lives."""
-RATE = 8.0
+RATE = 15.0
 """Runs that are started each second."""
 CONCURRENCY = 50
 PAUSE = (0.5, 4.0)
@@ -218,7 +218,15 @@ async def soak(place: Place, seconds: float, seed: int) -> Soaked:
                 broken.append("the worker that lives has failed")
     samples = [each for each in samples_of(path) if each.at <= end]
     held = growth(samples, [each for each in connections if each[0] <= end], seconds)
-    return Soaked(broken, [f"runs: {dict(load.kinds)}", f"workers: {dict(disturbances.counts)}"], held)
+    own = len(Ledger(place.folder).starts(pid=living.pid))
+    if not own:
+        broken.append("the worker that lives has executed nothing")
+    counted = [
+        f"runs: {dict(load.kinds)}",
+        f"workers: {dict(disturbances.counts)}",
+        f"nodes of the worker that lives: {own}",
+    ]
+    return Soaked(broken, counted, held)
 
 
 async def _ends(app: App, place: Place, load: Load) -> list[str]:
