@@ -1,7 +1,7 @@
 # Each target makes and reuses .venv by itself, and peers .venv-peers; see .ci/venv. PYTHON=python3.12 chooses the interpreter.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo quick test long crash pgbouncer peers check lint types imports changelog bench bench-peers
+.PHONY: help demo quick test long crash outages soak pgbouncer peers check lint types imports changelog bench bench-peers
 MAKEFLAGS += --no-print-directory
 # Tests start many processes that import the same modules.
 unexport PYTHONDONTWRITEBYTECODE
@@ -36,6 +36,14 @@ long:  ## run the tests in every form: each whole graph on each store in each du
 crash:  ## kill, resume and compare for many minutes (ARGS as for test)
 	@.ci/venv dev
 	DURABLE_GRAPH_CRASH=long HYPOTHESIS_PROFILE=explore $(run) pytest tests/crash tests/postgres tests/runs --forms=all --timeout=3600 $(ARGS)
+
+outages:  ## PostgreSQL away for 30 seconds, and a failover, during 50 leased runs: 2 minutes
+	@.ci/venv dev
+	$(run) pytest tests/runs/outages.py -s $(ARGS)
+
+soak:  ## workers killed and started at random on both databases, and what a living one holds: 20 minutes (MINUTES=3)
+	@.ci/venv dev
+	$(run) tests.runs.soak --minutes $(or $(MINUTES),20)
 
 pgbouncer:  ## PostgresSaver behind a real pgbouncer, from the system's packages
 	@.ci/venv dev

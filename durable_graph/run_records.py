@@ -165,9 +165,10 @@ class RunRow(msgspec.Struct, frozen=True, gc=False):
     """A run's row, without its input, options and context.
 
     `attempt` counts its claims; `crashes` the claims in a row whose worker ended without progress. `claimed_version` is
-    the thread's version at the last claim. `worker` is 0 and `worker_name` is empty if no worker holds it. `request` is
-    what the worker is asked for. `waits_on` is what a waiting run waits for, `metadata` the JSON object that its caller
-    gave. A run that has not begun begins from `from_checkpoint` (0: from an empty state; None: from the head).
+    the thread's version at the last claim or crash. `worker` is 0 and `worker_name` is empty if no worker holds it.
+    `request` is what the worker is asked for. `waits_on` is what a waiting run waits for, `metadata` the JSON object
+    that its caller gave. A run that has not begun begins from `from_checkpoint` (0: from an empty state; None: from
+    the head).
     """
 
     thread: str

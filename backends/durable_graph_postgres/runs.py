@@ -269,8 +269,8 @@ async def _swept(db: Session, most: int, skew: int, lease_skew: int) -> Swept:
     await _rows(db, "lock_threads_of_workers", dead)
     ((now,),) = await _rows(db, "store_time", {})
     runs = []
-    for key, seq, crashes, claimed, version, nodes in await _rows(db, "find_runs_of_workers", dead):
-        run = freed(crashes=crashes, has_moved=version > claimed, nodes=nodes, most=most, now=now + skew)
+    for key, seq, crashes, has_moved, nodes in await _rows(db, "find_runs_of_workers", dead):
+        run = freed(crashes=crashes, has_moved=has_moved, nodes=nodes, most=most, now=now + skew)
         runs.append((key, seq, run))
     if runs:
         await db.rows("free_runs", *map(list, zip(*(_columns(*each) for each in runs), strict=True)))

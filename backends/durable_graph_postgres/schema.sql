@@ -150,6 +150,7 @@ CREATE TABLE {schema}.runs (
   first_checkpoint bigint NOT NULL,
   checkpoint       bigint NOT NULL,
   claimed_version  bigint NOT NULL,
+  claimed_writes   bigint NOT NULL DEFAULT 0,
   inbox            bigint NOT NULL,
   worker           bigint NOT NULL,
   accepted_at      bigint NOT NULL,

@@ -1,5 +1,6 @@
 """Transactions, and waiting for locks of other processes. All functions block: they run on the connection's thread."""
 
+import logging
 import random
 import sqlite3
 import time
@@ -16,6 +17,10 @@ T = TypeVar("T")
 
 _FIRST_PAUSE = 0.001
 _LONGEST_PAUSE = 0.05
+_NOTICE = 1.0
+"""Seconds of waiting after which a process that is stopped is reported: it blocks every writer of the file."""
+
+_logger = logging.getLogger("durable_graph")
 
 
 class Retry:
@@ -33,7 +38,9 @@ class Retry:
 
         Raises `StoreLockedError` when the time is up.
         """
-        deadline = time.monotonic() + self._seconds
+        began = time.monotonic()
+        deadline = began + self._seconds
+        notice: float | None = began + _NOTICE
         pause = _FIRST_PAUSE
         while True:
             try:
@@ -41,7 +48,11 @@ class Retry:
             except sqlite3.OperationalError as error:
                 if not is_busy(error):
                     raise
-                if time.monotonic() + pause > deadline:
+                now = time.monotonic()
+                if notice is not None and now > notice:
+                    notice = None
+                    self._report_stopped()
+                if now + pause > deadline:
                     holder = holder_of(Path(self._path))
                     raise StoreLockedError(
                         self._path, waited=self._seconds, holder=holder.pid, is_stopped=holder.is_stopped
@@ -49,6 +60,18 @@ class Retry:
             # The jitter keeps processes that wait for each other from retrying at the same time.
             time.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - spreads the waiting, keeps no secret
             pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _report_stopped(self) -> None:
+        holder = holder_of(Path(self._path))
+        if holder.is_stopped:
+            _logger.warning(
+                "process %d is stopped in a write and keeps %s locked, so that no process can write to it: continue "
+                "that process (kill -CONT %d) or end it; this call waits for up to %g seconds",
+                holder.pid,
+                self._path,
+                holder.pid,
+                self._seconds,
+            )
 
 
 def begin(db: sqlite3.Connection) -> None:

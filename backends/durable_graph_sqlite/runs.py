@@ -209,8 +209,9 @@ class SqliteRuns:
         claims: list[Claim] = []
         for key, seq, _ in _due_runs(db, queues, most, now):
             epoch = drawn_incarnation()
-            ((version,),) = rows(db, "fence_thread", {"thread_key": key, "epoch": epoch})
-            (columns,) = rows(db, "claim_run", {"thread_key": key, "seq": seq, "worker": worker, "version": version})
+            ((version, writes),) = rows(db, "fence_thread", {"thread_key": key, "epoch": epoch})
+            own = {"thread_key": key, "seq": seq, "worker": worker, "version": version, "writes": writes}
+            (columns,) = rows(db, "claim_run", own)
             claims.append(Claim(*(*columns[:-1], epoch, version, now, columns[-1])))
         return claims
 
@@ -236,9 +237,8 @@ class SqliteRuns:
         now, ready, quarantined = self._now(), 0, 0
         dead = rows(db, "find_dead_workers", self._lease())
         for (worker,) in dead:
-            for key, seq, crashes, claimed, version, nodes in rows(db, "find_runs_of_worker", {"worker": worker}):
-                has_moved = version > claimed
-                after = freed(crashes=crashes, has_moved=has_moved, nodes=nodes, most=max_crashes, now=now)
+            for key, seq, crashes, has_moved, nodes in rows(db, "find_runs_of_worker", {"worker": worker}):
+                after = freed(crashes=crashes, has_moved=bool(has_moved), nodes=nodes, most=max_crashes, now=now)
                 db.execute(
                     SQL["free_run"],
                     {

@@ -142,6 +142,7 @@ CREATE TABLE runs (
   first_checkpoint INTEGER NOT NULL,
   checkpoint       INTEGER NOT NULL,
   claimed_version  INTEGER NOT NULL,
+  claimed_writes   INTEGER NOT NULL DEFAULT 0,
   attempt          INTEGER NOT NULL,
   crashes          INTEGER NOT NULL,
   inbox            INTEGER NOT NULL,

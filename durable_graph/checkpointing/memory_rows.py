@@ -75,13 +75,17 @@ def chain(rows: Numbered[ValueRow], no: int) -> Iterator[ValueRow]:
 
 
 class StoredRun(msgspec.Struct, frozen=True, gc=False):
-    """A run with its input, options and context. Its `token` tells a repeated acceptance from another one."""
+    """A run with its input, options and context. Its `token` tells a repeated acceptance from another one.
+
+    `claimed_writes` belongs to the row's `claimed_version`: the thread's writes at that time.
+    """
 
     row: RunRow
     input: bytes
     options: bytes
     context: bytes
     token: bytes
+    claimed_writes: int = 0
 
 
 @dataclass(slots=True)

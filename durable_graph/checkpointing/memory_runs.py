@@ -324,12 +324,12 @@ class MemoryRuns:
             for stored, run in self._runs_of(worker):
                 freed = run_sweep.freed(
                     crashes=run.crashes,
-                    has_moved=stored.row.version > run.claimed_version,
+                    has_moved=_has_moved(stored, run),
                     nodes=next_column(stored.row),
                     most=max_crashes,
                     now=now,
                 )
-                stored.runs.change(run_rules.after_sweep(run, freed))
+                _place(stored, run_rules.after_sweep(run, freed))
                 ready += freed.state == RunState.READY
                 quarantined += freed.state == RunState.QUARANTINED
             del self._workers[worker]
@@ -400,10 +400,22 @@ def _earlier(run: NewRun, living: ThreadRows) -> Accepted | None:
     return Accepted(request.seq, is_new=False, state=state, input_digest=request.input_digest)
 
 
+def _has_moved(stored: ThreadRows, run: RunRow) -> bool:
+    claimed = run.claimed_version, stored.runs.by_seq[run.seq].claimed_writes
+    return run_rules.has_moved(stored.row, *claimed)
+
+
+def _place(stored: ThreadRows, run: RunRow) -> None:
+    """Replace the row of the run; from here on its progress is counted."""
+    stored.runs.change(msgspec.structs.replace(run, claimed_version=stored.row.version))
+    placed = msgspec.structs.replace(stored.runs.by_seq[run.seq], claimed_writes=stored.row.wseq)
+    stored.runs.by_seq[run.seq] = placed
+
+
 def _claimed(stored: ThreadRows, run: RunRow, worker: int, now: int) -> Claim:
     row = stored.row = msgspec.structs.replace(stored.row, epoch=rules.drawn_incarnation())
-    taken = run_rules.claimed(run, worker, row.version)
-    stored.runs.change(taken)
+    taken = run_rules.claimed(run, worker, has_moved=_has_moved(stored, run))
+    _place(stored, taken)
     given = stored.runs.by_seq[run.seq]
     return Claim(
         thread=run.thread,
@@ -416,7 +428,7 @@ def _claimed(stored: ThreadRows, run: RunRow, worker: int, now: int) -> Claim:
         checkpoint=run.checkpoint,
         deadline=run.deadline,
         attempt=taken.attempt,
-        crashes=run.crashes,
+        crashes=taken.crashes,
         inbox=run.inbox,
         request=run.request,
         from_checkpoint=run.from_checkpoint,

@@ -77,11 +77,16 @@ def waits_for_time(run: RunRow) -> bool:
     return run.state in _CLAIMABLE and run.due < NEVER
 
 
-def claimed(run: RunRow, worker: int, version: int) -> RunRow:
-    """The run that a worker has claimed. `version` is the thread's. As `claim_run` does it."""
-    return msgspec.structs.replace(
-        run, state=RunState.RUNNING, worker=worker, attempt=run.attempt + 1, claimed_version=version
-    )
+def has_moved(thread: ThreadRow, version: int, writes: int) -> bool:
+    """Whether a run of the thread has progressed since its last claim or crash, when the thread had this version and
+    number of writes: a commit is progress, and so is a recorded result. See `find_runs_of_worker`."""
+    return (thread.version, thread.wseq) != (version, writes)
+
+
+def claimed(run: RunRow, worker: int, *, has_moved: bool) -> RunRow:
+    """The run that a worker has claimed. One that has progressed has no crashes in a row. As `claim_run` does it."""
+    crashes = 0 if has_moved else run.crashes
+    return msgspec.structs.replace(run, state=RunState.RUNNING, worker=worker, attempt=run.attempt + 1, crashes=crashes)
 
 
 def released(run: RunRow, now: int) -> RunRow:

@@ -74,7 +74,8 @@ class RunStore(Protocol):
         """Free the runs of workers whose lease has ended, and remove these workers, in one transaction.
 
         A run that has made no progress since its claim counts one crash more; from the second on it is due later, 0.1 s
-        doubled for each. With `max_crashes` crashes it is quarantined.
+        doubled for each. With `max_crashes` crashes it is quarantined. A commit is progress, and so is a recorded
+        result: the count starts anew with the crash, or with the claim after a release.
         """
         ...
 

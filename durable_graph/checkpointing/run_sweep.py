@@ -18,7 +18,8 @@ class Freed(msgspec.Struct, frozen=True, gc=False):
 
 def freed(*, crashes: int, has_moved: bool, nodes: str, most: int, now: int) -> Freed:
     """The run whose worker is gone. `crashes` is its number of crashes before, `has_moved` whether its thread has a
-    checkpoint more than at the claim, and `nodes` the names of the thread's pending nodes as a JSON array.
+    checkpoint or a recorded result more than at the claim, and `nodes` the names of the thread's pending nodes as a
+    JSON array.
 
     With `most` crashes in a row it is quarantined.
     """

@@ -36,6 +36,7 @@ from durable_graph.errors.requests import (
 from durable_graph.errors.running import (
     GraphChangedError,
     NodeCancelledError,
+    NodeExitedError,
     ReducerError,
     UnknownNameError,
 )
@@ -104,6 +105,7 @@ __all__ = [
     "MissingCheckpointerError",
     "MissingPowerError",
     "NodeCancelledError",
+    "NodeExitedError",
     "NodeTimeoutError",
     "NothingToResumeError",
     "OutsideOfRunError",

@@ -21,6 +21,21 @@ class NodeCancelledError(DurableGraphError):
         )
 
 
+class NodeExitedError(DurableGraphError):
+    """A node or a task raised `SystemExit` in a run that a worker executes. The run fails; the worker lives on.
+
+    `code` is that of the `SystemExit`, which is `__cause__`.
+    """
+
+    def __init__(self, node: str, code: object) -> None:
+        self.node = node
+        self.code = code
+        super().__init__(
+            f"{node!r} raised SystemExit({bounded(repr(code), 40)}), which would end the worker's process and its "
+            f"other runs: return or raise an error instead of calling sys.exit()"
+        )
+
+
 class ReducerError(DurableGraphError):
     """A reducer raised an exception. Nothing was committed, and the nodes' results are kept.
 

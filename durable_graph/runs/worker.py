@@ -47,6 +47,7 @@ from durable_graph.runs.handle import DEADLINE_PASSED
 from durable_graph.runs.lease import Lease, LeasedControl
 from durable_graph.runs.run_logs import RunLogs
 from durable_graph.runs.signals import Changes
+from durable_graph.runs.suspects import Suspects
 from durable_graph.runs.upkeep import Upkeep
 
 DEFAULT_TTL = 10.0
@@ -57,11 +58,6 @@ _FIRST_LOOK, _LONGEST_LOOK = 0.05, 2.0
 _LONGEST_PAUSE = 10.0
 """Seconds between two attempts to record the end of a run."""
 _LONGEST_ERROR = 1000
-
-_SUSPECT, _SUSPECT_PAUSE = 2, 1.0
-"""After so many crashes without progress, a run may be what ends its processes. A worker executes one such run at a
-time, and looks again for the others after about so many seconds: beside it they would be counted the same crashes, and
-be quarantined with it."""
 
 _logger = logging.getLogger("durable_graph")
 
@@ -85,11 +81,6 @@ class Execution:
         self.deadline: float | None = None
         if claim.deadline != NEVER:
             self.deadline = (claim.deadline - claim.now) / 1_000_000
-
-    @property
-    def is_suspect(self) -> bool:
-        """Whether the run may be what ends its processes."""
-        return self.claim.crashes >= _SUSPECT and not self.owned.has_progressed
 
 
 class Worker:
@@ -124,6 +115,7 @@ class Worker:
         self._saver, self._runs, self._changes = saver, runs, changes
         self._logs = RunLogs(self._graphs, saver, changes)
         self._concurrency, self._ttl, self._grace, self._max_crashes = concurrency, float(lease), grace, max_crashes
+        self._suspects = Suspects(max_crashes)
         # By thread, run and claim: a run may be claimed again before the task of the claim before has ended.
         self._executions: dict[tuple[str, int, int], Execution] = {}
         self._nudge = asyncio.Event()
@@ -294,7 +286,7 @@ class Worker:
         self._may_hold_more = True
         claims = await self._runs.claim(lease.worker, list(self._graphs), free)
         claimed = [Execution(claim, lease, self._logs.of(claim)) for claim in claims]
-        for execution in await self._without_suspects(claimed):
+        for execution in await self._admitted(claimed):
             key = execution.claim.thread, execution.claim.seq, execution.claim.attempt
             self._executions[key] = execution
             execution.task = asyncio.get_running_loop().create_task(self._execute(execution))
@@ -302,15 +294,26 @@ class Worker:
         self._may_hold_more = False
         return len(claims)
 
-    async def _without_suspects(self, claimed: list[Execution]) -> list[Execution]:
-        """The runs to execute now. All suspects but one are given back, before that one begins."""
-        others = [each for each in claimed if not each.is_suspect]
-        suspects = [each for each in claimed if each.is_suspect]
-        if suspects and not any(each.is_suspect for each in self._executions.values()):
-            others.append(suspects.pop(0))
-        postponed = [self._settlement(each, RunState.READY, delay=_spread(_SUSPECT_PAUSE)) for each in suspects]
-        await asyncio.gather(*map(self._runs.settle, postponed))
-        return others
+    async def _admitted(self, claimed: list[Execution]) -> list[Execution]:
+        """The runs to execute now. The other suspects are given back before the first one begins: a crash of this
+        process would count for them."""
+        suspects = [each for each in claimed if self._suspects.includes(each.claim.crashes)]
+        if not suspects:
+            return claimed
+        executed = [
+            each.claim.crashes
+            for each in self._executions.values()
+            if self._suspects.includes(each.claim.crashes) and not each.owned.has_progressed
+        ]
+        admitted = set(self._suspects.admitted([each.claim.crashes for each in suspects], executed))
+        postponed = [each for position, each in enumerate(suspects) if position not in admitted]
+        delays = self._suspects.delays([each.claim.crashes for each in postponed])
+        given_back = [
+            self._settlement(each, RunState.READY, delay=_spread(delay))
+            for each, delay in zip(postponed, delays, strict=True)
+        ]
+        await asyncio.gather(*map(self._runs.settle, given_back))
+        return [each for each in claimed if each not in postponed]
 
     async def _give_back(self, lease: Lease) -> None:
         """Release the runs that the worker holds and does not execute: their claim had no reply."""
@@ -349,9 +352,11 @@ class Worker:
 
     async def _execute(self, execution: Execution) -> None:
         """Execute a claimed run to its end or its next suspension, and have that recorded."""
+        is_interrupted = False
         try:
             settled = await self._outcome(execution)
         except asyncio.CancelledError:
+            is_interrupted = not execution.is_cancelled
             # The run is cancelled, or the worker ends or has lost its lease. What had finished is recorded.
             settled = (
                 self._cancelled(execution) if execution.is_cancelled else self._settlement(execution, RunState.READY)
@@ -362,8 +367,11 @@ class Worker:
             try:
                 await self._runs.settle(settled)
             except DurableGraphError as error:
-                # Nobody else would end the run: the worker keeps its lease.
                 _logger.warning("the end of a run of thread %r is not recorded: %s", execution.claim.thread, error)
+                if is_interrupted:
+                    # The worker gives up its lease, or has lost it: then others may have the run.
+                    return
+                # Nobody else would end the run: the worker keeps its lease.
                 pause = min(pause * 2, _LONGEST_PAUSE)
                 await asyncio.sleep(pause)
             else:

@@ -7,6 +7,7 @@ from durable_graph.testing.conformance import (
     StoredRow,
 )
 from durable_graph.testing.crash import CrashingSaver, CrashPoint, SimulatedCrashError, crash_points
+from durable_graph.testing.moves import expire_leases, move_clock, move_points
 from durable_graph.testing.running import RunningApp, run_app
 
 __all__ = [
@@ -19,5 +20,8 @@ __all__ = [
     "SimulatedCrashError",
     "StoredRow",
     "crash_points",
+    "expire_leases",
+    "move_clock",
+    "move_points",
     "run_app",
 ]

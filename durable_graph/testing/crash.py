@@ -1,4 +1,4 @@
-"""A saver that crashes at a chosen call, for testing a graph against crashes of its process.
+"""A saver at whose chosen call the process crashes, or something else happens: see `moves`.
 
 counting = CrashingSaver(MemorySaver())              # a run without a crash
 await build(counting).ainvoke(...)
@@ -16,7 +16,7 @@ import msgspec
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.checkpointing.event_log import EventLog, KeepsEvents
 from durable_graph.checkpointing.run_store import KeepsRuns, RunStore
-from durable_graph.errors import DurableGraphError
+from durable_graph.errors import DurableGraphError, InvalidOptionError
 from durable_graph.records import (
     CommitResult,
     CommitUnit,
@@ -33,6 +33,9 @@ from durable_graph.testing.crashing_events import CrashingEvents
 from durable_graph.testing.crashing_runs import CrashingRuns
 
 T = TypeVar("T")
+
+Move = Callable[[], Awaitable[object]]
+"""What happens at a call of the store instead of a crash."""
 
 Moment = Literal["before", "inside", "after"]
 MOMENTS: tuple[Moment, ...] = ("before", "inside", "after")
@@ -69,14 +72,23 @@ class CrashingSaver:
 
     Without a point it never crashes, and counts the calls: `calls` is their number, `names` their names. If `inner`
     keeps runs and their events, the calls of `runs` and of `events` count as well.
+
+    With a `move` the process does not crash at the point: the move is awaited, before the call reaches the store
+    ("before"), or after it was applied and before its reply arrives ("after"). `has_moved` says whether it has begun.
+    See `expire_leases` and `move_clock`.
     """
 
     runs: RunStore
     events: EventLog
 
-    def __init__(self, inner: Checkpointer, point: CrashPoint | None = None) -> None:
+    def __init__(self, inner: Checkpointer, point: CrashPoint | None = None, *, move: Move | None = None) -> None:
+        """Raises `InvalidOptionError` for a move without a point, or at the moment "inside"."""
+        if move is not None and (point is None or point.moment == "inside"):
+            raise InvalidOptionError("point", point, allowed="a CrashPoint 'before' or 'after' a call, with a move")
         self.inner = inner
         self.point = point
+        self.move = move
+        self.has_moved: bool = False
         self.calls: int = 0
         self.names: list[str] = []
         self.crashed: bool = False
@@ -151,10 +163,22 @@ class CrashingSaver:
         self.calls += 1
         self.names.append(name)
         moment = self.point.moment if self.point is not None and self.point.call == self.calls else None
+        if self.move is not None:
+            return await self._moved(call, self.move, moment)
         self.crashed = moment is not None
         if moment == "before":
             raise SimulatedCrashError(f"crash before call {self.calls}, {name}")
         answer = await call()
         if moment == "inside":
             raise SimulatedCrashError(f"crash inside call {self.calls}, {name}")
+        return answer
+
+    async def _moved(self, call: Callable[[], Awaitable[T]], move: Move, moment: Moment | None) -> T:
+        if moment == "before":
+            self.has_moved = True
+            await move()
+        answer = await call()
+        if moment == "after":
+            self.has_moved = True
+            await move()
         return answer

@@ -144,8 +144,8 @@ PLANTS: Mapping[str, tuple[Plant, ...]] = {
     "a_blocked_run_keeps_its_time": (rows_with("unblock", savers.unblocks_at_once),),
     # Claims
     "a_claimed_run_belongs_to_its_worker": (
-        ruled("claimed", lambda right, run, *rest: replace(right(run, *rest), state=run.state)),
-        ruled("claimed", lambda right, run, *rest: replace(right(run, *rest), worker=0)),
+        ruled("claimed", lambda right, run, *rest, **named: replace(right(run, *rest, **named), state=run.state)),
+        ruled("claimed", lambda right, *given, **named: replace(right(*given, **named), worker=0)),
     ),
     "a_claim_fences_the_earlier_holder_of_a_new_thread": (
         draws_one_epoch,
@@ -296,7 +296,14 @@ PLANTS: Mapping[str, tuple[Plant, ...]] = {
     "crashes_are_counted_until_there_is_progress": (
         ruled("freed", lambda right, **given: right(**{**given, "has_moved": False})),
         ruled("freed", lambda right, **given: right(**{**given, "has_moved": True})),
-        ruled("claimed", lambda right, run, worker, version: replace(right(run, worker, version), claimed_version=0)),
+        ruled("has_moved", lambda right, thread, version, writes: right(thread, 0, 0)),
+    ),
+    "recorded_results_are_progress": (
+        ruled("has_moved", lambda right, thread, version, writes: thread.version > version),
+    ),
+    "progress_before_a_release_starts_the_count_of_crashes_anew": (
+        ruled("claimed", lambda right, run, *rest, **named: replace(right(run, *rest, **named), crashes=run.crashes)),
+        ruled("claimed", lambda right, run, *rest, **named: replace(right(run, *rest, **named), crashes=0)),
     ),
     "a_first_crash_delays_no_claim": (ruled("pause_after", lambda right, crashes: planted.HOUR),),
     "repeated_crashes_delay_the_next_claim": (

@@ -1,13 +1,17 @@
 """The length of the crash tests. `make crash` sets DURABLE_GRAPH_CRASH=long: more cases, and printed counts."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from itertools import count
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
 
 from durable_graph import Durability
 from tests.crash.engine.repeatable_ids import make_ids_repeatable
+from tests.crash.engine.stores import CrashStore, InMemory, OnDisk, on_server
+from tests.savers import SAVERS
 
 Echo = Callable[[str], None]
 
@@ -35,6 +39,20 @@ def name_of(value: object) -> str:
 @pytest.fixture(autouse=True)
 def _runs_are_repeatable(monkeypatch: pytest.MonkeyPatch) -> None:
     make_ids_repeatable(monkeypatch)
+
+
+@pytest.fixture(params=SAVERS)
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Callable[[], CrashStore]]:
+    """A function that makes empty stores."""
+    numbers = count()
+    match request.param:
+        case "memory":
+            yield InMemory
+        case "sqlite":
+            yield lambda: OnDisk(tmp_path / f"{next(numbers)}.db")
+        case _:
+            async with on_server(request.getfixturevalue("postgres")) as made:
+                yield made
 
 
 @pytest.fixture

@@ -1,31 +1,14 @@
 """A process that dies before, inside or after any store call: the next process resumes from exactly that point."""
 
-from collections.abc import AsyncIterator, Callable
-from itertools import count
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
 from durable_graph import Durability
 from tests.crash.conftest import IS_LONG, MODES, Echo, in_modes, name_of
 from tests.crash.engine.crash_points import one_crash, two_crashes
-from tests.crash.engine.stores import CrashStore, InMemory, OnDisk, on_server
+from tests.crash.engine.stores import CrashStore, InMemory
 from tests.crash.scenarios.graph_shapes import SHAPES, Shape
-from tests.savers import SAVERS
-
-
-@pytest.fixture(params=SAVERS)
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Callable[[], CrashStore]]:
-    """A function that makes empty stores."""
-    numbers = count()
-    match request.param:
-        case "memory":
-            yield InMemory
-        case "sqlite":
-            yield lambda: OnDisk(tmp_path / f"{next(numbers)}.db")
-        case _:
-            async with on_server(request.getfixturevalue("postgres")) as made:
-                yield made
 
 
 @pytest.mark.parametrize(("shape", "mode"), in_modes(SHAPES), ids=name_of)

@@ -36,7 +36,15 @@ _SETTINGS: Mapping[str, str] = {
 class Server:
     """A server on its own port, with its data in `folder`. It ends with this process, even if the process is killed."""
 
-    def __init__(self, folder: Path, *, version: int = 18, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        version: int = 18,
+        settings: Mapping[str, str] | None = None,
+        replica_of: "Server | None" = None,
+    ) -> None:
+        """As a replica it begins with a copy of the data of the other server, which has to run."""
         self.port: int = free_port()
         self._data = folder / "data"
         self._settings = {**_SETTINGS, **(settings or {}), "port": str(self.port)}
@@ -50,6 +58,10 @@ class Server:
         if self._user is not None:
             folder.chmod(0o711)
             shutil.chown(self._data, self._user)
+        if replica_of is not None:
+            copy = ("--write-recovery-conf", "--checkpoint=fast", "--no-sync", "-d", replica_of.url, "-D", self._data)
+            self._run("pg_basebackup", *copy)
+            return
         self._run("initdb", "--auth=trust", "--encoding=utf8", "--locale=C", "--no-sync", "-U", _USER, "-D", self._data)
 
     @property
@@ -98,6 +110,10 @@ class Server:
         if self._user is not None:
             shutil.chown(self._data / "standby.signal", self._user)
         self.start()
+
+    def promote(self) -> None:
+        """Make a replica a server that can be written to."""
+        self._run("pg_ctl", "promote", "-D", self._data, "-t", str(int(_PATIENCE)))
 
     def set_authentication(self, method: str, *, but: str = "") -> None:
         """Require another authentication method than trust, for all clients except the role `but`."""
@@ -149,13 +165,17 @@ class Server:
 
 @contextmanager
 def started(
-    *, version: int = 18, settings: Mapping[str, str] | None = None, parent: Path | None = None
+    *,
+    version: int = 18,
+    settings: Mapping[str, str] | None = None,
+    parent: Path | None = None,
+    replica_of: Server | None = None,
 ) -> Iterator[Server]:
     """A running server with its data below `parent`. Its data is removed afterwards."""
     # Not a folder of pytest's: those are closed to the user that a server runs as.
     folder = Path(tempfile.mkdtemp(prefix="durable-graph-postgres-", dir=parent))
     try:
-        server = Server(folder, version=version, settings=settings)
+        server = Server(folder, version=version, settings=settings, replica_of=replica_of)
         try:
             server.start()
             yield server

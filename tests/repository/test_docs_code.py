@@ -59,7 +59,12 @@ PRINTED: Final = {
         "{'share': Fraction(1, 3), 'others': {'amy': Fraction(2, 3)}}",
         "[[1.0, 0.0], [0.0, 1.0]]",
     ],
-    "docs/workers.md": ["ready", "cancelled ready", "{'id': 7, 'log': 'approved by Ada, shipped'}"],
+    "docs/workers.md": [
+        "ready",
+        "cancelled ready",
+        "{'id': 7, 'log': 'approved by Ada, shipped'}",
+        "{'approved by Ada, shipped'}",
+    ],
 }
 """The lines that the code of each page prints."""
 

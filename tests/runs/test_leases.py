@@ -210,6 +210,20 @@ async def test_an_end_that_the_store_did_not_record_is_recorded_when_the_store_i
             await handle.result(20)
 
 
+async def test_a_worker_that_leaves_while_the_store_is_away_does_not_wait_for_the_end_of_its_lease(
+    saver: Checkpointer, outage: Outage, steps: Steps
+) -> None:
+    app = App({"steps": steps.graph()}, saver)
+    handle = await app.start("steps", {})
+    async with asyncio.timeout(20):
+        async with app.worker(lease=3600, grace=0):
+            await steps.is_inside.wait()
+            outage.absent = {"settle", "unregister"}
+    assert steps.cancelled == ["second"]
+    assert outage.calls["settle"] == 1
+    assert (await handle.status()).state == "running"
+
+
 async def test_runs_whose_claim_had_no_reply_are_executed_by_the_same_worker(
     saver: Checkpointer, outage: Outage, steps: Steps
 ) -> None:

@@ -1,6 +1,7 @@
 """Signals: messages that a run receives once each, in order, over suspensions and restarts."""
 
 import asyncio
+import random
 from datetime import timedelta
 from typing import Annotated, Any, TypedDict
 
@@ -21,8 +22,13 @@ from durable_graph import (
 )
 from durable_graph.runs import App, RunHandle
 from durable_graph.testing import run_app
+from tests.crash.conftest import IS_LONG, Echo
 
 pytestmark = pytest.mark.every_store
+
+RECEIVERS, ROUNDS = (200, 25) if IS_LONG else (40, 1)
+SPREAD = 0.1
+"""Seconds over which the signals of a receiver come, each."""
 
 
 def joined(old: list[Any], new: list[Any]) -> list[Any]:
@@ -213,17 +219,30 @@ async def test_threads_without_an_unfinished_run_take_no_signal(saver: Checkpoin
 
 
 @pytest.mark.slow
-async def test_many_receivers_get_each_of_many_repeated_signals_once(saver: Checkpointer) -> None:
+async def test_many_receivers_get_each_of_many_repeated_signals_once(saver: Checkpointer, echo: Echo) -> None:
     app = App({"order": graph_of(three=three)}, saver)
-    count = 40
-    handles = [await app.start("order", {}, thread_id=f"t{number}") for number in range(count)]
+    chance = random.Random(20_26)
 
-    async def send(number: int) -> None:
-        for each in range(3):
-            for _ in range(2):
-                await app.signal(f"t{number}", "parcel", each, key=str(each))
+    async def signal(thread: str, number: int, longest: float) -> bool:
+        await asyncio.sleep(chance.uniform(0, longest))
+        return await app.signal(thread, "parcel", number, key=str(number))
 
-    async with app.worker(concurrency=20):
-        await asyncio.gather(*(send(number) for number in range(count)))
-        results = await asyncio.gather(*(each.result(60) for each in handles))
-    assert results == [{"got": [0, 1, 2]}] * count
+    async def send(thread: str) -> None:
+        """Each signal before the run is claimed, while it is executed, or while it waits; each once more afterwards."""
+        repeated: list[asyncio.Task[bool]] = []
+        async with asyncio.TaskGroup() as group:
+            for number in range(3):
+                assert await signal(thread, number, SPREAD)
+                repeated.append(group.create_task(signal(thread, number, 3 * SPREAD)))
+        assert not any(each.result() for each in repeated)
+
+    async with app.worker(concurrency=RECEIVERS // 2):
+        for round_number in range(ROUNDS):
+            threads = [f"t{round_number}-{number}" for number in range(RECEIVERS)]
+            handles = [await app.start("order", {}, thread_id=thread) for thread in threads]
+            await asyncio.gather(*map(send, threads))
+            results = await asyncio.gather(*(each.result(60) for each in handles))
+            assert results == [{"got": [0, 1, 2]}] * RECEIVERS
+            left = [await app.store.inbox(thread, ["parcel"]) for thread in threads]
+            assert left == [[]] * RECEIVERS
+    echo(f"{ROUNDS} rounds, {RECEIVERS} receivers, {3 * RECEIVERS} signals, each sent twice: 0 wrong, 0 left over")

@@ -21,6 +21,8 @@ WORKERS = 3
 RUNS = 100 if IS_LONG else 20
 KILLS = 25 if IS_LONG else 1
 """For each store."""
+MEDIAN, LAST = (1.3, 1.8) if IS_LONG else (3, 5)
+"""Leases from a kill until half of its runs, and all of them, are executed again. The short form runs beside others."""
 NODES = [f"n{number}" for number in range(STEPS)]
 
 
@@ -65,8 +67,9 @@ async def test_the_runs_of_a_killed_worker_end_once_with_the_right_output(
         await _check_ends(app, ledger, handles, killed, tally)
 
     assert tally.seconds
-    assert max(tally.seconds) <= 5 * LEASE
     echo(str(tally))
+    assert median(tally.seconds) <= MEDIAN * LEASE
+    assert max(tally.seconds) <= LAST * LEASE
 
 
 async def _more_nodes(ledger: Ledger, worker: Process, number: int) -> None:

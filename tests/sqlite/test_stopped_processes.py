@@ -21,6 +21,7 @@ from durable_graph.testing.conformance.saver_under_test import commit, loaded, s
 from durable_graph.testing.rows import Step, state_of
 from durable_graph_sqlite import SqliteCache, SqliteSaver
 from durable_graph_sqlite.holders import Holder, holder_of
+from tests.runs.engine.processes import until
 
 _STOPS_INSIDE = """
 import asyncio, os, signal, sys
@@ -125,6 +126,41 @@ async def test_a_process_that_continues_within_the_busy_timeout_causes_no_error(
             await committing
             await asyncio.to_thread(process.communicate)
         assert state_of(await loaded(saver, "thread")) == writer.state()
+
+
+async def test_the_log_names_a_stopped_process_long_before_the_call_fails(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "runs.db"
+    async with SqliteSaver(path, busy_timeout=60) as saver:
+        writer = await some_thread(saver)
+        with stopped(_STOPS_INSIDE, path) as process:
+            committing = asyncio.create_task(commit(saver, writer, Step({"count": b"4"})))
+            await until(lambda: bool(caplog.records), "the warning")
+            assert not committing.done()
+            process.send_signal(signal.SIGCONT)
+            await committing
+            await asyncio.to_thread(process.communicate)
+    (record,) = caplog.records
+    assert (record.levelname, record.name) == ("WARNING", "durable_graph")
+    message = record.getMessage()
+    assert message.startswith(f"process {process.pid} is stopped in a write and keeps {path} locked")
+    assert f"kill -CONT {process.pid}" in message
+    assert len(message) <= 400 + len(str(path))
+
+
+async def test_a_process_that_writes_for_long_is_not_reported_as_stopped(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "runs.db"
+    async with SqliteSaver(path, busy_timeout=1.5) as saver, SqliteSaver(path) as other:
+        await some_thread(saver)
+        connection, _ = await other._opened()
+        await connection.call(lambda db: db.execute("BEGIN IMMEDIATE"))
+        with pytest.raises(StoreLockedError):
+            await some_thread(saver, "another")
+        await connection.call(lambda db: db.execute("ROLLBACK"))
+    assert caplog.records == []
 
 
 async def test_a_run_that_failed_on_the_lock_of_a_stopped_process_can_be_resumed(tmp_path: Path) -> None:

@@ -336,10 +336,13 @@ WITH
   fenced AS (
     UPDATE {schema}.threads t SET epoch = f.epoch
       FROM (SELECT thread_key, (:epochs::bigint[])[row_number() OVER ()] AS epoch FROM free) f
-     WHERE t.thread_key = f.thread_key RETURNING t.thread_key, t.epoch, t.version),
+     WHERE t.thread_key = f.thread_key RETURNING t.thread_key, t.epoch, t.version, t.writes_seq),
   claimed AS (
     UPDATE {schema}.runs r
-       SET state = 1, worker = :worker, attempt = r.attempt + 1, claimed_version = f.version
+       SET state = 1, worker = :worker, attempt = r.attempt + 1,
+           -- A run that progressed since its last claim or crash has no crashes in a row.
+           crashes = CASE WHEN (r.claimed_version, r.claimed_writes) = (f.version, f.writes_seq) THEN r.crashes ELSE 0 END,
+           claimed_version = f.version, claimed_writes = f.writes_seq
       FROM picked p JOIN fenced f USING (thread_key)
      WHERE r.thread_key = p.thread_key AND r.seq = p.seq
     RETURNING r.thread_id, r.seq, r.graph, r.input, r.options, r.context, r.first_checkpoint, r.checkpoint, r.deadline,
@@ -388,16 +391,16 @@ SELECT thread_key FROM {schema}.threads
  ORDER BY thread_key FOR NO KEY UPDATE;
 
 -- name: find_runs_of_workers
-SELECT r.thread_key, r.seq, r.crashes, r.claimed_version, t.version, t.next
+SELECT r.thread_key, r.seq, r.crashes, (t.version, t.writes_seq) <> (r.claimed_version, r.claimed_writes), t.next
   FROM {schema}.runs r JOIN {schema}.threads t USING (thread_key)
  WHERE r.worker = ANY (:workers::bigint[]) AND r.state = 1;
 
 -- name: free_runs
 UPDATE {schema}.runs r
    SET state = f.state, worker = 0, crashes = f.crashes, due = f.due, ended_at = f.ended_at,
-       error = coalesce(f.error, r.error)
+       error = coalesce(f.error, r.error), claimed_version = t.version, claimed_writes = t.writes_seq
   FROM unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::smallint[], $5::bigint[], $6::bigint[], $7::text[])
-    AS f (thread_key, seq, state, crashes, due, ended_at, error)
+    AS f (thread_key, seq, state, crashes, due, ended_at, error) JOIN {schema}.threads t USING (thread_key)
  WHERE r.thread_key = f.thread_key AND r.seq = f.seq;
 
 -- name: remove_workers

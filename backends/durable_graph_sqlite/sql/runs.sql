@@ -127,10 +127,13 @@ SELECT r.thread_key, r.seq, r.due FROM runs r INDEXED BY runs_due
  ORDER BY r.due LIMIT :most;
 
 -- name: fence_thread
-UPDATE threads SET epoch = :epoch WHERE thread_key = :thread_key RETURNING version;
+UPDATE threads SET epoch = :epoch WHERE thread_key = :thread_key RETURNING version, writes_seq;
 
 -- name: claim_run
-UPDATE runs SET state = 1, worker = :worker, attempt = attempt + 1, claimed_version = :version
+-- A run that progressed since its last claim or crash has no crashes in a row.
+UPDATE runs SET state = 1, worker = :worker, attempt = attempt + 1,
+                crashes = CASE WHEN (claimed_version, claimed_writes) = (:version, :writes) THEN crashes ELSE 0 END,
+                claimed_version = :version, claimed_writes = :writes
  WHERE thread_key = :thread_key AND seq = :seq
 RETURNING thread_id, seq, graph, input, options, context, first_checkpoint, checkpoint, deadline, attempt, crashes,
           inbox, request, from_checkpoint, followed;
@@ -161,12 +164,15 @@ DELETE FROM workers WHERE id = :worker;
 SELECT id FROM workers WHERE lease_until <= :now OR boot_id <> :boot_id;
 
 -- name: find_runs_of_worker
-SELECT r.thread_key, r.seq, r.crashes, r.claimed_version, t.version, t.next FROM runs r JOIN threads t USING (thread_key)
+SELECT r.thread_key, r.seq, r.crashes, (t.version, t.writes_seq) <> (r.claimed_version, r.claimed_writes), t.next
+  FROM runs r JOIN threads t USING (thread_key)
  WHERE r.worker = :worker AND r.state = 1;
 
 -- name: free_run
 UPDATE runs SET state = :state, worker = 0, crashes = :crashes, due = :due, ended_at = :ended_at,
-                error = coalesce(:error, error)
+                error = coalesce(:error, error),
+                (claimed_version, claimed_writes) =
+                  (SELECT version, writes_seq FROM threads WHERE thread_key = :thread_key)
  WHERE thread_key = :thread_key AND seq = :seq;
 
 -- name: count_runs

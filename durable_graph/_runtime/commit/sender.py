@@ -364,6 +364,8 @@ class Sender:
             return
         thread.base, thread.is_cancelled = saved.base, thread.is_cancelled or saved.is_cancelled
         if self.run is not None:
+            # Answers are recorded before the tasks begin that they are for.
+            self.run.has_progressed |= bool(batch.records) and not requests[0].is_answer
             self.run.recorded(batch.run)
             if batch.events and self.log is not None:
                 self.log.has_moved()

@@ -4,7 +4,8 @@ import asyncio
 import contextvars
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -16,10 +17,12 @@ from durable_graph._runtime.request.cancellation import finish
 from durable_graph._runtime.task.lengths import PrivateLengths
 from durable_graph._runtime.task.run_context import TaskContext
 from durable_graph.channels import selected
-from durable_graph.errors import NodeTimeoutError
+from durable_graph.errors import NodeExitedError, NodeTimeoutError
 from durable_graph.graph import Node
 from durable_graph.graph.policies import TimeoutPolicy
 from durable_graph.graph.topology import Handler
+
+T = TypeVar("T")
 
 Begin = Callable[[TaskContext, Callable[[], Any]], Awaitable[Any]]
 """Calls a function, and gives an awaitable of its result."""
@@ -79,6 +82,9 @@ def _begin_async(context: TaskContext, call: Callable[[], Any]) -> Awaitable[Any
 
 async def _begin_in_thread(context: TaskContext, call: Callable[[], Any]) -> Any:
     """The result of a plain function. A cancellation that arrived while it ran is left in the context."""
+    if context.run.request.owned is not None:
+        # A `SystemExit` would end the event loop through the asyncio task that waits for the thread.
+        call = partial(_called_by_worker, context.node, call)
     result, cancelled = await _in_thread(call, context.run.request.grace)
     if inspect.isawaitable(result):
         # A plain function that returns a coroutine, such as a lambda around an async function.
@@ -89,6 +95,20 @@ async def _begin_in_thread(context: TaskContext, call: Callable[[], Any]) -> Any
         return await result
     context.cancelled_late = cancelled
     return result
+
+
+def _called_by_worker(name: str, call: Callable[[], T]) -> T:
+    try:
+        return call()
+    except SystemExit as error:
+        raise exit_of(name, error) from error
+
+
+def exit_of(name: str, error: SystemExit) -> NodeExitedError:
+    """The failure of code that would end the process of its worker. The run would be released, and end the next one."""
+    failure = NodeExitedError(name, error.code)
+    failure.__cause__ = error
+    return failure
 
 
 def _timed(begin: Begin, policy: TimeoutPolicy) -> Begin:

@@ -22,6 +22,7 @@ from durable_graph._runtime.request.cancellation import cancellations, take_back
 from durable_graph._runtime.request.control_flow import GraphBubbleUp, GraphInterrupt, ParentCommand, unwrapped
 from durable_graph._runtime.task.answers import NO_ANSWERS
 from durable_graph._runtime.task.ending import check_all_claimed, resolve_exit
+from durable_graph._runtime.task.invoke import exit_of
 from durable_graph._runtime.task.read_result import Result
 from durable_graph._runtime.task.run_context import TaskContext, TaskOutput
 from durable_graph._runtime.task.writes import encode_anything
@@ -54,6 +55,8 @@ def stopped(context: TaskContext, previous: Outcome | None, error: BaseException
         if cancellations():
             raise error
         error = own_cancellation(context.task, error)
+    if isinstance(error, SystemExit) and context.run.request.owned is not None:
+        error = exit_of(context.node, error)
     if isinstance(error, GraphBubbleUp) or not isinstance(error, Exception):
         raise error
     return failed(context, previous, error)

@@ -24,7 +24,7 @@ from durable_graph._runtime.task.claims import Begun, Claims, KeptCall, Recorded
 from durable_graph._runtime.task.context import injected
 from durable_graph._runtime.task.crossing import in_loop
 from durable_graph._runtime.task.ending import join_children, must_join, resolve_exit
-from durable_graph._runtime.task.invoke import begin_with
+from durable_graph._runtime.task.invoke import begin_with, exit_of
 from durable_graph._runtime.task.lengths import copy_of
 from durable_graph._runtime.task.observing import observed_call
 from durable_graph._runtime.task.publish_calls import publish_call_failed, publish_call_finished, publish_call_started
@@ -361,9 +361,11 @@ async def _once(inner: TaskContext, definition: TaskDefinition, given: _Given) -
             await join_children(inner)
     except BaseException as error:
         found = await resolve_exit(inner, error)
+        if isinstance(found, SystemExit) and inner.run.request.owned is not None:
+            found = exit_of(definition.name, found)
         if found is error:
             raise
-        raise found from None
+        raise found from found.__cause__
     # A replay returns the converted result, so the first call has to return it as well.
     return result if definition.result is None else definition.result.convert(result)
 

@@ -5,7 +5,7 @@ import asyncio
 from msgspec.structs import replace
 
 from durable_graph.checkpointing import Checkpointer
-from durable_graph.records import Conflict
+from durable_graph.records import Conflict, Saved
 from durable_graph.run_records import Claim, Heartbeat, NewWorker, RequestOfRun, RunRow, RunState, RunUpdate, Swept
 from durable_graph.testing.conformance.run_store_under_test import (
     HOUR,
@@ -208,6 +208,35 @@ class SweepClauses(RunStoreUnderTest):
                 self.move_clock(saver, HOUR)
             assert counts == [1, 2, 3, 1, 2, 1]
             assert (await run_at(saver, seq)).attempt == 6
+
+    async def test_recorded_results_are_progress(self) -> None:
+        async with self.saver() as saver:
+            seq = await accept(saver)
+            await self._commit(saver, await claim_one(saver), 1)
+            await runs_of(saver).release(1)
+            for number in range(1, 5):
+                await claim_one(saver)
+                writer = await writer_of(saver)
+                saved = await saver.save_writes(writer.batch(writer.record(number=number)))
+                assert isinstance(saved, Saved), saved
+                assert await self.lose(saver, most=2) == Swept(1, 1, 0)
+                assert (await run_at(saver, seq)).crashes == 1
+                self.move_clock(saver, HOUR)
+
+    async def test_progress_before_a_release_starts_the_count_of_crashes_anew(self) -> None:
+        async with self.saver() as saver:
+            await accept(saver)
+            for _ in range(2):
+                await self.crash(saver)
+                self.move_clock(saver, HOUR)
+            claim = await claim_one(saver)
+            assert claim.crashes == 2
+            await runs_of(saver).release(1)
+            claim = await claim_one(saver)
+            assert claim.crashes == 2
+            await self._commit(saver, claim, 1)
+            await runs_of(saver).release(1)
+            assert (await claim_one(saver)).crashes == 0
 
     async def test_a_first_crash_delays_no_claim(self) -> None:
         async with self.saver() as saver:

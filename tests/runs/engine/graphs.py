@@ -4,10 +4,11 @@ import asyncio
 import operator
 import os
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
-from durable_graph import START, CompiledGraph, Runtime, StateGraph, interrupt
+from durable_graph import START, CompiledGraph, Runtime, StateGraph, interrupt, receive, sleep
 from tests.crash.engine.killed_process import kill_this_process
 from tests.runs.engine.ledger import Ledger
 
@@ -50,7 +51,8 @@ def graphs_of(folder: Path) -> Graphs:
     `chain` has many short nodes. `gated` waits at the gate in its second node, `gated_first` in its first, `fan` in the
     first of three nodes of one superstep; `ask` waits for an answer. `block` blocks the event loop in its node for the
     seconds of its input. `tell` has two nodes in one superstep that emit an event: `patient` waits at the gate, and
-    `quick` does not. `poison` kills its process in its second node, `poison_first` in its first, until the gate opens.
+    `quick` does not. `poison` kills its process in its second node, `poison_first` in its first, until the gate is
+    open. `sleeper` sleeps for a second in its first node, `receiver` receives three messages in its only one.
     """
     ledger, gate = Ledger(folder), Gate(folder)
 
@@ -71,9 +73,6 @@ def graphs_of(folder: Path) -> Graphs:
 
         return execute
 
-    def chain(**nodes: Any) -> CompiledGraph[Any, Any, Any, Any]:
-        return StateGraph(State).add_sequence(list(nodes.items())).add_edge(START, next(iter(nodes))).compile()
-
     fan = StateGraph(State)
     for number in range(3):
         fan.add_node(f"fan{number}", node(f"fan{number}", waits=number == 0)).add_edge(START, f"fan{number}")
@@ -82,15 +81,17 @@ def graphs_of(folder: Path) -> Graphs:
         tell.add_node(name, _telling(node(name, waits=name == "patient"))).add_edge(START, name)
     first = {"first": node("first")}
     return {
-        "chain": chain(**{f"n{number}": node(f"n{number}") for number in range(STEPS)}),
-        "gated": chain(**first, second=node("second", waits=True), third=node("third")),
-        "gated_first": chain(first=node("first", waits=True), second=node("second")),
+        "chain": _chain(**{f"n{number}": node(f"n{number}") for number in range(STEPS)}),
+        "gated": _chain(**first, second=node("second", waits=True), third=node("third")),
+        "gated_first": _chain(first=node("first", waits=True), second=node("second")),
         "fan": fan.compile(),
-        "ask": chain(ask=node("ask", asks=True)),
+        "ask": _chain(ask=node("ask", asks=True)),
         "tell": tell.compile(),
-        "block": chain(**first, second=node("second", blocks=True), third=node("third")),
-        "poison": chain(**first, second=node("second", kills=True)),
-        "poison_first": chain(first=node("first", kills=True)),
+        "block": _chain(**first, second=node("second", blocks=True), third=node("third")),
+        "poison": _chain(**first, second=node("second", kills=True)),
+        "poison_first": _chain(first=node("first", kills=True)),
+        "sleeper": _chain(sleep=_sleep_for_a_second, after=node("after")),
+        "receiver": _chain(receive=_receive_three),
     }
 
 
@@ -100,3 +101,16 @@ def _telling(node: Any) -> Any:
         return await node(state, runtime)
 
     return execute
+
+
+async def _sleep_for_a_second(state: State) -> State:
+    await sleep(timedelta(seconds=1))
+    return {"log": [f"sleep {os.getpid()}"]}
+
+
+async def _receive_three(state: State) -> State:
+    return {"log": [f"receive {await receive('topic')}" for _ in range(3)]}
+
+
+def _chain(**nodes: Any) -> CompiledGraph[Any, Any, Any, Any]:
+    return StateGraph(State).add_sequence(list(nodes.items())).add_edge(START, next(iter(nodes))).compile()

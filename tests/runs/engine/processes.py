@@ -80,6 +80,11 @@ class Processes:
         self._processes.append(Process(process, self.place))
         return self._processes[-1]
 
+    def forget(self, process: Process) -> None:
+        """Give up the handle of a process that has ended."""
+        process.end()
+        self._processes.remove(process)
+
     def barrier(self, parties: int) -> Barrier:
         """A barrier for as many processes, as an argument of theirs."""
         return _context.Barrier(parties)
@@ -128,6 +133,18 @@ async def stop(process: Process) -> float:
             return at
         process.send(signal.SIGCONT)
         await asyncio.sleep(0.01)
+
+
+async def stop_inside_a_write(process: Process) -> None:
+    """Stop the process by SIGSTOP, at a moment at which it holds the lock of the file."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        process.send(signal.SIGSTOP)
+        if not _is_free(process.place):
+            return
+        process.send(signal.SIGCONT)
+        await asyncio.sleep(0.001)
+    raise TimeoutError("a write of the process")
 
 
 def _is_free(place: Place) -> bool:
