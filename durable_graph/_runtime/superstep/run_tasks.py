@@ -80,7 +80,7 @@ class Outcomes(msgspec.Struct, frozen=True):
 
 
 class Superstep(msgspec.Struct):
-    """One superstep being run. `early` are the tasks whose time has not come, as outcomes that say when they are due."""
+    """One superstep being run. `early` are the tasks whose time has not come, as outcomes with the time."""
 
     run: GraphRun
     state: State
