@@ -230,7 +230,8 @@ class CommitUnit(msgspec.Struct, frozen=True, gc=False):
     `fork_of`. `summary` is None if the plain columns stay unchanged, as they do without a root checkpoint. `request` is
     the request with a key that this unit accepts. `base` is the thread as the saver returned it last, None if the
     caller has none: it saves the saver a query, and changes no result. `run` is the change of the run that a worker
-    executes, and `events` are events of it. `version` is the thread's version after the unit; it is computed.
+    executes, `events` are events of it, and `taken` has the updates of the thread that the unit applies: they leave the
+    inbox. `version` is the thread's version after the unit; it is computed.
     """
 
     thread: str
@@ -252,6 +253,7 @@ class CommitUnit(msgspec.Struct, frozen=True, gc=False):
     run: RunUpdate | None = None
     events: tuple[EventRow, ...] = ()
     version: int = 0
+    taken: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         msgspec.structs.force_setattr(self, "version", self.checkpoints[-1].row.no)

@@ -2,13 +2,17 @@
 
 writes      each channel's rule runs once, over all writes to it; one-superstep channels without a write are cleared
 joins       full joins of the tasks that ran are cleared, then the arrivals of this superstep are added
-plan        nodes by name, once each however many edges lead there; then Sends in the order in which they were made
+plan        nodes by name, once each however many edges lead there, at the earliest of their times; then Sends in the
+            order in which they were made
 deferred    nodes that wait until no other node is due: a separate channel has their names
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from operator import attrgetter
+from types import MappingProxyType
 from typing import Any
+
+import msgspec
 
 from durable_graph._engine.merge import clear_unwritten, merge_writes
 from durable_graph._engine.state import Absent, Change, Changes, Full, State
@@ -114,26 +118,29 @@ def schedule(
 ) -> tuple[Mapping[str, Any], tuple[Task, ...], dict[str, Change]]:
     """The plan of checkpoint `no`: the tasks that are `planned` already, then `nodes` and `routes` as new tasks.
 
-    Deferred nodes wait in a separate channel while any other task is planned. Sends do not wait.
+    Deferred nodes wait in a separate channel while any other task is planned. Sends do not wait, nor do nodes with a
+    time of their own.
     """
-    due = set(nodes)
+    chosen = set(nodes)
     sends: list[Route] = []
+    later: dict[str, int] = {}
     for route in routes:
         if route.argument is not None:
             sends.append(route)
+        elif route.due:
+            later[route.node] = min(route.due, later.get(route.node, route.due))
         elif route.node != END:
-            due.add(route.node)
-    for task in planned:
-        if task.argument is None:
-            due.discard(task.node)
+            chosen.add(route.node)
+    if later or planned:
+        planned = _beside(planned, chosen, later)
     waiting: Collection[str] = values.get(DEFERRED, ())
     if not waiting and not topology.deferred:
-        return values, (*planned, *number(sorted(due), sends, no)), {}
-    deferred = set(waiting) | (due & topology.deferred)
-    due -= topology.deferred
-    if deferred and not due and not sends and not planned:
-        due, deferred = deferred, set()
-    plan = (*planned, *number(sorted(due), sends, no))
+        return values, (*planned, *number(chosen, sends, no, later)), {}
+    deferred = set(waiting) | (chosen & topology.deferred)
+    chosen -= topology.deferred
+    if deferred and not (chosen or later or sends or planned):
+        chosen, deferred = deferred, set()
+    plan = (*planned, *number(chosen, sends, no, later))
     if deferred == set(waiting):
         return values, plan, {}
     if not deferred:
@@ -141,11 +148,32 @@ def schedule(
     return changed(values, {DEFERRED: tuple(sorted(deferred))}), plan, {DEFERRED: Full(None)}
 
 
-def number(nodes: Iterable[str], sends: Iterable[Route], no: int) -> tuple[Task, ...]:
-    """New tasks, numbered in the order of the plan, first planned by checkpoint `no`."""
+def _beside(planned: Sequence[Task], chosen: set[str], later: dict[str, int]) -> tuple[Task, ...]:
+    """The tasks that are planned already, each at the earliest of its times. Removed from `chosen` and `later` is what
+    needs no further task."""
+    for node in chosen:
+        later.pop(node, None)
+    tasks: list[Task] = []
+    for task in planned:
+        earlier = task
+        if task.argument is None:
+            due = 0 if task.node in chosen else later.get(task.node, task.due)
+            earlier = msgspec.structs.replace(task, due=due) if due < task.due else task
+            chosen.discard(task.node)
+            later.pop(task.node, None)
+        tasks.append(earlier)
+    return tuple(tasks)
+
+
+def number(
+    nodes: Iterable[str], sends: Iterable[Route], no: int, later: Mapping[str, int] = MappingProxyType({})
+) -> tuple[Task, ...]:
+    """New tasks, numbered in the order of the plan, first planned by checkpoint `no`. `later` are nodes whose tasks do
+    not begin before a time."""
     plan: list[Task] = []
-    for node in nodes:
-        plan.append(Task(node, no, len(plan)))  # no comprehension: that is one more Python call in each superstep
+    for node in sorted((*nodes, *later)) if later else sorted(nodes):
+        # No comprehension: that is one more Python call in each superstep.
+        plan.append(Task(node, no, len(plan), due=later.get(node, 0)))
     for send in sends:
-        plan.append(Task(send.node, no, len(plan), send.argument, send.limits))
+        plan.append(Task(send.node, no, len(plan), send.argument, send.limits, send.due))
     return tuple(plan)

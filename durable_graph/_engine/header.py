@@ -10,6 +10,7 @@ from durable_graph._engine.admit import Superseded
 from durable_graph._engine.task import (
     Answer,
     Argument,
+    Delayed,
     Done,
     Failed,
     Handling,
@@ -45,6 +46,13 @@ class PlanEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     limits: Limits | None = None
 
 
+class DelayedEntry(PlanEntry, frozen=True, array_like=True, gc=False):
+    """A task that does not begin before a time: `due`, in microseconds since 1970. Entries of other tasks end before
+    it."""
+
+    due: int = 0
+
+
 class Header(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """`source` is "input", "loop", "fork" or "update"; `writers` are the nodes whose writes made this checkpoint.
 
@@ -61,6 +69,12 @@ class Header(msgspec.Struct, frozen=True, array_like=True, gc=False):
     graph: str = ""
 
 
+class DecodedHeader(Header, frozen=True, array_like=True, gc=False):
+    """A header as it is read: each entry of the plan has a `due`, which is 0 where the stored entry has none."""
+
+    plan: tuple[DelayedEntry, ...]
+
+
 class RecordedWrite(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A write as stored."""
 
@@ -75,6 +89,12 @@ class RecordedRoute(msgspec.Struct, frozen=True, array_like=True, gc=False):
     node: str
     argument: bytes | None = None
     limits: Limits | None = None
+
+
+class DelayedRoute(RecordedRoute, frozen=True, array_like=True, gc=False):
+    """A route to a task that does not begin before `due`. Other routes are stored without it."""
+
+    due: int = 0
 
 
 class RecordedAsk(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -119,23 +139,30 @@ class Recorded(msgspec.Struct, frozen=True, array_like=True, gc=False):
     asked: tuple[RecordedAsk, ...] = ()
 
 
+class DecodedRecord(Recorded, frozen=True, array_like=True, gc=False):
+    """A task's record as it is read: each route has a `due`, which is 0 where the stored route has none."""
+
+    routes: tuple[DelayedRoute, ...] = ()
+
+
 _EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 _HEADER = "a checkpoint's header"
 BEYOND = 1 << 62
 """No valid count is this large, and sums of smaller numbers fit into 64 bits."""
 
 _encoder = msgspec.msgpack.Encoder()
-_header_decoder = msgspec.msgpack.Decoder(Header)
-_record_decoder = msgspec.msgpack.Decoder(Recorded)
+_header_decoder = msgspec.msgpack.Decoder(DecodedHeader)
+_record_decoder = msgspec.msgpack.Decoder(DecodedRecord)
+_LATEST = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
 
 
 def encode_header(header: Header) -> bytes:
     return _encoder.encode(header)
 
 
-def decode_header(data: bytes) -> Header:
+def decode_header(data: bytes) -> DecodedHeader:
     """Raises `DecodeError`. The digest was checked before, so another version wrote such a header, or it is forged."""
-    header: Header = _decoded(_header_decoder, data, _HEADER)
+    header: DecodedHeader = _decoded(_header_decoder, data, _HEADER)
     if not -1 <= header.step < BEYOND:
         raise DecodeError(_HEADER, f"{header.step} is not the number of a superstep")
     return header
@@ -145,12 +172,15 @@ def encode_plan(plan: tuple[Task, ...], no: int) -> tuple[PlanEntry, ...]:
     entries: list[PlanEntry] = []
     for task in plan:  # no comprehension: that is one more Python call in each superstep
         data = None if task.argument is None else task.argument.data
-        entries.append(PlanEntry(task.node, no - task.born, task.ord, data, task.limits))
+        if task.due:
+            entries.append(DelayedEntry(task.node, no - task.born, task.ord, data, task.limits, task.due))
+        else:
+            entries.append(PlanEntry(task.node, no - task.born, task.ord, data, task.limits))
     return tuple(entries)
 
 
 def decode_plan(
-    topology: Topology, entries: tuple[PlanEntry, ...], no: int, max_value_bytes: int
+    topology: Topology, entries: tuple[DelayedEntry, ...], no: int, max_value_bytes: int
 ) -> Pieces[tuple[Task, ...]]:
     """Raises `DecodeError`, and `ValueTooLargeError` for an argument above the limit."""
     pace = Pace()
@@ -161,8 +191,8 @@ def decode_plan(
             raise ValueTooLargeError(channel="the argument of a Send", size=size, limit=max_value_bytes, is_stored=True)
         if not (0 <= entry.ago < no and 0 <= entry.ord < BEYOND):
             raise DecodeError(_HEADER, f"task {entry.ord} of {entry.ago} checkpoints before {no} cannot exist")
-        argument = _argument(topology, entry.argument)
-        plan.append(Task(entry.node, no - entry.ago, entry.ord, argument, entry.limits))
+        argument, due = _argument(topology, entry.argument), _checked(entry.due, _HEADER)
+        plan.append(Task(entry.node, no - entry.ago, entry.ord, argument, entry.limits, due))
         if pace.is_due(RECORD_COST + size):
             yield
     return tuple(plan)
@@ -173,10 +203,10 @@ def encode_result(outcome: Outcome) -> tuple[Rank, bytes]:
     node, attempt, answers = outcome.task.node, outcome.attempt, _answered(outcome.answers)
     match outcome:
         case Done():
-            writes, routes = _written(outcome.writes), _routed(outcome.routes)
+            writes, routes = encode_writes(outcome.writes), encode_routes(outcome.routes)
             record = Recorded(node, writes, routes, None, attempt, outcome.is_handled, (), answers)
         case RoutingOpen():
-            writes, routes, asks = _written(outcome.writes), _routed(outcome.routes), _asked(outcome.asks)
+            writes, routes, asks = encode_writes(outcome.writes), encode_routes(outcome.routes), _asked(outcome.asks)
             record = Recorded(
                 node, writes, routes, outcome.error, attempt, outcome.is_handled, asks, answers, outcome.tries
             )
@@ -214,6 +244,7 @@ _RANKS: Mapping[type[Outcome], Rank] = {
     RoutingOpen: Rank.ROUTING_OPEN,
     Handling: Rank.HANDLING,
     Interrupted: Rank.INTERRUPTED,
+    Delayed: Rank.INTERRUPTED,
     Failed: Rank.FAILED,
 }
 
@@ -234,14 +265,14 @@ def decode_result(topology: Topology, task: Task, rank: Rank, revision: int, dat
     )
 
 
-def _decoded_result(topology: Topology, task: Task, rank: Rank, revision: int, record: Recorded) -> Outcome:
+def _decoded_result(topology: Topology, task: Task, rank: Rank, revision: int, record: DecodedRecord) -> Outcome:
     attempt, error, answers = record.attempt, record.error, _answers(topology, record.answers)
     match rank:
         case Rank.DONE:
-            writes, routes = _writes(topology, record.writes), _routes(topology, record.routes)
+            writes, routes = decode_writes(topology, record.writes), decode_routes(topology, record.routes)
             return Done(task, attempt, writes, routes, record.is_handled, answers, revision)
         case Rank.ROUTING_OPEN:
-            writes, routes = _writes(topology, record.writes), _routes(topology, record.routes)
+            writes, routes = decode_writes(topology, record.writes), decode_routes(topology, record.routes)
             asks = _asks(topology, record.asks)
             return RoutingOpen(
                 task, attempt, writes, error, routes, asks, answers, record.is_handled, revision, record.tries
@@ -295,30 +326,45 @@ def _decoded(decoder: "msgspec.msgpack.Decoder[Any]", data: bytes, what: str) ->
         raise DecodeError(what, str(error)) from error
 
 
-def _record(data: bytes) -> Recorded:
-    record: Recorded = _decoded(_record_decoder, data, _RECORD)
+def _record(data: bytes) -> DecodedRecord:
+    record: DecodedRecord = _decoded(_record_decoder, data, _RECORD)
     if not (0 <= record.attempt < BEYOND and 0 <= record.tries < BEYOND):
         raise DecodeError(_RECORD, f"{record.attempt} attempts and {record.tries} tries are not valid")
     return record
 
 
-def _writes(topology: Topology, writes: tuple[RecordedWrite, ...]) -> tuple[Write, ...]:
+def decode_writes(topology: Topology, writes: tuple[RecordedWrite, ...]) -> tuple[Write, ...]:
     return tuple(_write(topology, write) for write in writes)
 
 
-def _routes(topology: Topology, routes: tuple[RecordedRoute, ...]) -> tuple[Route, ...]:
-    return tuple(Route(route.node, _argument(topology, route.argument), route.limits) for route in routes)
+def decode_routes(topology: Topology, routes: tuple[DelayedRoute, ...]) -> tuple[Route, ...]:
+    return tuple(
+        Route(route.node, _argument(topology, route.argument), route.limits, _checked(route.due, _RECORD))
+        for route in routes
+    )
 
 
-def _written(writes: tuple[Write, ...]) -> tuple[RecordedWrite, ...]:
+def _checked(due: int, where: str) -> int:
+    """The time in microseconds since 1970. Raises `DecodeError` if no calendar has it."""
+    if not 0 <= due <= _LATEST:
+        raise DecodeError(where, f"{due} is no time")
+    return due
+
+
+def encode_writes(writes: tuple[Write, ...]) -> tuple[RecordedWrite, ...]:
     # A write has no bytes if its channel is not stored.
     return tuple(
         RecordedWrite(write.channel, write.data, write.is_overwrite) for write in writes if write.data is not None
     )
 
 
-def _routed(routes: tuple[Route, ...]) -> tuple[RecordedRoute, ...]:
-    return tuple(RecordedRoute(route.node, _data(route.argument), route.limits) for route in routes)
+def encode_routes(routes: tuple[Route, ...]) -> tuple[RecordedRoute, ...]:
+    return tuple(
+        DelayedRoute(route.node, _data(route.argument), route.limits, route.due)
+        if route.due
+        else RecordedRoute(route.node, _data(route.argument), route.limits)
+        for route in routes
+    )
 
 
 def _asked(asks: tuple[PendingInterrupt, ...]) -> tuple[RecordedAsk, ...]:
@@ -354,9 +400,14 @@ def microseconds_of(moment: datetime | None) -> int:
     return 0 if moment is None else (moment - _EPOCH) // _MICROSECOND
 
 
+def moment_of(at: int) -> datetime:
+    """The time of so many microseconds since 1970."""
+    return _EPOCH + at * _MICROSECOND
+
+
 def _moment(at: int) -> datetime | None:
     try:
-        return _EPOCH + at * _MICROSECOND if at else None
+        return moment_of(at) if at else None
     except OverflowError as error:
         raise DecodeError(_RECORD, f"{at} is no time") from error
 

@@ -10,7 +10,7 @@ import msgspec
 from durable_graph._engine.header import (
     BEYOND,
     RECORD_COST,
-    Header,
+    DecodedHeader,
     check_parts,
     decode_header,
     decode_plan,
@@ -37,7 +37,7 @@ class Restored(msgspec.Struct, frozen=True):
 
     state: State
     stored: Stored
-    header: Header
+    header: DecodedHeader
     recorded: dict[tuple[int, int], Outcome]
     row: CheckpointRow
     unknown: tuple[str, ...] = ()
@@ -73,7 +73,7 @@ class Page:
         oldest = page.checkpoints[-1].no if page.checkpoints else 0
         self.values: PageValues = PageValues(topology, max_value_bytes, oldest)
 
-    def restore(self, checkpoint: CheckpointRow, header: Header) -> Pieces[Restored]:
+    def restore(self, checkpoint: CheckpointRow, header: DecodedHeader) -> Pieces[Restored]:
         """A checkpoint of the page, whose rows must not be damaged. Raises as `restore` does."""
         last_rows = self._last_rows[checkpoint.no]
         chains = {channel: chain_to(self._rows, channel, no) for channel, no in last_rows.items()}
@@ -114,7 +114,7 @@ def _restored(
     values: Values,
     origin: bytes,
     checkpoint: CheckpointRow,
-    header: Header,
+    header: DecodedHeader,
     chains: Mapping[str, tuple[ValueRow, ...]],
     records: Iterable[TaskRecord],
 ) -> Pieces[Restored]:

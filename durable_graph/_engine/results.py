@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from durable_graph._engine.header import RECORD_COST, Header, decode_header
+from durable_graph._engine.header import RECORD_COST, DecodedHeader, Header, decode_header
 from durable_graph._engine.task import Done, Outcome
 from durable_graph._engine.values import Values, check_stored_size
 from durable_graph.checkpointing.chains import newest_update
@@ -51,10 +51,10 @@ def by_key(written: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     return {key: found[0] if len(found) == 1 else {"$writes": found} for key, found in values.items()}
 
 
-def headers_in(page: HistoryPage, skipped: Container[int] = ()) -> Pieces[dict[int, Header]]:
+def headers_in(page: HistoryPage, skipped: Container[int] = ()) -> Pieces[dict[int, DecodedHeader]]:
     """The headers of a page's checkpoints by their numbers, without those that are `skipped`. Raises `DecodeError`."""
     pace = Pace()
-    headers: dict[int, Header] = {}
+    headers: dict[int, DecodedHeader] = {}
     for checkpoint in page.checkpoints:
         if checkpoint.no in skipped:
             continue

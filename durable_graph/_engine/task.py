@@ -28,8 +28,9 @@ class Limits(msgspec.Struct, frozen=True, array_like=True, gc=False):
 class Task(msgspec.Struct, frozen=True):
     """One entry of a plan. `born` is the number of the checkpoint that first planned it, `ord` its place in that plan.
 
-    `argument` is the input of a task made by a Send; a task without an argument reads the state. `key` is `born` and
-    `ord`, the key of the task's record in its namespace.
+    `argument` is the input of a task made by a Send; a task without an argument reads the state. `due` is the time
+    before which it does not begin, in microseconds since 1970 (0: it may begin at once). `key` is `born` and `ord`, the
+    key of the task's record in its namespace.
     """
 
     node: str
@@ -37,6 +38,7 @@ class Task(msgspec.Struct, frozen=True):
     ord: int
     argument: Argument | None = None
     limits: Limits | None = None
+    due: int = 0
     key: tuple[int, int] = (0, 0)
 
     def __post_init__(self) -> None:
@@ -57,11 +59,12 @@ class Write(msgspec.Struct, frozen=True):
 
 
 class Route(msgspec.Struct, frozen=True):
-    """One choice of a router or a Command: a node, with an argument if it is a Send."""
+    """One choice of a router or a Command: a node, with an argument if it is a Send. `due` is that of its task."""
 
     node: str
     argument: Argument | None = None
     limits: Limits | None = None
+    due: int = 0
 
 
 class PendingInterrupt(msgspec.Struct, frozen=True):
@@ -159,6 +162,15 @@ class Interrupted(msgspec.Struct, frozen=True):
     answers: tuple[Answer, ...] = ()
     revision: int = 1
     asked: tuple[PastInterrupt, ...] = ()
+
+
+class Delayed(Interrupted, frozen=True):
+    """The task waits for its time. It is not recorded, because the plan has the time, unless an answer ends the delay.
+
+    `instead_of` is the record of a breakpoint that stopped the task before.
+    """
+
+    instead_of: Interrupted | None = None
 
 
 class Failed(msgspec.Struct, frozen=True):

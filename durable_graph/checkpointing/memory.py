@@ -143,8 +143,8 @@ class MemorySaver:
         self._record_with(found, unit, row)
         if unit.request is not None:
             found.requests[unit.request.key] = unit.request
-        if unit.run is not None:
-            found.runs.update(unit.run, unit.at)
+        if unit.run is not None or unit.taken:
+            found.runs.apply(unit)
         return Committed(unit.version, StoredThread(row))
 
     def save_writes(self, batch: WritesBatch) -> Awaitable[SaveResult]:
@@ -166,10 +166,9 @@ class MemorySaver:
         found.row = rules.thread_after_save(batch, found.row, stood, bumped=is_bumped)
         if batch.request is not None:
             found.requests[batch.request.key] = batch.request
+        found.runs.take(batch.taken, batch.at)
         if batch.run is not None:
             found.runs.update(batch.run, batch.at)
-        for seq in batch.taken:
-            found.runs.inbox.take(seq, batch.at)
         if batch.wakes_run:
             found.runs.wake(batch.at)
         if batch.events:

@@ -10,8 +10,8 @@ import msgspec
 from durable_graph.checkpointing import rules, run_rules
 from durable_graph.checkpointing.digests import EMPTY_STATE, add
 from durable_graph.checkpointing.event_log import STORED
-from durable_graph.records import CheckpointRow, RequestRow, TaskRecord, ThreadRow, ValueRow
-from durable_graph.run_records import EventRow, Message, NewMessage, RunRow, RunState, RunUpdate
+from durable_graph.records import CheckpointRow, CommitUnit, RequestRow, TaskRecord, ThreadRow, ValueRow
+from durable_graph.run_records import UPDATES, EventRow, Message, NewMessage, RunRow, RunState, RunUpdate
 
 K = TypeVar("K", int, tuple[int, ...])
 R = TypeVar("R")
@@ -98,6 +98,11 @@ class Inbox:
     taken: dict[int, int] = field(default_factory=dict)
     last: int = 0
 
+    @property
+    def has_updates(self) -> bool:
+        """Whether an update is left to apply."""
+        return any(message.topic == UPDATES for message in self.waiting.values())
+
     def put(self, message: NewMessage) -> None:
         self.last += 1
         self.keys[message.topic, message.key] = self.last
@@ -158,6 +163,13 @@ class RunRows:
                 self.put(msgspec.structs.replace(run, input=b""))
             self.change(after)
 
+    def apply(self, unit: CommitUnit) -> None:
+        """Take the updates that the unit applies, and change its run."""
+        if unit.taken:
+            self.take(unit.taken, unit.at, updates=True)
+        if unit.run is not None:
+            self.update(unit.run, unit.at)
+
     def log(self, events: Iterable[EventRow]) -> None:
         """Store events. One that is there was stored by an earlier call with the same events."""
         for event in events:
@@ -175,6 +187,19 @@ class RunRows:
         """Wake the run that waits: something was sent to the thread."""
         for seq in self.unfinished:
             self.change(run_rules.woken(self.by_seq[seq].row, at))
+
+    def ask_to_look(self) -> None:
+        """Ask for a look at an update in the inbox."""
+        for seq in self.unfinished:
+            self.change(run_rules.asked_to_look(self.by_seq[seq].row))
+
+    def take(self, messages: Iterable[int], at: int, *, updates: bool = False) -> None:
+        """Take messages. After the last of the `updates` nobody needs to look for them."""
+        for message in messages:
+            self.inbox.take(message, at)
+        if updates and not self.inbox.has_updates:
+            for seq in self.unfinished:
+                self.change(run_rules.after_look(self.by_seq[seq].row))
 
     def first(self) -> RunRow | None:
         """The first run that has not ended."""

@@ -16,6 +16,7 @@ from durable_graph.checkpointing.memory_rows import RunRows, StoredRun, ThreadRo
 from durable_graph.checkpointing.run_changes import heartbeat_of
 from durable_graph.records import RequestRow
 from durable_graph.run_records import (
+    UPDATES,
     Accepted,
     Claim,
     Heartbeat,
@@ -91,9 +92,15 @@ class MemoryRuns:
             request = RequestRow(run.key, run.input_digest, seq, 0, now, b"")
             digest = request_digest(living.row.origin, request)
             living.requests[run.key] = msgspec.structs.replace(request, digest=digest)
-        state = RunState.READY if way.is_free else RunState.BLOCKED
+        state, inbox = (RunState.READY if way.is_free else RunState.BLOCKED), living.runs.inbox
         accepted = run_rules.accepted_run(
-            run, seq, state, now, inbox=len(living.runs.inbox.waiting), from_checkpoint=way.from_checkpoint
+            run,
+            seq,
+            state,
+            now,
+            inbox=len(inbox.waiting),
+            from_checkpoint=way.from_checkpoint,
+            has_updates=inbox.has_updates,
         )
         living.runs.put(StoredRun(accepted, run.input, run.options, run.context, run.token))
         return Accepted(seq, is_new=True, state=state, input_digest=run.input_digest)
@@ -152,7 +159,7 @@ class MemoryRuns:
         if not run_rules.can_be_retried(run, max(stored.runs.by_seq)):
             return run.state
         state = RunState.READY if stored.runs.first() is None else RunState.BLOCKED
-        stored.runs.change(run_rules.retried(run, state, now))
+        stored.runs.change(run_rules.retried(run, state, now, has_updates=stored.runs.inbox.has_updates))
         if run_rules.reopens_thread(state, stored.row):
             stored.row = rules.reopened_thread(stored.row, now)
         return state
@@ -169,6 +176,8 @@ class MemoryRuns:
             return Sent.CANCELLED if found.row.status == "cancelled" else Sent.NO_RUN
         found.runs.inbox.put(message)
         found.runs.wake(self._now())
+        if message.topic == UPDATES:
+            found.runs.ask_to_look()
         return Sent.NEW
 
     # Upkeep

@@ -92,7 +92,7 @@ def _prepared_commit(unit: CommitUnit) -> PreparedWrite | None:
     branch = _first_branch(unit) if rules.begins_thread(base.row) else None
     branches = base.sums.branches if branch is None else branch[2]
     after = signed(row, Sums(writes, branches, base.sums.requests), born)
-    runs = () if unit.run is None else changes_of_request(unit)
+    runs = () if unit.run is None and not unit.taken else changes_of_request(unit)
     result = Committed(unit.version, after)
     return PreparedWrite(key_of(unit.thread), base, after, result, unit, unit.records, branch, runs)
 

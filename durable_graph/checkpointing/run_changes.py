@@ -60,12 +60,20 @@ def take(thread: str, seq: int, at: int) -> Query:
     return Query("take_message", {"thread_key": key_of(thread), "seq": seq, "at": at})
 
 
+def ask_to_look(thread: str) -> Query:
+    """The statement that asks for a look at an update in the inbox, in each unfinished run of the thread."""
+    return Query("ask_to_look", {"thread_key": key_of(thread)})
+
+
 def changes_of_request(request: CommitUnit | WritesBatch) -> list[Query]:
-    """The statements for the run that the write changes, and for the run that it wakes."""
-    changes = [] if request.run is None else changes_of(request.thread, request.run, request.at)
-    if isinstance(request, WritesBatch):
-        changes += [take(request.thread, seq, request.at) for seq in request.taken]
-        changes += [wake(request.thread, request.at)] if request.wakes_run else []
+    """The statements for the messages that the write takes, the run that it changes, and the run that it wakes."""
+    # First, because a run that ends is ready again instead while an update is left.
+    changes = [take(request.thread, seq, request.at) for seq in request.taken]
+    if isinstance(request, CommitUnit) and request.taken:
+        changes.append(Query("end_look", {"thread_key": key_of(request.thread)}))
+    changes += [] if request.run is None else changes_of(request.thread, request.run, request.at)
+    if isinstance(request, WritesBatch) and request.wakes_run:
+        changes.append(wake(request.thread, request.at))
     return changes
 
 

@@ -11,7 +11,17 @@ import msgspec
 from durable_graph.checkpointing.rules import begins_thread, cancelled_thread
 from durable_graph.checkpointing.run_sweep import Freed
 from durable_graph.records import ThreadRow
-from durable_graph.run_records import NEVER, NewRun, QueueStats, RunRow, RunState, RunUpdate, Settlement, WaitsOn
+from durable_graph.run_records import (
+    NEVER,
+    NewRun,
+    QueueStats,
+    RequestOfRun,
+    RunRow,
+    RunState,
+    RunUpdate,
+    Settlement,
+    WaitsOn,
+)
 
 _CLAIMABLE = (RunState.READY, RunState.WAITING)
 _FORGOTTEN = (RunState.DONE, RunState.FAILED, RunState.CANCELLED)
@@ -36,9 +46,17 @@ def next_seq(last: int, now: int) -> int:
 
 
 def accepted_run(
-    run: NewRun, seq: int, state: RunState, now: int, *, inbox: int, from_checkpoint: int | None = None
+    run: NewRun,
+    seq: int,
+    state: RunState,
+    now: int,
+    *,
+    inbox: int,
+    from_checkpoint: int | None = None,
+    has_updates: bool = False,
 ) -> RunRow:
-    """The row of a run that is accepted. `inbox` is the number of messages that its thread has already."""
+    """The row of a run that is accepted. `inbox` is the number of messages that its thread has already, and
+    `has_updates` whether an update is among them. As `add_run` does it."""
     return RunRow(
         thread=run.thread,
         seq=seq,
@@ -53,7 +71,7 @@ def accepted_run(
         crashes=0,
         inbox=inbox,
         worker=0,
-        request=0,
+        request=_request(has_updates=has_updates),
         accepted_at=now,
         ended_at=0,
         queue=run.queue,
@@ -123,12 +141,15 @@ def row_after(run: RunRow, update: RunUpdate, at: int) -> RunRow:
     state, due = update.state, run.due
     if is_running:
         state = run.state
+    elif update.state == RunState.DONE and run.request == RequestOfRun.LOOK:
+        # An update arrived since the execution looked for updates.
+        state, due = RunState.READY, at
     elif update.state == RunState.WAITING and (run.inbox > update.inbox or run.request):
-        # A message arrived since the execution read the inbox, or its worker was asked to cancel the run.
+        # A message arrived since the execution read the inbox, or its worker was asked for something.
         state, due = RunState.READY, at
     elif update.state in _CLAIMABLE:
         due = min(update.due, run.deadline)
-    is_ended = update.state.is_ended
+    is_ended = state.is_ended
     return msgspec.structs.replace(
         run,
         state=state,
@@ -149,6 +170,21 @@ def woken(run: RunRow, at: int) -> RunRow:
     if run.state == RunState.WAITING:
         return msgspec.structs.replace(run, state=RunState.READY, due=at, inbox=run.inbox + 1)
     return run if run.state.is_ended else msgspec.structs.replace(run, inbox=run.inbox + 1)
+
+
+def asked_to_look(run: RunRow) -> RunRow:
+    """The unfinished run of a thread to which an update was sent. As `ask_to_look` does it."""
+    is_free = run.request == RequestOfRun.NOTHING
+    return msgspec.structs.replace(run, request=int(RequestOfRun.LOOK)) if is_free else run
+
+
+def after_look(run: RunRow) -> RunRow:
+    """The unfinished run of a thread of which all updates are taken. As `end_look` does it."""
+    return msgspec.structs.replace(run, request=0) if run.request == RequestOfRun.LOOK else run
+
+
+def _request(*, has_updates: bool) -> int:
+    return int(RequestOfRun.LOOK if has_updates else RequestOfRun.NOTHING)
 
 
 def is_held(run: RunRow, settlement: Settlement) -> bool:
@@ -202,10 +238,11 @@ def reopens_thread(state: RunState, thread: ThreadRow) -> bool:
     return state == RunState.READY and thread.status == "cancelled"
 
 
-def retried(run: RunRow, state: RunState, now: int) -> RunRow:
-    """The run that is retried. As `retry_run` does it."""
+def retried(run: RunRow, state: RunState, now: int, *, has_updates: bool = False) -> RunRow:
+    """The run that is retried. `has_updates`: an update of its thread is left. As `retry_run` does it."""
+    request = _request(has_updates=has_updates)
     return msgspec.structs.replace(
-        run, state=state, due=now, crashes=0, ended_at=0, error=None, request=0, deadline=NEVER
+        run, state=state, due=now, crashes=0, ended_at=0, error=None, request=request, deadline=NEVER
     )
 
 

@@ -14,10 +14,11 @@ from durable_graph.checkpointing.columns import key_of, request_columns, request
 from durable_graph.checkpointing.digests import add, request_digest
 from durable_graph.checkpointing.queries import Query, check_no_orphan, first_of
 from durable_graph.checkpointing.rules import accepted_thread, reopened_thread
-from durable_graph.checkpointing.run_changes import changes_of, run_from, update_of, wake
+from durable_graph.checkpointing.run_changes import ask_to_look, changes_of, run_from, update_of, wake
 from durable_graph.checkpointing.transactions import Batch, Part, Transaction, WriteResult, lock, put_thread, run_all
 from durable_graph.records import RequestRow, StoredThread, Sums, ThreadRow
 from durable_graph.run_records import (
+    UPDATES,
     Accepted,
     NewMessage,
     NewRun,
@@ -202,6 +203,8 @@ def send(message: NewMessage, clock: Clock) -> Transaction[Sent]:
         return WriteResult(Sent.CANCELLED if locked.row.status == "cancelled" else Sent.NO_RUN)
     yield Query("add_message", {**sought, "value": message.value, "made_at": now})
     yield wake(message.thread, now)
+    if message.topic == UPDATES:
+        yield ask_to_look(message.thread)
     return WriteResult(Sent.NEW)
 
 

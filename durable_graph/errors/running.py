@@ -159,22 +159,22 @@ class GraphChangedError(DurableGraphError, LookupError):
 
     `kind` is "node" if the stored plan needs the node `name`, which the graph no longer has; "handler" if the plan
     needs the node's error handler, which it no longer has; "result" if a key or a class has changed, so that the
-    recorded result of the node cannot be read; "channel" if the stored value of the channel `name` does not fit its
-    declaration. `why` says what does not fit. `known` are the nodes that the graph has, for the first two, and
-    `thread_id` is the thread, None for a channel.
+    recorded result of the node cannot be read; "update" if an update of the running graph cannot be read; "channel" if
+    the stored value of the channel `name` does not fit its declaration. `why` says what does not fit. `known` are the
+    nodes that the graph has, for the first two, and `thread_id` is the thread, None for a channel.
     """
 
     def __init__(
         self,
         text: str,
         *,
-        kind: Literal["node", "handler", "result", "channel"],
+        kind: Literal["node", "handler", "result", "update", "channel"],
         name: str,
         why: str,
         known: Iterable[str] = (),
         thread_id: str | None = None,
     ) -> None:
-        self.kind: Literal["node", "handler", "result", "channel"] = kind
+        self.kind: Literal["node", "handler", "result", "update", "channel"] = kind
         self.name = name
         self.why = why
         self.known: tuple[str, ...] = tuple(sorted(known))
@@ -209,6 +209,16 @@ class GraphChangedError(DurableGraphError, LookupError):
             f"new input, or fork from an older checkpoint"
         )
         return cls(text, kind="result", name=node, why=why, thread_id=thread_id)
+
+    @classmethod
+    def of_update(cls, thread_id: str, *, why: str) -> Self:
+        """An update of the running graph cannot be read."""
+        reason = bounded(why, _MOST_SHOWN)
+        text = (
+            f"thread {quoted(thread_id, 40)} has an update (app.update) that this graph cannot read: {reason}; declare "
+            f"the key as it was when the update was sent, or cancel the run"
+        )
+        return cls(text, kind="update", name=thread_id, why=why, thread_id=thread_id)
 
     @classmethod
     def of_channel(cls, channel: str, *, why: str) -> Self:

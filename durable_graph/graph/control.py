@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Final, Generic, Literal
 
 import msgspec
 
+from durable_graph.graph.durations import Duration
 from durable_graph.graph.type_variables import NodeNameT
 
 START: Final = "__start__"
@@ -31,18 +32,23 @@ class Send:
     """Returned by a router, runs `node` in the next superstep with `arg` as its input instead of the state.
 
     Each Send makes a separate task, also for the same node. `timeout` is in seconds, or a `TimeoutPolicy`, and replaces
-    the node's timeout. A Send is immutable; `dataclasses.replace` makes a changed copy.
+    the node's timeout. `after`, in seconds or as a `timedelta`, is the time until the task begins: see `Command`. A
+    Send is immutable; `dataclasses.replace` makes a changed copy.
     """
 
     node: str
     arg: Any
     timeout: Any = field(default=None, kw_only=True)
+    after: Duration | None = field(default=None, kw_only=True)
 
     def __repr__(self) -> str:
-        return f"Send(node={self.node!r}, arg={self.arg!r})"
+        later = "" if self.after is None else f", after={self.after!r}"
+        return f"Send(node={self.node!r}, arg={self.arg!r}{later})"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Send) and self.node == other.node and bool(self.arg == other.arg)
+        if not isinstance(other, Send) or (self.node, self.after) != (other.node, other.after):
+            return False
+        return bool(self.arg == other.arg)
 
     def __hash__(self) -> int:
         return hash((self.node, self.arg))
@@ -68,8 +74,13 @@ class Command(ToolOutput, Generic[NodeNameT]):
     `update` is a dict, a list of (key, value) pairs, or an instance of a state class. `goto` is a node's name, a
     `Send`, or a list of these; the node's edges are followed as well. `graph=Command.PARENT` applies both to the outer
     graph. A node's return annotation `Command[Literal["a", "b"]]` declares its destinations. `resume`, in the input of
-    a run, answers interrupts: it is the answer itself if one interrupt is open, or `{interrupt id: answer}`. A Command
-    is immutable; `dataclasses.replace` makes a changed copy.
+    a run, answers interrupts: it is the answer itself if one interrupt is open, or `{interrupt id: answer}`.
+
+    `after`, in seconds or as a `timedelta`, is the time until the tasks of `goto` begin; a Send's own `after` replaces
+    it. The run is suspended meanwhile, as by `sleep`: it needs a checkpointer. The superstep's other tasks run at once,
+    and the superstep ends when all have run.
+
+    A Command is immutable; `dataclasses.replace` makes a changed copy.
     """
 
     PARENT: ClassVar[Literal["__parent__"]] = "__parent__"
@@ -78,10 +89,11 @@ class Command(ToolOutput, Generic[NodeNameT]):
     update: Any = None
     resume: Any = UNSET
     goto: str | Send | Sequence[str | Send] = ()
+    after: Duration | None = None
 
     def __repr__(self) -> str:
         # By identity, because None is an answer, and a value may be an array, which compares item by item.
-        empty = {"graph": None, "update": None, "resume": UNSET, "goto": ()}
+        empty = {"graph": None, "update": None, "resume": UNSET, "goto": (), "after": None}
         given = {name: getattr(self, name) for name in empty}
         shown = ", ".join(f"{name}={value!r}" for name, value in given.items() if value is not empty[name])
         return f"Command({shown})"

@@ -6,7 +6,9 @@ from typing import Any
 
 import msgspec
 
+from durable_graph._engine.delays import delay_of
 from durable_graph._engine.header import decode_header, open_asks_in
+from durable_graph._engine.task import Task
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.checkpointing.integrity import verify, verify_page
 from durable_graph.checkpointing.run_store import KeepsRuns
@@ -153,10 +155,21 @@ def _questions(found: StoredCheckpoint) -> list[ShownInterrupt]:
     if found.checkpoint is None:
         return []
     no = found.checkpoint.no
-    planned = {(no - entry.ago, entry.ord) for entry in decode_header(found.checkpoint.header).plan}
-    asking = [open_asks_in(record.value) for record in found.records if (record.born, record.ord) in planned]
-    return [
+    planned = {(no - entry.ago, entry.ord): entry for entry in decode_header(found.checkpoint.header).plan}
+    recorded = {(record.born, record.ord): record for record in found.records if (record.born, record.ord) in planned}
+    asking = [open_asks_in(record.value) for record in recorded.values()]
+    asked = [
         ShownInterrupt(ask.id, node, ask.key, ask.topic, moment(ask.due), plain_value(ask.value))
         for node, asks in asking
         for ask in asks
     ]
+    later = [
+        Task(entry.node, *key, due=entry.due) for key, entry in planned.items() if entry.due and key not in recorded
+    ]
+    return asked + [_delay(found, task) for task in later]
+
+
+def _delay(found: StoredCheckpoint, task: Task) -> ShownInterrupt:
+    """The interrupt of a task that waits for its time: nothing is recorded for it."""
+    delay = delay_of(found.thread.origin, "", task)
+    return ShownInterrupt(delay.id, task.node, None, None, delay.due, None)

@@ -1,7 +1,7 @@
 """`App`: the graphs of a program by name, and the store in which their runs outlive every process."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from types import MappingProxyType
 from typing import Any, Literal, Unpack, get_args
@@ -30,16 +30,13 @@ from durable_graph.errors import (
     KeyReusedError,
     MissingPowerError,
     ThreadBusyError,
-    ThreadCancelledError,
-    ThreadFinishedError,
     UnknownNameError,
     UnknownRunError,
-    UnknownThreadError,
     WrongGraphError,
 )
-from durable_graph.graph import Command
+from durable_graph.graph import Command, Send
 from durable_graph.graph.durations import Duration, microseconds
-from durable_graph.run_records import IfBusy, NewMessage, NewRun, QueueStats, RunRow, RunState, Sent
+from durable_graph.run_records import IfBusy, NewMessage, NewRun, QueueStats, RunRow, RunState
 from durable_graph.runs import graph_calls, operations
 from durable_graph.runs.claimed_request import (
     StartOptions,
@@ -51,6 +48,7 @@ from durable_graph.runs.claimed_request import (
 )
 from durable_graph.runs.handle import STATES, RunHandle, RunStatus, StateName, status_of
 from durable_graph.runs.signals import Changes
+from durable_graph.runs.updates import is_new, send_update
 from durable_graph.runs.upkeep import KEEP_RESULTS, KeepThreads, Upkeep, read_retention
 from durable_graph.runs.worker import DEFAULT_MAX_CRASHES, DEFAULT_TTL, Worker
 
@@ -321,15 +319,38 @@ class App:
         data = encode_anything(topology, value, "the value of a signal", self._saver.max_value_bytes) or b""
         name = os.urandom(16).hex() if key is None else read_key(key)
         sent = await self._runs.send(NewMessage(thread, read_topic(topic), name, data))
-        match sent:
-            case Sent.NO_THREAD:
-                raise UnknownThreadError(thread)
-            case Sent.NO_RUN:
-                raise ThreadFinishedError(thread)
-            case Sent.CANCELLED:
-                raise ThreadCancelledError(thread)
+        is_new_message = is_new(sent, thread)
         self._changes.is_ready()
-        return sent is Sent.NEW
+        return is_new_message
+
+    async def update(
+        self,
+        thread_id: ThreadId,
+        values: Any = None,
+        *,
+        goto: str | Send | Sequence[str | Send] = (),
+        after: Duration | None = None,
+        key: str | None = None,
+    ) -> bool:
+        """Update the state of a running graph, and plan nodes: recorded when this returns, whatever the run does
+        meanwhile. A run that waits continues.
+
+        Between two supersteps, the run applies all updates in the order of their recording, each once, as
+        `Command(update=values, goto=goto, after=after)`: `values` are merged by the rules of their keys, and the nodes
+        of `goto` run beside the tasks that are planned. An update that arrives during the last superstep is applied
+        after it. With a `key` an update is sent once: a repetition does nothing and returns False. The key stays known
+        for at least `keep_results` after the run applied the update.
+
+        Raises `UnknownThreadError`, `ThreadFinishedError`, `ThreadCancelledError` for a thread without an unfinished
+        run, and for values and nodes that the graph does not have what a `Command` as input raises:
+        `InvalidInputError`, `InvalidUpdateError`, `UnknownNameError`, `InvalidOptionError`.
+        """
+        thread = read_thread_place(None, thread_id, None).thread_id
+        command: Command[Any] = Command(update=values, goto=goto, after=after)
+        is_new_update = await send_update(self._graphs, self._saver, self._runs, thread, command, key)
+        self._changes.has_update(thread)
+        self._changes.is_ready()
+        return is_new_update
 
     def graph(self, name: str) -> Graph:
         """The graph of this name, bound to the store: for state and history. Raises `UnknownNameError`."""

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from durable_graph._runtime.commit.thread import open_thread
+from durable_graph._runtime.entry import sent_update
 from durable_graph._runtime.entry.claimed import answer_claimed, execute_claimed
 from durable_graph._runtime.entry.observed_run import observed_run
 from durable_graph._runtime.entry.subgraph import Nested
@@ -54,6 +55,12 @@ async def cancel(graph: Graph, saver: Checkpointer, thread_id: str, seq: int) ->
     """Cancel the thread of a run that its worker executes, as long as the run owns the thread. False if nothing of the
     run is in its thread yet, or if it has ended."""
     return await cancel_thread(graph.topology, saver, thread_id, seq)
+
+
+async def encoded_update(graph: Graph, saver: Checkpointer, thread_id: str, command: Command[Any]) -> bytes:
+    """The update and the routes of a Command, checked, as the value of a message."""
+    request = msgspec.structs.replace(graph.setup.defaults, input=command, thread_id=thread_id)
+    return await sent_update.encoded_update(graph.setup.plan, saver, request)
 
 
 async def output_at(graph: Graph, saver: Checkpointer, thread_id: str, no: int) -> Any:

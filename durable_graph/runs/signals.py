@@ -11,17 +11,24 @@ Waiting = dict[tuple[str, int], "list[asyncio.Future[None]]"]
 @dataclass(slots=True, eq=False)
 class Changes:
     """The workers to nudge when a run becomes ready, and the callers that wait for a change of a run: of its state, or
-    of its events. `holders` are told of a run that got its first follower."""
+    of its events. `holders` are told of a run that got its first follower, and `lookers` of a thread that got an
+    update."""
 
     workers: set[asyncio.Event] = field(default_factory=set)
     waiting: Waiting = field(default_factory=dict)
     following: Waiting = field(default_factory=dict)
     holders: set[Callable[[str, int], None]] = field(default_factory=set)
+    lookers: set[Callable[[str], None]] = field(default_factory=set)
 
     def is_ready(self) -> None:
         """A run is ready to be claimed."""
         for worker in self.workers:
             worker.set()
+
+    def has_update(self, thread: str) -> None:
+        """An update of the thread was recorded."""
+        for look in self.lookers:
+            look(thread)
 
     def change_of(self, thread: str, seq: int) -> "asyncio.Future[None]":
         """A future that is set at the next change of the run by this process. Cancelling it forgets it."""

@@ -75,6 +75,7 @@ class Execution:
             claim.seq, claim.first_checkpoint == 0, claim.inbox, claim.inbox, claimed_at=claim.now, lease=lease, log=log
         )
         self.owned.from_checkpoint = claim.from_checkpoint
+        self.owned.has_updates = claim.request == RequestOfRun.LOOK
         self.log: RunLog | None = log
         self.is_cancelled: bool = False
         self.task: asyncio.Task[None] | None = None
@@ -144,6 +145,7 @@ class Worker:
         await self._register()
         self._changes.workers.add(self._nudge)
         self._changes.holders.add(self._is_followed)
+        self._changes.lookers.add(self._look)
         self._begin(self._claim_all())
         self._begin(self._sweep_all())
         self._begin(self._upkeep.repeat(self._nudge.set))
@@ -165,6 +167,7 @@ class Worker:
         self._is_draining = True
         self._changes.workers.discard(self._nudge)
         self._changes.holders.discard(self._is_followed)
+        self._changes.lookers.discard(self._look)
         loops = list(self._loops)
         for each in loops:
             each.cancel()
@@ -207,6 +210,8 @@ class Worker:
             self._begin(self._start_again())
             return
         for thread, seq, request in beat.requests:
+            if request == RequestOfRun.LOOK:
+                self._look(thread)
             for execution in list(self._executions.values()):
                 claim = execution.claim
                 if (claim.thread, claim.seq) == (thread, seq) and request == RequestOfRun.CANCEL:
@@ -220,6 +225,12 @@ class Worker:
             claim, log = execution.claim, execution.log
             if (claim.thread, claim.seq) == (thread, seq) and log is not None and not log.is_active:
                 self._begin(self._logs.join(log, claim))
+
+    def _look(self, thread: str) -> None:
+        """Have the run of the thread look for updates, if this worker executes it."""
+        for execution in self._executions.values():
+            if execution.claim.thread == thread:
+                execution.owned.has_updates = True
 
     async def _start_again(self) -> None:
         """The lease has ended while the process lived: others may have claimed its runs, so it gives them all up."""

@@ -20,7 +20,7 @@ def pass_commands_through_tools() -> None:
 
 
 def _encoded_command(command: Command[Any]) -> dict[str, Any]:
-    given = {"graph": command.graph, "update": command.update, "goto": command.goto}
+    given = {"graph": command.graph, "update": command.update, "goto": command.goto, "after": command.after}
     return {name: value for name, value in given.items() if value is not None and value != ()}
 
 
@@ -29,12 +29,16 @@ def _decoded_command(data: Mapping[str, Any]) -> Command[Any]:
 
 
 def _encoded_send(send: Send) -> list[Any]:
-    return [send.node, send.arg] if send.timeout is None else [send.node, send.arg, send.timeout]
+    options = [send.timeout, send.after]
+    while options and options[-1] is None:
+        options.pop()
+    return [send.node, send.arg, *options]
 
 
 def _decoded_send(data: list[Any]) -> Send:
-    node, arg, *timeout = data
-    return Send(node, arg, timeout=timeout[0] if timeout else None)
+    node, arg, *options = data
+    timeout, after, *_ = (*options, None, None)
+    return Send(node, arg, timeout=timeout, after=after)
 
 
 # Proven types: the parts of a Command are checked when they are stored, and its own fields are restored unchanged.

@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeAlias
 
 from langchain_core.messages import AnyMessage, RemoveMessage, ToolCall, ToolMessage, convert_to_messages
 
-from durable_graph import REMOVE_ALL_MESSAGES, Command, Overwrite, Send
+from durable_graph import REMOVE_ALL_MESSAGES, Command, InvalidUpdateError, Overwrite, Send
 from durable_graph_langchain.errors import InvalidToolOutputError
 
 Output: TypeAlias = ToolMessage | Command[Any]
@@ -121,7 +121,18 @@ def _handed_over(commands: Sequence[Command[Any]], messages: list[ToolMessage], 
             pairs.extend(update)
     if messages and any(name == key for name, _ in pairs):
         pairs.append((key, messages))
-    return Command(graph=Command.PARENT, update=pairs, goto=list(dict.fromkeys(goto)) if _are_names(goto) else goto)
+    targets = list(dict.fromkeys(goto)) if _are_names(goto) else goto
+    return Command(graph=Command.PARENT, update=pairs, goto=targets, after=_common_delay(commands))
+
+
+def _common_delay(commands: Iterable[Command[Any]]) -> Any:
+    delays = [command.after for command in commands if command.goto]
+    if any(delay != delays[0] for delay in delays):
+        raise InvalidUpdateError(
+            "several tools returned Commands to the parent graph with different values of after, and the graph ends "
+            "with one Command: give their goto the same after, or Sends with after"
+        )
+    return delays[0] if delays else None
 
 
 def _are_names(goto: Iterable[str | Send]) -> bool:

@@ -354,17 +354,17 @@ PLANTS: Mapping[str, tuple[Plant, ...]] = {
     "an_ended_or_unknown_run_is_not_cancelled": (runs(control.CancelsTheEnded),),
     "a_failed_run_is_retried": (
         ruled("can_be_retried", lambda right, run, last: run.state == RunState.CANCELLED),
-        ruled("retried", lambda right, run, *rest: replace(right(run, *rest), deadline=run.deadline)),
-        ruled("retried", lambda right, run, *rest: replace(right(run, *rest), error=run.error)),
-        ruled("retried", lambda right, run, *rest: replace(right(run, *rest), ended_at=run.ended_at)),
+        ruled("retried", lambda right, run, *rest, **named: replace(right(run, *rest, **named), deadline=run.deadline)),
+        ruled("retried", lambda right, run, *rest, **named: replace(right(run, *rest, **named), error=run.error)),
+        ruled("retried", lambda right, run, *rest, **named: replace(right(run, *rest, **named), ended_at=run.ended_at)),
     ),
     "a_cancelled_run_is_retried_with_its_thread": (
         ruled("reopens_thread", lambda right, state, thread: False),
-        ruled("retried", lambda right, *given: replace(right(*given), request=1)),
+        ruled("retried", lambda right, *given, **named: replace(right(*given, **named), request=1)),
     ),
     "a_quarantined_run_is_retried": (
         ruled("can_be_retried", lambda right, run, last: run.state != RunState.QUARANTINED and right(run, last)),
-        ruled("retried", lambda right, run, *rest: replace(right(run, *rest), crashes=run.crashes)),
+        ruled("retried", lambda right, run, *rest, **named: replace(right(run, *rest, **named), crashes=run.crashes)),
     ),
     "only_a_run_without_a_result_is_retried": (
         ruled("can_be_retried", lambda right, run, last: run.state.is_ended and run.seq == last),

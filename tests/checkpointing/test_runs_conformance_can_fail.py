@@ -9,9 +9,10 @@ from tests.checkpointing.run_plants import PLANTS as PLANTS_OF_RUNS
 from tests.checkpointing.run_plants import Plant
 from tests.checkpointing.run_retention_plants import RETENTION_PLANTS
 from tests.checkpointing.sharing import SharingSaver, block
+from tests.checkpointing.update_plants import UPDATE_PLANTS
 
 CLAUSES = sorted(name.removeprefix("test_") for name in dir(RunStoreConformance) if name.startswith("test_"))
-PLANTS = {**PLANTS_OF_RUNS, **RETENTION_PLANTS}
+PLANTS = {**PLANTS_OF_RUNS, **RETENTION_PLANTS, **UPDATE_PLANTS}
 CASES = [
     pytest.param(clause, plant, id=f"{clause}-{number}")
     for clause, plants in PLANTS.items()

@@ -174,6 +174,24 @@ def test_a_run_is_started_answered_and_finished_by_processes_that_share_nothing_
     ]
 
 
+def test_an_order_waits_three_days_and_is_changed_meanwhile(run_example: RunExample) -> None:
+    printed = lines_of(run_example("three_days"))
+
+    assert printed == [
+        "  accept kettle for Oslo",
+        "The order is waiting, and a worker executes 0 runs.",
+        "Next: send, which waits for its time: True",
+        "One day later the customer moves:",
+        "an update: True",
+        "an update: False",
+        "  confirm Rome",
+        "The order is waiting.",
+        "Two days later:",
+        "  send kettle to Rome",
+        "result: {'item': 'kettle', 'address': 'Rome', 'log': 'sent to Rome'}",
+    ]
+
+
 def test_the_readme_lists_every_example() -> None:
     names = {path.stem for path in (ROOT / "examples").iterdir() if path.suffix == ".py" or path.is_dir()}
     listed = (ROOT / "examples" / "README.md").read_text()

@@ -4,6 +4,7 @@ import asyncio
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Annotated, Any, TypedDict
 
 import pytest
@@ -18,6 +19,7 @@ from durable_graph import (
     START,
     Checkpointer,
     Command,
+    InvalidUpdateError,
     MemorySaver,
     MessagesState,
     MissingCheckpointerError,
@@ -33,6 +35,7 @@ from durable_graph import (
     interrupt,
     task,
 )
+from durable_graph.codec import Codec
 from durable_graph.testing.crash import CrashingSaver, SimulatedCrashError, crash_points
 from durable_graph_langchain import (
     InjectedState,
@@ -47,6 +50,7 @@ from durable_graph_langchain import (
     ToolRuntime,
     tools_condition,
 )
+from durable_graph_langchain.commands import TYPES
 from tests.langchain.agents import answers, asking_for, call, calling, graph_of, last
 from tests.langchain.conftest import Reopen
 
@@ -708,6 +712,50 @@ async def test_the_answers_to_other_calls_go_to_the_parent_with_the_history(save
 
     assert sorted(answers(state)) == [("add", "3", "1"), ("hand_over", "handed over", "2")]
     assert state["messages"][-1].content == "Now second"
+
+
+@tool
+def hand_over_later(
+    id_: Annotated[str, InjectedToolCallId], state: Annotated[dict[str, Any], InjectedState], days: int
+) -> Command[str]:
+    """Hand over in so many days."""
+    done = ToolMessage("handed over", tool_call_id=id_, name="hand_over_later")
+    messages = [*state["messages"], done]
+    return Command(graph=Command.PARENT, goto="second", update={"messages": messages}, after=timedelta(days=days))
+
+
+async def test_a_tool_hands_over_to_a_node_that_begins_later(saver: Checkpointer) -> None:
+    node = ToolNode([hand_over_later, add])
+    calls = call("add", "1", a=1, b=2), call("hand_over_later", "2", days=3)
+
+    stopped = await parent_of(node, saver).ainvoke(asking_for(*calls), thread_id="t")
+
+    assert [each.is_sleep for each in stopped["__interrupt__"]] == [True]
+
+
+async def test_tools_that_hand_over_at_different_times_are_refused(saver: Checkpointer) -> None:
+    graph = parent_of(ToolNode([hand_over_later]), saver)
+    calls = [call("hand_over_later", str(days), days=days) for days in (1, 2)]
+
+    with pytest.raises(InvalidUpdateError, match="different values of after") as refused:
+        await graph.ainvoke(asking_for(*calls), thread_id="t")
+    assert len(str(refused.value)) <= 400
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        Command(goto=["a", Send("b", 1, timeout=2.0, after=3.0)], after=timedelta(days=2)),
+        Command(goto=Send("b", [1], after=timedelta(days=1))),
+        Command(goto=Send("b", 1, timeout=2.0)),
+        Command(update={"a": 1}, goto=("a",)),
+    ],
+)
+def test_a_stored_command_keeps_its_times(result: Command[str]) -> None:
+    codec = Codec(TYPES).of(Any, where="a tool's result")
+
+    assert codec.decode(codec.encode(result)) == result
+    assert repr(codec.decode(codec.encode(result))) == repr(result)
 
 
 # Wrappers of calls

@@ -27,7 +27,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TypedDict
 
-from durable_graph import START, StateGraph, interrupt, receive, sleep
+from durable_graph import START, Command, StateGraph, interrupt, receive, sleep
 from durable_graph.runs import App
 
 
@@ -57,6 +57,10 @@ async def rest(order: Order) -> Order:
 
 async def listen(order: Order) -> Order:
     return {"log": await receive("parcel")}
+
+
+async def postpone(order: Order) -> Command:
+    return Command(goto="reserve", after=timedelta(days=3))
 
 
 async def fail(order: Order) -> Order:
@@ -100,6 +104,11 @@ GRAPHS = {
     "block": chain(block),
     "rest": chain(rest),
     "listen": chain(listen),
+    "later": StateGraph(Order)
+    .add_node("postpone", postpone, destinations=("reserve",))
+    .add_node("reserve", reserve)
+    .add_edge(START, "postpone")
+    .compile(),
 }
 app = App(GRAPHS, store="sqlite:///shop.db")
 '''

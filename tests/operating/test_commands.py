@@ -109,6 +109,14 @@ def test_show_prints_open_questions_without_the_classes_of_the_program(shop: Sho
     assert "shop" not in sys.modules
 
 
+def test_show_prints_a_task_that_waits_for_its_time(shop: Shop, operate: Operate) -> None:
+    shop.start("later", "t-1")
+    shop.work("waiting")
+    (delay,) = json.loads(operate("show", "t-1", "--store", STORE, "--json").out)["interrupts"]
+    assert (delay["node"], delay["value"], delay["topic"]) == ("reserve", None, None)
+    assert re.search(" in [23]d ", operate("show", "t-1", "--store", STORE).out)
+
+
 def test_show_prints_sleeps_with_their_time_and_awaited_messages_with_their_topic(shop: Shop, operate: Operate) -> None:
     shop.start("rest", "t-1")
     shop.start("listen", "t-2")

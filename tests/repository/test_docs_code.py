@@ -32,6 +32,9 @@ PRINTED: Final = {
         "False",
         "True",
         "{'approved': True, 'parcel': 'X1'}",
+        "False",
+        "checked: Green tea",
+        "{'title': 'Green tea', 'approved': True}",
     ],
     "docs/storage.md": [
         "1 threads can be read",
@@ -48,6 +51,8 @@ PRINTED: Final = {
         "True running",
     ],
     "docs/time.md": [
+        "True True",
+        "{'log': 'reminded: tomorrow'}",
         "waiting True",
         "waiting",
         "{'item': 'tea', 'approved': 'no', 'log': 'tea: no'}",

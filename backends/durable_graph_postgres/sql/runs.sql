@@ -1,6 +1,7 @@
 -- Every list of a run's columns is in the order of `checkpointing.run_changes.RUN_COLUMNS`. States: 0 ready, 1 running,
 -- 2 waiting, 3 blocked, from 4 on ended. 4611686018427387904 is 1 << 62: never. All times are by the server's clock;
--- `skew` is added to it, which only tests set.
+-- `skew` is added to it, which only tests set. Request 3: an update, a message of the topic '__update__', is left to
+-- apply.
 --
 -- Locks: whoever changes runs locks the rows of their threads first, in the order of their keys, and a worker's row
 -- before both. Only a claim takes a run before its thread, and a claim waits for no lock.
@@ -25,11 +26,15 @@ set_config('synchronous_commit', 'off', true)
 
 -- part: run_as_changed
 -- A change `c` to a state, or -1: something was sent to the thread. A run that waits becomes ready at once then, and if
--- a message arrived since its execution read the inbox, or if its worker was asked for something. A change to "running"
--- leaves the state: the run of a worker whose lease has ended may be ready again, or quarantined.
+-- a message arrived since its execution read the inbox, or if its worker was asked for something. One that is done
+-- becomes ready if an update is left to apply (request 3). A change to "running" leaves the state: the run of a worker
+-- whose lease has ended may be ready again, or quarantined.
 state = CASE WHEN c.state = 1 OR c.state = -1 AND r.state <> 2 THEN r.state
-                   WHEN c.state = -1 OR c.state = 2 AND (r.inbox > c.inbox OR r.request > 0) THEN 0 ELSE c.state END,
-           due = CASE WHEN c.state = -1 AND r.state = 2 OR c.state = 2 AND (r.inbox > c.inbox OR r.request > 0) THEN {at_once}
+                   WHEN c.state = -1 OR c.state = 2 AND (r.inbox > c.inbox OR r.request > 0)
+                        OR c.state = 4 AND r.request = 3 THEN 0
+                   ELSE c.state END,
+           due = CASE WHEN c.state = -1 AND r.state = 2 OR c.state = 2 AND (r.inbox > c.inbox OR r.request > 0)
+                        OR c.state = 4 AND r.request = 3 THEN {at_once}
                       WHEN c.state IN (0, 2) THEN least(c.due, r.deadline) ELSE r.due END,
            inbox = CASE WHEN c.state = -1 THEN r.inbox + 1 ELSE r.inbox END,
            checkpoint = CASE WHEN c.checkpoint > 0 THEN c.checkpoint ELSE r.checkpoint END,
@@ -37,8 +42,9 @@ state = CASE WHEN c.state = 1 OR c.state = -1 AND r.state <> 2 THEN r.state
            input = CASE WHEN c.first_checkpoint > 0 THEN '' ELSE r.input END,
            crashes = CASE WHEN c.state = 2 THEN 0 ELSE r.crashes END,
            worker = CASE WHEN c.state IN (-1, 1) THEN r.worker ELSE 0 END,
-           request = CASE WHEN c.state < 4 THEN r.request ELSE 0 END,
-           ended_at = CASE WHEN c.state IN (-1, 1) THEN r.ended_at ELSE c.ended_at END,
+           request = CASE WHEN c.state < 4 OR c.state = 4 AND r.request = 3 THEN r.request ELSE 0 END,
+           ended_at = CASE WHEN c.state IN (-1, 1) THEN r.ended_at WHEN c.state = 4 AND r.request = 3 THEN 0
+                           ELSE c.ended_at END,
            error = CASE WHEN c.state IN (-1, 1) THEN r.error ELSE c.error END,
            waits_on = CASE WHEN c.state IN (-1, 1) THEN r.waits_on ELSE c.waits_on END
 
@@ -62,7 +68,10 @@ state = CASE WHEN c.state = 1 OR c.state = -1 AND r.state <> 2 THEN r.state
     SELECT n.* FROM changes c CROSS JOIN LATERAL (
       SELECT thread_key, seq, state, due FROM {schema}.runs
        WHERE thread_key = c.thread_key AND seq <> c.seq AND state < 4 ORDER BY seq LIMIT 1 FOR NO KEY UPDATE) n
-     WHERE c.state >= 4 AND n.state = 3),
+     WHERE c.state >= 4 AND n.state = 3
+       -- The run itself is ready again if an update is left to apply.
+       AND NOT (c.state = 4 AND EXISTS (SELECT FROM {schema}.runs l
+                                         WHERE l.thread_key = c.thread_key AND l.seq = c.seq AND l.request = 3))),
   woken_runs AS MATERIALIZED (
     SELECT thread_key, seq FROM {schema}.runs
      WHERE thread_key = ANY (ARRAY (SELECT thread_key FROM unnest(:woken_threads::bigint[]) AS w (thread_key)
@@ -146,7 +155,9 @@ WITH
     SELECT thread_key, n.run_seq, n.state, r.priority, c.now + r.skew + r.delay,
            CASE WHEN r.time_limit > 0 THEN c.now + r.skew + r.time_limit ELSE 4611686018427387904 END,
            0, 0, 0, 0, 0, (SELECT count(*) FROM {schema}.messages m WHERE m.thread_key = r.thread_key AND m.taken = 0),
-           0, 0, c.now + r.skew, 0, 0, 0, 0, 0, r.queue, r.graph, r.thread_id, NULL,
+           0, CASE WHEN EXISTS (SELECT FROM {schema}.messages m WHERE m.thread_key = r.thread_key
+                                   AND m.topic = '__update__' AND m.taken = 0) THEN 3 ELSE 0 END,
+           c.now + r.skew, 0, 0, 0, 0, 0, r.queue, r.graph, r.thread_id, NULL,
            r.run_metadata, r.input_digest, r.input, r.options, r.context, r.token
       FROM (SELECT thread_key, run_seq, 0 AS state FROM begun UNION ALL SELECT * FROM counted) n
       JOIN req r USING (thread_key) CROSS JOIN clock c
@@ -195,7 +206,9 @@ INSERT INTO {schema}.runs (thread_key, seq, state, priority, due, deadline, firs
                            from_checkpoint, input_digest, input, options, context, extra)
 VALUES (:thread_key, :seq, :state, :priority, :due, :deadline, 0, 0, 0, 0, 0,
         (SELECT count(*) FROM {schema}.messages WHERE thread_key = :thread_key AND taken = 0),
-        0, 0, :accepted_at, 0, 0, 0, 0, 0, :queue, :graph, :thread_id, NULL, :metadata,
+        0, CASE WHEN EXISTS (SELECT FROM {schema}.messages WHERE thread_key = :thread_key AND topic = '__update__'
+                                AND taken = 0) THEN 3 ELSE 0 END,
+        :accepted_at, 0, 0, 0, 0, 0, :queue, :graph, :thread_id, NULL, :metadata,
         :from_checkpoint, :input_digest, :input, :options, :context, :extra);
 
 -- name: update_run
@@ -221,6 +234,16 @@ UPDATE {schema}.runs r
     AS c (state, due, inbox, checkpoint, first_checkpoint, ended_at, error, waits_on)
  WHERE r.thread_key = :thread_key AND r.state < 4;
 
+-- name: ask_to_look
+-- An update arrived. No run has to be asked that is to be cancelled.
+UPDATE {schema}.runs SET request = 3 WHERE thread_key = :thread_key AND state < 4 AND request = 0;
+
+-- name: end_look
+-- The last update may have been taken.
+UPDATE {schema}.runs SET request = 0
+ WHERE thread_key = :thread_key AND state < 4 AND request = 3
+   AND NOT EXISTS (SELECT FROM {schema}.messages WHERE thread_key = :thread_key AND topic = '__update__' AND taken = 0);
+
 -- name: find_message
 SELECT seq FROM {schema}.messages WHERE thread_key = :thread_key AND topic = :topic AND key = :key;
 
@@ -245,7 +268,9 @@ UPDATE {schema}.runs SET request = :request WHERE thread_key = :thread_key AND s
 -- A run that an earlier one precedes is blocked again. It takes a number: see `and_runs_are_known`.
 WITH counted AS (UPDATE {schema}.threads SET run_seq = run_seq + 1 WHERE thread_key = :thread_key)
 UPDATE {schema}.runs
-   SET state = :state, due = :now, crashes = 0, ended_at = 0, error = NULL, request = 0, deadline = 4611686018427387904
+   SET state = :state, due = :now, crashes = 0, ended_at = 0, error = NULL, deadline = 4611686018427387904,
+       request = CASE WHEN EXISTS (SELECT FROM {schema}.messages WHERE thread_key = :thread_key AND topic = '__update__'
+                                      AND taken = 0) THEN 3 ELSE 0 END
  WHERE thread_key = :thread_key AND seq = :seq;
 
 -- part: and_has_metadata

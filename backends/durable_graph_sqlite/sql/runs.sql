@@ -1,5 +1,6 @@
 -- Every list of a run's columns is in the order of `checkpointing.run_changes.RUN_COLUMNS`. States: 0 ready, 1 running,
--- 2 waiting, 3 blocked, from 4 on ended. 1 << 62 is never.
+-- 2 waiting, 3 blocked, from 4 on ended. 1 << 62 is never. Request 3: an update, a message of the topic '__update__', is
+-- left to apply.
 
 -- name: find_run
 SELECT thread_id, seq, state, priority, due, deadline, first_checkpoint, checkpoint, claimed_version, attempt, crashes,
@@ -43,25 +44,29 @@ INSERT INTO runs (thread_key, seq, state, priority, due, deadline, first_checkpo
                   context, extra)
 VALUES (:thread_key, :seq, :state, :priority, :due, :deadline, 0, 0, 0, 0, 0,
         (SELECT count(*) FROM messages WHERE thread_key = :thread_key AND taken = 0),
-        0, 0, :accepted_at, 0, 0, 0, 0, 0, :queue, :graph, :thread_id, NULL, :metadata,
+        0, CASE WHEN EXISTS (SELECT 1 FROM messages WHERE thread_key = :thread_key AND topic = '__update__' AND taken = 0)
+                THEN 3 ELSE 0 END,
+        :accepted_at, 0, 0, 0, 0, 0, :queue, :graph, :thread_id, NULL, :metadata,
         :from_checkpoint, :input_digest, :input, :options, :context, :extra);
 
 -- name: update_run
 -- A run that waits becomes ready at once if a message arrived since its execution read the inbox, or if its worker was
--- asked for something. A change to "running" leaves the state: the run of a worker whose lease has ended may be ready
--- again, or quarantined. A quarantined run takes no other change of such a worker than a checkpoint, or its end with a
--- result.
+-- asked for something, and one that is done if an update is left to apply (request 3). A change to "running" leaves the
+-- state: the run of a worker whose lease has ended may be ready again, or quarantined. A quarantined run takes no other
+-- change of such a worker than a checkpoint, or its end with a result.
 UPDATE runs
-   SET state = CASE WHEN :state = 1 THEN state WHEN :state = 2 AND (inbox > :inbox OR request > 0) THEN 0 ELSE :state END,
-       due = CASE WHEN :state = 2 AND (inbox > :inbox OR request > 0) THEN :at
+   SET state = CASE WHEN :state = 1 THEN state
+                    WHEN :state = 2 AND (inbox > :inbox OR request > 0) OR :state = 4 AND request = 3 THEN 0
+                    ELSE :state END,
+       due = CASE WHEN :state = 2 AND (inbox > :inbox OR request > 0) OR :state = 4 AND request = 3 THEN :at
                   WHEN :state IN (0, 2) THEN min(:due, deadline) ELSE due END,
        checkpoint = CASE WHEN :checkpoint > 0 THEN :checkpoint ELSE checkpoint END,
        first_checkpoint = CASE WHEN :first_checkpoint > 0 THEN :first_checkpoint ELSE first_checkpoint END,
        input = CASE WHEN :first_checkpoint > 0 THEN x'' ELSE input END,
        crashes = CASE WHEN :state = 2 THEN 0 ELSE crashes END,
        worker = CASE WHEN :state = 1 THEN worker ELSE 0 END,
-       request = CASE WHEN :state < 4 THEN request ELSE 0 END,
-       ended_at = CASE WHEN :state = 1 THEN ended_at ELSE :ended_at END,
+       request = CASE WHEN :state < 4 OR :state = 4 AND request = 3 THEN request ELSE 0 END,
+       ended_at = CASE WHEN :state = 1 THEN ended_at WHEN :state = 4 AND request = 3 THEN 0 ELSE :ended_at END,
        error = CASE WHEN :state = 1 THEN error ELSE :error END,
        waits_on = CASE WHEN :state = 1 THEN waits_on ELSE :waits_on END
  WHERE thread_key = :thread_key AND seq = :seq AND (state < 4 OR (state = 7 AND :state IN (1, 4)));
@@ -78,6 +83,16 @@ UPDATE runs SET state = 0
 UPDATE runs SET inbox = inbox + 1, due = CASE WHEN state = 2 THEN :at ELSE due END,
                 state = CASE WHEN state = 2 THEN 0 ELSE state END
  WHERE thread_key = :thread_key AND state < 4;
+
+-- name: ask_to_look
+-- An update arrived. No run has to be asked that is to be cancelled.
+UPDATE runs SET request = 3 WHERE thread_key = :thread_key AND state < 4 AND request = 0;
+
+-- name: end_look
+-- The last update may have been taken.
+UPDATE runs SET request = 0
+ WHERE thread_key = :thread_key AND state < 4 AND request = 3
+   AND NOT EXISTS (SELECT 1 FROM messages WHERE thread_key = :thread_key AND topic = '__update__' AND taken = 0);
 
 -- name: find_message
 SELECT seq FROM messages WHERE thread_key = :thread_key AND topic = :topic AND key = :key;
@@ -99,7 +114,9 @@ UPDATE runs SET request = :request WHERE thread_key = :thread_key AND seq = :seq
 
 -- name: retry_run
 -- A run that an earlier one precedes is blocked again.
-UPDATE runs SET state = :state, due = :now, crashes = 0, ended_at = 0, error = NULL, request = 0, deadline = 1 << 62
+UPDATE runs SET state = :state, due = :now, crashes = 0, ended_at = 0, error = NULL, deadline = 1 << 62,
+                request = CASE WHEN EXISTS (SELECT 1 FROM messages WHERE thread_key = :thread_key
+                                               AND topic = '__update__' AND taken = 0) THEN 3 ELSE 0 END
  WHERE thread_key = :thread_key AND seq = :seq;
 
 -- name: list_runs

@@ -138,7 +138,10 @@ def acceptance(topology: Topology, key: str, given: Any) -> Acceptance:
     Raises `InvalidOptionError` for an input with a part that cannot be read: another one would look the same.
     """
     names = (topology.graph_name or "", *topology.formerly, "")
-    parts = (given.update, given.resume, given.goto) if isinstance(given, Command) else (given,)
+    parts: tuple[Any, ...] = (given,)
+    if isinstance(given, Command):
+        later = () if given.after is None else (given.after,)
+        parts = (given.update, given.resume, given.goto, *later)
     named = [digest_of(topology.argument.encode, name, type(given).__name__, *parts) for name in names]
     if opaque := named[0].opaque:
         kind = type(opaque[0]).__qualname__

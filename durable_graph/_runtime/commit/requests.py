@@ -42,7 +42,7 @@ class QueuedCommit(msgspec.Struct):
     """Supersteps to commit, and the events that report them.
 
     `is_alone`: in a unit of their own, since a unit with others could not be built. `is_final`: the run has gone on
-    from them, so they are not given up for another writer's records.
+    from them, so they are not given up for another writer's records. `taken` are the updates that they apply.
     """
 
     entries: Sequence[tuple[Namespace, NextCheckpoint]]
@@ -50,6 +50,7 @@ class QueuedCommit(msgspec.Struct):
     size: int = 0
     is_final: bool = False
     is_alone: bool = False
+    taken: tuple[int, ...] = ()
     answer: CommitHandle[bool] = msgspec.field(default_factory=CommitHandle)
 
 

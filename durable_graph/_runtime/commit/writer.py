@@ -153,9 +153,10 @@ class Writer:
             await publication.publish()
         return is_committed
 
-    async def commit_now(self, *entries: tuple[Namespace, NextCheckpoint]) -> bool:
-        """Commit supersteps together, and wait for that under every policy. False and errors as for `commit`."""
-        return await finish(self._send_commit(QueuedCommit(entries, NO_EVENTS)), self.grace)
+    async def commit_now(self, *entries: tuple[Namespace, NextCheckpoint], taken: tuple[int, ...] = ()) -> bool:
+        """Commit supersteps together, and wait for that under every policy. `taken` are the updates that they apply.
+        False and errors as for `commit`."""
+        return await finish(self._send_commit(QueuedCommit(entries, NO_EVENTS, taken=taken)), self.grace)
 
     async def commit_input(self, own: Namespace, step: NextCheckpoint) -> bool:
         """Commit an input: durable before any node runs, under every policy. False and errors as for `commit`.

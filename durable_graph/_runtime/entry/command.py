@@ -9,6 +9,7 @@ from durable_graph._engine.admit import carry
 from durable_graph._engine.answering import answer, chosen_answers, names_questions
 from durable_graph._engine.apply import with_recorded
 from durable_graph._engine.build_commit import NextCheckpoint
+from durable_graph._engine.delays import without_delays
 from durable_graph._engine.header import questions_in
 from durable_graph._engine.restore import check_plan
 from durable_graph._engine.state import State
@@ -29,6 +30,7 @@ from durable_graph.errors import (
     CheckpointConflictError,
     DurableGraphError,
     InterruptAnsweredError,
+    InvalidOptionError,
     InvalidUpdateError,
     NothingToResumeError,
     UnknownInterruptError,
@@ -43,6 +45,9 @@ def command_parts(
     """The writes and routes of a Command, given these values. Raises for a Command that cannot be an input."""
     where = "the Command that is the input"
     if command.resume is UNSET and command.update is None and not command.goto:
+        if command.after is not None:
+            allowed = "None without goto: it is the time until the tasks of goto begin"
+            raise InvalidOptionError(f"{where} with after", command.after, allowed=allowed)
         raise InvalidUpdateError(f"{where} is empty: pass update, goto or resume")
     if command.graph is not None:
         raise InvalidUpdateError(
@@ -50,7 +55,7 @@ def command_parts(
         )
     topology, limit = run.topology, run.store.max_value_bytes
     writes = () if command.update is None else update_writes(topology, command.update, values, where, limit)
-    return writes, goto_routes(topology, command, "the run was given a Command", limit)
+    return writes, goto_routes(topology, command, "the run was given a Command", limit, run.due_after)
 
 
 def only_answers(given: object) -> TypeGuard[Command]:
@@ -157,7 +162,7 @@ async def _record(
                 after, adopted = carried.state, await accept(run, store, state.plan, step)
             if adopted is None:
                 known.stored = known.stored.with_answers(answers or ())
-                recorded = {**recorded, **{outcome.task.key: outcome for outcome in answered}}
+                recorded = {**without_delays(recorded), **{outcome.task.key: outcome for outcome in answered}}
                 return _Applied(after, recorded, tuple(answers or ()), is_handed_over)
             recorded = adopted
         except CheckpointConflictError as error:

@@ -66,7 +66,7 @@ async def apply_command_to_fork(
     branch = forked if command.resume is UNSET else await drive(run, forked)
     if is_by_id:
         resume = on_new_line(command.resume, (state.plan, recorded), (branch.state.plan, branch.recorded))
-        command = Command(update=command.update, resume=resume, goto=command.goto)
+        command = Command(update=command.update, resume=resume, goto=command.goto, after=command.after)
     try:
         return await apply_command(run, store, branch.state, branch.recorded, command)
     except (AmbiguousResumeError, InterruptAnsweredError, NothingToResumeError, UnknownInterruptError) as error:

@@ -2,15 +2,17 @@
 
 import asyncio
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import partial
 
 import msgspec
 
 from durable_graph._engine.admit import admit
 from durable_graph._engine.apply import with_recorded
+from durable_graph._engine.delays import has_delay, with_delays
 from durable_graph._engine.due import awoken
-from durable_graph._engine.restore import check_plan
+from durable_graph._engine.header import moment_of
+from durable_graph._engine.restore import Restored, check_plan
 from durable_graph._engine.state import State, initial_state
 from durable_graph._engine.task import Done, Identity, Route, Write
 from durable_graph._runtime.commit.busy import held, is_held, only_run
@@ -101,16 +103,20 @@ class StoredCall(msgspec.Struct, frozen=True):
 
     async def opened(self, no: int | None = None) -> Opened:
         opened = await open_thread(self.saver, self.topology, self.thread_id, no)
-        if opened.restored is None or not opened.restored.recorded:
+        restored = opened.restored
+        if restored is None or not (restored.recorded or has_delay(restored.state.plan)):
             return opened
-        nothing = self.topology.argument.encode(None)
-        recorded = awoken(opened.restored.recorded, self.now(), nothing)
-        return msgspec.structs.replace(opened, restored=msgspec.structs.replace(opened.restored, recorded=recorded))
+        nothing, at = self.topology.argument.encode(None), self._microseconds()
+        recorded = awoken(restored.recorded, moment_of(at), nothing)
+        recorded = with_delays(restored.state.plan, recorded, at, origin=opened.thread.origin, ns="", nothing=nothing)
+        return msgspec.structs.replace(opened, restored=msgspec.structs.replace(restored, recorded=recorded))
 
     def now(self) -> datetime:
         """The time: the store's for a run that a worker executes."""
-        at = RunContext(self.sink, self.request.owned).now()
-        return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=at)
+        return moment_of(self._microseconds())
+
+    def _microseconds(self) -> int:
+        return RunContext(self.sink, self.request.owned).now()
 
     def on(self, opened: Opened) -> tuple[GraphRun, Stored]:
         """The call as a run on the thread as it was found, and its store."""
@@ -313,18 +319,27 @@ async def _dispatch(run: GraphRun, store: Stored, opened: Opened) -> Start | End
         fork = partial(fork_at, run, store, restored.state, restored.header)
         return await apply_command_to_fork(run, store, restored, given, fork)
     if given is None:
-        check_plan(run.topology, opened.thread.thread, restored.state, {} if is_fork else restored.recorded)
-        if not restored.state.plan:
-            why = "its run is finished" if not is_fork else "nothing was left to run at that checkpoint"
-            raise NothingToResumeError(request.thread_id, why)
-        if is_fork:
-            return await fork_at(run, store, restored.state, restored.header)
-        return await resume(run, store, restored.state, restored.recorded)
+        return await _resume(run, store, restored, is_fork=is_fork)
     if is_fork:
         # The old branch keeps its unfinished tasks; the new branch starts with the input.
         emptied = State(restored.state.no, restored.state.step, restored.state.values, ())
         return await _accept(run, store, emptied, {}, restored.state.no)
     return await _accept_on_head(run, store, restored.state, restored.recorded)
+
+
+async def _resume(run: GraphRun, store: Stored, restored: Restored, *, is_fork: bool) -> Start:
+    """Resume at the head, or start a new branch from an older checkpoint. Raises `NothingToResumeError`."""
+    thread_id, owned = store.thread.id, run.shared.owned
+    check_plan(run.topology, thread_id, restored.state, {} if is_fork else restored.recorded)
+    if not restored.state.plan:
+        if owned is not None and owned.has_updates and not is_fork:
+            # They arrived during the last superstep.
+            return Start(restored.state, {}, passes_breakpoint=True)
+        why = "its run is finished" if not is_fork else "nothing was left to run at that checkpoint"
+        raise NothingToResumeError(thread_id, why)
+    if is_fork:
+        return await fork_at(run, store, restored.state, restored.header)
+    return await resume(run, store, restored.state, restored.recorded)
 
 
 def check_not_cancelled(request: Request, thread: ThreadRow) -> None:
@@ -393,6 +408,9 @@ async def _accept_on_head(run: GraphRun, store: Stored, state: State, recorded: 
         keyed, sender.accepts = sender.accepts, None
         owned, sender.run = sender.run, None
         ended = await drive(run, await resume(run, store, state, recorded))
+        if owned is not None:
+            # Updates are for the run of this input.
+            owned.has_updates = True
         if ended.is_stopped:
             # The earlier run waits for an answer, and an input is not an answer.
             raise UnfinishedThreadError(thread, [task.node for task in ended.state.plan], is_stopped=True)

@@ -42,8 +42,8 @@ def read_key(given: object) -> str:
 
 def read_topic(given: object) -> str:
     """The topic of a message. Raises `InvalidOptionError`."""
-    if not isinstance(given, str) or not is_id(given):
-        allowed = f"1 to {MAX_ID_BYTES} bytes of text without control characters"
+    if not isinstance(given, str) or not is_id(given) or (given.startswith("__") and given.endswith("__")):
+        allowed = f"1 to {MAX_ID_BYTES} bytes of text without control characters, and no name as '__this__'"
         raise InvalidOptionError("topic", given, allowed=allowed)
     return given
 

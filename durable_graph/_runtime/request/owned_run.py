@@ -65,8 +65,9 @@ class OwnedRun:
     is the counter of the run's messages at the claim, and `inbox` the one that the next suspension compares;
     `read_topics` are the topics whose messages were all taken since the claim. `claimed_at` is the store's time of the
     claim, and `due` the time at which the run continues if it suspends now. `lease` is that of its worker. `log` stores
-    its events, once somebody follows them. `has_progressed`: a commit or a result since the claim is durable. A run
-    that has not begun begins from `from_checkpoint` (see `RunRow`). `waits_on` is what it waits for if it suspends now.
+    its events, once somebody follows them. `has_progressed`: a commit or a result since the claim is durable.
+    `has_updates`: the inbox may have updates of the thread. A run that has not begun begins from `from_checkpoint` (see
+    `RunRow`). `waits_on` is what it waits for if it suspends now.
     """
 
     seq: int
@@ -78,6 +79,7 @@ class OwnedRun:
     due: int = NEVER
     state: RunState = RunState.RUNNING
     has_progressed: bool = False
+    has_updates: bool = False
     lease: WorkerLease | None = None
     from_checkpoint: int | None = None
     waits_on: str | None = None

@@ -13,6 +13,7 @@ from operator import attrgetter
 
 from durable_graph._engine.apply import apply, with_recorded
 from durable_graph._engine.build_commit import NextCheckpoint
+from durable_graph._engine.delays import is_unrecorded
 from durable_graph._engine.restore import check_results
 from durable_graph._engine.results import is_read_back
 from durable_graph._engine.state import State
@@ -30,6 +31,7 @@ from durable_graph._runtime.events.model import AnyEvent
 from durable_graph._runtime.events.sink import Publication
 from durable_graph._runtime.request.control_flow import Draining
 from durable_graph._runtime.request.output import Ended, Recorded, Start
+from durable_graph._runtime.superstep.apply_updates import apply_updates
 from durable_graph._runtime.superstep.publish import committed_events, publish_stopped, task_events
 from durable_graph._runtime.superstep.run_tasks import Outcomes, Superstep
 from durable_graph._runtime.task.run_context import GraphRun, Progress
@@ -56,11 +58,15 @@ async def drive(run: GraphRun, start: Start) -> Ended:
     limit = run.request.recursion_limit
     run.last_step = state.step + limit
     supersteps = 0
+    owned = run.shared.owned if run.parent is None else None
     if not start.passes_breakpoint and (stops := _stops(run, state, recorded)):
         await run.store.save(stops, _nothing, StatusChange("interrupted"))
         return await _stopped(run, state, {**recorded, **{stop.task.key: stop for stop in stops}})
-    while state.plan:
+    while state.plan or (owned is not None and owned.has_updates):
         _check_goes_on(run)
+        if owned is not None and owned.has_updates:
+            state, recorded = await apply_updates(run, owned, state, recorded)
+            continue
         # The choice of where to start is no superstep of the user's graph.
         runs_nodes = len(state.plan) > 1 or state.plan[0].node != START
         if not runs_nodes:
@@ -73,8 +79,7 @@ async def drive(run: GraphRun, start: Start) -> Ended:
             executed = await superstep.run_tasks()
             step = None if executed.waiting else await _finish_superstep(run, state, superstep, executed)
         except BaseException:
-            if run.at.state is state:
-                run.at = Progress(state, superstep.so_far())
+            _note_progress(run, superstep)
             raise
         if step is None:
             run.at = Progress(state, superstep.so_far())
@@ -87,6 +92,12 @@ async def drive(run: GraphRun, start: Start) -> Ended:
         if step.is_stopped:
             return await _stopped(run, state, recorded)
     return Ended(state, {}, state.values)
+
+
+def _note_progress(run: GraphRun, superstep: Superstep) -> None:
+    """Note the outcomes of a superstep that an error has ended, unless it was committed."""
+    if run.at is not None and run.at.state is superstep.state:
+        run.at = Progress(superstep.state, superstep.so_far())
 
 
 def _check_goes_on(run: GraphRun) -> None:
@@ -125,7 +136,7 @@ def _stops(run: GraphRun, state: State, recorded: Recorded) -> tuple[Outcome, ..
     return tuple(
         Interrupted(task, 1, revision=next_revision(recorded.get(task.key)))
         for task in state.plan
-        if run.request.stops_before(task.node) and task.node != START and recorded.get(task.key) is None
+        if run.request.stops_before(task.node) and task.node != START and is_unrecorded(recorded.get(task.key))
     )
 
 

@@ -12,6 +12,7 @@ from typing import NoReturn
 import anyio.lowlevel
 import msgspec
 
+from durable_graph._engine.delays import without_delays
 from durable_graph._engine.due import next_due, topics_of, unanswered
 from durable_graph._engine.state import State
 from durable_graph._engine.task import Done, Failed, Handling, Outcome, Task, is_waiting
@@ -20,6 +21,7 @@ from durable_graph._runtime.events.sink import Publication
 from durable_graph._runtime.request import log
 from durable_graph._runtime.request.cancellation import wind_up
 from durable_graph._runtime.request.control_flow import Draining
+from durable_graph._runtime.superstep.early_tasks import NOTHING_EARLY, early_tasks
 from durable_graph._runtime.superstep.next_attempt import tried_again
 from durable_graph._runtime.superstep.publish import id_of, started_event, task_events
 from durable_graph._runtime.task.attempt import AttemptState, attempt, attempt_number
@@ -78,7 +80,7 @@ class Outcomes(msgspec.Struct, frozen=True):
 
 
 class Superstep(msgspec.Struct):
-    """One superstep being run."""
+    """One superstep being run. `early` are the tasks whose time has not come, as outcomes with the time."""
 
     run: GraphRun
     state: State
@@ -87,6 +89,7 @@ class Superstep(msgspec.Struct):
     saved: dict[Key, Outcome] = msgspec.field(default_factory=dict)
     siblings: Siblings | None = None
     given: Given | None = None
+    early: Mapping[Key, Outcome] = NOTHING_EARLY
 
     async def run_tasks(self) -> Outcomes:
         """Run the tasks that are not done and do not wait; also those whose answers arrive meanwhile.
@@ -96,6 +99,11 @@ class Superstep(msgspec.Struct):
         """
         while True:
             is_first = not self.recorded and not self.attempted
+            for task in self.state.plan:  # no function: that is one more Python call in each superstep
+                if task.due:
+                    self._look_at_clock()
+                    is_first = False
+                    break
             open_tasks = self.state.plan if is_first else self._can_go_on()
             if open_tasks:
                 stop = self._begin()
@@ -108,15 +116,24 @@ class Superstep(msgspec.Struct):
             executed = self._executed()
             if not executed.waiting:
                 return executed
+            if self.early and self._look_at_clock():
+                # While other tasks ran, the time of a task has come.
+                continue
             if await self._has_stopped():
                 return self._executed()
 
     def _can_go_on(self) -> Sequence[Task]:
         answered = self.run.answered()
-        outcomes = ((task, self.recorded.get(task.key)) for task in self.state.plan if task.key not in self.attempted)
-        return [
-            task for task, outcome in outcomes if not isinstance(outcome, Done) and not is_waiting(outcome, answered)
-        ]
+        tried = {*self.attempted, *self.early}
+        left = ((task, self.recorded.get(task.key)) for task in self.state.plan if task.key not in tried)
+        return [task for task, outcome in left if not isinstance(outcome, Done) and not is_waiting(outcome, answered)]
+
+    def _look_at_clock(self) -> bool:
+        """Find the tasks whose time has not come. Whether the time of any has come since the last look."""
+        before = self.early
+        self.recorded = without_delays(self.recorded)
+        self.early = early_tasks(self.run, self.state, self.recorded, self.attempted)
+        return any(key not in self.early for key in before)
 
     def _begin(self) -> StopRequest:
         """Note what the tasks are given, and the cancellation requests that the run has already."""
@@ -156,7 +173,7 @@ class Superstep(msgspec.Struct):
         rest = self._unsaved()
         owned = self.run.shared.owned
         if owned is not None and self.run.parent is None:
-            so_far = self.so_far().values()
+            so_far = (*self.so_far().values(), *self.early.values())
             owned.suspends(next_due(so_far), topics_of(so_far), unanswered(so_far))
             if owned.log is not None and owned.log.is_active:
                 owned.log.waits(self.so_far())
@@ -422,6 +439,7 @@ class Superstep(msgspec.Struct):
         for task in self.state.plan:
             result = self.attempted.get(task.key)
             outcome = result.outcome if result is not None and result.error is None else self.outcome_of(task)
+            outcome = self.early.get(task.key, outcome)
             if isinstance(outcome, Done):
                 done.append(outcome)
             elif outcome is not None:

@@ -74,7 +74,7 @@ async def route_as(run: GraphRun, state: State, task: Task, values: Any, trial: 
     Raises what is wrong with the values.
     """
     node = run.topology.nodes[task.node]
-    own = read_result(run.topology, node, values, state.values, run.store.max_value_bytes)
+    own = read_result(run.topology, node, values, state.values, run.store.max_value_bytes, run.due_after)
 
     async def returned(context: TaskContext, previous: Outcome | None) -> TaskOutput:
         return TaskOutput(done(context, previous, own, is_handled=False))

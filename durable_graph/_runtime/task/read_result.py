@@ -1,6 +1,6 @@
 """A node's result as writes and routes: updates, Commands, and lists of them."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import msgspec
@@ -15,7 +15,11 @@ from durable_graph.errors import (
 )
 from durable_graph.errors.tree import is_namesake, kind_of, quoted
 from durable_graph.graph import END, UNSET, Command, Node, Send, Topology
+from durable_graph.graph.durations import Duration
 from durable_graph.graph.policies import TimeoutPolicy
+
+DueAfter = Callable[[str, Duration], int]
+"""The time after a duration, in microseconds since 1970, given the option that has the duration."""
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -31,11 +35,13 @@ def read_result(
     result: object,
     values: Mapping[str, object],
     max_value_bytes: int | None,
+    due_after: DueAfter,
     keys_of_nested: Collection[str] = (),
 ) -> Result:
     """A node's result, checked and encoded; `values` are those at the start of its superstep.
 
-    Of what a graph inside the node returned, the keys that the state does not have are the inner graph's own.
+    `due_after` gives the times of tasks that are planned for later. Of what a graph inside the node returned, the keys
+    that the state does not have are the inner graph's own.
 
     Raises `ParentCommand` for a Command to the parent graph, `InvalidUpdateError`, `UnknownNameError`,
     `UnstorableValueError`, `ValueTooLargeError`.
@@ -61,7 +67,7 @@ def read_result(
             raise InvalidUpdateError(f"{where} with resume=...; answers to interrupt() belong in the input of a run")
         pairs = pairs_in(topology, part.update)
         updates.extend(updates_of(topology, node, part.update, values) if pairs is None else pairs)
-        routes.extend(goto_routes(topology, part, where, max_value_bytes))
+        routes.extend(goto_routes(topology, part, where, max_value_bytes, due_after))
     if keys_of_nested:
         known = topology.channels
         updates = [(key, value) for key, value in updates if key in known or key not in keys_of_nested]
@@ -76,16 +82,19 @@ def _parts(topology: Topology, result: Any) -> list[object]:
     return [result] if is_value or not all(isinstance(part, dict) for part in result) else list(result)
 
 
-def goto_routes(topology: Topology, command: Command, where: str, max_value_bytes: int | None) -> tuple[Route, ...]:
+def goto_routes(
+    topology: Topology, command: Command, where: str, max_value_bytes: int | None, due_after: DueAfter
+) -> tuple[Route, ...]:
     """Where a Command goes. END leads nowhere and is left out."""
     given = command.goto
+    due = 0 if command.after is None else _due_of_goto(command.goto, command.after, where, due_after)
     if not isinstance(given, str | Send | list | tuple):
         raise InvalidUpdateError(f"{where} whose goto is {kind_of(given)}; it takes a node's name, a Send, or a list")
     targets = [given] if isinstance(given, str | Send) else given
     routes = []
     for target in targets:
         if isinstance(target, Send):
-            routes.append(send_route(topology, target, f"{where} that sends to", max_value_bytes))
+            routes.append(send_route(topology, target, f"{where} that sends to", max_value_bytes, due_after, due))
         elif is_namesake(target):
             raise InvalidUpdateError(f"{where} that goes to {kind_of(target)}; import it from durable_graph")
         elif target != END:
@@ -93,12 +102,31 @@ def goto_routes(topology: Topology, command: Command, where: str, max_value_byte
                 raise UnknownNameError.of_node(
                     target, where=f"{where} that goes to", known=topology.nodes, kind="route"
                 )
-            routes.append(Route(target))
+            if due and target in topology.deferred:
+                raise _delay_of_deferred(where, target, command.after)
+            routes.append(Route(target, due=due))
     return tuple(routes)
 
 
-def send_route(topology: Topology, send: Send, where: str, max_value_bytes: int | None) -> Route:
-    """A Send, checked. Raises `UnknownNameError`, `UnstorableValueError`, `ValueTooLargeError`."""
+def _due_of_goto(goto: object, after: Duration, where: str, due_after: DueAfter) -> int:
+    if not goto:
+        allowed = "None without goto: it is the time until the tasks of goto begin"
+        raise InvalidOptionError(f"{where} with after", after, allowed=allowed)
+    return due_after(f"{where} with after", after)
+
+
+def _delay_of_deferred(where: str, node: str, after: object) -> InvalidOptionError:
+    allowed = f"None for {quoted(node)}, a deferred node: it begins once no other node is due; a Send to it can wait"
+    return InvalidOptionError(f"{where} with after", after, allowed=allowed)
+
+
+def send_route(
+    topology: Topology, send: Send, where: str, max_value_bytes: int | None, due_after: DueAfter, due: int = 0
+) -> Route:
+    """A Send, checked. `due` is the time of a Send without one.
+
+    Raises `UnknownNameError`, `UnstorableValueError`, `ValueTooLargeError`, `InvalidOptionError`.
+    """
     if not isinstance(send.node, str) or send.node not in topology.nodes:
         raise UnknownNameError.of_node(send.node, where=where, known=topology.nodes, kind="send")
     limits = None
@@ -108,4 +136,6 @@ def send_route(topology: Topology, send: Send, where: str, max_value_bytes: int 
             option = f"{where} {send.node!r} with timeout"
             raise InvalidOptionError(option, send.timeout, allowed="None: a plain function cannot be stopped")
         limits = Limits(policy.run_timeout, policy.idle_timeout, policy.refresh_on == "heartbeat")
-    return Route(send.node, encode_argument(topology, send.arg, max_value_bytes), limits)
+    if send.after is not None:
+        due = due_after(f"{where} {quoted(send.node)} with after", send.after)
+    return Route(send.node, encode_argument(topology, send.arg, max_value_bytes), limits, due)

@@ -4,9 +4,11 @@ import functools
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import msgspec
+
 from durable_graph._engine.digesting import bound_parts, digest_of
 from durable_graph._engine.header import decode_result, encode_result
-from durable_graph._engine.task import Done, Task
+from durable_graph._engine.task import Done, Route, Task
 from durable_graph._runtime.request import log
 from durable_graph._runtime.task.read_result import Result
 from durable_graph._runtime.task.run_context import GraphRun
@@ -36,7 +38,7 @@ async def lookup(run: GraphRun, node: Node, task: Task, given: object) -> tuple[
     assert isinstance(outcome, Done)  # noqa: S101  # it is decoded as one
     if any(route.node not in run.topology.nodes for route in outcome.routes):
         return key, None
-    return key, Result(outcome.writes, outcome.routes)
+    return key, Result(outcome.writes, _moved(outcome.routes, run.shared.now()))
 
 
 async def put(run: GraphRun, node: Node, task: Task, key: CacheKey, own: Result) -> None:
@@ -47,8 +49,13 @@ async def put(run: GraphRun, node: Node, task: Task, key: CacheKey, own: Result)
     if any(write.data is None for write in own.writes):
         return
     if run.cache is not None and node.cache is not None:
-        _, data = encode_result(Done(task, 1, own.writes, own.routes))
+        _, data = encode_result(Done(task, 1, own.writes, _moved(own.routes, -run.shared.now())))
         await put_cached(run.cache, key, data, node.cache.ttl)
+
+
+def _moved(routes: tuple[Route, ...], by: int) -> tuple[Route, ...]:
+    """The routes, whose tasks are due so many microseconds later. A cache has the times counted from the result."""
+    return tuple(msgspec.structs.replace(route, due=max(route.due + by, 1)) if route.due else route for route in routes)
 
 
 async def get_cached(cache: Cache, key: CacheKey) -> bytes | None:

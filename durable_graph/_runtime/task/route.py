@@ -6,7 +6,7 @@ from collections.abc import Hashable, Mapping
 from durable_graph._engine.merge import merge_writes
 from durable_graph._engine.state import State
 from durable_graph._engine.task import Route, Task, Write
-from durable_graph._runtime.task.read_result import send_route
+from durable_graph._runtime.task.read_result import DueAfter, send_route
 from durable_graph.errors import InvalidNodeResultError, UnknownNameError
 from durable_graph.errors.tree import is_namesake
 from durable_graph.graph import END, Place, Router, Send, Topology
@@ -21,10 +21,12 @@ async def choose(
     extra: Mapping[str, Mapping[str, object]],
     max_value_bytes: int | None,
     place: Place,
+    due_after: DueAfter,
 ) -> tuple[Route, ...]:
     """The routes that the routers choose after the task, in the superstep at `place`.
 
-    `extra` has the parameters of each router besides the state, by its name.
+    `extra` has the parameters of each router besides the state, by its name. `due_after` gives the times of tasks that
+    are planned for later.
 
     Raises what they raise, and for what is no choice: `InvalidNodeResultError`, `UnknownNameError`,
     `UnstorableValueError`, `ValueTooLargeError`.
@@ -41,13 +43,16 @@ async def choose(
             chosen = await chosen
         several = chosen if isinstance(chosen, list | tuple) else [chosen]
         for choice in several:
-            routes.append(_route(topology, router, task.node, choice, max_value_bytes))
+            routes.append(_route(topology, router, task.node, choice, max_value_bytes, due_after))
     return tuple(routes)
 
 
-def _route(topology: Topology, router: Router, node: str, choice: object, max_value_bytes: int | None) -> Route:
+def _route(
+    topology: Topology, router: Router, node: str, choice: object, max_value_bytes: int | None, due_after: DueAfter
+) -> Route:
     if isinstance(choice, Send):
-        return send_route(topology, choice, f"router {router.name!r} of node {node!r} sent to", max_value_bytes)
+        where = f"router {router.name!r} of node {node!r} sent to"
+        return send_route(topology, choice, where, max_value_bytes, due_after)
     if not isinstance(choice, str) and (
         is_namesake(choice) or not isinstance(choice, Hashable) or router.choices is None
     ):

@@ -22,8 +22,9 @@ from durable_graph._runtime.task.answers import Answers
 from durable_graph._runtime.task.children import ChildRuns
 from durable_graph._runtime.task.lengths import Lengths, PrivateLengths
 from durable_graph.caching import Cache
-from durable_graph.errors import OutsideOfRunError, ReplayMismatchError, StateMutatedError
+from durable_graph.errors import MissingCheckpointerError, OutsideOfRunError, ReplayMismatchError, StateMutatedError
 from durable_graph.graph import Place, Topology
+from durable_graph.graph.durations import Duration, microseconds
 
 Key = tuple[int, int]
 
@@ -177,6 +178,17 @@ class GraphRun:
         if self.stop is not None and self.stop.is_requested():
             return True
         return self.parent is not None and self.parent.run.is_stopped()
+
+    def due_after(self, option: str, duration: Duration) -> int:
+        """The time after this duration, in microseconds since 1970.
+
+        Raises `InvalidOptionError`, which names the option, and `MissingCheckpointerError` where nothing could wait for
+        that time.
+        """
+        wait = microseconds(option, duration, least=0.001)
+        if self.store.thread is None:
+            raise MissingCheckpointerError(option)
+        return self.shared.now() + wait
 
     @property
     def is_outermost(self) -> bool:

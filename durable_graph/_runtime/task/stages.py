@@ -72,11 +72,13 @@ def code(
             if not isinstance(found, ParentCommand):
                 return stopped(context, previous, found)
             # A graph that the node ran hands this to it: it counts as what the node returned.
-            result = Command(update=found.command.update, goto=found.command.goto)
+            handed = found.command
+            result = Command(update=handed.update, goto=handed.goto, after=handed.after)
             context.private = context.cancelled_late = None
         try:
             limit = run.store.max_value_bytes or max_value_bytes
-            own = read_result(topology, node, result, context.state.values, limit, context.keys_of_nested)
+            values, keys = context.state.values, context.keys_of_nested
+            own = read_result(topology, node, result, values, limit, run.due_after, keys)
         except ParentCommand as left:
             if run.parent is not None:
                 raise
@@ -216,7 +218,9 @@ def _choosing(
         extra = {router.name: injected(context, router.injected) for router in routers if router.injected}
         whole = WholeValues(topology, values, fields) if is_checked else None
         place, limit = run.place(context.state), run.store.max_value_bytes
-        routes = await choose(topology, context.state, context.task, routers, own.writes, extra, limit, place)
+        routes = await choose(
+            topology, context.state, context.task, routers, own.writes, extra, limit, place, run.due_after
+        )
         if must_join(context):
             await join_children(context)
         if whole is not None and (changed := whole.changed()):

@@ -2,6 +2,7 @@
 
 import time
 
+from durable_graph._engine.delays import with_delays
 from durable_graph._engine.restore import restore
 from durable_graph._engine.task import Done, is_waiting
 from durable_graph._runtime.commit.busy import cancel_call
@@ -61,7 +62,10 @@ async def _status_of(topology: Topology, saver: Checkpointer, found: StoredCheck
     restored = await in_pieces(restore(topology, found, saver.max_value_bytes))
     if restored is None or not restored.state.plan:
         return "done"
-    tasks = (restored.recorded.get(task.key) for task in restored.state.plan)
+    plan, nothing = restored.state.plan, topology.argument.encode(None)
+    now, origin = time.time_ns() // 1000, found.thread.origin
+    recorded = with_delays(plan, restored.recorded, now, origin=origin, ns="", nothing=nothing)
+    tasks = (recorded.get(task.key) for task in plan)
     return "interrupted" if all(isinstance(each, Done) or is_waiting(each) for each in tasks) else "running"
 
 

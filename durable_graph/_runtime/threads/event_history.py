@@ -5,7 +5,7 @@ the order of their plan; the checkpoint; the starts of the tasks that it plans. 
 because it was published before its superstep was committed, keeps its position, which stays empty.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -127,7 +127,7 @@ class EventHistory:
         }
         return _Loaded(place, restored, made, page)
 
-    def _place(self, page: HistoryPage, headers: dict[int, Header]) -> EventPlace:
+    def _place(self, page: HistoryPage, headers: Mapping[int, Header]) -> EventPlace:
         ns, newest = page.ns, headers.get(max(headers, default=0))
         topology = topology_at(self._topology, ns, newest.graph if newest is not None and newest.graph else None)
         identity = Identity(self._thread_id, page.thread.incarnation, ns)

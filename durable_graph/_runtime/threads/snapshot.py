@@ -8,6 +8,7 @@ import msgspec
 
 from durable_graph._engine.admit import Superseded
 from durable_graph._engine.apply import with_recorded
+from durable_graph._engine.delays import delay_of, may_be_delayed
 from durable_graph._engine.header import Header, decode_header
 from durable_graph._engine.restore import Page, Restored, restore
 from durable_graph._engine.results import Made, by_key, headers_in, made_in
@@ -51,7 +52,8 @@ class SnapshotTask(msgspec.Struct, frozen=True):
     """A task of a snapshot. `result` has its writes, once they are recorded, in the form of stream mode "tasks":
     `{key: value}`, with `{"$writes": [...]}` for a key that it wrote several times. `error` is its error, as text.
 
-    `interrupts` are its pending interrupts; in a past checkpoint all interrupts that it raised, answered or not.
+    `interrupts` are its pending interrupts; in a past checkpoint all interrupts that it raised, answered or not. A task
+    that was planned for a time (`after=`) has one until it has a result: `is_sleep` is true, and `due` is the time.
     `state` is the state of the graph that the task runs: a config for `aget_state`, or with `subgraphs=True` its
     snapshot; None if that graph has not started.
     """
@@ -306,9 +308,7 @@ def _snapshot(
         ahead = list(state.plan)
     if made is not None and (len(state.plan) != 1 or made.step != state.step + 1 or made.node != state.plan[0].node):
         made = None
-    tasks = tuple(
-        _task(topology, identity, task, restored.recorded.get(task.key), made, is_past=is_past) for task in state.plan
-    )
+    tasks = tuple(_task(topology, identity, task, restored, made, is_past=is_past) for task in state.plan)
     return StateSnapshot(
         values=state_of(topology, values),
         next=tuple(task.node for task in ahead),
@@ -331,13 +331,16 @@ def _time_of(row: CheckpointRow) -> str:
 
 
 def _task(
-    topology: Topology, identity: Identity, task: Task, outcome: Outcome | None, made: Made | None, *, is_past: bool
+    topology: Topology, identity: Identity, task: Task, restored: Restored, made: Made | None, *, is_past: bool
 ) -> SnapshotTask:
-    result = None
+    outcome, result = restored.recorded.get(task.key), None
     if is_past:
         interrupts = tuple(_question(topology, each) for each in all_interrupts(outcome))
     else:
         interrupts = tuple(ask.interrupt for ask in open_interrupts(outcome))
+    if task.due and (is_past or may_be_delayed(task, outcome)):
+        delay = delay_of(restored.stored.origin, identity.ns, task)
+        interrupts = (delay, *(each for each in interrupts if each.id != delay.id))
     if isinstance(outcome, Finished):
         result = _shown(topology, by_key((write.channel, write.value) for write in outcome.writes))
     elif made is not None:

@@ -22,6 +22,7 @@ from durable_graph.testing.conformance.run_inbox import InboxClauses
 from durable_graph.testing.conformance.run_leases import LeaseClauses, SweepClauses
 from durable_graph.testing.conformance.run_retention import RepairClauses, RetentionClauses
 from durable_graph.testing.conformance.run_store_under_test import RunStoreUnderTest
+from durable_graph.testing.conformance.run_updates import UpdatesClauses
 
 
 class RunStoreConformance(
@@ -32,6 +33,7 @@ class RunStoreConformance(
     WaitingClauses,
     SettlementClauses,
     InboxClauses,
+    UpdatesClauses,
     LeaseClauses,
     SweepClauses,
     RetentionClauses,

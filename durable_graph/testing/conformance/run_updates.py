@@ -1,0 +1,194 @@
+"""Clauses of updates: messages that a run applies in a commit, and that no end of the run leaves behind."""
+
+from msgspec.structs import replace
+
+from durable_graph.checkpointing import Checkpointer
+from durable_graph.records import Committed, CommitUnit, Status
+from durable_graph.run_records import UPDATES, NewMessage, RequestOfRun, RunState, RunUpdate, Sent, Settlement
+from durable_graph.testing.conformance.run_store_under_test import (
+    RunStoreUnderTest,
+    accept,
+    claim_one,
+    claims,
+    commit_with,
+    end_of,
+    run_at,
+    runs_of,
+    state_at,
+    unit_with,
+    wait,
+    writer_of,
+)
+
+NOTHING, CANCEL, LOOK = RequestOfRun.NOTHING, RequestOfRun.CANCEL, RequestOfRun.LOOK
+
+
+class UpdatesClauses(RunStoreUnderTest):
+    """Clauses of messages with the topic `UPDATES`, and of `CommitUnit.taken`."""
+
+    async def test_an_update_asks_each_unfinished_run_of_its_thread_to_look(self) -> None:
+        async with self.saver() as saver:
+            first, second = [await accept(saver) for _ in range(2)]
+            other = await accept(saver, "other")
+            assert await _requests(saver, first, second) == [NOTHING, NOTHING]
+            await _update(saver, "a")
+            assert await _requests(saver, first, second) == [LOOK, LOOK]
+            assert (await run_at(saver, other, "other")).request == NOTHING
+            assert {claim.thread: claim.request for claim in await claims(saver)} == {"thread": LOOK, "other": NOTHING}
+            assert await runs_of(saver).send(NewMessage("other", "topic", "a", b"")) == Sent.NEW
+            assert (await run_at(saver, other, "other")).request == NOTHING
+
+    async def test_a_heartbeat_tells_the_holder_to_look(self) -> None:
+        async with self.saver() as saver, await self.open_another(saver) as other:
+            seq = await claim_one_new(saver)
+            await _update(other, "a")
+            for _ in range(2):
+                beat = await runs_of(saver).heartbeat(1, 1_000_000)
+                assert beat is not None
+                assert beat.requests == (("thread", seq, LOOK),)
+
+    async def test_an_update_leaves_a_request_to_cancel(self) -> None:
+        async with self.saver() as saver:
+            seq = await claim_one_new(saver)
+            await runs_of(saver).cancel_run("thread", seq, "reason")
+            await _update(saver, "a")
+            assert (await run_at(saver, seq)).request == CANCEL
+            await _take(saver, seq)
+            assert (await run_at(saver, seq)).request == CANCEL
+
+    async def test_a_cancellation_replaces_the_request_to_look(self) -> None:
+        async with self.saver() as saver:
+            seq = await claim_one_new(saver)
+            await _update(saver, "a")
+            await runs_of(saver).cancel_run("thread", seq, "reason")
+            assert (await run_at(saver, seq)).request == CANCEL
+
+    async def test_an_update_is_taken_with_the_commit_that_applies_it(self) -> None:
+        async with self.saver() as saver:
+            seq = await claim_one_new(saver)
+            for key in ("a", "b"):
+                await _update(saver, key)
+            unit = await _take(saver, seq, most=1)
+            assert await _values(saver) == [b"b"]
+            assert (await run_at(saver, seq)).request == LOOK
+            # A repeated call changes nothing.
+            assert isinstance(await saver.commit(unit), Committed)
+            assert await _values(saver) == [b"b"]
+            await _take(saver, seq)
+            assert await _values(saver) == []
+            assert (await run_at(saver, seq)).request == NOTHING
+            assert await _sent(saver, "a") == Sent.KNOWN
+
+    async def test_a_refused_commit_takes_no_update(self) -> None:
+        async with self.saver() as saver:
+            seq = await claim_one_new(saver)
+            await _update(saver, "a")
+            unit = replace(await _taking(saver, seq), epoch=1)
+            assert not isinstance(await saver.commit(unit), Committed)
+            assert await _values(saver) == [b"a"]
+            assert (await run_at(saver, seq)).request == LOOK
+
+    async def test_a_run_with_an_update_left_is_ready_again_instead_of_done(self) -> None:
+        async with self.saver() as saver:
+            first, second = [await accept(saver) for _ in range(2)]
+            await claim_one(saver)
+            await _update(saver, "a")
+            await commit_with(saver, await writer_of(saver), RunUpdate(first, RunState.DONE), status="done")
+            run = await run_at(saver, first)
+            assert (run.state, run.worker, run.ended_at, run.request) == (RunState.READY, 0, 0, LOOK)
+            assert await state_at(saver, second) == RunState.BLOCKED
+            claim = await claim_one(saver)
+            assert (claim.seq, claim.request) == (first, LOOK)
+            await runs_of(saver).settle(end_of(claim, 1, RunState.DONE))
+            assert await state_at(saver, first) == RunState.READY
+            await claim_one(saver)
+            await _take(saver, first, RunState.DONE, status="done")
+            assert await state_at(saver, first) == RunState.DONE
+            assert await state_at(saver, second) == RunState.READY
+
+    async def test_a_run_that_fails_leaves_the_update_to_its_retry(self) -> None:
+        async with self.saver() as saver:
+            seq = await claim_one_new(saver)
+            await _update(saver, "a")
+            claim = await run_at(saver, seq)
+            await runs_of(saver).settle(_failed(seq, claim.attempt))
+            assert (await run_at(saver, seq)).request == NOTHING
+            assert await runs_of(saver).retry_run("thread", seq) == RunState.READY
+            assert (await claim_one(saver)).request == LOOK
+            assert await _values(saver) == [b"a"]
+
+    async def test_a_new_run_has_the_updates_that_no_run_took(self) -> None:
+        async with self.saver() as saver:
+            seq = await claim_one_new(saver)
+            await _update(saver, "a")
+            claim = await run_at(saver, seq)
+            await runs_of(saver).settle(_failed(seq, claim.attempt))
+            later = await accept(saver)
+            keyed = await accept(saver, key="key")
+            assert await _requests(saver, later, keyed) == [LOOK, LOOK]
+            await claim_one(saver)
+            await _take(saver, later)
+            assert await _requests(saver, later, keyed) == [NOTHING, NOTHING]
+
+    async def test_a_run_that_waits_is_woken_by_an_update(self) -> None:
+        async with self.saver() as saver:
+            seq, _ = await wait(saver)
+            await _update(saver, "a")
+            run = await run_at(saver, seq)
+            assert (run.state, run.request) == (RunState.READY, LOOK)
+
+
+async def claim_one_new(saver: Checkpointer) -> int:
+    """The number of a new run, which is claimed."""
+    seq = await accept(saver)
+    await claim_one(saver)
+    return seq
+
+
+def _failed(seq: int, attempt: int) -> Settlement:
+    return Settlement("thread", seq, 1, attempt, RunState.FAILED)
+
+
+async def _sent(saver: Checkpointer, key: str) -> Sent:
+    return await runs_of(saver).send(NewMessage("thread", UPDATES, key, key.encode()))
+
+
+async def _update(saver: Checkpointer, key: str) -> None:
+    assert await _sent(saver, key) == Sent.NEW
+
+
+async def _values(saver: Checkpointer) -> list[bytes]:
+    return [message.value for message in await runs_of(saver).inbox("thread", (UPDATES,))]
+
+
+async def _requests(saver: Checkpointer, *seqs: int) -> list[int]:
+    return [(await run_at(saver, seq)).request for seq in seqs]
+
+
+async def _taking(
+    saver: Checkpointer,
+    seq: int,
+    state: RunState = RunState.RUNNING,
+    *,
+    most: int = 10,
+    status: Status = "running",
+) -> CommitUnit:
+    """A commit that applies the first updates of the thread."""
+    found = await runs_of(saver).inbox("thread", (UPDATES,))
+    unit = unit_with(await writer_of(saver), RunUpdate(seq, state), status=status)
+    run = None if state == RunState.RUNNING else unit.run
+    return replace(unit, run=run, taken=tuple(message.seq for message in found[:most]))
+
+
+async def _take(
+    saver: Checkpointer,
+    seq: int,
+    state: RunState = RunState.RUNNING,
+    *,
+    most: int = 10,
+    status: Status = "running",
+) -> CommitUnit:
+    unit = await _taking(saver, seq, state, most=most, status=status)
+    answer = await saver.commit(unit)
+    assert isinstance(answer, Committed), answer
+    return unit
