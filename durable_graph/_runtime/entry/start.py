@@ -100,7 +100,7 @@ class StoredCall(msgspec.Struct, frozen=True):
         return self.plan.topology
 
     async def opened(self, no: int | None = None) -> Opened:
-        opened = await open_thread(self.saver, self.topology, self.thread_id, no)
+        opened = await open_thread(self.saver, self.topology, self.thread_id, no, self.request.owned)
         if opened.restored is None or not opened.restored.recorded:
             return opened
         nothing = self.topology.argument.encode(None)
