@@ -1,7 +1,7 @@
 # Each target makes and reuses .venv by itself, and peers .venv-peers; see .ci/venv. PYTHON=python3.12 chooses the interpreter.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo quick test long crash outages soak pgbouncer peers check lint types imports changelog bench bench-peers
+.PHONY: help demo quick test long crash outages soak pgbouncer peers check lint types imports changelog bench bench-peers bench-runs
 MAKEFLAGS += --no-print-directory
 # Tests start many processes that import the same modules.
 unexport PYTHONDONTWRITEBYTECODE
@@ -83,3 +83,7 @@ bench:  ## measure durable_graph, and what is reachable in Python (ARGS="chain_b
 bench-peers:  ## measure LangGraph and DBOS as well, and write docs/performance.md (with ARGS as for bench: only measure)
 	@.ci/venv peers
 	.venv-peers/bin/python -m benchmarks $(or $(ARGS),--write)
+
+bench-runs:  ## measure runs beside procrastinate and DBOS: one_step and sleeping (ARGS="--write" writes docs/performance.md)
+	@.ci/venv peers
+	.venv-peers/bin/python -m benchmarks.runs $(ARGS)

@@ -60,8 +60,8 @@ def with_tables(page: str, record: Record) -> str:
 
 def line_of(row: Row) -> str:
     """A row for the terminal."""
-    figures = "; ".join(f"{name} {_figure(row, name)}" for name in row.samples)
-    ratios = [f"/ {name} {_ratio(row.ratio(OURS, name))}" for name in row.samples if row.is_compared and name != OURS]
+    figures = "; ".join(f"{name} {figure_of(row, name)}" for name in row.samples)
+    ratios = [f"/ {name} {ratio_of(row.ratio(OURS, name))}" for name in row.samples if row.is_compared and name != OURS]
     return f"{_work(row)}: {figures}" + "".join(f"\n    {ratio}" for ratio in ratios)
 
 
@@ -101,20 +101,21 @@ def _bars(rows: list[Row], base: Callable[[Row], str | None]) -> Iterable[Bar]:
 
 def _summary(record: Record) -> str:
     rows = {(row.work, row.flush): row for row in record.rows}
-    return _table(
+    return table(
         ["", "durable_graph / LangGraph"],
         [[title, _ratio_or_none(rows[key], best_peer(rows[key]))] for key, title in SUMMARY.items() if key in rows],
         numbers_from=1,
     )
 
 
-def _run(record: Record) -> str:
+def run_table(record: Record) -> str:
+    """Where and when a record was measured."""
     run = record.run
     modified = ", with changes that are not committed" if run.is_modified else ""
     machine = ", ".join([run.machine["processor"], f"{run.machine['cores']} cores", run.machine["system"]])
     versions = ", ".join(f"{name} {version}" for name, version in run.versions.items())
     flushes = ", ".join(f"{name} {_number(microseconds)} us" for name, microseconds in run.flushes.items())
-    return _table(
+    return table(
         ["", ""],
         [
             ["date", run.date],
@@ -136,7 +137,7 @@ def _compared(record: Record) -> str:
             ratios = [_ratio_or_none(row, name) for name in (FLOOR, SKELETON, peer)]
             rows.append([_work(row), row.of, *figures, _peer_figure(row, peer), *ratios])
     head = ["work", "for each", OURS, FLOOR, SKELETON, LANGGRAPH, "/ floor", "/ skeleton", "/ LangGraph"]
-    return _table(head, rows, numbers_from=2)
+    return table(head, rows, numbers_from=2)
 
 
 def _others(record: Record) -> str:
@@ -145,11 +146,11 @@ def _others(record: Record) -> str:
         if row.is_compared and row.unit in ("us", "ms"):
             shown = {OURS, FLOOR, SKELETON, best_peer(row)}
             rows += [
-                [_work(row), row.of, name, _figure(row, name), _ratio(row.ratio(OURS, name))]
+                [_work(row), row.of, name, figure_of(row, name), ratio_of(row.ratio(OURS, name))]
                 for name in row.samples
                 if name not in shown
             ]
-    return _table(["work", "for each", "contender", "it", "durable_graph / it"], rows, numbers_from=3)
+    return table(["work", "for each", "contender", "it", "durable_graph / it"], rows, numbers_from=3)
 
 
 def _sizes(record: Record) -> str:
@@ -159,7 +160,7 @@ def _sizes(record: Record) -> str:
             payload = _ratio_or_none(row, _PAYLOAD)
             figures = [_figure_or_none(row, name) for name in (OURS, LANGGRAPH)]
             rows.append([row.work, *figures, payload, _ratio_or_none(row, LANGGRAPH)])
-    return _table(["stored", OURS, LANGGRAPH, "/ payload", "/ LangGraph"], rows, numbers_from=1)
+    return table(["stored", OURS, LANGGRAPH, "/ payload", "/ LangGraph"], rows, numbers_from=1)
 
 
 def _variants(record: Record) -> str:
@@ -168,14 +169,20 @@ def _variants(record: Record) -> str:
         if not row.is_compared:
             first = next(iter(row.samples))
             rows += [
-                [_work(row), row.of, name, _figure(row, name), "" if name == first else _ratio(row.ratio(name, first))]
+                [
+                    _work(row),
+                    row.of,
+                    name,
+                    figure_of(row, name),
+                    "" if name == first else ratio_of(row.ratio(name, first)),
+                ]
                 for name in row.samples
             ]
-    return _table(["work", "for each", "variant", "it", "/ the first"], rows, numbers_from=3)
+    return table(["work", "for each", "variant", "it", "/ the first"], rows, numbers_from=3)
 
 
 _TABLES: Final[Mapping[str, Callable[[Record], str]]] = {
-    "run": _run,
+    "run": run_table,
     "summary": _summary,
     "compared": _compared,
     "others": _others,
@@ -184,7 +191,8 @@ _TABLES: Final[Mapping[str, Callable[[Record], str]]] = {
 }
 
 
-def _table(head: list[str], rows: list[list[str]], numbers_from: int = 9) -> str:
+def table(head: list[str], rows: list[list[str]], numbers_from: int = 9) -> str:
+    """A table in Markdown, whose columns from `numbers_from` on are numbers."""
     marks = ["---" if place < numbers_from else "---:" for place in range(len(head))]
     return "".join(f"| {' | '.join(cells)} |\n" for cells in [head, marks, *rows])
 
@@ -194,11 +202,11 @@ def _work(row: Row) -> str:
 
 
 def _figure_or_none(row: Row, name: str | None) -> str:
-    return _figure(row, name) if name in row.samples and name is not None else ""
+    return figure_of(row, name) if name in row.samples and name is not None else ""
 
 
 def _ratio_or_none(row: Row, name: str | None) -> str:
-    return _ratio(row.ratio(OURS, name)) if name in row.samples and name is not None else ""
+    return ratio_of(row.ratio(OURS, name)) if name in row.samples and name is not None else ""
 
 
 def _peer_figure(row: Row, peer: str | None) -> str:
@@ -206,14 +214,16 @@ def _peer_figure(row: Row, peer: str | None) -> str:
     return _figure_or_none(row, peer) + variant
 
 
-def _figure(row: Row, name: str) -> str:
+def figure_of(row: Row, name: str) -> str:
+    """The median figure of a contender, with its unit."""
     median = row.figure(name).median
     if row.unit == "bytes":
         return f"{median:,.0f} bytes"
     return f"{_number(median)} {row.unit}"
 
 
-def _ratio(found: Spread | None) -> str:
+def ratio_of(found: Spread | None) -> str:
+    """The median and the quartiles of a ratio."""
     if found is None:
         return ""
     low, median, high = (_number(part) for part in found)

@@ -31,6 +31,7 @@ _PACKAGES: Final = (
     "psycopg",
     "langchain-core",
     "dbos",
+    "procrastinate",
 )
 
 
@@ -48,6 +49,12 @@ async def _ask(lab: Lab, question: str) -> None:
 
 
 def _run(lab: Lab, seconds: float) -> Run:
+    version = next((disk.server_version for disk in lab.disks if disk.server_version), "not started")
+    return run_of(seconds, version, {disk.flush: disk.flush_microseconds for disk in lab.disks})
+
+
+def run_of(seconds: float, server_version: str, flushes: dict[str, float]) -> Run:
+    """Where and when a record was measured."""
     return Run(
         date=datetime.datetime.now(datetime.UTC).date().isoformat(),
         commit=_git("rev-parse", "--short=12", "HEAD"),
@@ -62,9 +69,9 @@ def _run(lab: Lab, seconds: float) -> Run:
             "Python": platform.python_version(),
             "SQLite": sqlite3.sqlite_version,
             **{name: version(name) for name in _PACKAGES if _is_installed(name)},
-            "PostgreSQL": next((disk.server_version for disk in lab.disks if disk.server_version), "not started"),
+            "PostgreSQL": server_version,
         },
-        flushes={disk.flush: disk.flush_microseconds for disk in lab.disks},
+        flushes=flushes,
     )
 
 

@@ -205,12 +205,22 @@ class RunRow(msgspec.Struct, frozen=True, gc=False):
     worker_name: str = ""
 
 
+class FreshThread(msgspec.Struct, frozen=True, gc=False):
+    """The parts of the row of a thread without a checkpoint that its runs do not have: the thread needs no load."""
+
+    incarnation: int
+    created_at: int
+    requests_digest: bytes
+    digest: bytes
+
+
 class Claim(msgspec.Struct, frozen=True, gc=False):
     """A run that a worker has claimed: the run is RUNNING, and the thread has a new epoch, so that the commits of
     earlier holders are refused.
 
-    `version` is the thread's. `now` is the store's time of the claim. `from_checkpoint` is as in `RunRow`.
-    `followed` is 1 if somebody follows the run's events, and 2 if they are stored already.
+    `version` is the thread's, and `fresh` parts of its row if that is 0. `now` is the store's time of the claim.
+    `from_checkpoint` is as in `RunRow`. `followed` is 1 if somebody follows the run's events, and 2 if they are stored
+    already.
     """
 
     thread: str
@@ -231,6 +241,7 @@ class Claim(msgspec.Struct, frozen=True, gc=False):
     version: int
     now: int
     followed: int = 0
+    fresh: FreshThread | None = None
 
 
 class NewWorker(msgspec.Struct, frozen=True, gc=False):

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from contextvars import Context
 from typing import Any, NamedTuple
 
-from durable_graph.checkpointing.columns import key_of, signed, thread_columns
-from durable_graph.checkpointing.digests import add, request_digest
-from durable_graph.checkpointing.rules import accepted_thread
-from durable_graph.records import RequestRow, Sums
-from durable_graph.run_records import Accepted, NewRun, RunState
+from durable_graph.checkpointing.columns import key_of, thread_columns
+from durable_graph.checkpointing.fresh_threads import fresh_thread
+from durable_graph.records import RequestRow, StoredThread
+from durable_graph.run_records import Accepted, Claim, NewRun, RunState
 from durable_graph_postgres.database import Database
+from durable_graph_postgres.keyed_acceptance import Base, thread_after
 from durable_graph_postgres.statements import PARAMETERS
 
 _LARGEST_GROUP = 256
@@ -19,14 +19,28 @@ _LARGEST_STATEMENT = 16 * 1024 * 1024
 """In bytes of the runs. Servers refuse statements of a gigabyte."""
 
 
+class Claimer(NamedTuple):
+    """The worker that claims a run at its acceptance (0: none does), and what is added to the clock of its lease."""
+
+    worker: int = 0
+    lease_skew: int = 0
+
+
+NOBODY = Claimer()
+
+Made = tuple[Accepted, Claim | None]
+
+
 class _Asked(NamedTuple):
     run: NewRun
     skew: int
-    answer: "asyncio.Future[Accepted | None]"
+    claimer: Claimer
+    base: Base | None
+    answer: "asyncio.Future[Made | None]"
 
 
 class Acceptances:
-    """Accepts runs of new threads, and runs without a key of existing threads: in one statement for many threads."""
+    """Accepts runs of new threads, and runs of existing threads: in one statement for many threads."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -36,13 +50,13 @@ class Acceptances:
         # The server's clock minus this process's, in microseconds.
         self._offset: int | None = None
 
-    async def accept(self, run: NewRun, skew: int) -> Accepted | None:
-        """The result, once it is durable. None if a transaction has to decide: nothing was changed, or it is unknown
-        whether something was."""
+    async def accept(self, run: NewRun, skew: int, claimer: Claimer = NOBODY, base: Base | None = None) -> Made | None:
+        """The result and the claim, once they are durable. None if a transaction has to decide: nothing was changed, or
+        it is unknown whether something was. A run with a key on an existing thread needs a base."""
         if run.formerly:
             return None
-        answer: asyncio.Future[Accepted | None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Asked(run, skew, answer))
+        answer: asyncio.Future[Made | None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Asked(run, skew, claimer, base, answer))
         if self._sending is None:
             self._begin()
         return await answer
@@ -72,13 +86,13 @@ class Acceptances:
         while self._waiting:
             self._group = self._next_group()
             try:
-                accepted = await self._send(list(self._group.values()))
+                made = await self._send(list(self._group.values()))
             except Exception:
                 # Of the server, of the connection or of the event loop. The transaction of each run meets it too.
-                accepted = {}
+                made = {}
             group, self._group = self._group, {}
             for key, asked in group.items():
-                _resolve(asked, accepted.get(key))
+                _resolve(asked, made.get(key))
 
     def _next_group(self) -> dict[int, _Asked]:
         """The next runs, one for each thread."""
@@ -95,38 +109,42 @@ class Acceptances:
         self._waiting = left
         return group
 
-    async def _send(self, group: Sequence[_Asked]) -> dict[int, Accepted]:
+    async def _send(self, group: Sequence[_Asked]) -> dict[int, Made]:
         if self._offset is None:
             ((now,),) = await self._database.once(lambda db: db.rows("store_time"))
             self._offset = now - _local_time()
         now = _local_time() + self._offset
-        rows = [_columns(asked.run, now, asked.skew) for asked in group]
+        threads = {key_of(asked.run.thread): thread_after(asked.run, asked.base, now + asked.skew) for asked in group}
+        rows = [_columns(asked, *threads[key_of(asked.run.thread)]) for asked in group]
         given = [[row[name] for row in rows] for name in PARAMETERS["accept_runs"]]
-        digests = {key_of(asked.run.thread): asked.run.input_digest for asked in group}
-        accepted = {}
-        for key, seq, state, now in await self._database.once(lambda db: db.rows("accept_runs", *given)):
+        runs = {key_of(asked.run.thread): asked for asked in group}
+        made: dict[int, Made] = {}
+        for key, seq, state, now, *others in await self._database.once(lambda db: db.rows("accept_runs", *given)):
             self._offset = now - _local_time()
             if key is not None:
-                accepted[key] = Accepted(seq, is_new=True, state=RunState(state), input_digest=digests[key])
-        return accepted
+                run = runs[key].run
+                accepted = Accepted(seq, is_new=True, state=RunState(state), input_digest=run.input_digest)
+                is_claimed = accepted.state is RunState.RUNNING
+                claim = _claim(runs[key], threads[key][0], seq, now, *others) if is_claimed else None
+                made[key] = accepted, claim
+        return made
 
 
-def _columns(run: NewRun, now: int, skew: int) -> dict[str, Any]:
+def _columns(asked: _Asked, stored: StoredThread, request: RequestRow | None) -> dict[str, Any]:
     """The columns of the run, and those of its thread and its request if the thread is new."""
-    # The digest of a request covers the run's number, so that of a new thread's first run is assigned here.
-    at = now + skew
-    row, sums, request = accepted_thread(run, None, at), Sums(), None
-    if run.key is not None:
-        unsigned = RequestRow(run.key, run.input_digest, at, 0, at, b"")
-        request = RequestRow(run.key, run.input_digest, at, 0, at, request_digest(row.origin, unsigned))
-        sums = Sums(requests=add(sums.requests, request.digest))
+    run, claimer, base = asked.run, asked.claimer, asked.base
     return {
-        **thread_columns(signed(row, sums, 0), run.thread),
-        "seq": at,
+        **thread_columns(stored, run.thread),
+        # An existing thread gets it if the run is claimed at once.
+        "epoch": run.epoch,
+        "seq": stored.row.created_at if request is None else request.seq,
         "key": run.key,
         "request_digest": None if request is None else request.digest,
+        "made_at": 0 if request is None else request.made_at,
+        "before": None if base is None else base.thread.digest,
+        "last_seq": 0 if base is None else base.last_seq,
         "priority": run.priority,
-        "skew": skew,
+        "skew": asked.skew,
         "delay": run.delay,
         "time_limit": run.time_limit,
         # A run that cancels others is left to a transaction while the thread is busy.
@@ -138,14 +156,51 @@ def _columns(run: NewRun, now: int, skew: int) -> dict[str, Any]:
         "context": run.context,
         "token": run.token,
         "run_metadata": run.metadata or None,
+        "worker": claimer.worker,
+        "lease_skew": claimer.lease_skew,
     }
+
+
+def _claim(
+    asked: _Asked,
+    stored: StoredThread,
+    seq: int,
+    now: int,
+    version: int,
+    inbox: int,
+    deadline: int,
+    request: int,
+    is_begun: bool,  # a column
+) -> Claim:
+    """The claim of a run that its statement has given to its worker."""
+    run = asked.run
+    return Claim(
+        thread=run.thread,
+        seq=seq,
+        graph=run.graph,
+        input=run.input,
+        options=run.options,
+        context=run.context,
+        first_checkpoint=0,
+        checkpoint=0,
+        deadline=deadline,
+        attempt=1,
+        crashes=0,
+        inbox=inbox,
+        request=request,
+        from_checkpoint=None,
+        epoch=run.epoch,
+        version=version,
+        now=now + asked.skew,
+        fresh=fresh_thread(stored) if is_begun else None,
+    )
 
 
 def _local_time() -> int:
     return time.time_ns() // 1000
 
 
-def _resolve(asked: _Asked, accepted: Accepted | None) -> None:
+def _resolve(asked: _Asked, made: Made | None) -> None:
     # It is done if its caller was cancelled.
     if not asked.answer.done():
-        asked.answer.set_result(accepted)
+        asked.answer.set_result(made)

@@ -1,6 +1,7 @@
 """Loading a checkpoint: one statement, so that all of its rows are from one snapshot of the database."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from durable_graph.checkpointing.columns import (
@@ -17,6 +18,7 @@ from durable_graph.checkpointing.columns import (
 )
 from durable_graph.checkpointing.queries import Query, Steps, check_branches
 from durable_graph.checkpointing.rules import begins_thread
+from durable_graph.errors import CorruptCheckpointError, ValueTooLargeError
 from durable_graph.records import NestedRecord, StoredCheckpoint
 
 _CHECKPOINT_WIDTH, _RECORD_WIDTH = 10, 9
@@ -25,11 +27,17 @@ _THREAD, _CHECKPOINT, _BRANCH, _VALUE, _RECORD, _NESTED, _VANISHED, _ORPHAN = 0,
 
 def load(thread: str, ns: str, no: int | None, max_value_bytes: int) -> Steps[StoredCheckpoint | None]:
     """A checkpoint with the rows of its state. One query. Raises `ValueTooLargeError`."""
+    found = yield Query("load", {"thread_key": key_of(thread), "ns": ns, "no": no, "most": max_value_bytes})
+    return _loaded(thread, ns, no, max_value_bytes, found)
+
+
+def _loaded(
+    thread: str, ns: str, no: int | None, max_value_bytes: int, rows: Sequence[Columns]
+) -> StoredCheckpoint | None:
     arms: Mapping[int, list[Columns]] = {
         arm: [] for arm in (_THREAD, _CHECKPOINT, _BRANCH, _VALUE, _RECORD, _NESTED, _VANISHED, _ORPHAN)
     }
-    sought = {"thread_key": key_of(thread), "ns": ns, "no": no, "most": max_value_bytes}
-    for arm, *columns in (yield Query("load", sought)):
+    for arm, *columns in rows:
         arms[arm].append(tuple(columns))
     if arms[_ORPHAN]:
         if (what := arms[_ORPHAN][0][0]) is not None:
@@ -68,6 +76,23 @@ def load(thread: str, ns: str, no: int | None, max_value_bytes: int) -> Steps[St
         base=stored if is_head else None,
         unfinished_run=unfinished,
     )
+
+
+def loaded_from(
+    threads: Mapping[int, str], found: Sequence[Columns], max_value_bytes: int
+) -> dict[str, StoredCheckpoint]:
+    """The heads of many threads, whose ids are given by key. A thread that cannot be loaded is left out."""
+    rows: dict[int, list[Columns]] = {key: [] for key in threads}
+    for key, *columns in found:
+        rows[key].append(tuple(columns))
+    loaded: dict[str, StoredCheckpoint] = {}
+    for key, of_thread in rows.items():
+        # `load` raises the error, and the thread is left out here.
+        with suppress(CorruptCheckpointError, ValueTooLargeError):
+            head = _loaded(threads[key], "", None, max_value_bytes, of_thread)
+            if head is not None:
+                loaded[threads[key]] = head
+    return loaded
 
 
 def _place(record: Columns) -> Columns:

@@ -1,18 +1,21 @@
 """`PostgresSaver.runs`: the runs in the saver's schema, and the leases of the workers that execute them."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from durable_graph.checkpointing import run_retention, run_transactions
 from durable_graph.checkpointing.columns import Columns, key_of
+from durable_graph.checkpointing.fresh_threads import claim_from
 from durable_graph.checkpointing.rules import check_limit, drawn_incarnation
 from durable_graph.checkpointing.run_changes import heartbeat_of, run_from
-from durable_graph.checkpointing.run_rules import stats_of
+from durable_graph.checkpointing.run_rules import ends_thread, stats_of
 from durable_graph.checkpointing.run_sweep import Freed, freed
 from durable_graph.checkpointing.run_transactions import Clock
 from durable_graph.checkpointing.transactions import Wanted
+from durable_graph.records import StoredCheckpoint
 from durable_graph.run_records import (
+    UPDATES,
     Accepted,
     Claim,
     Heartbeat,
@@ -27,14 +30,19 @@ from durable_graph.run_records import (
     Settlement,
     Swept,
 )
+from durable_graph_postgres import run_statements
+from durable_graph_postgres.acceptances import NOBODY, Claimer, Made
 from durable_graph_postgres.identifiers import check_message, check_reason, check_run, check_thread
+from durable_graph_postgres.keyed_acceptance import answer_of
 from durable_graph_postgres.opened import Opened
+from durable_graph_postgres.reading import loaded_from
+from durable_graph_postgres.run_statements import rows
 from durable_graph_postgres.session import BEGIN, Session
-from durable_graph_postgres.statements import PARAMETERS
 
 T = TypeVar("T")
 
 _SHORTEST_WAIT_FOR_AN_ANSWER = 1.0
+_ATTEMPTS = 2
 
 
 class PostgresRuns:
@@ -56,17 +64,41 @@ class PostgresRuns:
         """See `RunStore.accept`. Raises `InvalidOptionError` for a name that PostgreSQL cannot store."""
         check_run(run)
         opened = await self._opened()
-        return await opened.finish(self._accepted(opened, run))
-
-    async def _accepted(self, opened: Opened, run: NewRun) -> Accepted:
-        accepted = await opened.acceptances.accept(run, self.skew)
-        if accepted is None:
-            accepted = await opened.writes.begin(run.thread, lambda: run_transactions.accept(run, self._clock()))
+        accepted, _ = await opened.finish(self._accepted(opened, run, NOBODY))
         return accepted
+
+    async def _accepted_with_key(self, opened: Opened, run: NewRun, claimer: Claimer) -> Made | None:
+        found = await self._read("find_acceptance", thread_key=key_of(run.thread), token=run.token, key=run.key)
+        answer = answer_of(run, found[0]) if found else None
+        if isinstance(answer, Accepted):
+            return answer, None
+        return None if answer is None else await opened.acceptances.accept(run, self.skew, claimer, answer)
+
+    async def accept_and_claim(self, run: NewRun, worker: int) -> tuple[Accepted, Claim | None]:
+        """See `RunStore.accept_and_claim`. Raises as `accept`."""
+        check_run(run)
+        opened = await self._opened()
+        return await opened.finish(self._accepted(opened, run, Claimer(worker, self.lease_skew)))
+
+    async def _accepted(self, opened: Opened, run: NewRun, claimer: Claimer) -> Made:
+        made = await opened.acceptances.accept(run, self.skew, claimer)
+        if made is None and run.key is not None:
+            made = await self._accepted_with_key(opened, run, claimer)
+        if made is None:
+            accepted = await opened.writes.begin(run.thread, lambda: run_transactions.accept(run, self._clock()))
+            made = accepted, None
+        return made
 
     async def settle(self, settlement: Settlement) -> bool:
         """See `RunStore.settle`."""
-        held: bool = await self._write(settlement.thread, lambda: run_transactions.settle(settlement, self._clock()))
+        if not ends_thread(settlement.state):
+            decided = await self._decided(lambda db: run_statements.settle(db, settlement, self.skew))
+            if decided is not None:
+                return decided
+        epoch = drawn_incarnation()
+        held: bool = await self._write(
+            settlement.thread, lambda: run_transactions.settle(settlement, epoch, self._clock())
+        )
         return held
 
     async def cancel_run(self, thread: str, seq: int, reason: str) -> RunState | None:
@@ -90,6 +122,11 @@ class PostgresRuns:
     async def send(self, message: NewMessage) -> Sent:
         """See `RunStore.send`. Raises `InvalidOptionError` for a name that PostgreSQL cannot store."""
         check_message(message)
+        # An update asks for a look, too: that is a second change of the run.
+        if message.topic != UPDATES:
+            decided = await self._decided(lambda db: run_statements.send(db, message, self.skew))
+            if decided is not None:
+                return decided
         sent: Sent = await self._write(message.thread, lambda: run_transactions.send(message, self._clock()))
         return sent
 
@@ -147,6 +184,22 @@ class PostgresRuns:
             found = await self._read("list_runs_of_thread", thread_key=key_of(thread), **sought)
         return [run_from(each) for each in found]
 
+    async def load_many(self, threads: Collection[str], max_value_bytes: int) -> dict[str, StoredCheckpoint]:
+        """See `RunStore.load_many`."""
+        by_key = {key_of(thread): thread for thread in threads}
+        found = await self._change("load_many", thread_keys=list(by_key), most=max_value_bytes)
+        return loaded_from(by_key, found, max_value_bytes)
+
+    async def inboxes(self, topics: Mapping[str, Collection[str]]) -> dict[str, list[Message]]:
+        """See `RunStore.inboxes`."""
+        by_key = {key_of(thread): thread for thread in topics}
+        sought = [(key, topic) for key, thread in by_key.items() for topic in topics[thread]]
+        keys, names = [key for key, _ in sought], [topic for _, topic in sought]
+        inboxes: dict[str, list[Message]] = {}
+        for key, *message in await self._change("find_inboxes", thread_keys=keys, topics=names):
+            inboxes.setdefault(by_key[key], []).append(Message(*message))
+        return inboxes
+
     async def queue_stats(self) -> list[QueueStats]:
         """See `RunStore.queue_stats`."""
         return stats_of(await self._read("count_runs", skew=self.skew))
@@ -189,13 +242,13 @@ class PostgresRuns:
             nonlocal is_repeated
             if not is_repeated:
                 is_repeated = True
-                return await _rows(db, "claim_runs", sought)
+                return await rows(db, "claim_runs", sought)
             async with db.transaction(BEGIN):
                 # An attempt whose answer was lost may have claimed runs, that no worker knows.
-                await _rows(db, "lock_worker", sought)
-                return await _rows(db, "find_claims", sought) or await _rows(db, "claim_runs", sought)
+                await rows(db, "lock_worker", sought)
+                return await rows(db, "find_claims", sought) or await rows(db, "claim_runs", sought)
 
-        return [Claim(*columns) for columns in await self._call(attempt)] if most > 0 else []
+        return [claim_from(columns) for columns in await self._call(attempt)] if most > 0 else []
 
     async def release(self, worker: int) -> int:
         """See `RunStore.release`."""
@@ -207,7 +260,7 @@ class PostgresRuns:
         async def attempt(db: Session) -> None:
             async with db.transaction(BEGIN):
                 for name in ("lock_worker", "release_runs", "remove_worker"):
-                    await _rows(db, name, {"worker": worker, "skew": self.skew})
+                    await rows(db, name, {"worker": worker, "skew": self.skew})
 
         await self._call(attempt)
 
@@ -215,7 +268,7 @@ class PostgresRuns:
         """See `RunStore.sweep`."""
 
         async def attempt(db: Session) -> Swept:
-            if not await _rows(db, "has_dead_workers", {"lease_skew": self.lease_skew}):
+            if not await rows(db, "has_dead_workers", {"lease_skew": self.lease_skew}):
                 return Swept()
             async with db.transaction(BEGIN):
                 return await _swept(db, max_crashes, self.skew, self.lease_skew)
@@ -246,38 +299,44 @@ class PostgresRuns:
         opened = await self._opened()
         return await opened.writes.begin(thread, wanted)
 
+    async def _decided(self, statement: Callable[[Session], Awaitable[T | None]]) -> T | None:
+        """The result of a change that is one statement. None if it was not made, because it waited for a write of the
+        same thread: a transaction makes it then."""
+        opened = await self._opened()
+        for _ in range(_ATTEMPTS):
+            decided = await opened.finish(opened.database.change(statement))
+            if decided is not None:
+                return decided
+        return None
+
     async def _read(self, name: str, /, **sought: object) -> list[Columns]:
         opened = await self._opened()
-        return await opened.finish(opened.database.read(lambda db: _rows(db, name, sought), statements=1))
+        return await opened.finish(opened.database.read(lambda db: rows(db, name, sought), statements=1))
 
     async def _change(self, name: str, /, *, answer: float | None = None, **sought: object) -> list[Columns]:
-        return await self._call(lambda db: _rows(db, name, sought), answer)
+        return await self._call(lambda db: rows(db, name, sought), answer)
 
     async def _call(self, function: Callable[[Session], Awaitable[T]], answer: float | None = None) -> T:
         opened = await self._opened()
         return await opened.finish(opened.runs.change(function, answer=answer))
 
 
-async def _rows(db: Session, name: str, sought: dict[str, Any]) -> list[Columns]:
-    return await db.rows(name, *(sought[parameter] for parameter in PARAMETERS[name]))
-
-
 async def _swept(db: Session, most: int, skew: int, lease_skew: int) -> Swept:
-    found = await _rows(db, "lock_dead_workers", {"lease_skew": lease_skew})
+    found = await rows(db, "lock_dead_workers", {"lease_skew": lease_skew})
     dead = {"workers": [worker for (worker,) in found]}
     # The threads first, as every commit: the runs are read once nobody else can change them.
-    await _rows(db, "lock_threads_of_workers", dead)
-    ((now,),) = await _rows(db, "store_time", {})
+    await rows(db, "lock_threads_of_workers", dead)
+    ((now,),) = await rows(db, "store_time", {})
     runs = []
-    for key, seq, crashes, has_moved, nodes in await _rows(db, "find_runs_of_workers", dead):
+    for key, seq, crashes, has_moved, nodes in await rows(db, "find_runs_of_workers", dead):
         run = freed(crashes=crashes, has_moved=has_moved, nodes=nodes, most=most, now=now + skew)
         runs.append((key, seq, run))
     if runs:
         await db.rows("free_runs", *map(list, zip(*(_columns(*each) for each in runs), strict=True)))
     quarantined = [key for key, _, run in runs if run.state is RunState.QUARANTINED]
     for key in quarantined:
-        await _rows(db, "unblock_run", {"thread_key": key})
-    await _rows(db, "remove_workers", dead)
+        await rows(db, "unblock_run", {"thread_key": key})
+    await rows(db, "remove_workers", dead)
     return Swept(len(dead["workers"]), len(runs) - len(quarantined), len(quarantined))
 
 

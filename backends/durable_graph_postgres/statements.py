@@ -22,6 +22,10 @@ _PARAMETER = re.compile(r"(?<!:):([a-z_]+)")
 _NUMBER = re.compile(r"\$(\d+)")
 
 
+_OF_EACH: Mapping[str, str] = {"thread_key": "q.thread_key", "ns": "''", "no": "NULL::bigint"}
+"""The parameters of `load` in a statement that loads the heads of many threads."""
+
+
 def quoted(name: str) -> str:
     """A name as a quoted identifier of SQL."""
     return '"' + name.replace('"', '""') + '"'
@@ -35,6 +39,7 @@ def _texts() -> dict[str, str]:
         for kind, name, body in zip(pieces[::3], pieces[1::3], pieces[2::3], strict=True):
             found[kind][name] = body.strip("\n")
     names, parts = found["name"], found["part"]
+    parts["load_of_each"] = _PARAMETER.sub(lambda each: _OF_EACH.get(each[1], each[0]), names["load"]).rstrip(";")
     for name in WITH_RUNS:
         names[WITH_RUNS[name]] = names[name]
         names[name] = names[name].replace("{and_runs_are_known}", "").replace("{with_runs}", "")

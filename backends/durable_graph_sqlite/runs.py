@@ -3,19 +3,22 @@
 import json
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from durable_graph.checkpointing import run_retention, run_transactions
+from durable_graph.checkpointing import run_acceptance, run_retention, run_transactions
 from durable_graph.checkpointing.columns import Columns, key_of
+from durable_graph.checkpointing.fresh_threads import claim_from
 from durable_graph.checkpointing.rules import check_limit, drawn_incarnation
 from durable_graph.checkpointing.run_changes import heartbeat_of, run_from
 from durable_graph.checkpointing.run_rules import stats_of
 from durable_graph.checkpointing.run_sweep import freed
 from durable_graph.checkpointing.run_transactions import Clock
 from durable_graph.checkpointing.transactions import Wanted, begun
+from durable_graph.errors import CorruptCheckpointError, ValueTooLargeError
+from durable_graph.records import StoredCheckpoint
 from durable_graph.run_records import (
     Accepted,
     Claim,
@@ -31,6 +34,7 @@ from durable_graph.run_records import (
     Settlement,
     Swept,
 )
+from durable_graph_sqlite import reading
 from durable_graph_sqlite.connection import Connection
 from durable_graph_sqlite.failures import told_in_ours
 from durable_graph_sqlite.retry import Retry
@@ -81,9 +85,20 @@ class SqliteRuns:
         accepted: Accepted = await self._write(run.thread, lambda: run_transactions.accept(run, self._clock()))
         return accepted
 
+    async def accept_and_claim(self, run: NewRun, worker: int) -> tuple[Accepted, Claim | None]:
+        """See `RunStore.accept_and_claim`."""
+        epoch = drawn_incarnation()
+        made: tuple[Accepted, Claim | None] = await self._write(
+            run.thread, lambda: run_acceptance.accept_and_claim(run, worker, epoch, self._lease(), self._clock())
+        )
+        return made
+
     async def settle(self, settlement: Settlement) -> bool:
         """See `RunStore.settle`."""
-        held: bool = await self._write(settlement.thread, lambda: run_transactions.settle(settlement, self._clock()))
+        epoch = drawn_incarnation()
+        held: bool = await self._write(
+            settlement.thread, lambda: run_transactions.settle(settlement, epoch, self._clock())
+        )
         return held
 
     async def cancel_run(self, thread: str, seq: int, reason: str) -> RunState | None:
@@ -125,8 +140,7 @@ class SqliteRuns:
 
     async def inbox(self, thread: str, topics: Collection[str]) -> list[Message]:
         """See `RunStore.inbox`."""
-        sought = {"thread_key": key_of(thread), "topics": json.dumps(sorted(topics))}
-        return [Message(*each) for each in await self._read(lambda db: rows(db, "find_inbox", sought))]
+        return await self._read(lambda db: _inbox(db, thread, topics))
 
     async def find_run(self, thread: str | int, seq: int) -> RunRow | None:
         """See `RunStore.find_run`."""
@@ -155,6 +169,30 @@ class SqliteRuns:
         sought: dict[str, Any] = {"graph": graph, "state": state, "thread": thread, "metadata": metadata}
         sought |= {"after": name, "after_seq": seq, "limit": limit}
         return [run_from(each) for each in await self._read(lambda db: rows(db, "list_runs", sought))]
+
+    async def load_many(self, threads: Collection[str], max_value_bytes: int) -> dict[str, StoredCheckpoint]:
+        """See `RunStore.load_many`."""
+
+        def load(db: sqlite3.Connection) -> dict[str, StoredCheckpoint]:
+            loaded: dict[str, StoredCheckpoint] = {}
+            for thread in threads:
+                # `load` raises the error, and the thread is left out here.
+                with suppress(CorruptCheckpointError, ValueTooLargeError):
+                    found = run(db, reading.load(thread, "", None, max_value_bytes))
+                    if found is not None:
+                        loaded[thread] = found
+            return loaded
+
+        return await self._read(load)
+
+    async def inboxes(self, topics: Mapping[str, Collection[str]]) -> dict[str, list[Message]]:
+        """See `RunStore.inboxes`."""
+
+        def look(db: sqlite3.Connection) -> dict[str, list[Message]]:
+            found = {thread: _inbox(db, thread, wanted) for thread, wanted in topics.items()}
+            return {thread: messages for thread, messages in found.items() if messages}
+
+        return await self._read(look)
 
     async def queue_stats(self) -> list[QueueStats]:
         """See `RunStore.queue_stats`."""
@@ -209,10 +247,10 @@ class SqliteRuns:
         claims: list[Claim] = []
         for key, seq, _ in _due_runs(db, queues, most, now):
             epoch = drawn_incarnation()
-            ((version, writes),) = rows(db, "fence_thread", {"thread_key": key, "epoch": epoch})
+            ((version, writes, *fresh),) = rows(db, "fence_thread", {"thread_key": key, "epoch": epoch})
             own = {"thread_key": key, "seq": seq, "worker": worker, "version": version, "writes": writes}
             (columns,) = rows(db, "claim_run", own)
-            claims.append(Claim(*(*columns[:-1], epoch, version, now, columns[-1])))
+            claims.append(claim_from((*columns[:-1], epoch, version, now, columns[-1], *fresh)))
         return claims
 
     async def release(self, worker: int) -> int:
@@ -299,6 +337,11 @@ class SqliteRuns:
         connection = await self._opened()
         with told_in_ours(str(self._path), None):
             return await connection.write(function)
+
+
+def _inbox(db: sqlite3.Connection, thread: str, topics: Collection[str]) -> list[Message]:
+    sought = {"thread_key": key_of(thread), "topics": json.dumps(sorted(topics))}
+    return [Message(*each) for each in rows(db, "find_inbox", sought)]
 
 
 def _due_runs(db: sqlite3.Connection, queues: Sequence[str], most: int, now: int) -> list[Columns]:

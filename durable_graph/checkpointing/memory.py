@@ -8,7 +8,7 @@ from typing import Self
 
 from durable_graph.checkpointing import pruning, rules
 from durable_graph.checkpointing.binding import Binding
-from durable_graph.checkpointing.columns import key_of, missing_head, missing_newest
+from durable_graph.checkpointing.columns import key_of
 from durable_graph.checkpointing.digests import EMPTY_STATE, request_digest, writes_digest
 from durable_graph.checkpointing.handles import CommitHandle
 from durable_graph.checkpointing.memory_events import MemoryEvents
@@ -80,29 +80,7 @@ class MemorySaver:
     async def load(self, thread: str, ns: str = "", no: int | None = None) -> StoredCheckpoint | None:
         """See `Checkpointer.load`."""
         found = self._threads.get(key_of(thread))
-        if found is None:
-            return None
-        row, first = found.row, found.runs.first()
-        run = 0 if first is None else first.seq
-        newest = row.head if ns == "" else found.newest(ns, row.version)
-        wanted = newest if no is None else no
-        checkpoint = found.checkpoint(ns, wanted)
-        is_head = ns == "" and wanted == row.head
-        if checkpoint is None:
-            if is_head and wanted:
-                raise missing_head(row)
-            if ns and no is None and found.values_at(ns, row.version):
-                raise missing_newest(thread, ns)
-            return StoredCheckpoint(row, None, unfinished_run=run)
-        # For the newest checkpoint, read values up to the thread's version: a newer checkpoint whose row is missing is
-        # detected by its values.
-        values = found.values_at(ns, wanted if no is not None else row.version)
-        records = found.records_of(ns, checkpoint.born, checkpoint.no)
-        if not is_head:
-            return StoredCheckpoint(row, checkpoint, values, records, unfinished_run=run)
-        since = (record for record in found.records_of_head(checkpoint.born) if record.ns)
-        nested = tuple(NestedRecord(record.ns, record.born, record.ord, record.digest) for record in since)
-        return StoredCheckpoint(row, checkpoint, values, records, found.writes, nested, unfinished_run=run)
+        return None if found is None else found.load(thread, ns, no)
 
     @alone
     async def load_records(self, thread: str, ns: str) -> StoredRecords | None:

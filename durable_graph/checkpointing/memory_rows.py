@@ -8,9 +8,21 @@ from typing import Generic, TypeVar
 import msgspec
 
 from durable_graph.checkpointing import rules, run_rules
+from durable_graph.checkpointing.columns import missing_head, missing_newest, signed
 from durable_graph.checkpointing.digests import EMPTY_STATE, add
 from durable_graph.checkpointing.event_log import STORED
-from durable_graph.records import CheckpointRow, CommitUnit, RequestRow, TaskRecord, ThreadRow, ValueRow
+from durable_graph.records import (
+    CheckpointRow,
+    CommitUnit,
+    NestedRecord,
+    RequestRow,
+    StoredCheckpoint,
+    StoredThread,
+    Sums,
+    TaskRecord,
+    ThreadRow,
+    ValueRow,
+)
 from durable_graph.run_records import UPDATES, EventRow, Message, NewMessage, RunRow, RunState, RunUpdate
 
 K = TypeVar("K", int, tuple[int, ...])
@@ -223,6 +235,11 @@ class ThreadRows:
     runs: RunRows = field(default_factory=RunRows)
 
     @property
+    def signed(self) -> StoredThread:
+        """The row of a thread without a checkpoint, with its digest."""
+        return signed(self.row, Sums(requests=self.requests_digest), 0)
+
+    @property
     def requests_digest(self) -> bytes:
         return add(EMPTY_STATE, *(request.digest for request in self.requests.values()))
 
@@ -238,6 +255,30 @@ class ThreadRows:
             },
             records={ns: rows.copy() for ns, rows in self.records.items()},
         )
+
+    def load(self, thread: str, ns: str, no: int | None) -> StoredCheckpoint:
+        """See `Checkpointer.load`."""
+        row, first = self.row, self.runs.first()
+        run = 0 if first is None else first.seq
+        newest = row.head if ns == "" else self.newest(ns, row.version)
+        wanted = newest if no is None else no
+        checkpoint = self.checkpoint(ns, wanted)
+        is_head = ns == "" and wanted == row.head
+        if checkpoint is None:
+            if is_head and wanted:
+                raise missing_head(row)
+            if ns and no is None and self.values_at(ns, row.version):
+                raise missing_newest(thread, ns)
+            return StoredCheckpoint(row, None, unfinished_run=run)
+        # For the newest checkpoint, read values up to the thread's version: a newer checkpoint whose row is missing is
+        # detected by its values.
+        values = self.values_at(ns, wanted if no is not None else row.version)
+        records = self.records_of(ns, checkpoint.born, checkpoint.no)
+        if not is_head:
+            return StoredCheckpoint(row, checkpoint, values, records, unfinished_run=run)
+        since = (record for record in self.records_of_head(checkpoint.born) if record.ns)
+        nested = tuple(NestedRecord(record.ns, record.born, record.ord, record.digest) for record in since)
+        return StoredCheckpoint(row, checkpoint, values, records, self.writes, nested, unfinished_run=run)
 
     def checkpoint(self, ns: str, no: int) -> CheckpointRow | None:
         rows = self.checkpoints.get(ns)

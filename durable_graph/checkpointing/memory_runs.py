@@ -2,8 +2,8 @@
 
 import heapq
 import time
-from collections.abc import AsyncIterator, Collection, Iterable, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager, suppress
 
 import msgspec
 
@@ -11,10 +11,12 @@ from durable_graph.checkpointing import rules, run_busy, run_rules, run_sweep
 from durable_graph.checkpointing.binding import Binding
 from durable_graph.checkpointing.columns import key_of, next_column
 from durable_graph.checkpointing.digests import request_digest
+from durable_graph.checkpointing.fresh_threads import fresh_thread
 from durable_graph.checkpointing.memory_lock import alone
 from durable_graph.checkpointing.memory_rows import RunRows, StoredRun, ThreadRows
 from durable_graph.checkpointing.run_changes import heartbeat_of
-from durable_graph.records import RequestRow
+from durable_graph.errors import CorruptCheckpointError
+from durable_graph.records import RequestRow, StoredCheckpoint
 from durable_graph.run_records import (
     UPDATES,
     Accepted,
@@ -67,6 +69,20 @@ class MemoryRuns:
     @alone
     async def accept(self, run: NewRun) -> Accepted:
         """See `RunStore.accept`."""
+        return self._accept(run)
+
+    @alone
+    async def accept_and_claim(self, run: NewRun, worker: int) -> tuple[Accepted, Claim | None]:
+        """See `RunStore.accept_and_claim`."""
+        accepted, now = self._accept(run), self._now()
+        found = self._found(run.thread, accepted.seq)
+        is_first = accepted.is_new and accepted.state is RunState.READY
+        if found is None or not (is_first and run_rules.is_claimable(found[1], now) and self._is_alive(worker)):
+            return accepted, None
+        claim = _claimed(*found, worker, now)
+        return msgspec.structs.replace(accepted, state=RunState.RUNNING), claim
+
+    def _accept(self, run: NewRun) -> Accepted:
         key, now = key_of(run.thread), self._now()
         found = self._threads.get(key)
         living = found if found is not None and found.row.status != "deleted" else None
@@ -127,11 +143,15 @@ class MemoryRuns:
     @alone
     async def settle(self, settlement: Settlement) -> bool:
         """See `RunStore.settle`."""
-        found = self._found(settlement.thread, settlement.seq)
-        if found is None or not run_rules.is_held(found[1], settlement):
+        found, now = self._found(settlement.thread, settlement.seq), self._now()
+        if found is None:
             return False
-        now = self._now()
-        found[0].runs.update(run_rules.settled(settlement, now), now)
+        stored, run = found
+        if not run_rules.is_held(run, settlement):
+            return run_rules.was_settled(run, settlement)
+        stored.runs.update(run_rules.settled(settlement, now), now)
+        epoch = rules.drawn_incarnation()
+        stored.row = run_rules.thread_after_settlement(stored.row, run, settlement, epoch, now)
         return True
 
     @alone
@@ -224,9 +244,7 @@ class MemoryRuns:
     @alone
     async def inbox(self, thread: str, topics: Collection[str]) -> list[Message]:
         """See `RunStore.inbox`."""
-        found = self._threads.get(key_of(thread))
-        waiting = found.runs.inbox.waiting.values() if found is not None else ()
-        return [message for message in waiting if message.topic in topics]
+        return self._inbox(thread, topics)
 
     @alone
     async def find_run(self, thread: str | int, seq: int) -> RunRow | None:
@@ -266,6 +284,24 @@ class MemoryRuns:
         later = (run for run in listed if (run.thread, run.seq) > (after or ("", 0)))
         page = heapq.nsmallest(limit, later, key=lambda run: (run.thread, run.seq))
         return [self._named(run) for run in page]
+
+    @alone
+    async def load_many(self, threads: Collection[str], max_value_bytes: int) -> dict[str, StoredCheckpoint]:
+        """See `RunStore.load_many`."""
+        loaded: dict[str, StoredCheckpoint] = {}
+        for thread in threads:
+            found = self._threads.get(key_of(thread))
+            if found is not None:
+                # `load` raises the error, and the thread is left out here.
+                with suppress(CorruptCheckpointError):
+                    loaded[thread] = found.load(thread, "", None)
+        return loaded
+
+    @alone
+    async def inboxes(self, topics: Mapping[str, Collection[str]]) -> dict[str, list[Message]]:
+        """See `RunStore.inboxes`."""
+        found = {thread: self._inbox(thread, wanted) for thread, wanted in topics.items()}
+        return {thread: messages for thread, messages in found.items() if messages}
 
     @alone
     async def queue_stats(self) -> list[QueueStats]:
@@ -358,6 +394,11 @@ class MemoryRuns:
         run = stored.runs.by_seq.get(seq) if stored is not None else None
         return (stored, run.row) if stored is not None and run is not None else None
 
+    def _inbox(self, thread: str, topics: Collection[str]) -> list[Message]:
+        found = self._threads.get(key_of(thread))
+        waiting = found.runs.inbox.waiting.values() if found is not None else ()
+        return [message for message in waiting if message.topic in topics]
+
     def _first_runs(self, queues: Iterable[str]) -> Iterable[tuple[ThreadRows, RunRow]]:
         """The first run of each thread that has not ended, if it is in one of these queues."""
         firsts = ((stored, stored.runs.first()) for stored in self._threads.values())
@@ -445,4 +486,5 @@ def _claimed(stored: ThreadRows, run: RunRow, worker: int, now: int) -> Claim:
         version=row.version,
         now=now,
         followed=stored.runs.followed.get(run.seq, 0),
+        fresh=fresh_thread(stored.signed) if row.version == 0 else None,
     )

@@ -180,9 +180,22 @@ def cancelled_thread(thread: ThreadRow, epoch: int, at: int) -> ThreadRow:
     )
 
 
+def failed_thread(thread: ThreadRow, error: str | None, at: int) -> ThreadRow:
+    """The row of a thread whose run has failed without a save that says so. A thread that was stopped for good stays
+    as it is."""
+    status: Status = "failed"
+    if thread.status not in ("running", "interrupted"):
+        return thread
+    return msgspec.structs.replace(
+        thread, wseq=thread.wseq + 1, status=status, status_since=at, error=error, updated_at=at
+    )
+
+
 def reopened_thread(thread: ThreadRow, at: int) -> ThreadRow:
-    """The row of a cancelled thread whose run is retried."""
-    return msgspec.structs.replace(thread, wseq=thread.wseq + 1, status="running", status_since=at, updated_at=at)
+    """The row of a cancelled or failed thread whose run is retried."""
+    return msgspec.structs.replace(
+        thread, wseq=thread.wseq + 1, status="running", status_since=at, error=None, updated_at=at
+    )
 
 
 # Task records -------------------------------------------------------------------------------------

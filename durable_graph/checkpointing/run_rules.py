@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from durable_graph.checkpointing.rules import begins_thread, cancelled_thread
+from durable_graph.checkpointing.rules import begins_thread, cancelled_thread, failed_thread
 from durable_graph.checkpointing.run_sweep import Freed
 from durable_graph.records import ThreadRow
 from durable_graph.run_records import (
@@ -193,6 +193,34 @@ def is_held(run: RunRow, settlement: Settlement) -> bool:
     return run.state == RunState.RUNNING and (run.worker, run.attempt) == by
 
 
+def was_settled(run: RunRow, settlement: Settlement) -> bool:
+    """Whether the run is as the settlement left it, so that a repeated call has nothing to do."""
+    if run.attempt != settlement.attempt or run.worker:
+        return False
+    # A message may have woken a run that was to wait.
+    is_woken = settlement.state == RunState.WAITING and run.state == RunState.READY
+    return run.state == settlement.state or is_woken
+
+
+def ends_thread(state: RunState) -> bool:
+    """Whether a settlement with this state changes the thread's row. That of a run that is done is made by a commit."""
+    return state in (RunState.FAILED, RunState.CANCELLED)
+
+
+def thread_after_settlement(thread: ThreadRow, run: RunRow, settlement: Settlement, epoch: int, at: int) -> ThreadRow:
+    """The thread's row after its run was settled. `epoch` is random.
+
+    The thread fails or is cancelled with a run that has begun, or is its first one: otherwise its status would still be
+    "running" while nothing runs.
+    """
+    if not run.first_checkpoint and not begins_thread(thread):
+        return thread
+    if settlement.state == RunState.FAILED:
+        return failed_thread(thread, settlement.error, at)
+    is_cancelled = thread.status == "cancelled" or settlement.state != RunState.CANCELLED
+    return thread if is_cancelled else cancelled_thread(thread, epoch, at)
+
+
 def settled(settlement: Settlement, now: int) -> RunUpdate:
     """The update of a run that its holder settles."""
     due = now + settlement.delay if settlement.state == RunState.READY else settlement.due
@@ -234,8 +262,8 @@ def can_be_retried(run: RunRow, last: int) -> bool:
 
 
 def reopens_thread(state: RunState, thread: ThreadRow) -> bool:
-    """Whether a cancelled thread is running again with the run that is retried, and has this state afterwards."""
-    return state == RunState.READY and thread.status == "cancelled"
+    """Whether a thread that stopped is running again with the run that is retried, and has this state afterwards."""
+    return state == RunState.READY and thread.status in ("cancelled", "failed")
 
 
 def retried(run: RunRow, state: RunState, now: int, *, has_updates: bool = False) -> RunRow:

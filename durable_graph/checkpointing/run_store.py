@@ -1,9 +1,10 @@
 """The protocol of a store of runs: a second power of a saver, which `isinstance(saver, KeepsRuns)` finds."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol, runtime_checkable
 
+from durable_graph.records import StoredCheckpoint
 from durable_graph.run_records import (
     Accepted,
     Claim,
@@ -39,6 +40,15 @@ class RunStore(Protocol):
         version 0, so that a claim can fence it.
 
         Runs of a thread are executed in the order in which they were accepted.
+        """
+        ...
+
+    async def accept_and_claim(self, run: NewRun, worker: int) -> tuple[Accepted, Claim | None]:
+        """As `accept`, and claims the run in the same transaction if the worker could claim it now. The claim is None
+        if it could not, and for a repeated call: the run is claimed as every run is then.
+
+        If a run is accepted as RUNNING without a claim, an earlier attempt at this call had claimed it, and the worker
+        has to release it.
         """
         ...
 
@@ -98,7 +108,11 @@ class RunStore(Protocol):
         ...
 
     async def settle(self, settlement: Settlement) -> bool:
-        """Record the end or the suspension of a run that no commit carries. False if the worker does not hold it."""
+        """Record the end or the suspension of a run that no commit carries. False if the worker does not hold it, and
+        has not settled it so before.
+
+        A thread fails or is cancelled with its run, if the run has begun or is its first one.
+        """
         ...
 
     async def find_run(self, thread: str | int, seq: int) -> RunRow | None:
@@ -147,6 +161,19 @@ class RunStore(Protocol):
 
     async def inbox(self, thread: str, topics: Collection[str]) -> list[Message]:
         """The messages of these topics that no run has taken yet, in the order of their arrival."""
+        ...
+
+    async def load_many(self, threads: Collection[str], max_value_bytes: int) -> dict[str, StoredCheckpoint]:
+        """The heads of these threads in one call, each as `Checkpointer.load` returns it.
+
+        A thread that does not exist is left out, and so is one that cannot be loaded, because a row of it is damaged or
+        above `max_value_bytes`: `load` raises its error.
+        """
+        ...
+
+    async def inboxes(self, topics: Mapping[str, Collection[str]]) -> dict[str, list[Message]]:
+        """The messages of several threads in one call, each as `inbox` returns them: `topics` has the topics of each
+        thread. A thread without such messages is left out."""
         ...
 
     async def queue_stats(self) -> list[QueueStats]:

@@ -140,16 +140,20 @@ def _columns_of(run: NewRun, row: RunRow) -> dict[str, Any]:
     }
 
 
-def settle(settlement: Settlement, clock: Clock) -> Transaction[bool]:
-    """Record the end or the suspension of a run that no commit carries. See `RunStore.settle`."""
-    yield from lock(settlement.thread)
-    now, key = (yield from time_of(clock)), key_of(settlement.thread)
-    columns = yield from first_of("find_run", thread_key=key, seq=settlement.seq)
-    if columns is None:
+def settle(settlement: Settlement, epoch: int, clock: Clock) -> Transaction[bool]:
+    """Record the end or the suspension of a run that no commit carries. See `RunStore.settle`. `epoch` is random."""
+    locked, thread = (yield from lock(settlement.thread)), settlement.thread
+    now = yield from time_of(clock)
+    columns = yield from first_of("find_run", thread_key=key_of(thread), seq=settlement.seq)
+    if locked is None or columns is None:
         return WriteResult(result=False)
-    if not run_rules.is_held(run_from(columns), settlement):
-        return WriteResult(result=False)
-    yield from run_all(changes_of(settlement.thread, run_rules.settled(settlement, now), now))
+    run = run_from(columns)
+    if not run_rules.is_held(run, settlement):
+        return WriteResult(run_rules.was_settled(run, settlement))
+    yield from run_all(changes_of(thread, run_rules.settled(settlement, now), now))
+    row = run_rules.thread_after_settlement(locked.row, run, settlement, epoch, now)
+    if row != locked.row:
+        yield Query("change_thread", thread_columns(signed(row, locked.sums, locked.born), thread))
     return WriteResult(result=True)
 
 

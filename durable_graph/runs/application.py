@@ -6,6 +6,7 @@ from datetime import timedelta
 from types import MappingProxyType
 from typing import Any, Literal, Unpack, get_args
 from uuid import uuid4
+from weakref import WeakSet
 
 import msgspec
 
@@ -99,6 +100,7 @@ class App:
         self._saver: Checkpointer = saver
         self._runs: RunStore = saver.runs
         self._changes = Changes()
+        self._workers: WeakSet[Worker] = WeakSet()
         if not isinstance(graphs, Mapping) or not graphs:
             raise InvalidOptionError("graphs", graphs, allowed="a dict of compiled graphs by name")
         self._graphs = {name: self._bound(name, graph) for name, graph in graphs.items()}
@@ -152,6 +154,36 @@ class App:
         Raises `UnknownNameError` for an unknown graph, `KeyReusedError`, `ThreadBusyError`, `WrongGraphError`, and the
         errors of an invalid input or option; then nothing was accepted.
         """
+        run = self._new_run(
+            graph,
+            input,
+            config,
+            key=key,
+            thread_id=thread_id,
+            delay=delay,
+            deadline=deadline,
+            priority=priority,
+            if_busy=if_busy,
+            events=events,
+            **options,
+        )
+        return await self._accepted(run, None)
+
+    def _new_run(
+        self,
+        graph: str,
+        input: Any,  # noqa: A002  # LangGraph's name
+        config: Config | None = None,
+        *,
+        key: str | None = None,
+        thread_id: ThreadId | None = None,
+        delay: Duration | None = None,
+        deadline: Duration | None = None,
+        priority: Priority = "normal",
+        if_busy: IfBusy = "wait",
+        events: Literal["all", "followed"] = "followed",
+        **options: Unpack[StartOptions],
+    ) -> NewRun:
         bound = self.graph(graph)
         topology, most = bound.topology, self._saver.max_value_bytes
         if topology.context is not None and graph not in self._contexts:
@@ -169,7 +201,7 @@ class App:
         if events == "all" and not isinstance(self._saver, KeepsEvents):
             raise MissingPowerError(type(self._saver).__name__, "events")
         incarnation = drawn_incarnation()
-        run = NewRun(
+        return NewRun(
             thread=thread,
             graph=graph,
             queue=graph,
@@ -188,10 +220,10 @@ class App:
             if_busy=if_busy,
             metadata=metadata,
         )
-        return await self._accepted(run)
 
-    async def _accepted(self, run: NewRun) -> RunHandle:
-        accepted = await self._runs.accept(run)
+    async def _accepted(self, run: NewRun, worker: Worker | None) -> RunHandle:
+        """The accepted run, which this worker executes, or else any. Raises if it is refused."""
+        accepted = await (self._runs if worker is None else worker).accept(run)
         if accepted.stored_graph is not None:
             raise WrongGraphError(run.thread, stored=accepted.stored_graph, called=run.graph)
         if accepted.lost_before:
@@ -221,12 +253,18 @@ class App:
     ) -> Any:
         """`start`, and the run's output: `ainvoke` for services. If this process ends, another worker continues it.
 
-        Without a worker of this `App` in this process, one executes runs for as long as this call waits.
+        A worker of this `App` in this process with a free slot claims the run as it is accepted, in one statement.
+        Without a worker, one executes runs for as long as this call waits.
         """
-        if self._changes.workers:
-            return await (await self.start(graph, input, config, **options)).result(timeout)
-        async with self.worker(concurrency=1):
-            return await (await self.start(graph, input, config, **options)).result(timeout)
+        if not self._changes.workers:
+            async with self.worker(concurrency=1):
+                return await self._run_here(self._new_run(graph, input, config, **options), timeout)
+        return await self._run_here(self._new_run(graph, input, config, **options), timeout)
+
+    async def _run_here(self, run: NewRun, timeout: float | None) -> Any:  # noqa: ASYNC109  # as above
+        worker = next((each for each in self._workers if each.can_accept(run)), None)
+        handle = await self._accepted(run, worker)
+        return await handle.result(timeout)
 
     async def find(self, run_id: str) -> RunHandle:
         """The run with this id, started by any process. Raises `UnknownRunError`."""
@@ -377,7 +415,7 @@ class App:
         max_crashes: int = DEFAULT_MAX_CRASHES,
     ) -> Worker:
         """A worker for the graphs of this app. See `Worker`."""
-        return Worker(
+        worker = Worker(
             self._graphs,
             self._contexts,
             self._saver,
@@ -389,6 +427,8 @@ class App:
             max_crashes=max_crashes,
             upkeep=Upkeep(self._saver, self._runs, self._retention),
         )
+        self._workers.add(worker)
+        return worker
 
     async def stats(self) -> AppStats:
         """The numbers of runs by queue, and the number of workers."""

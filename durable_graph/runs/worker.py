@@ -13,8 +13,6 @@ from typing import Any, Self
 
 import msgspec
 
-from durable_graph._runtime.events.run_log import RunLog
-from durable_graph._runtime.request.owned_run import OwnedRun
 from durable_graph.app.compiled import CompiledGraph
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.checkpointing.rules import drawn_incarnation
@@ -33,18 +31,22 @@ from durable_graph.errors import (
 from durable_graph.errors.shown import shown
 from durable_graph.graph.state_kinds import context_of
 from durable_graph.run_records import (
-    NEVER,
+    Accepted,
     Claim,
     Heartbeat,
+    NewRun,
     NewWorker,
     RequestOfRun,
     RunState,
     Settlement,
 )
 from durable_graph.runs import graph_calls
+from durable_graph.runs.accepting import Accepting
 from durable_graph.runs.claimed_request import StoredInput, request_of
+from durable_graph.runs.execution import Execution, text_of
+from durable_graph.runs.grouped_reads import GroupedReads
 from durable_graph.runs.handle import DEADLINE_PASSED
-from durable_graph.runs.lease import Lease, LeasedControl
+from durable_graph.runs.lease import Lease
 from durable_graph.runs.run_logs import RunLogs
 from durable_graph.runs.signals import Changes
 from durable_graph.runs.suspects import Suspects
@@ -57,31 +59,8 @@ _FIRST_LOOK, _LONGEST_LOOK = 0.05, 2.0
 """Seconds between two looks for runs that another process accepted."""
 _LONGEST_PAUSE = 10.0
 """Seconds between two attempts to record the end of a run."""
-_LONGEST_ERROR = 1000
 
 _logger = logging.getLogger("durable_graph")
-
-
-class Execution:
-    """A claimed run while this worker executes it under a lease. `is_cancelled`: a caller has cancelled the run."""
-
-    __slots__ = ("claim", "control", "deadline", "is_cancelled", "lease", "log", "owned", "task")
-
-    def __init__(self, claim: Claim, lease: Lease, log: RunLog | None) -> None:
-        self.claim: Claim = claim
-        self.lease: Lease = lease
-        self.control: LeasedControl = LeasedControl(lease)
-        self.owned: OwnedRun = OwnedRun(
-            claim.seq, claim.first_checkpoint == 0, claim.inbox, claim.inbox, claimed_at=claim.now, lease=lease, log=log
-        )
-        self.owned.from_checkpoint = claim.from_checkpoint
-        self.owned.has_updates = claim.request == RequestOfRun.LOOK
-        self.log: RunLog | None = log
-        self.is_cancelled: bool = False
-        self.task: asyncio.Task[None] | None = None
-        self.deadline: float | None = None
-        if claim.deadline != NEVER:
-            self.deadline = (claim.deadline - claim.now) / 1_000_000
 
 
 class Worker:
@@ -115,6 +94,7 @@ class Worker:
         self._graphs, self._contexts = dict(graphs), contexts
         self._saver, self._runs, self._changes = saver, runs, changes
         self._logs = RunLogs(self._graphs, saver, changes)
+        self._reads = GroupedReads(saver, runs)
         self._concurrency, self._ttl, self._grace, self._max_crashes = concurrency, float(lease), grace, max_crashes
         self._suspects = Suspects(max_crashes)
         # By thread, run and claim: a run may be claimed again before the task of the claim before has ended.
@@ -123,9 +103,12 @@ class Worker:
         self._upkeep = upkeep
         self._is_draining = False
         self._lease: Lease | None = None
-        # Whether a claim had no reply, so that the store may count more runs as this worker's than it executes.
+        # Whether a claim may have had no reply, so that the store may count more runs as this worker's than it has.
         self._may_hold_more = False
         self._loops: set[asyncio.Task[None]] = set()
+        self._accepting = Accepting(runs)
+        self._is_giving_back = False
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def id(self) -> int:
@@ -141,7 +124,7 @@ class Worker:
         if self._lease is not None:
             message = "a worker runs once at a time: leave its block first, or make another with app.worker()"
             raise RuntimeError(message)
-        self._is_draining = False
+        self._is_draining, self._loop = False, asyncio.get_running_loop()
         await self._register()
         self._changes.workers.add(self._nudge)
         self._changes.holders.add(self._is_followed)
@@ -160,6 +143,36 @@ class Worker:
         """Look for due runs now."""
         self._nudge.set()
 
+    def can_accept(self, run: NewRun) -> bool:
+        """Whether the worker can execute the run as soon as this event loop has accepted it."""
+        lease = self._lease
+        is_at_work = lease is not None and not lease.has_ended and self._loop is asyncio.get_running_loop()
+        is_open = is_at_work and not self._is_draining and not self._is_giving_back
+        return is_open and self._free > 0 and run.graph in self._graphs and not run.delay
+
+    async def accept(self, run: NewRun) -> Accepted:
+        """Accept a run, claim it in the same call of the store, and execute it. If it cannot be claimed now, it is
+        claimed as every run is. See `can_accept`."""
+        lease = self._lease
+        if lease is None:
+            return await self._runs.accept(run)
+
+        def begin(claim: Claim) -> None:
+            # A worker that has stopped, or has another lease, releases all runs of this one.
+            if lease is self._lease and not self._is_draining:
+                self._start([self._execution(claim, lease)])
+
+        return await self._accepting.accept(run, lease.worker, begin, self._may_have_lost_a_reply)
+
+    def _may_have_lost_a_reply(self) -> None:
+        self._may_hold_more = True
+        self._nudge.set()
+
+    @property
+    def _free(self) -> int:
+        """The number of runs that the worker can begin now."""
+        return self._concurrency - len(self._executions) - len(self._accepting)
+
     async def drain(self) -> None:
         """Claim nothing more, let the supersteps in flight finish, and release all other runs."""
         if self._lease is None:
@@ -168,6 +181,7 @@ class Worker:
         self._changes.workers.discard(self._nudge)
         self._changes.holders.discard(self._is_followed)
         self._changes.lookers.discard(self._look)
+        await self._accepting.wait()
         loops = list(self._loops)
         for each in loops:
             each.cancel()
@@ -288,22 +302,30 @@ class Worker:
                 await _set_within(self._nudge, wait)
 
     async def _claim(self) -> int:
-        free = min(self._concurrency - len(self._executions), _LARGEST_CLAIM)
         lease = self._lease
+        if self._may_hold_more and lease is not None and not lease.has_ended:
+            await self._give_back(lease)
+        free = min(self._free, _LARGEST_CLAIM)
         if free <= 0 or lease is None or lease.has_ended:
             return 0
-        if self._may_hold_more:
-            await self._give_back(lease)
-        self._may_hold_more = True
-        claims = await self._runs.claim(lease.worker, list(self._graphs), free)
-        claimed = [Execution(claim, lease, self._logs.of(claim)) for claim in claims]
-        for execution in await self._admitted(claimed):
+        try:
+            claims = await self._runs.claim(lease.worker, list(self._graphs), free)
+            executions = await self._admitted([self._execution(claim, lease) for claim in claims])
+        except BaseException:
+            self._may_hold_more = True
+            raise
+        self._start(executions)
+        return len(claims)
+
+    def _execution(self, claim: Claim, lease: Lease) -> Execution:
+        return Execution(claim, lease, self._reads, self._logs.of(claim))
+
+    def _start(self, executions: list[Execution]) -> None:
+        for execution in executions:
             key = execution.claim.thread, execution.claim.seq, execution.claim.attempt
             self._executions[key] = execution
             execution.task = asyncio.get_running_loop().create_task(self._execute(execution))
             execution.task.add_done_callback(partial(self._is_over, key))
-        self._may_hold_more = False
-        return len(claims)
 
     async def _admitted(self, claimed: list[Execution]) -> list[Execution]:
         """The runs to execute now. The other suspects are given back before the first one begins: a crash of this
@@ -320,14 +342,26 @@ class Worker:
         postponed = [each for position, each in enumerate(suspects) if position not in admitted]
         delays = self._suspects.delays([each.claim.crashes for each in postponed])
         given_back = [
-            self._settlement(each, RunState.READY, delay=_spread(delay))
-            for each, delay in zip(postponed, delays, strict=True)
+            each.settlement(RunState.READY, delay=_spread(delay)) for each, delay in zip(postponed, delays, strict=True)
         ]
         await asyncio.gather(*map(self._runs.settle, given_back))
         return [each for each in claimed if each not in postponed]
 
     async def _give_back(self, lease: Lease) -> None:
         """Release the runs that the worker holds and does not execute: their claim had no reply."""
+        self._is_giving_back = True
+        try:
+            # Their claims are no executions yet.
+            await self._accepting.wait()
+            self._may_hold_more = False
+            await self._release_what_is_not_executed(lease)
+        except BaseException:
+            self._may_hold_more = True
+            raise
+        finally:
+            self._is_giving_back = False
+
+    async def _release_what_is_not_executed(self, lease: Lease) -> None:
         after: tuple[str, int] | None = None
         while page := await self._runs.list_runs(state=RunState.RUNNING, after=after):
             for row in page:
@@ -369,9 +403,7 @@ class Worker:
         except asyncio.CancelledError:
             is_interrupted = not execution.is_cancelled
             # The run is cancelled, or the worker ends or has lost its lease. What had finished is recorded.
-            settled = (
-                self._cancelled(execution) if execution.is_cancelled else self._settlement(execution, RunState.READY)
-            )
+            settled = execution.cancelled() if execution.is_cancelled else execution.settlement(RunState.READY)
         pause = _FIRST_LOOK
         # Without the lease, others may execute the run.
         while execution.owned.state is RunState.RUNNING and not execution.lease.has_ended:
@@ -392,13 +424,13 @@ class Worker:
         """Execute the run. The result is to be recorded, unless the commits of the run have recorded its end."""
         claim, graph = execution.claim, self._graphs[execution.claim.graph]
         if execution.deadline is not None and execution.deadline <= 0:
-            return self._settlement(execution, RunState.FAILED, error=DEADLINE_PASSED)
+            return execution.settlement(RunState.FAILED, error=DEADLINE_PASSED)
         deadline = asyncio.timeout(execution.deadline)
         try:
             if claim.request == RequestOfRun.CANCEL:
                 if claim.first_checkpoint:
                     await graph_calls.cancel(graph, self._saver, claim.thread, claim.seq)
-                return self._cancelled(execution)
+                return execution.cancelled()
             stored = StoredInput.of(graph, claim)
             request = request_of(graph, stored, claim, execution.owned, execution.control)
             request = msgspec.structs.replace(request, context=self._context_of(claim.graph))
@@ -406,43 +438,27 @@ class Worker:
                 sink = await self._logs.begun(execution.log, claim, keeps_events=stored.keeps_events)
                 ended = await graph_calls.execute(graph, self._saver, request, claim.epoch, sink)
         except GraphDrained:
-            return self._settlement(execution, RunState.READY)
+            return execution.settlement(RunState.READY)
         except ThreadCancelledError:
-            return self._cancelled(execution)
+            return execution.cancelled()
         except (CheckpointConflictError, ThreadBusyError):
             # Another worker has claimed the run. If none has, somebody changed the thread, or is about to: begin again
             # from there.
-            return self._settlement(execution, RunState.READY, delay=pause_after(2))
+            return execution.settlement(RunState.READY, delay=pause_after(2))
         except StoreUnavailableError:
-            return self._settlement(execution, RunState.READY, delay=pause_after(3))
+            return execution.settlement(RunState.READY, delay=pause_after(3))
         except GraphChangedError as error:
             _logger.warning("a run of thread %r waits for a worker that knows its nodes: %s", claim.thread, error)
-            return self._settlement(execution, RunState.READY, delay=pause_after(claim.attempt + 3))
+            return execution.settlement(RunState.READY, delay=pause_after(claim.attempt + 3))
         except Exception as error:
-            return self._settlement(execution, RunState.FAILED, error=_text_of(error, deadline))
+            return execution.settlement(RunState.FAILED, error=text_of(error, deadline))
         state = RunState.WAITING if ended.is_stopped else RunState.DONE
-        settled = self._settlement(execution, state, due=execution.owned.due)
+        settled = execution.settlement(state, due=execution.owned.due)
         return msgspec.structs.replace(settled, waits_on=execution.owned.waits_on if ended.is_stopped else None)
 
     def _context_of(self, graph: str) -> Any:
         make = self._contexts.get(graph)
         return None if make is None else context_of(self._graphs[graph].topology.context, make())
-
-    def _cancelled(self, execution: Execution) -> Settlement:
-        return self._settlement(execution, RunState.CANCELLED, error="cancelled by a caller")
-
-    def _settlement(
-        self, execution: Execution, state: RunState, *, error: str | None = None, delay: int = 0, due: int = NEVER
-    ) -> Settlement:
-        claim, inbox = execution.claim, execution.owned.inbox
-        worker = execution.lease.worker
-        return Settlement(claim.thread, claim.seq, worker, claim.attempt, state, due, inbox, error, delay)
-
-
-def _text_of(error: Exception, deadline: asyncio.Timeout) -> str:
-    if isinstance(error, TimeoutError) and deadline.expired():
-        return DEADLINE_PASSED
-    return shown(error).replace("\0", "\\x00")[:_LONGEST_ERROR]
 
 
 def _spread(seconds: float) -> int:

@@ -1,10 +1,11 @@
 """The runs of a `CrashingSaver`: calls of the store of runs are calls of the store, and crash as these do."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Protocol, TypeVar
 
 from durable_graph.checkpointing.run_store import RunStore
+from durable_graph.records import StoredCheckpoint
 from durable_graph.run_records import (
     Accepted,
     Claim,
@@ -60,6 +61,9 @@ class CrashingRuns:
 
     async def accept(self, run: NewRun) -> Accepted:
         return await self._call("accept", lambda: self.inner.accept(run))
+
+    async def accept_and_claim(self, run: NewRun, worker: int) -> tuple[Accepted, Claim | None]:
+        return await self._call("accept_and_claim", lambda: self.inner.accept_and_claim(run, worker))
 
     async def claim(self, worker: int, queues: Sequence[str], most: int) -> list[Claim]:
         return await self._call("claim", lambda: self.inner.claim(worker, queues, most))
@@ -125,6 +129,12 @@ class CrashingRuns:
 
     async def inbox(self, thread: str, topics: Collection[str]) -> list[Message]:
         return await self._call("inbox", lambda: self.inner.inbox(thread, topics))
+
+    async def load_many(self, threads: Collection[str], max_value_bytes: int) -> dict[str, StoredCheckpoint]:
+        return await self._call("load_many", lambda: self.inner.load_many(threads, max_value_bytes))
+
+    async def inboxes(self, topics: Mapping[str, Collection[str]]) -> dict[str, list[Message]]:
+        return await self._call("inboxes", lambda: self.inner.inboxes(topics))
 
     async def queue_stats(self) -> list[QueueStats]:
         return await self._call("queue_stats", self.inner.queue_stats)

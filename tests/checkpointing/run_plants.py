@@ -12,7 +12,9 @@ from durable_graph.checkpointing.memory_rows import RunRows
 from durable_graph.checkpointing.memory_runs import MemoryRuns
 from durable_graph.records import Committed, Conflict
 from durable_graph.run_records import NEVER, RunState
+from tests.checkpointing import planted_accept_and_claim as at_once
 from tests.checkpointing import planted_run_control as control
+from tests.checkpointing import planted_run_reads as reads
 from tests.checkpointing import planted_runs as planted
 from tests.checkpointing import planted_savers_of_runs as savers
 
@@ -236,6 +238,35 @@ PLANTS: Mapping[str, tuple[Plant, ...]] = {
             "is_held", lambda right, run, settlement: right(replace(run, state=RunState.RUNNING, worker=1), settlement)
         ),
     ),
+    "a_repeated_settlement_is_accepted_and_changes_nothing": (
+        ruled("was_settled", lambda right, *given: False),
+        ruled("is_held", lambda right, run, settlement: run.attempt == settlement.attempt),
+    ),
+    "a_repeated_settlement_of_a_run_that_was_woken_is_accepted": (
+        ruled("was_settled", lambda right, run, settlement: run.state == settlement.state),
+        ruled("was_settled", lambda right, *given: True),
+    ),
+    "a_thread_ends_with_its_first_run_that_is_settled": (
+        ruled("thread_after_settlement", lambda right, thread, *rest: thread),
+        ruled("thread_after_settlement", lambda right, *given: replace(right(*given), error=None)),
+        ruled("thread_after_settlement", lambda right, *given: replace(right(*given), status_since=0)),
+    ),
+    "a_thread_ends_with_its_run_that_has_begun": (
+        ruled(
+            "thread_after_settlement",
+            lambda right, thread, run, *rest: right(thread, replace(run, first_checkpoint=0), *rest),
+        ),
+    ),
+    "a_settlement_before_the_first_checkpoint_leaves_a_used_thread_as_it_was": (
+        ruled(
+            "thread_after_settlement",
+            lambda right, thread, run, *rest: right(thread, replace(run, first_checkpoint=1), *rest),
+        ),
+    ),
+    "a_failed_thread_is_running_again_once_its_run_is_retried": (
+        ruled("reopens_thread", lambda right, state, thread: thread.status == "cancelled"),
+        ruled("reopened_thread", lambda right, thread, at: replace(right(thread, at), error=thread.error)),
+    ),
     # Messages
     "a_message_is_recorded_once_for_its_key": (runs(planted.IgnoresKeysOfMessages), runs(planted.IgnoresTopicsOfKeys)),
     "of_simultaneous_messages_with_a_key_one_is_recorded": (runs(planted.FindsMessagesTooEarly),),
@@ -405,6 +436,52 @@ PLANTS: Mapping[str, tuple[Plant, ...]] = {
         ruled("woken", lambda right, run, at: right(run, 0)),
         ruled("released", lambda right, run, now: right(run, 0)),
     ),
+    # Runs that are accepted and claimed in one call
+    "an_accepted_run_is_claimed_by_its_worker": (runs(at_once.AcceptsOnly), runs(at_once.LeavesTheRunReady)),
+    "a_run_of_a_used_thread_is_claimed_and_fences_its_writers": (
+        runs(at_once.FencesNobody),
+        runs(at_once.ForgetsTheVersion),
+    ),
+    "a_run_that_is_claimed_at_once_after_a_first_run_that_failed_has_the_row_of_its_thread": (
+        runs(at_once.TellsTheRowOfItsOwn),
+        ruled("thread_after_settlement", lambda right, thread, *rest: thread),
+    ),
+    "a_run_that_is_claimed_at_once_is_freed_once_its_worker_is_gone": (
+        runs(at_once.ForgetsTheWorker),
+        draws_one_epoch,
+    ),
+    "a_run_that_its_worker_cannot_claim_now_is_accepted_only": (
+        runs(at_once.ClaimsForTheDead),
+        runs(at_once.ClaimsBeforeTheTime),
+    ),
+    "a_refused_run_is_not_claimed": (runs(at_once.FencesByRefusedRuns),),
+    "a_repeated_acceptance_with_a_claim_is_one_run_and_one_claim": (
+        runs(at_once.ClaimsAgain),
+        runs(at_once.FencesByRefusedRuns),
+    ),
+    "many_runs_are_accepted_and_claimed_simultaneously": (
+        runs(at_once.AcceptsOnly),
+        runs(at_once.ClaimsTheBlocked),
+    ),
+    # Reads for many runs
+    "many_threads_are_loaded_as_each_of_them_is": (
+        runs(reads.LoadsOneThread),
+        runs(reads.LoadsWithoutRecords),
+        runs(reads.LoadsAllThreads),
+    ),
+    "a_loaded_thread_has_the_epoch_of_the_newest_claim": (runs(reads.LoadsWhatItLoadedBefore),),
+    "no_threads_are_loaded_and_no_inboxes_are_read": (runs(reads.LoadsAllThreads),),
+    "the_inboxes_of_many_threads_are_read_as_each_of_them_is": (
+        runs(reads.ReadsAllTopicsOfMany),
+        runs(reads.ReadsOneInbox),
+        runs(reads.ReadsEmptyInboxes),
+    ),
+    "the_claim_of_a_new_thread_has_its_row": (runs(reads.TellsNoRequests), runs(reads.TellsNoRow)),
+    "the_first_commit_is_made_on_the_row_that_the_claim_has": (
+        runs(reads.TellsNoRow),
+        ruled("decide", refuses_first_commits),
+    ),
+    "the_claim_of_a_thread_whose_row_has_to_be_loaded_has_none": (runs(reads.TellsAnyRow),),
     "a_deleted_thread_has_no_runs": (made(savers.KeepsRunsOfDeletedThreads),),
     "runs_are_not_copied": (made(savers.CopiesRuns),),
 }

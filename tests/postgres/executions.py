@@ -120,6 +120,11 @@ class Locking:
             key_of(thread),
         )
 
+    async def damage(self, thread: str) -> None:
+        """Change a column of the thread's row, and leave the row's digest as it is."""
+        statement = f'UPDATE "{self._schema}".threads SET head = head + 1 WHERE thread_key = $1'  # noqa: S608  # as above
+        await self._connection.execute(statement, key_of(thread))
+
     async def until_waiting(self, sessions: int) -> None:
         """Return when so many sessions wait for a lock."""
         waiting = "SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted"

@@ -70,6 +70,12 @@ class Server:
         return f"postgresql://{_USER}@127.0.0.1:{self.port}/postgres"
 
     @property
+    def pid(self) -> int:
+        """The process id of the running server."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def log(self) -> str:
         """The log of the server so far."""
         return "".join(self._log)

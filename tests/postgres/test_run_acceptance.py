@@ -9,10 +9,11 @@ import pytest
 from durable_graph.checkpointing import verify_request
 from durable_graph.errors import InvalidOptionError
 from durable_graph.records import Committed
-from durable_graph.run_records import NewMessage, RunState, Sent
-from durable_graph.testing.rows import Step
+from durable_graph.run_records import NewMessage, NewWorker, RunState, Sent, Settlement
+from durable_graph.testing.rows import Step, Writer
 from durable_graph_postgres import PostgresSaver
 from tests.postgres.executions import (
+    SECOND,
     Two,
     claimed,
     locking,
@@ -23,6 +24,7 @@ from tests.postgres.executions import (
     two_savers,
     with_run,
     writer_of,
+    written,
 )
 from tests.postgres.proxy import MOMENTS, Cut, Moment
 from tests.savers import saver_of
@@ -83,6 +85,61 @@ async def test_a_run_of_a_new_thread_and_the_next_one_are_one_round_trip_each(po
         assert accepted.seq == (await saver.runs.list_runs(thread="t"))[0].seq
 
 
+async def test_a_run_with_a_key_on_an_existing_thread_takes_three_round_trips_and_a_known_key_two(
+    postgres: str,
+) -> None:
+    async with proxied_saver(postgres) as (saver, proxy, trips):
+        for thread in ("warm", "t"):
+            await saver.runs.accept(new_run(thread))
+            proxy.expect()
+            first, again = [await saver.runs.accept(new_run(thread, key="k")) for _ in range(2)]
+
+        assert trips() == ["accept_runs", "find_acceptance", "accept_runs", "accept_runs", "find_acceptance"]
+        assert (first.is_new, first.state) == (True, RunState.BLOCKED)
+        assert (again.seq, again.is_new, again.state) == (first.seq, False, RunState.BLOCKED)
+        request = await saver.find_request("t", "k")
+        assert request is not None
+        accepted = verify_request(request)
+        assert accepted is not None
+        assert accepted.seq == first.seq
+        assert (await saver.runs.accept(new_run("t"))).seq == first.seq + 1
+
+
+async def test_a_run_with_a_key_on_a_thread_that_had_no_run_has_a_number_of_its_time(saver: PostgresSaver) -> None:
+    writer = Writer.of("t")
+    await written(saver, writer, writer.unit(Step({"v": b"1"})))
+
+    accepted = await saver.runs.accept(new_run("t", key="k"))
+
+    assert accepted.state is RunState.READY
+    assert accepted.seq > 1_000_000_000_000_000
+    request = await saver.find_request("t", "k")
+    assert request is not None
+    assert verify_request(request) is not None
+
+
+async def test_a_run_with_a_key_that_is_accepted_while_the_run_before_it_is_settled_is_ready(
+    two: Two, postgres: str
+) -> None:
+    """The settlement changes no digest of the thread, which the acceptance compares."""
+    first, second = two
+    await first.runs.accept(new_run("t"))
+    claim, _ = await claimed(first, 1)
+    async with locking(postgres, await schema_of(first)) as lock:
+        await lock("threads", "t")
+        done = Settlement("t", claim.seq, 1, claim.attempt, RunState.DONE)
+        settling = asyncio.ensure_future(first.runs.settle(done))
+        await lock.until_waiting(1)
+        accepting = asyncio.ensure_future(second.runs.accept(new_run("t", key="k")))
+        await lock.until_waiting(2)
+
+    settled, accepted = await asyncio.gather(settling, accepting)
+
+    assert settled
+    assert accepted.is_new
+    assert await states(first) == [RunState.DONE, RunState.READY]
+
+
 async def test_runs_that_are_accepted_at_the_same_time_share_statements(postgres: str) -> None:
     async with proxied_saver(postgres) as (saver, proxy, trips):
         await saver.runs.accept(new_run("warm"))
@@ -106,6 +163,35 @@ async def test_an_acceptance_through_a_connection_that_is_cut_is_one_run(postgre
             assert proxy.has_cut
             assert accepted.is_new
         assert await states(saver) == [RunState.READY, RunState.BLOCKED]
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+async def test_an_acceptance_with_a_claim_through_a_connection_that_is_cut_is_one_run(
+    postgres: str, moment: Moment
+) -> None:
+    async with proxied_saver(postgres) as (saver, proxy, _):
+        await saver.runs.accept(new_run("warm", queue="warm"))
+        await saver.runs.register(NewWorker(1, 10 * SECOND, ""))
+        proxy.expect(Cut(1, moment))
+
+        accepted, claim = await saver.runs.accept_and_claim(new_run("t"), 1)
+
+        assert proxy.has_cut
+        assert (accepted.is_new, claim) == (True, None)
+        # It was made before the cut, or the repetition made it without a claim.
+        assert await states(saver) == [accepted.state]
+        assert accepted.state in (RunState.READY, RunState.RUNNING)
+
+
+async def test_an_acceptance_with_a_claim_is_one_round_trip(postgres: str) -> None:
+    async with proxied_saver(postgres) as (saver, proxy, trips):
+        await saver.runs.register(NewWorker(1, 10 * SECOND, ""))
+        for thread in ("warm", "t"):
+            proxy.expect()
+            _, claim = await saver.runs.accept_and_claim(new_run(thread, key="k"), 1)
+            assert claim is not None
+
+        assert trips() == ["accept_runs"]
 
 
 async def test_a_run_that_is_accepted_while_the_run_before_it_ends_is_ready(two: Two, postgres: str) -> None:

@@ -96,6 +96,11 @@ SELECT 9, CASE WHEN EXISTS (SELECT FROM {schema}.checkpoints WHERE thread_key = 
        NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
  WHERE NOT EXISTS (SELECT FROM t);
 
+-- name: load_many
+-- The rows of `load` for the heads of many threads, each with the thread's key.
+SELECT q.thread_key, l.* FROM unnest(:thread_keys::bigint[]) AS q (thread_key) CROSS JOIN LATERAL (
+{load_of_each}) l;
+
 -- name: find_thread
 SELECT thread_id, incarnation, origin, graph, graph_digest, version, head, epoch, writes_seq, prunes,
        oldest_kept, status, status_since, created_at, updated_at, commit_id, next, metadata, error, extra,

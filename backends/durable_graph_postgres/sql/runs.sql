@@ -91,8 +91,10 @@ SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint;
 
 -- name: accept_runs
 -- Runs of many threads, a thread occurs once: for a new thread its row, the run, and the request if it has a key; for
--- an existing one of the same graph a run without a key. Every other run is left to a transaction, as is one whose
--- thread got another run while this statement waited for its lock: see `and_runs_are_known`.
+-- an existing one of the same graph a run without a key, or one with the digest and the last number of the thread's row
+-- on which its request was computed (`before`, `last_seq`). Every other run is left to a transaction, as is one whose
+-- thread got another run while this statement waited for its lock: see `and_runs_are_known`. A run with a worker is
+-- claimed by it at once, if that has a lease and the run is the thread's only one that has not ended.
 WITH
   clock AS MATERIALIZED (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now),
   req AS MATERIALIZED (
@@ -104,12 +106,19 @@ WITH
         :writes_digest::bytea[], :branches_digest::bytea[], :requests_digest::bytea[], :digest::bytea[],
         :seq::bigint[], :key::text[], :request_digest::bytea[], :priority::smallint[], :skew::bigint[],
         :delay::bigint[], :time_limit::bigint[], :waits::boolean[], :queue::text[], :input_digest::bytea[],
-        :input::bytea[], :options::bytea[], :context::bytea[], :token::bytea[], :run_metadata::text[])
+        :input::bytea[], :options::bytea[], :context::bytea[], :token::bytea[], :run_metadata::text[],
+        :worker::bigint[], :lease_skew::bigint[], :made_at::bigint[], :before::bytea[], :last_seq::bigint[])
       AS r (thread_key, thread_id, incarnation, origin, graph, graph_digest, version, head, epoch, writes_seq, prunes,
             oldest_kept, status, status_since, created_at, updated_at, commit_id, next, metadata, error, extra,
             writes_digest, branches_digest, requests_digest, digest, seq, key, request_digest, priority, skew, delay,
-            time_limit, waits, queue, input_digest, input, options, context, token,
-            run_metadata)),
+            time_limit, waits, queue, input_digest, input, options, context, token, run_metadata, worker, lease_skew,
+            made_at, before, last_seq)),
+  -- Locked, so that no sweep removes a worker before its claims are visible.
+  living AS MATERIALIZED (
+    SELECT r.thread_key, r.worker FROM req r JOIN {schema}.workers w ON w.id = r.worker
+     WHERE r.worker <> 0 AND r.delay = 0
+       AND w.lease_until > (extract(epoch FROM clock_timestamp()) * 1000000)::bigint + r.lease_skew
+       FOR KEY SHARE OF w SKIP LOCKED),
   begun AS (
     INSERT INTO {schema}.threads (thread_key, thread_id, incarnation, origin, graph, graph_digest, version, head,
                                  epoch, writes_seq, prunes, oldest_kept, run_seq, status, status_since, created_at,
@@ -120,14 +129,15 @@ WITH
            writes_digest, branches_digest, requests_digest, digest
       FROM req r
      -- No rows of a thread whose own row is missing.
-     WHERE NOT EXISTS (SELECT FROM {schema}.checkpoints o WHERE o.thread_key = r.thread_key OFFSET 0)
+     WHERE r.before IS NULL
+       AND NOT EXISTS (SELECT FROM {schema}.checkpoints o WHERE o.thread_key = r.thread_key OFFSET 0)
        AND NOT EXISTS (SELECT FROM {schema}.channel_rows o WHERE o.thread_key = r.thread_key OFFSET 0)
        AND NOT EXISTS (SELECT FROM {schema}.tasks o WHERE o.thread_key = r.thread_key OFFSET 0)
        AND NOT EXISTS (SELECT FROM {schema}.branches o WHERE o.thread_key = r.thread_key OFFSET 0)
      ORDER BY thread_key
-    ON CONFLICT DO NOTHING RETURNING thread_key, run_seq),
+    ON CONFLICT DO NOTHING RETURNING thread_key, run_seq, version, writes_seq),
   locked AS MATERIALIZED (
-    SELECT t.thread_key, t.thread_id, t.graph FROM {schema}.threads t
+    SELECT t.thread_key, t.thread_id, t.graph, t.digest, t.run_seq FROM {schema}.threads t
      WHERE t.thread_key = ANY (:thread_key) AND (SELECT count(*) FROM begun) >= 0{and_runs_are_known}
      ORDER BY t.thread_key FOR NO KEY UPDATE),
   known AS MATERIALIZED (
@@ -136,33 +146,61 @@ WITH
            FOR NO KEY UPDATE) AS unfinished
       -- The tombstone of a deleted thread has no id.
       FROM locked l JOIN req r USING (thread_key, thread_id)
-     WHERE r.key IS NULL AND (l.graph IS NULL OR l.graph = r.graph)
+     WHERE (r.key IS NULL OR (l.digest = r.before AND l.run_seq = r.last_seq)) AND (l.graph IS NULL OR l.graph = r.graph)
        AND NOT EXISTS (SELECT FROM {schema}.runs s WHERE s.thread_key = l.thread_key AND s.extra = r.token OFFSET 0)),
   counted AS (
-    UPDATE {schema}.threads t SET run_seq = CASE WHEN t.run_seq = 0 THEN clock.now ELSE t.run_seq + 1 END
-      FROM known k CROSS JOIN clock
+    UPDATE {schema}.threads t
+       SET run_seq = CASE WHEN r.key IS NOT NULL THEN r.seq WHEN t.run_seq = 0 THEN clock.now ELSE t.run_seq + 1 END,
+           requests_digest = CASE WHEN r.key IS NULL THEN t.requests_digest ELSE r.requests_digest END,
+           digest = CASE WHEN r.key IS NULL THEN t.digest ELSE r.digest END,
+           epoch = CASE WHEN l.worker IS NULL OR k.unfinished IS NOT NULL THEN t.epoch ELSE r.epoch END
+      FROM known k JOIN req r USING (thread_key) LEFT JOIN living l USING (thread_key) CROSS JOIN clock
      WHERE t.thread_key = k.thread_key AND (k.waits OR k.unfinished IS NULL)
-    RETURNING t.thread_key, t.run_seq, CASE WHEN k.unfinished IS NULL THEN 0 ELSE 3 END AS state),
+    RETURNING t.thread_key, t.run_seq, t.version, t.writes_seq, CASE WHEN k.unfinished IS NULL THEN 0 ELSE 3 END AS state),
   new_requests AS (
     INSERT INTO {schema}.requests (thread_key, key, input_digest, seq, checkpoint, made_at, extra, digest)
-    SELECT thread_key, r.key, r.input_digest, r.seq, 0, r.created_at, '', r.request_digest
-      FROM begun JOIN req r USING (thread_key) WHERE r.key IS NOT NULL),
+    SELECT thread_key, r.key, r.input_digest, r.seq, 0, r.made_at, '', r.request_digest
+      FROM (SELECT thread_key FROM begun UNION ALL SELECT thread_key FROM counted) n
+      JOIN req r USING (thread_key) WHERE r.key IS NOT NULL),
+  -- The thread of each new run, and the worker that claims the run.
+  taken AS (
+    SELECT n.*, CASE WHEN n.state = 0 THEN l.worker END AS worker
+      FROM (SELECT thread_key, run_seq, version, writes_seq, 0 AS state FROM begun
+            UNION ALL SELECT thread_key, run_seq, version, writes_seq, state FROM counted) n
+      LEFT JOIN living l USING (thread_key)),
   accepted AS (
     INSERT INTO {schema}.runs (thread_key, seq, state, priority, due, deadline, first_checkpoint, checkpoint,
-                               claimed_version, attempt, crashes, inbox, worker, request, accepted_at, ended_at,
-                               limit_key, parent_key, parent_seq, on_parent, queue, graph, thread_id, error,
+                               claimed_version, claimed_writes, attempt, crashes, inbox, worker, request, accepted_at,
+                               ended_at, limit_key, parent_key, parent_seq, on_parent, queue, graph, thread_id, error,
                                metadata, input_digest, input, options, context, extra)
-    SELECT thread_key, n.run_seq, n.state, r.priority, c.now + r.skew + r.delay,
-           CASE WHEN r.time_limit > 0 THEN c.now + r.skew + r.time_limit ELSE 4611686018427387904 END,
-           0, 0, 0, 0, 0, (SELECT count(*) FROM {schema}.messages m WHERE m.thread_key = r.thread_key AND m.taken = 0),
-           0, CASE WHEN EXISTS (SELECT FROM {schema}.messages m WHERE m.thread_key = r.thread_key
-                                   AND m.topic = '__update__' AND m.taken = 0) THEN 3 ELSE 0 END,
+    SELECT thread_key, n.run_seq, CASE WHEN n.worker IS NULL THEN n.state ELSE 1 END, r.priority,
+           c.now + r.skew + r.delay,
+           CASE WHEN r.time_limit > 0 THEN c.now + r.skew + r.time_limit ELSE 4611686018427387904 END, 0, 0,
+           CASE WHEN n.worker IS NULL THEN 0 ELSE n.version END, CASE WHEN n.worker IS NULL THEN 0 ELSE n.writes_seq END,
+           CASE WHEN n.worker IS NULL THEN 0 ELSE 1 END, 0,
+           (SELECT count(*) FROM {schema}.messages m WHERE m.thread_key = r.thread_key AND m.taken = 0),
+           coalesce(n.worker, 0),
+           CASE WHEN EXISTS (SELECT FROM {schema}.messages m WHERE m.thread_key = r.thread_key
+                                AND m.topic = '__update__' AND m.taken = 0) THEN 3 ELSE 0 END,
            c.now + r.skew, 0, 0, 0, 0, 0, r.queue, r.graph, r.thread_id, NULL,
            r.run_metadata, r.input_digest, r.input, r.options, r.context, r.token
-      FROM (SELECT thread_key, run_seq, 0 AS state FROM begun UNION ALL SELECT * FROM counted) n
-      JOIN req r USING (thread_key) CROSS JOIN clock c
-    RETURNING thread_key, seq, state)
-SELECT a.thread_key, a.seq, a.state, c.now FROM clock c LEFT JOIN accepted a ON true;
+      FROM taken n JOIN req r USING (thread_key) CROSS JOIN clock c
+    RETURNING thread_key, seq, state, claimed_version, inbox, deadline, request)
+SELECT a.thread_key, a.seq, a.state, c.now, a.claimed_version, a.inbox, a.deadline, a.request,
+       a.thread_key IN (SELECT thread_key FROM begun)
+  FROM clock c LEFT JOIN accepted a ON true;
+
+-- name: find_acceptance
+-- The thread, the number of its last run, the run of a token, and the request of a key with the state of its run.
+SELECT t.thread_id, t.incarnation, t.origin, t.graph, t.graph_digest, t.version, t.head, t.epoch, t.writes_seq,
+       t.prunes, t.oldest_kept, t.status, t.status_since, t.created_at, t.updated_at, t.commit_id, t.next,
+       t.metadata, t.error, t.extra, t.writes_digest, t.branches_digest, t.requests_digest, t.digest,
+       t.run_seq, o.seq, o.state, q.seq, q.input_digest, k.state
+  FROM {schema}.threads t
+  LEFT JOIN {schema}.runs o ON o.thread_key = t.thread_key AND o.extra = :token
+  LEFT JOIN {schema}.requests q ON q.thread_key = t.thread_key AND q.key = :key
+  LEFT JOIN {schema}.runs k ON k.thread_key = q.thread_key AND k.seq = q.seq
+ WHERE t.thread_key = :thread_key;
 
 -- name: find_run
 SELECT thread_id, seq, state, priority, due, deadline, first_checkpoint, checkpoint, claimed_version, attempt, crashes,
@@ -244,6 +282,70 @@ UPDATE {schema}.runs SET request = 0
  WHERE thread_key = :thread_key AND state < 4 AND request = 3
    AND NOT EXISTS (SELECT FROM {schema}.messages WHERE thread_key = :thread_key AND topic = '__update__' AND taken = 0);
 
+-- name: settle_run
+-- One row: whether the thread is there, whether it was locked, whether the worker held the run, and the run as it was.
+WITH
+  clock AS MATERIALIZED (SELECT {now} AS now),
+  locked AS MATERIALIZED (
+    SELECT t.thread_key FROM {schema}.threads t WHERE t.thread_key = :thread_key{and_runs_are_known} FOR NO KEY UPDATE),
+  held AS MATERIALIZED (
+    SELECT r.thread_key, r.seq FROM locked JOIN {schema}.runs r USING (thread_key)
+     WHERE r.seq = :seq AND r.state = 1 AND r.worker = :worker AND r.attempt = :attempt FOR NO KEY UPDATE OF r),
+  next_runs AS MATERIALIZED (
+    SELECT n.* FROM held h CROSS JOIN LATERAL (
+      SELECT thread_key, seq, state, due FROM {schema}.runs
+       WHERE thread_key = h.thread_key AND seq <> h.seq AND state < 4 ORDER BY seq LIMIT 1 FOR NO KEY UPDATE) n
+     WHERE :state::smallint >= 4 AND n.state = 3
+       -- The run itself is ready again if an update is left to apply.
+       AND NOT (:state = 4 AND h.request = 3)),
+  changed AS (
+    UPDATE {schema}.runs r
+       SET {run_as_changed}
+      FROM (SELECT h.thread_key, h.seq, :state::smallint AS state,
+                   CASE WHEN :state = 0 THEN clock.now + :delay::bigint ELSE :due::bigint END AS due,
+                   :inbox::bigint AS inbox, 0 AS checkpoint, 0 AS first_checkpoint,
+                   CASE WHEN :state >= 4 THEN clock.now ELSE 0 END AS ended_at, :error::text AS error,
+                   :waits_on::text AS waits_on
+              FROM held h CROSS JOIN clock
+            UNION ALL SELECT thread_key, seq, 0, due, 0, 0, 0, 0, NULL, NULL FROM next_runs) c
+     WHERE r.thread_key = c.thread_key AND r.seq = c.seq AND {takes_change})
+SELECT EXISTS (SELECT FROM {schema}.threads WHERE thread_key = :thread_key), EXISTS (SELECT FROM locked),
+       EXISTS (SELECT FROM held), r.thread_id, r.seq, r.state, r.priority, r.due, r.deadline, r.first_checkpoint,
+       r.checkpoint, r.claimed_version, r.attempt, r.crashes, r.inbox, r.worker, r.request, r.accepted_at, r.ended_at,
+       r.queue, r.graph, r.error, r.waits_on, r.metadata, r.from_checkpoint
+  FROM clock LEFT JOIN {schema}.runs r ON r.thread_key = :thread_key AND r.seq = :seq;
+
+-- name: send_message
+-- One row: the thread's status, whether it was locked, whether the message was known, and whether it was added. It takes
+-- a number: see `and_runs_are_known`.
+WITH
+  locked AS MATERIALIZED (
+    SELECT t.thread_key FROM {schema}.threads t
+     WHERE t.thread_key = :thread_key AND t.status <> 'deleted'{and_runs_are_known} FOR NO KEY UPDATE),
+  known AS MATERIALIZED (
+    SELECT seq FROM {schema}.messages WHERE thread_key = :thread_key AND topic = :topic AND key = :key),
+  unfinished AS MATERIALIZED (
+    SELECT r.thread_key, r.seq FROM locked JOIN {schema}.runs r USING (thread_key)
+     WHERE r.state < 4 AND NOT EXISTS (SELECT FROM known) ORDER BY r.seq FOR NO KEY UPDATE OF r),
+  counted AS (
+    UPDATE {schema}.threads SET run_seq = run_seq + 1
+     WHERE thread_key = :thread_key AND (SELECT count(*) FROM unfinished) > 0),
+  added AS (
+    INSERT INTO {schema}.messages (thread_key, seq, topic, key, taken, made_at, extra, value)
+    SELECT :thread_key, (SELECT coalesce(max(seq), 0) + 1 FROM {schema}.messages WHERE thread_key = :thread_key),
+           :topic, :key, 0, {now}, '', :value
+     WHERE (SELECT count(*) FROM unfinished) > 0
+    RETURNING seq),
+  woken AS (
+    UPDATE {schema}.runs r
+       SET {run_as_changed}
+      FROM (SELECT thread_key, seq, -1 AS state, 0::bigint AS due, 0::bigint AS inbox, 0::bigint AS checkpoint,
+                   0::bigint AS first_checkpoint, 0::bigint AS ended_at, NULL AS error, NULL AS waits_on
+              FROM unfinished) c
+     WHERE r.thread_key = c.thread_key AND r.seq = c.seq)
+SELECT (SELECT status FROM {schema}.threads WHERE thread_key = :thread_key), EXISTS (SELECT FROM locked),
+       EXISTS (SELECT FROM known), EXISTS (SELECT FROM added);
+
 -- name: find_message
 SELECT seq FROM {schema}.messages WHERE thread_key = :thread_key AND topic = :topic AND key = :key;
 
@@ -260,6 +362,13 @@ UPDATE {schema}.messages SET taken = :at, value = '' WHERE thread_key = :thread_
 -- name: find_inbox
 SELECT seq, topic, value FROM {schema}.messages
  WHERE thread_key = :thread_key AND taken = 0 AND topic = ANY (:topics::text[]) ORDER BY seq;
+
+-- name: find_inboxes
+-- The messages of many threads: a topic of a thread in each row.
+SELECT m.thread_key, m.seq, m.topic, m.value
+  FROM unnest(:thread_keys::bigint[], :topics::text[]) AS s (thread_key, topic)
+  JOIN {schema}.messages m ON m.thread_key = s.thread_key AND m.topic = s.topic
+ WHERE m.taken = 0 ORDER BY m.thread_key, m.seq;
 
 -- name: ask_run
 UPDATE {schema}.runs SET request = :request WHERE thread_key = :thread_key AND seq = :seq AND state = 1;
@@ -361,7 +470,8 @@ WITH
   fenced AS (
     UPDATE {schema}.threads t SET epoch = f.epoch
       FROM (SELECT thread_key, (:epochs::bigint[])[row_number() OVER ()] AS epoch FROM free) f
-     WHERE t.thread_key = f.thread_key RETURNING t.thread_key, t.epoch, t.version, t.writes_seq),
+     WHERE t.thread_key = f.thread_key
+    RETURNING t.thread_key, t.epoch, t.version, t.writes_seq, t.incarnation, t.created_at, t.requests_digest, t.digest),
   claimed AS (
     UPDATE {schema}.runs r
        SET state = 1, worker = :worker, attempt = r.attempt + 1,
@@ -371,15 +481,17 @@ WITH
       FROM picked p JOIN fenced f USING (thread_key)
      WHERE r.thread_key = p.thread_key AND r.seq = p.seq
     RETURNING r.thread_id, r.seq, r.graph, r.input, r.options, r.context, r.first_checkpoint, r.checkpoint, r.deadline,
-              r.attempt, r.crashes, r.inbox, r.request, r.from_checkpoint, f.epoch, f.version, r.priority, r.due, r.followed)
+              r.attempt, r.crashes, r.inbox, r.request, r.from_checkpoint, f.epoch, f.version, r.priority, r.due, r.followed,
+              f.incarnation, f.created_at, f.requests_digest, f.digest)
 SELECT thread_id, seq, graph, input, options, context, first_checkpoint, checkpoint, deadline, attempt, crashes, inbox,
-       request, from_checkpoint, epoch, version, now, followed
+       request, from_checkpoint, epoch, version, now, followed, incarnation, created_at, requests_digest, digest
   FROM claimed CROSS JOIN clock ORDER BY priority, due;
 
 -- name: find_claims
 -- The runs that the worker claimed with these epochs.
 SELECT r.thread_id, r.seq, r.graph, r.input, r.options, r.context, r.first_checkpoint, r.checkpoint, r.deadline,
-       r.attempt, r.crashes, r.inbox, r.request, r.from_checkpoint, t.epoch, t.version, {now}, r.followed
+       r.attempt, r.crashes, r.inbox, r.request, r.from_checkpoint, t.epoch, t.version, {now}, r.followed,
+       t.incarnation, t.created_at, t.requests_digest, t.digest
   FROM {schema}.runs r JOIN {schema}.threads t USING (thread_key)
  WHERE r.worker = :worker AND r.state = 1 AND t.epoch = ANY (:epochs::bigint[]) ORDER BY r.priority, r.due;
 

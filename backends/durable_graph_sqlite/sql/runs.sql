@@ -144,7 +144,8 @@ SELECT r.thread_key, r.seq, r.due FROM runs r INDEXED BY runs_due
  ORDER BY r.due LIMIT :most;
 
 -- name: fence_thread
-UPDATE threads SET epoch = :epoch WHERE thread_key = :thread_key RETURNING version, writes_seq;
+UPDATE threads SET epoch = :epoch WHERE thread_key = :thread_key
+RETURNING version, writes_seq, incarnation, created_at, requests_digest, digest;
 
 -- name: claim_run
 -- A run that progressed since its last claim or crash has no crashes in a row.

@@ -10,6 +10,7 @@ from durable_graph._engine.build_commit import NextCheckpoint
 from durable_graph._engine.restore import Restored, restore
 from durable_graph._engine.task import Finished, Identity, Outcome
 from durable_graph._runtime.request import log
+from durable_graph._runtime.request.owned_run import OwnedRun
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.checkpointing.columns import key_of
 from durable_graph.checkpointing.digests import origin_of
@@ -45,9 +46,14 @@ class Opened(msgspec.Struct, frozen=True):
     unfinished_run: int = 0
 
 
-async def open_thread(saver: Checkpointer, topology: Topology, thread_id: str, no: int | None) -> Opened:
-    """Load, check and decode a thread. Raises `CorruptCheckpointError` for damaged rows."""
-    found = await saver.load(thread_id, "", no)
+async def open_thread(
+    saver: Checkpointer, topology: Topology, thread_id: str, no: int | None, owned: OwnedRun | None = None
+) -> Opened:
+    """Load, check and decode a thread, or the head of the thread of a claimed run.
+
+    Raises `CorruptCheckpointError` for damaged rows.
+    """
+    found = await (owned.load(saver, thread_id) if owned is not None and no is None else saver.load(thread_id, "", no))
     if found is None:
         return Opened(new_thread(thread_id), None)
     await in_pieces(verified(found))

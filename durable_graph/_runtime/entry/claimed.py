@@ -14,7 +14,6 @@ from durable_graph._runtime.request.run import Request
 from durable_graph._runtime.task.plan import StepPlan
 from durable_graph.caching import Cache
 from durable_graph.checkpointing import Checkpointer
-from durable_graph.checkpointing.run_store import KeepsRuns
 from durable_graph.errors import (
     CheckpointConflictError,
     InterruptAnsweredError,
@@ -74,15 +73,15 @@ async def _with_defaults(call: StoredCall, opened: Opened) -> Opened:
 
 async def _with_messages(call: StoredCall, opened: Opened) -> Opened:
     """The thread, once the messages are recorded and taken that its tasks wait for: one save for all of them."""
-    owned, saver = call.request.owned, call.saver
-    if opened.restored is None or owned is None or not isinstance(saver, KeepsRuns):
+    owned = call.request.owned
+    if opened.restored is None or owned is None or owned.reads is None:
         return opened
     restored = opened.restored
     asks = awaited(restored.recorded.values())
     if not asks:
         return opened
     owned.read_topics = topics_of(restored.recorded.values())
-    waiting = await saver.runs.inbox(call.thread_id, owned.read_topics)
+    waiting = await owned.reads.inbox(call.thread_id, owned.read_topics)
     answers, taken = {}, []
     for ask in asks:
         message = next((each for each in waiting if each.topic == ask.interrupt.topic), None)

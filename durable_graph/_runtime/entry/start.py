@@ -102,7 +102,7 @@ class StoredCall(msgspec.Struct, frozen=True):
         return self.plan.topology
 
     async def opened(self, no: int | None = None) -> Opened:
-        opened = await open_thread(self.saver, self.topology, self.thread_id, no)
+        opened = await open_thread(self.saver, self.topology, self.thread_id, no, self.request.owned)
         restored = opened.restored
         if restored is None or not (restored.recorded or has_delay(restored.state.plan)):
             return opened

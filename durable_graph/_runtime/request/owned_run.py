@@ -1,15 +1,16 @@
 """The run that a worker executes, as the commits and saves of its execution change it."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Protocol
 
 import msgspec
 
-from durable_graph.records import CommitUnit, Status, TaskRecord, WritesBatch
-from durable_graph.run_records import NEVER, EventRow, RunState, RunUpdate, WaitsOn
+from durable_graph.checkpointing import Checkpointer
+from durable_graph.records import CommitUnit, Status, StoredCheckpoint, TaskRecord, WritesBatch
+from durable_graph.run_records import NEVER, EventRow, Message, RunState, RunUpdate, WaitsOn
 
 _MOST_INTERRUPTS = 100
 _json = msgspec.json.Encoder()
@@ -54,6 +55,14 @@ class RunEvents(Protocol):
     def waits(self, outcomes: Mapping[tuple[int, int], Any]) -> None: ...
 
 
+class RunReads(Protocol):
+    """Reads of a run's thread that share statements with those of the worker's other runs."""
+
+    async def load(self, thread: str) -> StoredCheckpoint | None: ...
+
+    async def inbox(self, thread: str, topics: Collection[str]) -> list[Message]: ...
+
+
 @dataclass(slots=True)
 class OwnedRun:
     """A run that this process has claimed. `state` is the state that its last commit or save recorded.
@@ -67,7 +76,8 @@ class OwnedRun:
     claim, and `due` the time at which the run continues if it suspends now. `lease` is that of its worker. `log` stores
     its events, once somebody follows them. `has_progressed`: a commit or a result since the claim is durable.
     `has_updates`: the inbox may have updates of the thread. A run that has not begun begins from `from_checkpoint` (see
-    `RunRow`). `waits_on` is what it waits for if it suspends now.
+    `RunRow`). `waits_on` is what it waits for if it suspends now. `found` is the thread as the claim has it, for the
+    first look at it (None: it has to be loaded), and `reads` loads it and reads its inbox.
     """
 
     seq: int
@@ -84,7 +94,16 @@ class OwnedRun:
     from_checkpoint: int | None = None
     waits_on: str | None = None
     log: RunEvents | None = None
+    found: StoredCheckpoint | None = None
+    reads: RunReads | None = None
     _began: float = field(default_factory=time.monotonic)
+
+    async def load(self, saver: Checkpointer, thread: str) -> StoredCheckpoint | None:
+        """The thread's head."""
+        found, self.found = self.found, None
+        if found is not None:
+            return found
+        return await (saver.load(thread) if self.reads is None else self.reads.load(thread))
 
     @property
     def may_be_taken(self) -> bool:

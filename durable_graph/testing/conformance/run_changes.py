@@ -321,6 +321,68 @@ class SettlementClauses(RunStoreUnderTest):
             await commit_with(saver, await writer_of(saver), RunUpdate(seq, RunState.DONE), status="done")
             await self._is_refused(saver, await run_at(saver, seq), end_of(claim, 1, RunState.FAILED))
 
+    async def test_a_repeated_settlement_is_accepted_and_changes_nothing(self) -> None:
+        async with self.saver() as saver:
+            for state in (RunState.READY, RunState.WAITING, RunState.DONE, RunState.FAILED, RunState.CANCELLED):
+                seq = await accept(saver, state.name)
+                claim = await claim_one(saver)
+                settlement = end_of(claim, 1, state, error="why", delay=HOUR)
+                assert await runs_of(saver).settle(settlement)
+                before, thread = await run_at(saver, seq, state.name), await thread_row(saver, state.name)
+                assert await runs_of(saver).settle(settlement)
+                assert await run_at(saver, seq, state.name) == before
+                assert await thread_row(saver, state.name) == thread
+
+    async def test_a_repeated_settlement_of_a_run_that_was_woken_is_accepted(self) -> None:
+        async with self.saver() as saver:
+            seq = await accept(saver)
+            settlement = end_of(await claim_one(saver), 1, RunState.WAITING)
+            assert await runs_of(saver).settle(settlement)
+            await send(saver)
+            assert await runs_of(saver).settle(settlement)
+            assert await state_at(saver, seq) == RunState.READY
+            await self._is_refused(saver, await run_at(saver, seq), replace(settlement, state=RunState.DONE))
+
+    async def test_a_thread_ends_with_its_first_run_that_is_settled(self) -> None:
+        async with self.saver() as saver:
+            for state, status in ((RunState.FAILED, "failed"), (RunState.CANCELLED, "cancelled")):
+                await accept(saver, status)
+                assert await runs_of(saver).settle(end_of(await claim_one(saver), 1, state, error="why"))
+                thread = await thread_row(saver, status)
+                assert thread.status == status
+                assert thread.error == ("why" if status == "failed" else None)
+                assert thread.status_since >= thread.created_at
+
+    async def test_a_thread_ends_with_its_run_that_has_begun(self) -> None:
+        async with self.saver() as saver:
+            for state, status in ((RunState.FAILED, "failed"), (RunState.CANCELLED, "cancelled")):
+                seq = await accept(saver, status)
+                claim = await claim_one(saver)
+                begun = RunUpdate(seq, RunState.RUNNING, first_checkpoint=1, checkpoint=1)
+                await commit_with(saver, await writer_of(saver, status), begun)
+                assert await runs_of(saver).settle(end_of(claim, 1, state))
+                assert (await thread_row(saver, status)).status == status
+
+    async def test_a_settlement_before_the_first_checkpoint_leaves_a_used_thread_as_it_was(self) -> None:
+        async with self.saver() as saver:
+            seq = await accept(saver)
+            await claim_one(saver)
+            await commit_with(saver, await writer_of(saver), RunUpdate(seq, RunState.DONE), status="done")
+            for state in (RunState.FAILED, RunState.CANCELLED):
+                await accept(saver)
+                assert await runs_of(saver).settle(end_of(await claim_one(saver), 1, state))
+                assert (await thread_row(saver)).status == "done"
+
+    async def test_a_failed_thread_is_running_again_once_its_run_is_retried(self) -> None:
+        async with self.saver() as saver:
+            seq = await accept(saver)
+            assert await runs_of(saver).settle(end_of(await claim_one(saver), 1, RunState.FAILED, error="why"))
+            assert await runs_of(saver).retry_run("thread", seq) == RunState.READY
+            thread = await thread_row(saver)
+            assert (thread.status, thread.error) == ("running", None)
+            await claim_one(saver)
+            await commit_with(saver, await writer_of(saver), RunUpdate(seq, RunState.DONE), status="done")
+
     async def _is_refused(self, saver: Checkpointer, before: RunRow, settlement: Settlement) -> None:
         assert not await runs_of(saver).settle(settlement)
         assert await run_at(saver, before.seq) == before

@@ -13,6 +13,7 @@
 The clauses move the clocks of the store by its attributes `skew` and `lease_skew`.
 """
 
+from durable_graph.testing.conformance.run_accept_and_claim import AcceptAndClaimClauses
 from durable_graph.testing.conformance.run_acceptance import AcceptanceClauses
 from durable_graph.testing.conformance.run_busy import BusyClauses
 from durable_graph.testing.conformance.run_changes import SettlementClauses, UpdateClauses, WaitingClauses
@@ -20,6 +21,7 @@ from durable_graph.testing.conformance.run_claims import ClaimClauses, OrderClau
 from durable_graph.testing.conformance.run_control import CancelClauses, ListingClauses, RetryClauses
 from durable_graph.testing.conformance.run_inbox import InboxClauses
 from durable_graph.testing.conformance.run_leases import LeaseClauses, SweepClauses
+from durable_graph.testing.conformance.run_reads import ReadClauses
 from durable_graph.testing.conformance.run_retention import RepairClauses, RetentionClauses
 from durable_graph.testing.conformance.run_store_under_test import RunStoreUnderTest
 from durable_graph.testing.conformance.run_updates import UpdatesClauses
@@ -42,6 +44,8 @@ class RunStoreConformance(
     CancelClauses,
     RetryClauses,
     ListingClauses,
+    ReadClauses,
+    AcceptAndClaimClauses,
 ):
     """All clauses. A subclass implements `open`, `open_another` and `block`."""
 
