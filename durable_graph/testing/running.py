@@ -22,8 +22,9 @@ class RunningApp:
         """Wait until no run can continue by itself now: each has ended, or waits for an answer or a later time."""
         while True:
             self.worker.nudge()
-            is_due = await self.app.store.next_due(self.app.names) == 0
-            if not (is_due or self.worker.running or await self.app.runs(state="running", limit=1)):
+            # One statement: between two, a run may begin, or be due again.
+            queues = [each for each in (await self.app.stats()).queues if each.queue in self.app.names]
+            if not (self.worker.running or any(each.running or each.oldest_due for each in queues)):
                 return
             await anyio.sleep(_LOOK)
 

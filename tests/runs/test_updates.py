@@ -264,9 +264,9 @@ async def test_an_update_plans_sends_and_later_tasks(saver: Checkpointer) -> Non
         return {"log": [f"visit {state['total']}"]}
 
     app = App({"g": built("one", extra="visit", visit=visit).compile()}, saver)
+    handle = await app.start("g", {}, thread_id="t")
+    await app.update("t", goto=[Send("visit", {"total": 1}, after=2 * DAY), Send("visit", {"total": 2})], after=DAY)
     async with run_app(app) as running:
-        handle = await app.start("g", {}, thread_id="t")
-        await app.update("t", goto=[Send("visit", {"total": 1}, after=2 * DAY), Send("visit", {"total": 2})], after=DAY)
         await running.settle()
         dues = [each.due for each in (await app.graph("g").aget_state(thread_id="t")).interrupts]
         assert dues[1] is not None
@@ -280,9 +280,9 @@ async def test_an_update_plans_sends_and_later_tasks(saver: Checkpointer) -> Non
 
 async def test_an_update_makes_a_task_that_waits_for_its_time_begin_now(saver: Checkpointer) -> None:
     app = App({"g": built("one", extra="remind").compile()}, saver)
+    handle = await app.start("g", {}, thread_id="t")
+    await app.update("t", goto="remind", after=DAY)
     async with run_app(app) as running:
-        handle = await app.start("g", {}, thread_id="t")
-        await app.update("t", goto="remind", after=DAY)
         await running.settle()
         assert (await handle.status()).state == "waiting"
         await app.update("t", goto="remind")
@@ -409,12 +409,13 @@ async def test_a_signal_takes_no_reserved_topic(saver: Checkpointer) -> None:
 async def test_a_superstep_does_not_look_for_updates(saver: Checkpointer) -> None:
     counting = CrashingSaver(saver)
     app = App({"g": built("one", "two", "three", "four").compile()}, counting)
-    async with run_app(app):
+    async with run_app(app) as running:
         handle = await app.start("g", {}, thread_id="t")
         await handle.result(20)
         assert counting.names.count("inbox") == 0
-        later = await app.start("g", {}, thread_id="u")
+        later = await app.start("g", {}, thread_id="u", delay=60)
         await app.update("u", {"log": ["update"]})
+        await running.move(timedelta(seconds=60))
         await later.result(20)
     # One look finds the update, and one finds that it was the last.
     assert counting.names.count("inbox") == 2

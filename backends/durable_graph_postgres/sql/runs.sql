@@ -289,7 +289,7 @@ WITH
   locked AS MATERIALIZED (
     SELECT t.thread_key FROM {schema}.threads t WHERE t.thread_key = :thread_key{and_runs_are_known} FOR NO KEY UPDATE),
   held AS MATERIALIZED (
-    SELECT r.thread_key, r.seq FROM locked JOIN {schema}.runs r USING (thread_key)
+    SELECT r.thread_key, r.seq, r.request FROM locked JOIN {schema}.runs r USING (thread_key)
      WHERE r.seq = :seq AND r.state = 1 AND r.worker = :worker AND r.attempt = :attempt FOR NO KEY UPDATE OF r),
   next_runs AS MATERIALIZED (
     SELECT n.* FROM held h CROSS JOIN LATERAL (
