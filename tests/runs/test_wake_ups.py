@@ -13,7 +13,7 @@ from durable_graph import START, Checkpointer, CompiledGraph, MemorySaver, State
 from durable_graph.checkpointing.listeners import LocalNotifier
 from durable_graph.checkpointing.notices import Notice
 from durable_graph.errors import RunFailedError
-from durable_graph.runs import App, Worker, graph_calls, handle, worker
+from durable_graph.runs import App, Worker, following, graph_calls, handle, worker
 from durable_graph_postgres import PostgresSaver
 from durable_graph_sqlite import SqliteSaver
 from tests.checkpointing.sharing import SharingSaver
@@ -88,7 +88,7 @@ async def savers(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
 @pytest.fixture
 def apps(savers: tuple[Checkpointer, Checkpointer], monkeypatch: pytest.MonkeyPatch) -> tuple[App, App]:
     """Two apps on one store, that look only when they are woken."""
-    for module in (worker, handle):
+    for module in (worker, handle, following):
         monkeypatch.setattr(module, "_FIRST_LOOK", NEVER)
         monkeypatch.setattr(module, "_LONGEST_LOOK", NEVER)
     one, other = savers
@@ -248,6 +248,26 @@ async def test_followers_of_a_thread_are_woken(apps: tuple[App, App]) -> None:
             await changed.wait()
 
 
+async def test_a_follower_in_another_app_is_woken_by_events_and_by_the_end(apps: tuple[App, App]) -> None:
+    app, other = apps
+    run = await app.start("ask", {})
+    names: list[str] = []
+    is_asking = asyncio.Event()
+
+    async def follow() -> None:
+        async for logged in run.events():
+            names.append(type(logged.event).__name__)
+            if names[-1] == "RunInterrupted":
+                is_asking.set()
+
+    following = asyncio.create_task(follow())
+    async with other.worker(lease=ENDLESS), asyncio.timeout(PATIENCE):
+        await is_asking.wait()
+        await app.answer(run.thread_id, "yes")
+        await following
+    assert names[-1] == "CheckpointCommitted"
+
+
 async def test_a_queue_of_other_graphs_wakes_nobody(savers: tuple[Checkpointer, Checkpointer]) -> None:
     _, other = savers
     app = App({"one": graphs()["one"]}, other)
@@ -273,7 +293,7 @@ async def test_a_queue_of_other_graphs_wakes_nobody(savers: tuple[Checkpointer, 
 def test_apps_wake_each_other_in_one_event_loop_after_another(
     kind: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (worker, handle):
+    for module in (worker, handle, following):
         monkeypatch.setattr(module, "_FIRST_LOOK", NEVER)
         monkeypatch.setattr(module, "_LONGEST_LOOK", NEVER)
     dsn = request.getfixturevalue("postgres") if kind == "postgres" else ""
