@@ -150,9 +150,7 @@ class _Known:
             ended = rows(db, "find_ended_among", {"runs": json.dumps(list(wanted.runs))})
             yield from (RunChanged(*each) for each in ended)
         requests = {
-            (worker, *each)
-            for worker in wanted.workers
-            for each in rows(db, "find_asked_runs", {"worker": worker})
+            (worker, *each) for worker in wanted.workers for each in rows(db, "find_asked_runs", {"worker": worker})
         }
         # The rows keep the requests until the runs end.
         yield from map(WorkerAsked, {worker for worker, *_ in requests - self._requests})

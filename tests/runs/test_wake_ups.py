@@ -193,6 +193,20 @@ async def test_a_cancellation_that_is_being_carried_out_is_not_begun_again(
             assert (await run.cancel("stop", wait=True)).state == "cancelled"
 
 
+async def test_updates_reach_the_holder_of_a_run_before_its_next_heartbeat(apps: tuple[App, App]) -> None:
+    app, other = apps
+    async with other.worker(lease=ENDLESS) as holder:
+        run = await app.start("stuck", {})
+        await until(lambda: holder.running == 1, "the node")
+        (execution,) = holder._executions.values()
+        for text in ("first", "second"):
+            execution.owned.has_updates = False
+            await app.update(run.thread_id, {"log": [text]})
+            await until(lambda: execution.owned.has_updates, "the notice")
+        async with asyncio.timeout(PATIENCE):
+            await run.cancel("stop", wait=True)
+
+
 async def test_a_start_that_interrupts_a_run_reaches_its_holder_before_the_next_heartbeat(
     apps: tuple[App, App],
 ) -> None:
@@ -281,6 +295,9 @@ async def test_a_queue_of_other_graphs_wakes_nobody(savers: tuple[Checkpointer, 
 
         def find_requests(self) -> None:
             heard.append("requests")
+
+        def look(self, thread: str) -> None:
+            heard.append("look")
 
     app.changes.begin(Worker())
     App(graphs(), other).changes.is_ready("ask")
