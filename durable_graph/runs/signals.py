@@ -95,12 +95,15 @@ class Changes:
     def has_update(self, thread: str, row: RunRow | None) -> None:
         """An update of the thread was recorded. `row` is its unfinished run after that."""
         place = self._places.get(asyncio.get_running_loop())
-        for worker in [] if place is None else list(place.workers):
+        workers = [] if place is None else list(place.workers)
+        for worker in workers:
             worker.look(thread)
-        if row is not None:
-            if row.state is RunState.RUNNING:
-                self.is_asked(row.worker)
+        if row is None:
+            return
+        if row.state is not RunState.RUNNING:
             self.is_ready(row.queue)
+        elif row.worker not in [worker.id for worker in workers]:
+            self.is_asked(row.worker)
 
     def is_cancelled(self, row: RunRow) -> None:
         """The run has been cancelled, or its worker has been asked to. `row` is from after that."""
