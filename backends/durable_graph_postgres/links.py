@@ -40,10 +40,15 @@ class Links:
             with suppress(OSError):
                 # The server processes all that it has received, and then ends the session.
                 _socket_of(connection).shutdown(socket.SHUT_RDWR)
-            # `terminate` marks the connection as closed, and then raises because its event loop is closed.
-            with suppress(RuntimeError):
-                connection.terminate()
+            terminate(connection)
         return sessions
+
+
+def terminate(connection: Any) -> None:
+    """Close the connection without a word to the server, also after its event loop was closed."""
+    # `terminate` marks the connection as closed, and then raises if its event loop is closed.
+    with suppress(RuntimeError):
+        connection.terminate()
 
 
 def _socket_of(connection: Any) -> Any:

@@ -40,9 +40,10 @@ from durable_graph_postgres.identifiers import (
     check_schema,
     check_thread,
 )
+from durable_graph_postgres.notifier import PostgresNotifier
 from durable_graph_postgres.opened import Opened
 from durable_graph_postgres.opening import open_beside, open_databases
-from durable_graph_postgres.parameters import parameters_of
+from durable_graph_postgres.parameters import Parameters, parameters_of
 from durable_graph_postgres.retry import Retry
 from durable_graph_postgres.runs import PostgresRuns
 
@@ -97,6 +98,10 @@ class PostgresSaver:
         self._former_sessions: set[int] = set()
         self.runs: PostgresRuns = PostgresRuns(self._opening.get, opened_beside)
         self.events: PostgresEvents = PostgresEvents(self._opening.get)
+        prepares = prepared_statements and isinstance(given, Parameters)
+        self.notifier: PostgresNotifier = PostgresNotifier(
+            given, waiting, self._opening.is_closed, prepares=prepares, listens=prepared_statements
+        )
 
     if not TYPE_CHECKING:
         from_conn_string = ClassAttribute("use `PostgresSaver('postgresql://...')`")
@@ -195,6 +200,8 @@ class PostgresSaver:
     async def aclose(self) -> None:
         """Finish pending calls and close the connections. Calling it again does nothing."""
         await self._opening.aclose()
+        # It may have connected without the saver.
+        await self.notifier.close(asyncio.get_running_loop())
 
     async def __aenter__(self) -> Self:
         await self._opening.enter()
@@ -218,6 +225,7 @@ class PostgresSaver:
         return await opened.writes.begin(thread, wanted)
 
     async def _close(self, opened: Opened) -> None:
+        await self.notifier.close(opened.loop)
         if opened.loop is not asyncio.get_running_loop():
             self._former_sessions |= opened.database.cut_off()
             return

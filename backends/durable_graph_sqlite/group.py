@@ -37,7 +37,7 @@ class GroupCommit:
         self._is_at_work = False
         # Whether the last group, and the one before it as well, had one request.
         self._were_alone = self._is_alone = False
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self._settling: list[asyncio.Future[None]] = []
 
     def begin(self, thread: str, wanted: Wanted) -> CommitHandle[Any]:
@@ -46,21 +46,20 @@ class GroupCommit:
         self._waiting.append(request)
         if not self._is_at_work:
             self._is_at_work = True
-            self._loop = asyncio.get_running_loop()
             if self._is_alone:
                 # One run after the other has asked for a write of its own: nobody else is about to.
                 self._begin_next()
             else:
                 # After the other callbacks of this turn: the runs that they resume may ask for something as well. In
                 # a context of its own, since it serves all of them.
-                self._loop.call_soon(self._begin_next, context=Context())
+                self.loop.call_soon(self._begin_next, context=Context())
         return request.answer
 
     async def settle(self) -> None:
         """Return when nothing is under way, nor will be. A closed event loop has taken its requests along; what it
         began, the connection's thread ends."""
-        if self._is_at_work and self._loop is asyncio.get_running_loop():
-            settled: asyncio.Future[None] = self._loop.create_future()
+        if self._is_at_work and self.loop is asyncio.get_running_loop():
+            settled: asyncio.Future[None] = self.loop.create_future()
             self._settling.append(settled)
             await settled
 

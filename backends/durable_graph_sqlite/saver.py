@@ -37,6 +37,7 @@ from durable_graph_sqlite.connection import Connection
 from durable_graph_sqlite.events import SqliteEvents
 from durable_graph_sqlite.failures import told_in_ours
 from durable_graph_sqlite.group import GroupCommit
+from durable_graph_sqlite.notifier import SqliteNotifier
 from durable_graph_sqlite.opening import is_path
 from durable_graph_sqlite.retry import Retry
 from durable_graph_sqlite.runs import SqliteRuns
@@ -71,6 +72,9 @@ class SqliteSaver:
         self._backups: set[asyncio.Task[None]] = set()
         self.runs: SqliteRuns = SqliteRuns(self._path, self._retry, self._connection, self._write)
         self.events: SqliteEvents = SqliteEvents(self._path, self._connection, self._write)
+        self.notifier: SqliteNotifier = SqliteNotifier(
+            self._path, self._file.is_closed, lambda: time.time_ns() // 1000 + self.runs.skew
+        )
 
     if not TYPE_CHECKING:
         from_conn_string = ClassAttribute("use `SqliteSaver('runs.db')`")
@@ -198,6 +202,8 @@ class SqliteSaver:
     async def aclose(self) -> None:
         """Finish pending calls and close the file. Calling it again does nothing."""
         await self._file.aclose()
+        # It may have been opened without the saver.
+        await self.notifier.close(asyncio.get_running_loop())
 
     async def __aenter__(self) -> Self:
         await self._file.enter()
@@ -237,5 +243,7 @@ class SqliteSaver:
         loop = asyncio.get_running_loop()
         while copying := [each for each in self._backups if each.get_loop() is loop]:
             await asyncio.wait(copying)
+        # Before the saver's connection: the last connection that closes moves the log into the file.
+        await self.notifier.close(writes.loop)
         await writes.settle()
         await connection.close()

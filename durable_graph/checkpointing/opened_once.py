@@ -74,6 +74,10 @@ class OpenedOnce(Generic[T]):
                 self._binding.closed = False
         return await self.get()
 
+    def is_closed(self) -> bool:
+        """Whether a user has closed the store, and nobody has entered it again."""
+        return self._binding.closed
+
     async def aclose(self) -> None:
         """Finish pending work and close the store. Calling it again does nothing."""
         self._binding.check_place()

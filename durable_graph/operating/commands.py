@@ -27,6 +27,7 @@ from durable_graph.operating.threads import ShownThread, listed_threads, shown
 from durable_graph.records import ListedStatus
 from durable_graph.runs.handle import STATES, RunStatus, StateName, status_of
 from durable_graph.runs.operations import cancel_run, retry_run
+from durable_graph.runs.signals import Changes
 from durable_graph.runs.upkeep import Upkeep, days, read_retention
 from durable_graph.runs.worker import DEFAULT_MAX_CRASHES, DEFAULT_TTL
 
@@ -185,7 +186,9 @@ def cancel(target: str, /, *, reason: str = "cancelled by an operator", place: P
 
     async def change(saver: Checkpointer) -> RunStatus:
         store = runs_of(saver)
-        return status_of(await cancel_run(store, await run_to_cancel(saver, store, target), reason))
+        row = await cancel_run(store, await run_to_cancel(saver, store, target), reason)
+        Changes(saver, ()).is_cancelled(row)
+        return status_of(row)
 
     status = place.read(change)
     said = status.state if status.has_ended else "will be cancelled by its worker"
@@ -202,7 +205,9 @@ def retry(target: str, /, *, place: Place = HERE) -> None:
 
     async def change(saver: Checkpointer) -> RunStatus:
         store = runs_of(saver)
-        return status_of(await retry_run(store, await run_to_retry(saver, store, target)))
+        row = await retry_run(store, await run_to_retry(saver, store, target))
+        Changes(saver, ()).is_ready(row.queue)
+        return status_of(row)
 
     status = place.read(change)
     place.print(status, [f"{status.run_id} {status.state}"])

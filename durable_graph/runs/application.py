@@ -37,7 +37,7 @@ from durable_graph.errors import (
 )
 from durable_graph.graph import Command, Send
 from durable_graph.graph.durations import Duration, microseconds
-from durable_graph.run_records import IfBusy, NewMessage, NewRun, QueueStats, RunRow, RunState
+from durable_graph.run_records import IfBusy, NewMessage, NewRun, QueueStats, RunRow
 from durable_graph.runs import graph_calls, operations
 from durable_graph.runs.claimed_request import (
     StartOptions,
@@ -99,12 +99,12 @@ class App:
             raise MissingPowerError(type(saver).__name__, "runs")
         self._saver: Checkpointer = saver
         self._runs: RunStore = saver.runs
-        self._changes = Changes()
         self._workers: WeakSet[Worker] = WeakSet()
         if not isinstance(graphs, Mapping) or not graphs:
             raise InvalidOptionError("graphs", graphs, allowed="a dict of compiled graphs by name")
         self._graphs = {name: self._bound(name, graph) for name, graph in graphs.items()}
         self._retention = read_retention(keep_results, keep_threads)
+        self._changes = Changes(saver, self._graphs)
         self._contexts = dict(context or {})
         for name in self._contexts:
             self.graph(name)
@@ -233,7 +233,12 @@ class App:
             raise ThreadBusyError.of_run(run.thread, run_id(key_of(run.thread), accepted.busy_seq))
         if not accepted.is_new and run.key is not None and accepted.input_digest != run.input_digest:
             raise KeyReusedError.of_run(run.thread, run.key, stored=accepted.input_digest, given=run.input_digest)
-        self._changes.is_ready()
+        self._changes.is_ready(run.queue)
+        if run.if_busy in ("interrupt", "rollback"):
+            before = await self._runs.find_unfinished(run.thread)
+            if before is not None and before.seq != accepted.seq:
+                # The worker that executes the run before this one is asked to cancel it.
+                self._changes.is_cancelled(before)
         return RunHandle(self, run.thread, accepted.seq, is_new=accepted.is_new)
 
     def _thread(self, config: Config | None, thread_id: ThreadId | None, key: str | None) -> str:
@@ -256,7 +261,7 @@ class App:
         A worker of this `App` in this process with a free slot claims the run as it is accepted, in one statement.
         Without a worker, one executes runs for as long as this call waits.
         """
-        if not self._changes.workers:
+        if not self._changes.has_worker:
             async with self.worker(concurrency=1):
                 return await self._run_here(self._new_run(graph, input, config, **options), timeout)
         return await self._run_here(self._new_run(graph, input, config, **options), timeout)
@@ -309,8 +314,7 @@ class App:
     async def cancel(self, run_id: str, reason: str = "cancelled by a caller") -> RunStatus:
         """Cancel a run: recorded when this returns. See `RunHandle.cancel`. Raises `UnknownRunError`."""
         row = await operations.cancel_run(self._runs, await operations.find_run(self._runs, run_id), reason)
-        if row.state is RunState.CANCELLED:
-            self._changes.has_changed(row.thread, row.seq)
+        self._changes.is_cancelled(row)
         return status_of(row)
 
     async def retry(self, run_id: str) -> RunHandle:
@@ -320,7 +324,7 @@ class App:
         in its thread. A run that has not ended stays as it is.
         """
         row = await operations.retry_run(self._runs, await operations.find_run(self._runs, run_id))
-        self._changes.is_ready()
+        self._changes.is_ready(row.queue)
         return RunHandle(self, row.thread, row.seq, is_new=False)
 
     async def answer(self, thread_id: ThreadId, value: Any, *, interrupt_id: str | None = None) -> tuple[str, ...]:
@@ -338,7 +342,7 @@ class App:
             raise UnknownRunError.of_thread(thread)
         command: Command[Any] = Command(resume=value if interrupt_id is None else {interrupt_id: value})
         answered = await graph_calls.answer(self.graph(row.graph), self._saver, thread, command)
-        self._changes.is_ready()
+        self._changes.is_ready(row.queue)
         return answered
 
     async def signal(self, thread_id: ThreadId, topic: str, value: Any, *, key: str | None = None) -> bool:
@@ -358,7 +362,8 @@ class App:
         name = os.urandom(16).hex() if key is None else read_key(key)
         sent = await self._runs.send(NewMessage(thread, read_topic(topic), name, data))
         is_new_message = is_new(sent, thread)
-        self._changes.is_ready()
+        # Without a row, the run was accepted after the look.
+        self._changes.is_ready(*(self._graphs if row is None else [row.queue]))
         return is_new_message
 
     async def update(
@@ -386,8 +391,7 @@ class App:
         thread = read_thread_place(None, thread_id, None).thread_id
         command: Command[Any] = Command(update=values, goto=goto, after=after)
         is_new_update = await send_update(self._graphs, self._saver, self._runs, thread, command, key)
-        self._changes.has_update(thread)
-        self._changes.is_ready()
+        self._changes.has_update(thread, await self._runs.find_unfinished(thread))
         return is_new_update
 
     def graph(self, name: str) -> Graph:
@@ -463,14 +467,7 @@ class App:
         """The output of a run that is done."""
         return await graph_calls.output_at(self.graph(row.graph), self._saver, row.thread, row.checkpoint)
 
-    def event_of(self, thread: str, seq: int) -> Any:
-        """A future that is set when this process has stored an event of the run."""
-        return self._changes.event_of(thread, seq)
-
-    def is_followed(self, thread: str, seq: int) -> None:
-        """Tell a worker of this process that somebody follows the run."""
-        self._changes.is_followed(thread, seq)
-
-    def change_of(self, thread: str, seq: int) -> Any:
-        """A future that is set when this process has changed the run."""
-        return self._changes.change_of(thread, seq)
+    @property
+    def changes(self) -> Changes:
+        """What wakes the workers of this app, and the callers that wait for a change."""
+        return self._changes

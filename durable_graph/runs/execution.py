@@ -15,9 +15,10 @@ _LONGEST_ERROR = 1000
 
 
 class Execution:
-    """A claimed run while this worker executes it under a lease. `is_cancelled`: a caller has cancelled the run."""
+    """A claimed run while this worker executes it under a lease. `is_cancelled`: a caller has cancelled the run.
+    `is_stopping`: the worker is carrying out a request to cancel it."""
 
-    __slots__ = ("claim", "control", "deadline", "is_cancelled", "lease", "log", "owned", "task")
+    __slots__ = ("claim", "control", "deadline", "is_cancelled", "is_stopping", "lease", "log", "owned", "task")
 
     def __init__(self, claim: Claim, lease: Lease, reads: GroupedReads, log: RunLog | None) -> None:
         self.claim: Claim = claim
@@ -38,6 +39,7 @@ class Execution:
         self.owned.has_updates = claim.request == RequestOfRun.LOOK
         self.log: RunLog | None = log
         self.is_cancelled: bool = False
+        self.is_stopping: bool = False
         self.task: asyncio.Task[None] | None = None
         self.deadline: float | None = None
         if claim.deadline != NEVER:

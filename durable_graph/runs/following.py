@@ -1,6 +1,5 @@
 """Following the events of a run: from the store, in any process, however slowly."""
 
-import asyncio
 from collections.abc import AsyncGenerator
 from typing import Any, Protocol
 
@@ -26,6 +25,7 @@ from durable_graph.checkpointing.run_ids import run_id
 from durable_graph.checkpointing.run_store import RunStore
 from durable_graph.errors import InvalidOptionError, MissingPowerError, UnknownRunError
 from durable_graph.run_records import RunRow, RunState
+from durable_graph.runs.signals import Changes, is_set_within
 
 PAGE = 64
 """The number of checkpoints, and of rows, that are read at once."""
@@ -47,9 +47,8 @@ class FollowedApp(Protocol):
 
     def graph(self, name: str) -> Graph: ...
 
-    def event_of(self, thread: str, seq: int) -> "asyncio.Future[None]": ...
-
-    def is_followed(self, thread: str, seq: int) -> None: ...
+    @property
+    def changes(self) -> Changes: ...
 
 
 async def follow(app: FollowedApp, row: RunRow, after: int | None) -> AsyncGenerator[LoggedEvent]:
@@ -59,26 +58,24 @@ async def follow(app: FollowedApp, row: RunRow, after: int | None) -> AsyncGener
     if not isinstance(saver, KeepsEvents):
         raise MissingPowerError(type(saver).__name__, "events")
     reader = _Reader(app.graph(row.graph), saver, saver.events, row, after or 0)
-    is_stored = await _have_stored(app, saver.events, row)
-    pause = _FIRST_LOOK
-    while True:
-        # Asked for before the look, so that an event after the look is not missed.
-        change = app.event_of(row.thread, row.seq)
-        try:
+    with app.changes.watching_events(row.thread, row.seq) as change:
+        is_stored = await _have_stored(app, saver.events, row)
+        pause = _FIRST_LOOK
+        while True:
+            # Cleared before the look, so that an event after the look is not missed.
+            change.clear()
             events = await reader.next()
             has_stopped = not is_stored and reader.state is not RunState.RUNNING
             if not events and not reader.is_behind and not has_stopped:
                 if reader.state.is_ended:
                     return
-                await asyncio.wait([change], timeout=pause)
-        finally:
-            change.cancel()
-        pause = _FIRST_LOOK if events else min(pause * 1.5, _LONGEST_LOOK)
-        for event in events:
-            yield event
-        if has_stopped:
-            # It has stopped before its worker knew of the follower.
-            is_stored = await _have_stored(app, saver.events, row)
+                await is_set_within(change, pause)
+            pause = _FIRST_LOOK if events else min(pause * 1.5, _LONGEST_LOOK)
+            for event in events:
+                yield event
+            if has_stopped:
+                # It has stopped before its worker knew of the follower.
+                is_stored = await _have_stored(app, saver.events, row)
 
 
 def _check_id(after: int | None) -> None:
@@ -152,7 +149,7 @@ async def _have_stored(app: FollowedApp, log: EventLog, row: RunRow) -> bool:
             raise UnknownRunError(run_id(key_of(row.thread), row.seq))
         match await log.follow(await opened_follow(topology, saver, found)):
             case Followed.HELD:
-                app.is_followed(row.thread, row.seq)
+                app.changes.is_asked(found.worker)
                 return False
             case Followed.NEW | Followed.KNOWN:
                 return True

@@ -14,6 +14,7 @@ from durable_graph.checkpointing.run_ids import run_id
 from durable_graph.errors import RunFailedError, UnknownRunError
 from durable_graph.run_records import RunRow, RunState, WaitsOn
 from durable_graph.runs.following import FollowedApp, follow
+from durable_graph.runs.signals import is_set_within
 from durable_graph.runs.times import moment
 
 StateName = Literal["ready", "running", "waiting", "blocked", "done", "failed", "cancelled", "quarantined"]
@@ -33,7 +34,7 @@ STATES: dict[StateName, RunState] = {name: state for state, name in _NAMES.items
 DEADLINE_PASSED = "its deadline has passed"
 
 _FIRST_LOOK, _LONGEST_LOOK = 0.02, 1.0
-"""Seconds between two looks at a run that another process executes."""
+"""Seconds between two looks at a run, if no change of it is noticed."""
 
 
 class RunStatus(msgspec.Struct, frozen=True):
@@ -103,8 +104,6 @@ class RunsOfApp(FollowedApp, Protocol):
 
     async def cancel(self, run_id: str, reason: str = ...) -> RunStatus: ...
 
-    def change_of(self, thread: str, seq: int) -> "asyncio.Future[None]": ...
-
 
 class RunHandle:
     """A run, to wait for, read and cancel. Any process can make one: `await app.find(run_id)`.
@@ -173,17 +172,15 @@ class RunHandle:
 
     async def _ended(self) -> RunRow:
         pause = _FIRST_LOOK
-        while True:
-            # Asked for before the look, so that a change after the look is not missed.
-            change = self._app.change_of(self.thread_id, self._seq)
-            try:
+        with self._app.changes.watching_run(self.thread_id, self._seq) as changed:
+            while True:
+                # Cleared before the look, so that a change after the look is not missed.
+                changed.clear()
                 row = await self._row()
                 if row.state.is_ended:
                     return row
-                await asyncio.wait([change], timeout=pause)
-            finally:
-                change.cancel()
-            pause = min(pause * 1.5, _LONGEST_LOOK)
+                await is_set_within(changed, pause)
+                pause = min(pause * 1.5, _LONGEST_LOOK)
 
 
 def _failure(row: RunRow, id_: str) -> RunFailedError:

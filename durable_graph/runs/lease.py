@@ -11,6 +11,7 @@ from durable_graph._runtime.request.run import RunControl
 from durable_graph.checkpointing.run_store import RunStore
 from durable_graph.errors import DurableGraphError
 from durable_graph.run_records import Heartbeat
+from durable_graph.runs.signals import is_set_within
 
 _logger = logging.getLogger("durable_graph")
 
@@ -35,7 +36,7 @@ class Lease:
         self._on_beat = on_beat
         self._until = sent + ttl
         self._is_closing = False
-        self._closing: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
+        self._hurry: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
         self._loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self._thread = threading.Thread(target=self._run, name=f"lease of worker {worker}", daemon=True)
@@ -49,11 +50,15 @@ class Lease:
     async def close(self) -> None:
         """Stop renewing it, and wait for the thread's end."""
         self._is_closing = True
-        if self._closing is not None:
-            loop, closing = self._closing
-            with suppress(RuntimeError):  # the thread has just ended by itself
-                loop.call_soon_threadsafe(closing.set)
+        self.beat()
         await self._ended
+
+    def beat(self) -> None:
+        """Send the next heartbeat now: its reply has the requests to the worker."""
+        if self._hurry is not None:
+            loop, hurry = self._hurry
+            with suppress(RuntimeError):  # the thread has just ended by itself
+                loop.call_soon_threadsafe(hurry.set)
 
     def _run(self) -> None:
         try:
@@ -77,12 +82,16 @@ class Lease:
 
     async def _beat(self) -> None:
         pause = self._ttl / 3
-        closing = asyncio.Event()
-        self._closing = asyncio.get_running_loop(), closing
+        hurry = asyncio.Event()
+        self._hurry = asyncio.get_running_loop(), hurry
         while not self._is_closing:
             try:
                 async with self._runs.beside() as runs:
-                    while not (self._is_closing or await _is_set_within(closing, pause)):
+                    while True:
+                        await is_set_within(hurry, pause)
+                        hurry.clear()
+                        if self._is_closing:
+                            return
                         pause = self._ttl / 3
                         if not await self._renewed(runs):
                             return
@@ -90,7 +99,8 @@ class Lease:
                 # The store cannot be reached. Without an answer the lease ends by itself.
                 _logger.debug("a heartbeat had no answer: %s", error)
                 pause = min(_SOON, self._ttl / 10)
-                await _is_set_within(closing, pause)
+                await is_set_within(hurry, pause)
+                hurry.clear()
 
     def _lose(self) -> None:
         self._until = 0.0
@@ -108,14 +118,6 @@ class Lease:
         if beat.requests or beat.followed:
             self._call(self._on_beat, beat)
         return True
-
-
-async def _is_set_within(event: asyncio.Event, seconds: float) -> bool:
-    try:
-        async with asyncio.timeout(seconds):
-            return await event.wait()
-    except TimeoutError:
-        return False
 
 
 class LeasedControl(RunControl):

@@ -26,15 +26,22 @@ class RunLogs:
         """The log of a claimed run, which stores nothing yet. None if the saver keeps no events."""
         if not isinstance(self._saver, KeepsEvents):
             return None
-        return RunLog(
+        log = RunLog(
             self._saver.events,
             claim.thread,
             claim.seq,
             claim.epoch,
             self._graphs[claim.graph].topology,
             self._saver.max_value_bytes,
-            partial(self._changes.has_events, claim.thread, claim.seq),
+            _nothing,
         )
+        log.has_moved = partial(self._have_moved, log, claim.thread)
+        return log
+
+    def _have_moved(self, log: RunLog, thread: str) -> None:
+        # A follower has had the events stored first.
+        if log.is_active:
+            self._changes.has_events(thread)
 
     async def begun(self, log: RunLog | None, claim: Claim, *, keeps_events: bool) -> EventSink:
         """The sink of a run that is about to be executed. It stores the run's events if somebody follows them, or if
@@ -55,3 +62,7 @@ class RunLogs:
         version, records = await open_results(topology, self._saver, claim.thread)
         missing = await log.missing((record.ns, record.born, record.ord) for record in records)
         log.catch_up([each for each in records if (each.ns, each.born, each.ord) in missing], version)
+
+
+def _nothing() -> None:
+    """For a log before it is complete."""

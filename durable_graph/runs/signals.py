@@ -1,75 +1,189 @@
-"""What the parts of one `App` tell each other inside this process. Other processes look at the store."""
+"""What the parts of one `App` wait for, and what they tell each other and other processes."""
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Collection, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
 
-Waiting = dict[tuple[str, int], "list[asyncio.Future[None]]"]
+from durable_graph.checkpointing import Checkpointer
+from durable_graph.checkpointing.columns import key_of
+from durable_graph.checkpointing.listeners import LocalNotifier
+from durable_graph.checkpointing.notices import EventsAdded, Notice, RunChanged, RunReady, Wanted, WorkerAsked
+from durable_graph.checkpointing.notifier import Listening, Notifier, Notifies
+from durable_graph.run_records import RunRow, RunState
 
 
-@dataclass(slots=True, eq=False)
+class WokenWorker(Protocol):
+    """What wakes a worker."""
+
+    @property
+    def id(self) -> int: ...
+
+    def nudge(self) -> None: ...
+
+    def find_requests(self) -> None: ...
+
+    def look(self, thread: str) -> None: ...
+
+
+class _Place:
+    """The workers and the callers of one event loop. It listens as long as there are any."""
+
+    def __init__(self, queues: Collection[str]) -> None:
+        self.workers: set[WokenWorker] = set()
+        # By the notice that each waits for.
+        self.waiting: dict[Notice, list[asyncio.Event]] = {}
+        self.listening: Listening | None = None
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
+        self._queues = queues
+
+    def wanted(self) -> Wanted:
+        # A copy is made in one step, because other threads call this.
+        workers, waiting = list(self.workers), list(self.waiting)
+        return Wanted(
+            queues=self._queues if workers else (),
+            runs=[(each.thread_key, each.seq) for each in waiting if isinstance(each, RunChanged)],
+            workers=[each.id for each in workers],
+            threads=[each.thread_key for each in waiting if isinstance(each, EventsAdded)],
+        )
+
+    def hear(self, notice: Notice) -> None:
+        match notice:
+            case RunReady(queue):
+                if queue in self._queues:
+                    for worker in self.workers:
+                        worker.nudge()
+            case WorkerAsked(id_):
+                for worker in self.workers:
+                    if worker.id == id_:
+                        worker.find_requests()
+            case _:
+                for event in self.waiting.get(notice, ()):
+                    event.set()
+
+
 class Changes:
-    """The workers to nudge when a run becomes ready, and the callers that wait for a change of a run: of its state, or
-    of its events. `holders` are told of a run that got its first follower, and `lookers` of a thread that got an
-    update."""
+    """Wakes workers when a run becomes ready, and callers that wait for a change of a run: those of this `App`, and by
+    the saver's notifier those of every process with the same store. A saver without a notifier reaches this `App` only.
+    """
 
-    workers: set[asyncio.Event] = field(default_factory=set)
-    waiting: Waiting = field(default_factory=dict)
-    following: Waiting = field(default_factory=dict)
-    holders: set[Callable[[str, int], None]] = field(default_factory=set)
-    lookers: set[Callable[[str], None]] = field(default_factory=set)
+    def __init__(self, saver: Checkpointer, queues: Collection[str]) -> None:
+        """`queues` are those of the app's workers."""
+        self._notifier: Notifier = saver.notifier if isinstance(saver, Notifies) else LocalNotifier()
+        self._queues = queues
+        # A place for each event loop, because a saver in memory may be used by several.
+        self._places: dict[asyncio.AbstractEventLoop, _Place] = {}
 
-    def is_ready(self) -> None:
-        """A run is ready to be claimed."""
-        for worker in self.workers:
-            worker.set()
+    @property
+    def has_worker(self) -> bool:
+        """Whether a worker of this app runs in this event loop."""
+        place = self._places.get(asyncio.get_running_loop())
+        return place is not None and bool(place.workers)
 
-    def has_update(self, thread: str) -> None:
-        """An update of the thread was recorded."""
-        for look in self.lookers:
-            look(thread)
-
-    def change_of(self, thread: str, seq: int) -> "asyncio.Future[None]":
-        """A future that is set at the next change of the run by this process. Cancelling it forgets it."""
-        return _expected(self.waiting, (thread, seq))
-
-    def event_of(self, thread: str, seq: int) -> "asyncio.Future[None]":
-        """A future that is set once this process has stored an event of the run. Cancelling it forgets it."""
-        return _expected(self.following, (thread, seq))
+    def is_ready(self, *queues: str) -> None:
+        """Runs of these queues are ready to be claimed, or have another due time."""
+        self._notifier.notify(*map(RunReady, queues))
 
     def has_changed(self, thread: str, seq: int) -> None:
         """The run has ended, or is suspended."""
-        _set(self.waiting, (thread, seq))
-        _set(self.following, (thread, seq))
+        self._notifier.notify(RunChanged(key_of(thread), seq))
 
-    def has_events(self, thread: str, seq: int) -> None:
-        """The run has a new checkpoint, or an event of it is stored."""
-        if self.following:
-            _set(self.following, (thread, seq))
+    def is_asked(self, worker: int) -> None:
+        """A run of the worker has a request for it: the worker reads its requests."""
+        self._notifier.notify(WorkerAsked(worker))
 
-    def is_followed(self, thread: str, seq: int) -> None:
-        """Somebody follows the run's events, and did not before."""
-        for holder in list(self.holders):
-            holder(thread, seq)
+    def has_update(self, thread: str, row: RunRow | None) -> None:
+        """An update of the thread was recorded. `row` is its unfinished run after that."""
+        place = self._places.get(asyncio.get_running_loop())
+        workers = [] if place is None else list(place.workers)
+        for worker in workers:
+            worker.look(thread)
+        if row is None:
+            return
+        if row.state is not RunState.RUNNING:
+            self.is_ready(row.queue)
+        elif row.worker not in [worker.id for worker in workers]:
+            self.is_asked(row.worker)
+
+    def is_cancelled(self, row: RunRow) -> None:
+        """The run has been cancelled, or its worker has been asked to. `row` is from after that."""
+        if row.state is RunState.RUNNING:
+            self.is_asked(row.worker)
+        elif row.state.is_ended:
+            # The next run of the thread is ready.
+            self._notifier.notify(RunChanged(key_of(row.thread), row.seq), RunReady(row.queue))
+
+    def has_events(self, thread: str) -> None:
+        """The thread has new events: its followers look for them."""
+        self._notifier.notify(EventsAdded(key_of(thread)))
+
+    def watching_run(self, thread: str, seq: int) -> AbstractContextManager[asyncio.Event]:
+        """An event that is set whenever the run has changed, for a block that waits for that.
+
+        Within the block: clear the event, look at the store, and wait for the event, for a limited time.
+        """
+        return self._watching(RunChanged(key_of(thread), seq))
+
+    def watching_events(self, thread: str, seq: int) -> AbstractContextManager[asyncio.Event]:
+        """As `watching_run`, also for new events of the run. The event may also be set without need."""
+        return self._watching(RunChanged(key_of(thread), seq), EventsAdded(key_of(thread)))
+
+    @contextmanager
+    def _watching(self, *notices: Notice) -> Iterator[asyncio.Event]:
+        place, event = self._place(), asyncio.Event()
+        for notice in notices:
+            place.waiting.setdefault(notice, []).append(event)
+        self._listen(place)
+        try:
+            yield event
+        finally:
+            for notice in notices:
+                events = place.waiting[notice]
+                events.remove(event)
+                if not events:
+                    del place.waiting[notice]
+            self._leave(place)
+
+    def begin(self, worker: WokenWorker) -> None:
+        """Wake the worker from now on."""
+        place = self._place()
+        place.workers.add(worker)
+        self._listen(place)
+
+    def end(self, worker: WokenWorker) -> None:
+        """Wake the worker no more. Calling it again does nothing."""
+        place = self._places.get(asyncio.get_running_loop())
+        if place is not None:
+            place.workers.discard(worker)
+            self._leave(place)
+
+    def _place(self) -> _Place:
+        loop = asyncio.get_running_loop()
+        for other in list(self._places):
+            if other.is_closed():
+                # It was closed without its workers and callers.
+                self._end_listening(self._places.pop(other))
+        return self._places.setdefault(loop, _Place(self._queues))
+
+    def _listen(self, place: _Place) -> None:
+        if place.listening is None:
+            place.listening = self._notifier.listen(place.hear, place.wanted)
+
+    def _leave(self, place: _Place) -> None:
+        if not place.workers and not place.waiting:
+            self._end_listening(place)
+            self._places.pop(place.loop, None)
+
+    def _end_listening(self, place: _Place) -> None:
+        if place.listening is not None:
+            place.listening.close()
+            place.listening = None
 
 
-def _expected(waiting: Waiting, run: tuple[str, int]) -> "asyncio.Future[None]":
-    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    waiting.setdefault(run, []).append(future)
-    future.add_done_callback(partial(_forget, waiting, run))
-    return future
-
-
-def _forget(waiting: Waiting, run: tuple[str, int], future: "asyncio.Future[None]") -> None:
-    futures = waiting.get(run)
-    if futures is not None and future in futures:
-        futures.remove(future)
-        if not futures:
-            del waiting[run]
-
-
-def _set(waiting: Waiting, run: tuple[str, int]) -> None:
-    for future in waiting.pop(run, ()):
-        if not future.done():
-            future.set_result(None)
+async def is_set_within(event: asyncio.Event, seconds: float) -> bool:
+    """Wait until the event is set, for so many seconds at most."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await event.wait()
+    except TimeoutError:
+        return False

@@ -48,7 +48,7 @@ from durable_graph.runs.grouped_reads import GroupedReads
 from durable_graph.runs.handle import DEADLINE_PASSED
 from durable_graph.runs.lease import Lease
 from durable_graph.runs.run_logs import RunLogs
-from durable_graph.runs.signals import Changes
+from durable_graph.runs.signals import Changes, is_set_within
 from durable_graph.runs.suspects import Suspects
 from durable_graph.runs.upkeep import Upkeep
 
@@ -126,9 +126,7 @@ class Worker:
             raise RuntimeError(message)
         self._is_draining, self._loop = False, asyncio.get_running_loop()
         await self._register()
-        self._changes.workers.add(self._nudge)
-        self._changes.holders.add(self._is_followed)
-        self._changes.lookers.add(self._look)
+        self._changes.begin(self)
         self._begin(self._claim_all())
         self._begin(self._sweep_all())
         self._begin(self._upkeep.repeat(self._nudge.set))
@@ -142,6 +140,11 @@ class Worker:
     def nudge(self) -> None:
         """Look for due runs now."""
         self._nudge.set()
+
+    def find_requests(self) -> None:
+        """Look now for requests to cancel runs of this worker."""
+        if self._lease is not None:
+            self._lease.beat()
 
     def can_accept(self, run: NewRun) -> bool:
         """Whether the worker can execute the run as soon as this event loop has accepted it."""
@@ -178,9 +181,7 @@ class Worker:
         if self._lease is None:
             return
         self._is_draining = True
-        self._changes.workers.discard(self._nudge)
-        self._changes.holders.discard(self._is_followed)
-        self._changes.lookers.discard(self._look)
+        self._changes.end(self)
         await self._accepting.wait()
         loops = list(self._loops)
         for each in loops:
@@ -198,6 +199,8 @@ class Worker:
         lease, self._lease = self._lease, None
         await lease.close()
         await self._unregister(lease.worker)
+        # Other workers take the released runs.
+        self._changes.is_ready(*self._graphs)
 
     # Its lease
 
@@ -225,10 +228,12 @@ class Worker:
             return
         for thread, seq, request in beat.requests:
             if request == RequestOfRun.LOOK:
-                self._look(thread)
+                self.look(thread)
             for execution in list(self._executions.values()):
                 claim = execution.claim
-                if (claim.thread, claim.seq) == (thread, seq) and request == RequestOfRun.CANCEL:
+                is_meant = (claim.thread, claim.seq) == (thread, seq) and not execution.is_stopping
+                if is_meant and request == RequestOfRun.CANCEL:
+                    execution.is_stopping = True
                     self._begin(self._cancel(execution))
 
         for thread, seq in beat.followed:
@@ -240,7 +245,7 @@ class Worker:
             if (claim.thread, claim.seq) == (thread, seq) and log is not None and not log.is_active:
                 self._begin(self._logs.join(log, claim))
 
-    def _look(self, thread: str) -> None:
+    def look(self, thread: str) -> None:
         """Have the run of the thread look for updates, if this worker executes it."""
         for execution in self._executions.values():
             if execution.claim.thread == thread:
@@ -269,7 +274,14 @@ class Worker:
 
     async def _cancel(self, execution: Execution) -> None:
         claim = execution.claim
-        has_begun = await graph_calls.cancel(self._graphs[claim.graph], self._saver, claim.thread, claim.seq)
+        try:
+            has_begun = await graph_calls.cancel(self._graphs[claim.graph], self._saver, claim.thread, claim.seq)
+        except BaseException:
+            # The next heartbeat has the request again.
+            execution.is_stopping = False
+            raise
+        # An earlier run of the thread may have left it cancelled.
+        has_begun = has_begun and not execution.owned.has_input
         if not has_begun and execution.task is not None and not execution.is_cancelled:
             # The thread has nothing of this run yet: its input is committed with its first superstep.
             execution.is_cancelled = True
@@ -299,7 +311,7 @@ class Worker:
                 _logger.warning("a worker cannot claim runs: %s", error)
                 wait = _LONGEST_LOOK
             if wait:
-                await _set_within(self._nudge, wait)
+                await is_set_within(self._nudge, wait)
 
     async def _claim(self) -> int:
         lease = self._lease
@@ -391,7 +403,8 @@ class Worker:
                 _logger.warning("a worker cannot look for runs of dead workers: %s", error)
             else:
                 if swept.ready or swept.quarantined:
-                    self._nudge.set()
+                    # This worker may have no place for them.
+                    self._changes.is_ready(*self._graphs)
 
     # Executions
 
@@ -464,14 +477,6 @@ class Worker:
 def _spread(seconds: float) -> int:
     """About so many seconds, in microseconds, so that neither workers nor runs come all at once."""
     return round(seconds * random.uniform(0.5, 1.5) * 1_000_000)  # noqa: S311  # spreads the load
-
-
-async def _set_within(event: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    except TimeoutError:
-        return
 
 
 def _check(option: str, given: float, least: float, most: float, *, whole: bool = False) -> None:

@@ -3,6 +3,7 @@
 from durable_graph.testing.conformance import (
     CheckpointerConformance,
     EventLogConformance,
+    NotifierConformance,
     RunStoreConformance,
     StoredRow,
 )
@@ -15,6 +16,7 @@ __all__ = [
     "CrashPoint",
     "CrashingSaver",
     "EventLogConformance",
+    "NotifierConformance",
     "RunStoreConformance",
     "RunningApp",
     "SimulatedCrashError",

@@ -15,6 +15,7 @@ class SharingSaver(MemorySaver):
         super().__init__()
         # A saver in memory offers its rows to nobody but a test.
         self._threads, self._lock = of._threads, of._lock
+        self.notifier = of.notifier
         self.runs = type(of.runs)(self._threads, self._lock, self._binding, of.runs._workers)
         self.events = type(of.events)(self._threads, self._lock, self._binding)
 

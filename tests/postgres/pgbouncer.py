@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import logging
 import shutil
 import signal
 import socket
@@ -17,13 +18,16 @@ import asyncpg
 import pytest
 
 from durable_graph import Checkpointer, StoreConfigurationError
+from durable_graph.testing.conformance.notifiers import listening
 from durable_graph.testing.conformance.saver_under_test import commit, some_thread
 from durable_graph.testing.rows import Step
-from durable_graph_postgres import PostgresSaver
+from durable_graph_postgres import PostgresSaver, notice_listener
 from tests.postgres.server import free_port
 from tests.postgres.test_conformance import TestPostgresSaver as OnPostgres
+from tests.postgres.test_notifier import READY, reaches
 from tests.postgres.test_round_trips import chain
 from tests.postgres.test_silence import stopped
+from tests.runs.engine.processes import until
 from tests.savers import schema_of_its_own
 
 _CONFIG = """
@@ -126,3 +130,28 @@ async def test_the_error_of_a_saver_with_prepared_statements_behind_pgbouncer_na
     async with schema_of_its_own(postgres) as schema:
         with pytest.raises(StoreConfigurationError, match="prepared_statements=False"):
             await PostgresSaver(pooled, schema=schema).load("t")
+
+
+async def test_a_process_behind_pgbouncer_notices_that_it_hears_nothing_and_is_heard(
+    postgres: str, pooled: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notice_listener, "_LONGEST_PROBE", 0.5)
+    caplog.set_level(logging.INFO, "durable_graph")
+    async with (
+        schema_of_its_own(postgres) as schema,
+        asyncpg.create_pool(pooled, statement_cache_size=0, min_size=1) as pool,
+        PostgresSaver(pool, schema=schema) as saver,
+        PostgresSaver(pooled, schema=schema, prepared_statements=False) as other,
+        PostgresSaver(postgres, schema=schema) as direct,
+    ):
+        with listening(saver, READY) as heard_behind, listening(other, READY), listening(direct, READY) as heard:
+            await until(lambda: "polls the store" in caplog.text, "the result of the probe")
+            for each in (saver, other):
+                await reaches(each, heard)
+            heard_behind.notices.clear()
+            await reaches(direct, heard)
+            assert heard_behind.notices == []
+        # The setting of a transaction that notified is not that of the next client.
+        async with pool.acquire() as connection:
+            for _ in range(10):
+                assert await connection.fetchval("SHOW synchronous_commit") == "on"

@@ -119,6 +119,13 @@ UPDATE runs SET state = :state, due = :now, crashes = 0, ended_at = 0, error = N
                                                AND topic = '__update__' AND taken = 0) THEN 3 ELSE 0 END
  WHERE thread_key = :thread_key AND seq = :seq;
 
+-- name: find_ended_among
+-- Of the given runs, as pairs of a thread's key and a number: those that have ended, or do not exist.
+SELECT json_extract(each.value, '$[0]'), json_extract(each.value, '$[1]')
+  FROM json_each(:runs) AS each
+  LEFT JOIN runs r ON r.thread_key = json_extract(each.value, '$[0]') AND r.seq = json_extract(each.value, '$[1]')
+ WHERE r.state IS NULL OR r.state >= 4;
+
 -- name: list_runs
 SELECT r.thread_id, r.seq, r.state, r.priority, r.due, r.deadline, r.first_checkpoint, r.checkpoint, r.claimed_version,
        r.attempt, r.crashes, r.inbox, r.worker, r.request, r.accepted_at, r.ended_at, r.queue, r.graph, r.error,
@@ -170,6 +177,11 @@ UPDATE workers SET lease_until = :until
 
 -- name: find_requests_of_worker
 SELECT thread_id, seq, request, followed FROM runs
+ WHERE worker = :worker AND state = 1 AND (request > 0 OR followed > 0);
+
+-- name: find_asked_runs
+-- What the worker is asked for. The counter of messages grows with each update for a run that it executes.
+SELECT thread_id, seq, request, followed, inbox FROM runs
  WHERE worker = :worker AND state = 1 AND (request > 0 OR followed > 0);
 
 -- name: release_runs

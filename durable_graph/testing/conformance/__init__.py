@@ -5,7 +5,8 @@
             return MySaver(...)
 
 Each clause is an `async def test_...`; run them with pytest and an asyncio plugin, or call them.
-`RunStoreConformance` has the clauses of the store of a saver's runs, and `EventLogConformance` those of their events.
+`RunStoreConformance` has the clauses of the store of a saver's runs, `EventLogConformance` those of their events, and
+`NotifierConformance` those of its notifier.
 """
 
 from durable_graph.testing.conformance.answers import AnswerClauses
@@ -15,6 +16,7 @@ from durable_graph.testing.conformance.damage import DamageClauses
 from durable_graph.testing.conformance.events import EventLogConformance
 from durable_graph.testing.conformance.namespace_upkeep import NamespaceUpkeepClauses
 from durable_graph.testing.conformance.namespaces import NamespaceClauses
+from durable_graph.testing.conformance.notifiers import NotifierConformance
 from durable_graph.testing.conformance.reads import ReadClauses
 from durable_graph.testing.conformance.requests import RequestClauses
 from durable_graph.testing.conformance.runs import RunStoreConformance
@@ -38,4 +40,11 @@ class CheckpointerConformance(
     """All clauses. A subclass implements `open`, and `damage`."""
 
 
-__all__ = ["CheckpointerConformance", "EventLogConformance", "RunStoreConformance", "SaverUnderTest", "StoredRow"]
+__all__ = [
+    "CheckpointerConformance",
+    "EventLogConformance",
+    "NotifierConformance",
+    "RunStoreConformance",
+    "SaverUnderTest",
+    "StoredRow",
+]

@@ -11,13 +11,17 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import msgspec
 
 from durable_graph.errors import DurableGraphError
-from durable_graph.runs import App
+from durable_graph.runs import App, worker
 from tests.crash.engine.stores import store_of
 from tests.runs.engine.graphs import graphs_of
+
+NEVER = 3600.0
+"""Seconds between two looks of a process that is to be woken."""
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -52,6 +56,12 @@ async def app_at(place: Place) -> AsyncIterator[App]:
 def work(job: WorkerJob) -> None:
     """Execute runs until SIGTERM, then drain."""
     live(job.place, _work(job))
+
+
+def work_when_woken(job: WorkerJob) -> None:
+    """As `work`, and look for runs only when something wakes the worker."""
+    with patch.multiple(worker, _FIRST_LOOK=NEVER, _LONGEST_LOOK=NEVER):
+        work(job)
 
 
 async def _work(job: WorkerJob) -> None:

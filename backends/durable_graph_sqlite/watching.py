@@ -1,0 +1,168 @@
+"""Watching a file for changes by other processes: a thread with a connection of its own."""
+
+import asyncio
+import json
+import logging
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from durable_graph.checkpointing.listeners import Listener, Listeners
+from durable_graph.checkpointing.notices import EventsAdded, Notice, RunChanged, RunReady, Wanted, WorkerAsked
+from durable_graph_sqlite.statements import rows
+
+_SHORTEST_PAUSE, _LONGEST_PAUSE, _GROWTH = 0.002, 0.05, 1.05
+"""Seconds between two looks at the file's version: the shortest after a change, then longer from look to look."""
+_SHARE = 4
+"""The pause after a change is at least so many times as long as the look for what has changed took."""
+_PAUSE_AFTER_FAILURE = 0.5
+
+_PRIORITIES = range(5)
+
+_logger = logging.getLogger("durable_graph")
+
+
+class Watch:
+    """A thread that tells listeners of changes, until `stop`, or until the event loop that made it is closed.
+
+    SQLite tells a connection that others have committed (`data_version`), and not what. So the thread looks for what
+    the listeners wait for, and only after a change.
+    """
+
+    def __init__(self, path: Path, listeners: Listeners, now: Callable[[], int]) -> None:
+        """`now` is the time by which runs are due."""
+        self._path = path
+        self._listeners = listeners
+        self._now = now
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
+        self._woken = threading.Event()
+        self._is_stopped = False
+        self._lock = threading.Lock()
+        # Futures of those who wait for the thread's end. None once it has ended.
+        self._waiting: list[asyncio.Future[None]] | None = []
+        # A daemon thread does not keep a program from ending that forgot to close its saver.
+        threading.Thread(target=self._run, name=f"watch {path}", daemon=True).start()
+
+    def hasten(self) -> None:
+        """Look at short intervals again: a change is to be expected."""
+        self._woken.set()
+
+    def stop(self) -> None:
+        """Have the thread close its connection, and end."""
+        self._is_stopped = True
+        self._woken.set()
+
+    async def stopped(self) -> None:
+        """Stop, and wait for the thread's end."""
+        self.stop()
+        end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        with self._lock:
+            if self._waiting is None:
+                return
+            self._waiting.append(end)
+        await end
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the thread has ended."""
+        return self._waiting is None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the thread has ended, or is about to."""
+        return self._is_stopped or self.loop.is_closed()
+
+    def _run(self) -> None:
+        try:
+            while not self.is_over:
+                try:
+                    self._watch()
+                except sqlite3.ProgrammingError:
+                    raise
+                except sqlite3.Error as error:
+                    # Nobody waits for the thread alone: whoever listens also looks by itself.
+                    _logger.debug("changes of %s are not noticed: %s", self._path, error)
+                    self._wait(_PAUSE_AFTER_FAILURE)
+        finally:
+            with self._lock:
+                waiting, self._waiting = self._waiting or [], None
+            for end in waiting:
+                with suppress(RuntimeError):  # its event loop was closed
+                    end.get_loop().call_soon_threadsafe(_resolve, end)
+
+    def _watch(self) -> None:
+        """Look at the file until the watch is over. Raises the errors of SQLite."""
+        # Never creates a file: the saver does, and the file may have been removed.
+        db = sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=rw", uri=True, timeout=0, isolation_level=None)
+        try:
+            known: dict[Listener, _Known] = {}
+            version, pause = -1, _SHORTEST_PAUSE
+            while not self.is_over:
+                (found,) = db.execute("PRAGMA data_version").fetchone()
+                # A new listener learns how things are.
+                told = [each for each in self._listeners if found != version or each not in known]
+                if told:
+                    version = found
+                    pause = max(_SHORTEST_PAUSE, _SHARE * self._tell(db, known, told))
+                else:
+                    pause = min(pause * _GROWTH, _LONGEST_PAUSE)
+                if self._wait(pause):
+                    pause = _SHORTEST_PAUSE
+        finally:
+            db.close()
+
+    def _wait(self, seconds: float) -> bool:
+        """Pause, or less if the thread is woken: then True."""
+        is_woken = self._woken.wait(seconds)
+        self._woken.clear()
+        return is_woken
+
+    def _tell(self, db: sqlite3.Connection, known: "dict[Listener, _Known]", told: Sequence[Listener]) -> float:
+        """Tell these listeners what has happened of what it waits for. Returns the seconds that this took."""
+        began = time.monotonic()
+        for listener in told:
+            notices = list(known.setdefault(listener, _Known()).news(db, listener.wanted(), self._now()))
+            if notices:
+                self._listeners.tell(notices, [listener])
+        for gone in [each for each in known if each not in self._listeners]:
+            del known[gone]
+        return time.monotonic() - began
+
+
+class _Known:
+    """What a listener was told already."""
+
+    def __init__(self) -> None:
+        self._due: dict[str, int | None] = {}
+        self._requests: set[Any] = set()
+
+    def news(self, db: sqlite3.Connection, wanted: Wanted, now: int) -> Iterator[Notice]:
+        for queue in wanted.queues:
+            due = _next_due(db, queue)
+            if due is not None and (due <= now or due != self._due.get(queue)):
+                yield RunReady(queue)
+            self._due[queue] = due
+        if wanted.runs:
+            ended = rows(db, "find_ended_among", {"runs": json.dumps(list(wanted.runs))})
+            yield from (RunChanged(*each) for each in ended)
+        requests = {
+            (worker, *each) for worker in wanted.workers for each in rows(db, "find_asked_runs", {"worker": worker})
+        }
+        # The rows keep the requests until the runs end.
+        yield from map(WorkerAsked, {worker for worker, *_ in requests - self._requests})
+        self._requests = requests
+        yield from map(EventsAdded, wanted.threads)
+
+
+def _next_due(db: sqlite3.Connection, queue: str) -> int | None:
+    found = [rows(db, "find_next_due", {"queue": queue, "priority": priority})[0][0] for priority in _PRIORITIES]
+    return min((due for due in found if due is not None), default=None)
+
+
+def _resolve(end: "asyncio.Future[None]") -> None:
+    if not end.done():
+        end.set_result(None)

@@ -1,0 +1,303 @@
+"""The notifier of a SqliteSaver: its thread, what it looks for, files that are removed, and event loops that end."""
+
+import asyncio
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from durable_graph.checkpointing.columns import key_of
+from durable_graph.checkpointing.notices import EventsAdded, RunChanged, RunReady, Wanted, WorkerAsked
+from durable_graph.errors import StoreUnavailableError
+from durable_graph.run_records import NewWorker, RunState
+from durable_graph.testing.conformance.notifiers import KEY, Heard, listening
+from durable_graph.testing.conformance.run_store_under_test import (
+    HOUR,
+    QUEUE,
+    accept,
+    claim_one,
+    end_of,
+    runs_of,
+    send,
+)
+from durable_graph_sqlite import SqliteSaver, watching
+from durable_graph_sqlite.statements import rows
+from tests.runs.engine.processes import until
+
+READY = RunReady(QUEUE)
+
+
+@pytest.fixture
+async def savers(tmp_path: Path) -> AsyncIterator[tuple[SqliteSaver, SqliteSaver]]:
+    """A saver that writes, and one that hears."""
+    path = tmp_path / "runs.db"
+    async with SqliteSaver(path) as one, SqliteSaver(path) as other:
+        yield one, other
+
+
+def watches() -> int:
+    """The number of threads that watch a file."""
+    return sum(thread.name.startswith("watch ") for thread in threading.enumerate())
+
+
+async def until_no_watch() -> None:
+    await until(lambda: watches() == 0, "the end of the threads")
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The pauses between looks so far."""
+    noted: list[float] = []
+    wait = watching.Watch._wait
+
+    def noting(watch: watching.Watch, seconds: float) -> bool:
+        noted.append(seconds)
+        return wait(watch, seconds)
+
+    monkeypatch.setattr(watching.Watch, "_wait", noting)
+    return noted
+
+
+async def after_a_change(writer: SqliteSaver, heard: Heard) -> None:
+    """Change the file, and return once the listener has got all notices of that."""
+    heard.notices.clear()
+    await runs_of(writer).register(NewWorker(99, HOUR, "another"))
+    await heard.until(EventsAdded(0))
+
+
+# The thread
+
+
+async def test_a_thread_runs_only_while_somebody_listens(savers: tuple[SqliteSaver, SqliteSaver]) -> None:
+    one, other = savers
+    one.notifier.notify(READY)
+    assert watches() == 0
+    with listening(other, READY), listening(other, READY), listening(one, READY):
+        assert watches() == 2
+    await until_no_watch()
+    with listening(other, READY):
+        assert watches() == 1
+        await other.aclose()
+        await until_no_watch()
+
+
+async def test_an_idle_thread_looks_rarely_and_one_that_waits_for_a_reaction_often(
+    savers: tuple[SqliteSaver, SqliteSaver], pauses: list[float]
+) -> None:
+    _, other = savers
+    with listening(other, READY):
+        await until(lambda: 0.05 in pauses, "the longest pause")
+        assert pauses[0] < 0.05
+        # About 20 looks in a second.
+        assert len(pauses) < 100
+        pauses.clear()
+        other.notifier.notify(READY)
+        await until(lambda: any(each < 0.003 for each in pauses), "a short pause")
+
+
+async def test_a_thread_looks_again_after_an_error_of_the_file(
+    savers: tuple[SqliteSaver, SqliteSaver], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "_PAUSE_AFTER_FAILURE", 0.01)
+    errors = [sqlite3.OperationalError("disk I/O error")]
+
+    def failing(*given: Any) -> Any:
+        if errors:
+            raise errors.pop()
+        return rows(*given)
+
+    monkeypatch.setattr("durable_graph_sqlite.watching.rows", failing)
+    one, other = savers
+    with listening(other, READY) as heard:
+        await accept(one)
+        await heard.until(READY)
+        assert errors == []
+
+
+# What it looks for
+
+
+async def test_a_change_that_concerns_nobody_is_told_nobody(savers: tuple[SqliteSaver, SqliteSaver]) -> None:
+    one, other = savers
+    seq = await accept(one)
+    await claim_one(one, worker=7)
+    await accept(one, "elsewhere", queue="elsewhere")
+    await accept(one, "later", delay=HOUR)
+    everything = READY, RunChanged(KEY, seq), WorkerAsked(7), EventsAdded(0)
+    with listening(other, *everything) as heard:
+        # The first look tells of the run that is due later.
+        await heard.until(EventsAdded(0))
+        await after_a_change(one, heard)
+        assert set(heard.notices) == {EventsAdded(0)}
+
+
+async def test_a_request_is_told_once(savers: tuple[SqliteSaver, SqliteSaver]) -> None:
+    one, other = savers
+    seq = await accept(one)
+    await claim_one(one, worker=7)
+    with listening(other, WorkerAsked(7), EventsAdded(0)) as heard:
+        await runs_of(one).cancel_run("thread", seq, "reason")
+        await heard.until(WorkerAsked(7))
+        await after_a_change(one, heard)
+        await after_a_change(one, heard)
+        assert WorkerAsked(7) not in heard.notices
+
+
+async def test_a_run_that_is_due_is_told_until_somebody_claims_it(savers: tuple[SqliteSaver, SqliteSaver]) -> None:
+    one, other = savers
+    with listening(other, READY, EventsAdded(0)) as heard:
+        await accept(one)
+        await heard.until(READY)
+        await after_a_change(one, heard)
+        assert READY in heard.notices
+        await claim_one(one)
+        await after_a_change(one, heard)
+        await after_a_change(one, heard)
+        assert READY not in heard.notices
+
+
+async def test_the_clock_that_a_test_moves_decides_what_is_due(savers: tuple[SqliteSaver, SqliteSaver]) -> None:
+    one, other = savers
+    await accept(one, delay=HOUR)
+    with listening(other, READY, EventsAdded(0)) as heard:
+        await heard.until(READY)
+        await after_a_change(one, heard)
+        assert READY not in heard.notices
+        other.runs.skew = 2 * HOUR
+        await after_a_change(one, heard)
+        assert READY in heard.notices
+
+
+async def test_runs_of_a_deleted_thread_count_as_changed(savers: tuple[SqliteSaver, SqliteSaver]) -> None:
+    one, other = savers
+    seq = await accept(one)
+    claim = await claim_one(one)
+    await runs_of(one).settle(end_of(claim, 1, RunState.WAITING))
+    key = key_of("thread")
+    with listening(other, RunChanged(key, seq), EventsAdded(0)) as heard:
+        await after_a_change(one, heard)
+        assert RunChanged(key, seq) not in heard.notices
+        await one.delete_thread("thread")
+        await heard.until(RunChanged(key, seq))
+
+
+async def test_many_awaited_runs_are_one_look(savers: tuple[SqliteSaver, SqliteSaver]) -> None:
+    one, other = savers
+    seqs = [await accept(one, f"thread {number}") for number in range(300)]
+    runs = [RunChanged(key_of(f"thread {number}"), seq) for number, seq in enumerate(seqs)]
+    with listening(other, *runs, EventsAdded(0)) as heard:
+        for number in (7, 299):
+            await runs_of(one).cancel_run(f"thread {number}", seqs[number], "reason")
+        await heard.until(runs[7])
+        await heard.until(runs[299])
+        assert {each for each in heard.notices if isinstance(each, RunChanged)} == {runs[7], runs[299]}
+
+
+# Files and event loops
+
+
+async def test_a_removed_file_is_not_created_again(tmp_path: Path, pauses: list[float]) -> None:
+    path = tmp_path / "runs.db"
+    async with SqliteSaver(path) as saver:
+        await accept(saver)
+        with listening(saver, READY, EventsAdded(0)) as heard:
+            await heard.until(EventsAdded(0))
+            for each in tmp_path.iterdir():
+                each.unlink()
+            heard.notices.clear()
+            looks = len(pauses)
+            await until(lambda: len(pauses) > looks + 1, "a look")
+            with pytest.raises(StoreUnavailableError, match="removed"):
+                await accept(saver)
+            assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_listener_of_a_file_that_does_not_exist_yet_creates_none(tmp_path: Path) -> None:
+    saver = SqliteSaver(tmp_path / "runs.db")
+    with listening(saver, READY) as heard:
+        assert watches() == 1
+        assert list(tmp_path.iterdir()) == []
+        async with SqliteSaver(tmp_path / "runs.db") as other:
+            await accept(other)
+            await heard.until(READY)
+    await saver.aclose()
+    await until_no_watch()
+
+
+async def test_the_last_connection_of_a_closed_saver_moves_the_log_into_the_file(tmp_path: Path) -> None:
+    saver = SqliteSaver(tmp_path / "runs.db")
+    await accept(saver)
+    with listening(saver, EventsAdded(0)) as heard:
+        await heard.until(EventsAdded(0))
+        await saver.aclose()
+    assert [each.name for each in tmp_path.iterdir()] == ["runs.db"]
+
+
+def test_a_saver_that_is_not_closed_has_no_thread_between_two_event_loops(tmp_path: Path) -> None:
+    one, other = (SqliteSaver(tmp_path / "runs.db") for _ in range(2))
+
+    async def hear(thread: str) -> None:
+        # A listener that nobody removes.
+        heard = Heard()
+        await accept(other, f"{thread} of the other")
+        other.notifier.listen(heard.hear, Wanted)
+        with listening(other, EventsAdded(0)) as heard:
+            await heard.until(EventsAdded(0))
+            heard.notices.clear()
+            await accept(one, thread)
+            await send(one, thread)
+            await heard.until(EventsAdded(0))
+
+    for thread in ("first", "second"):
+        asyncio.run(hear(thread))
+        asyncio.run(until_no_watch())
+
+
+_CLOSED_BY_HAND = """
+import asyncio, sys
+from durable_graph.testing.conformance.notifiers import listening
+from durable_graph.testing.conformance.run_store_under_test import accept
+from durable_graph_sqlite import SqliteSaver
+from tests.sqlite.test_notifier import READY, until_no_watch, watches
+
+one, other = (SqliteSaver(sys.argv[1]) for _ in range(2))
+
+async def begin():
+    await accept(other, "begun")
+    listener = listening(other, READY)
+    heard = listener.__enter__()
+    await heard.until(READY)
+    return listener
+
+loop = asyncio.new_event_loop()
+listener = loop.run_until_complete(begin())
+# Neither tasks nor generators are ended.
+loop.close()
+
+async def hear():
+    await until_no_watch()
+    with listening(other, READY) as heard:
+        await accept(one, "second")
+        await heard.until(READY)
+    await one.aclose()
+    await other.aclose()
+    print(watches())
+
+asyncio.run(hear())
+"""
+
+
+def test_the_thread_of_an_event_loop_that_was_closed_by_hand_ends(tmp_path: Path) -> None:
+    # In a process of its own: asyncio's reports about abandoned tasks are not the subject of this test.
+    command = [sys.executable, "-c", _CLOSED_BY_HAND, str(tmp_path / "runs.db")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["0"]
