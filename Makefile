@@ -7,8 +7,10 @@ MAKEFLAGS += --no-print-directory
 unexport PYTHONDONTWRITEBYTECODE
 
 run := .venv/bin/python -m
-# Each worker gets a part of the tests in their order, so most fixtures of a module are made in one worker.
-parallel := $(run) pytest --numprocesses=auto --dist=worksteal
+# One process more than there are processors, because many tests wait for a lease, a kill or a server. Each gets a part of
+# the tests in their order, so most fixtures of a module are made in one process.
+processes = $$(( $$(getconf _NPROCESSORS_ONLN) + 1 ))
+parallel = $(run) pytest --numprocesses=$(processes) --dist=worksteal
 # The folders of `make quick`: their tests start no server and few processes.
 in_memory := $(addprefix tests/,caching channels checkpointing codec engine errors graph langchain language runtime)
 # It finds packages through the `python` of the search path.

@@ -34,7 +34,6 @@ from tests.crash.engine.moved_runs import (
     for_a_day,
     for_a_message,
 )
-from tests.crash.engine.repeatable_ids import make_ids_repeatable
 from tests.crash.engine.stores import CrashStore, InMemory
 from tests.runs.engine.processes import until
 
@@ -146,7 +145,7 @@ async def test_a_worker_that_the_stores_clock_declares_dead_at_any_call_finishes
 
 
 async def test_the_moves_find_a_claim_that_does_not_fence_its_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    make_ids_repeatable(monkeypatch)
+    monkeypatch.setattr("durable_graph.checkpointing.rules.drawn_incarnation", lambda: 1)
 
     async def scenario(world: World, point: CrashPoint) -> Reached:
         has_moved, _, broken = await lost_at(world, point, None)
