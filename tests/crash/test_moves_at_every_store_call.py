@@ -1,5 +1,6 @@
 """At each call that a worker makes to its store: a crash, an expired lease, a message, or a jump of the clock."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,6 +13,7 @@ from durable_graph.checkpointing.run_store import KeepsRuns
 from durable_graph.errors import InvalidOptionError, MissingPowerError
 from durable_graph.records import StoredCheckpoint
 from durable_graph.run_records import NewWorker, RunState
+from durable_graph.runs import Worker
 from durable_graph.testing import (
     CrashingSaver,
     CrashPoint,
@@ -20,7 +22,7 @@ from durable_graph.testing import (
     move_clock,
     move_points,
 )
-from durable_graph.testing.conformance.run_store_under_test import new_run
+from durable_graph.testing.conformance.run_store_under_test import new_run, runs_of
 from durable_graph.testing.crash import MOMENTS
 from tests.crash.conftest import Echo
 from tests.crash.engine.moved_runs import (
@@ -144,15 +146,48 @@ async def test_a_worker_that_the_stores_clock_declares_dead_at_any_call_finishes
     check(await at_every_call(store, ("before", "after"), scenario), 2, echo, "expired leases, unnoticed")
 
 
+async def is_quiet(worker: Worker, saver: CrashingSaver) -> bool:
+    """Whether the worker executes nothing, and makes no call of its store for a moment."""
+    before = saver.calls
+    await asyncio.sleep(0.02)
+    return not worker.running and saver.calls == before
+
+
+async def claimed_at(world: World, point: CrashPoint) -> tuple[bool, list[str]]:
+    """Whether the call was made at which another worker claims the run, which then waits for its first node, and the
+    violations."""
+    versions: list[int] = []
+    runs, other = runs_of(world.inner), NewWorker(77, 60_000_000, "the other")
+
+    async def claim() -> None:
+        await expire_leases(world.inner)
+        await runs.register(other)
+        await runs.sweep(5)
+        versions.extend(claim.version for claim in await runs.claim(other.id, ["chain"], 1))
+
+    saver = world.saver(point, claim)
+    async with world.worker(saver) as worker:
+        await until(lambda: bool(versions) or world.has_ended(), "the claim, or the end of the run")
+        await until(lambda: is_quiet(worker, saver), "the end of the execution")
+    broken = []
+    found = await world.inner.load(THREAD)
+    if versions and found is not None and found.thread.version != versions[0]:
+        broken.append(f"committed after the claim: {found.thread.version - versions[0]}")
+    await runs.unregister(other.id)
+    await world.finish_elsewhere()
+    return saver.has_moved, [*broken, *await world.violations()]
+
+
+async def test_nothing_is_committed_by_the_worker_whose_run_another_one_claims_at_any_call(
+    store: Stores, echo: Echo
+) -> None:
+    check(await at_every_call(store, ("before", "after"), claimed_at), 2, echo, "claims")
+
+
 async def test_the_moves_find_a_claim_that_does_not_fence_its_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("durable_graph.checkpointing.rules.drawn_incarnation", lambda: 1)
-
-    async def scenario(world: World, point: CrashPoint) -> Reached:
-        has_moved, _, broken = await lost_at(world, point, None)
-        return has_moved, broken
-
-    tried = await at_every_call(InMemory, ("before", "after"), scenario)
-    assert any("checkpoints" in each for _, broken in tried for each in broken)
+    tried = await at_every_call(InMemory, ("before", "after"), claimed_at)
+    assert any("committed after the claim" in each for _, broken in tried for each in broken)
 
 
 async def test_a_message_that_arrives_twice_at_any_call_is_received_once(store: Stores, echo: Echo) -> None:
