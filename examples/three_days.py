@@ -29,7 +29,7 @@ async def accept(order: Order) -> Command[str]:
 
 
 async def send(order: Order) -> Order:
-    """Begins after three days, with the state as it is then."""
+    """Begins after three days, with the state of that time."""
     print(f"  send {order['item']} to {order['address']}")
     return {"log": f"sent to {order['address']}"}
 

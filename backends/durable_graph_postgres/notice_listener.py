@@ -1,4 +1,4 @@
-"""Hears the notices of other processes, on a connection of its own."""
+"""Receives the notices of other processes, on a connection of its own."""
 
 import asyncio
 import logging
@@ -20,7 +20,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0
 _PAUSE_BEHIND_POOLER = 300.0
 _LONGEST_PROBE = 2.0
 _MOST_SILENT = 3
-"""A busy server may take long for a probe. After so many that have not arrived, it is a pooler."""
+"""The number of lost probes after which the connection counts as a pooler's. A busy server may be late for one."""
 
 _logger = logging.getLogger("durable_graph")
 
@@ -37,7 +37,7 @@ class NoticeListener:
         sender: NoticeSender,
         answer: float,
     ) -> None:
-        """`name` is that of this process's sender, whose own notices its listeners have got already."""
+        """`name` is that of this process's sender, whose notices the listeners have received already."""
         self._channel, self._name, self._answer = channel, name, answer
         self._listeners, self._connect, self._sender = listeners, connect, sender
         self._probe = ""
@@ -69,8 +69,8 @@ class NoticeListener:
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     async def _listen(self) -> bool:
-        """Listen until the connection is lost. False if the server does not reach it: the connection is a pooler's,
-        which lends one of the server's for a transaction only."""
+        """Listen until the connection is lost. False if no notice arrives on it: the connection is a pooler's, which
+        lends a server connection for one transaction only."""
         connection = await self._connect()
         try:
             lost = asyncio.Event()
@@ -84,7 +84,7 @@ class NoticeListener:
             if not is_heard:
                 await connection.execute(f"UNLISTEN {quoted(self._channel)}", timeout=self._answer)
                 return False
-            # What was sent without a connection is lost.
+            # Notices that were sent before the connection are lost.
             for listener in self._listeners:
                 self._listeners.tell(listener.wanted(), [listener])
             while not await _is_set_within(lost, KEEP_ALIVE):

@@ -163,15 +163,15 @@ CREATE TABLE {schema}.runs (
   priority         smallint NOT NULL,
   crashes          smallint NOT NULL,
   request          smallint NOT NULL,
-  -- 1 if somebody follows the run's events, 2 if they are stored.
+  -- 1 if the run has a follower, 2 if its events are stored.
   followed         smallint NOT NULL DEFAULT 0,
   on_parent        smallint NOT NULL,
   queue            text COLLATE "C" NOT NULL,
   graph            text COLLATE "C" NOT NULL,
   thread_id        text COLLATE "C" NOT NULL,
   error            text COLLATE "C",
-  -- What a waiting run waits for, and its caller's metadata: JSON objects. The checkpoint that a run begins from which
-  -- has not begun (0: an empty state), NULL for the head.
+  -- What a waiting run waits for, and its caller's metadata: JSON objects. The checkpoint from which a run that has not
+  -- begun will begin (0: an empty state), NULL for the head.
   waits_on         text COLLATE "C",
   metadata         text COLLATE "C",
   from_checkpoint  bigint,

@@ -217,7 +217,7 @@ class Sender:
             if call.result():
                 log.has_moved()
             else:
-                # Somebody else holds the run: its next commit will conflict.
+                # Another worker holds the run: the next commit will conflict.
                 log.is_active = False
 
         if rows:

@@ -1,4 +1,4 @@
-"""Clauses of a new run that cancels the unfinished runs of its thread: to begin after them, or instead of them."""
+"""Clauses of a new run that cancels the unfinished runs of its thread, and begins after them or rolls them back."""
 
 from msgspec.structs import replace
 
@@ -53,7 +53,7 @@ class BusyClauses(RunStoreUnderTest):
             assert (run.state, run.request) == (RunState.RUNNING, RequestOfRun.CANCEL)
             assert await state_at(saver, blocked) == RunState.CANCELLED
             assert await state_at(saver, seq) == RunState.BLOCKED
-            # The holder records what has finished.
+            # The holder records the finished tasks.
             assert (await thread_row(saver)).epoch == claim.epoch
             writer = await writer_of(saver)
             await commit_with(saver, writer, RunUpdate(first, RunState.RUNNING, checkpoint=1, first_checkpoint=1))
@@ -90,7 +90,7 @@ class BusyClauses(RunStoreUnderTest):
             await some_thread(saver)
             first = await accept(saver)
             await claim_one(saver)
-            # Its worker may commit before it hears of the cancellation.
+            # Its worker may commit before it receives the cancellation.
             seq = await accept(saver, if_busy="rollback")
             assert await state_at(saver, seq) == RunState.BLOCKED
             update = RunUpdate(first, RunState.CANCELLED, checkpoint=4, first_checkpoint=4)

@@ -1,4 +1,4 @@
-"""Clauses of what a store does without a call of a run: forgetting ended runs, keeping results, repairing runs."""
+"""Clauses of retention and repair: deleting ended runs, keeping results, making runs ready after lost wake-ups."""
 
 import msgspec
 from msgspec.structs import replace
@@ -194,7 +194,7 @@ class RetentionClauses(RunStoreUnderTest):
 
 
 class RepairClauses(RunStoreUnderTest):
-    """Clauses of `repair`, and of what a waiting run waits for."""
+    """Clauses of `repair`, and of `waits_on`."""
 
     async def test_a_run_that_waits_for_a_message_in_the_inbox_is_repaired(self) -> None:
         async with self.saver() as saver:

@@ -1,4 +1,4 @@
-"""Clauses of updates: messages that a run applies in a commit, and that no end of the run leaves behind."""
+"""Clauses of updates: messages that a run applies in a commit, and without which no run ends as done."""
 
 from msgspec.structs import replace
 
