@@ -1,4 +1,4 @@
-"""An order that is sent after three days, in which the customer may change it. The clock is moved: nobody waits.
+"""An order that is sent after three days, in which the customer may change it. The example moves the clock.
 
 python -m examples.three_days
 """

@@ -15,7 +15,7 @@ from durable_graph_postgres.notice_sender import NoticeSender
 from durable_graph_postgres.statements import quoted
 
 KEEP_ALIVE = 30.0
-"""Seconds between two checks of the connection: a half-open one shows no error by itself."""
+"""In seconds: the pause between two checks of the connection, because a half-open one raises no error."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0
 _PAUSE_BEHIND_POOLER = 300.0
 _LONGEST_PROBE = 2.0
@@ -60,10 +60,10 @@ class NoticeListener:
                 else:
                     silent += 1
                 if silent == _MOST_SILENT:
-                    _logger.info("a pooler keeps notifications from this process, which polls the store instead")
+                    _logger.info("a pooler keeps notices from this process, which polls the store instead")
                     pause, silent = _PAUSE_BEHIND_POOLER, 0
             except FAILURES as error:
-                _logger.debug("notices of other processes are not heard: %s", error)
+                _logger.debug("notices of other processes do not arrive: %s", error)
             # The jitter keeps processes that lost the same server from connecting at the same time.
             await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311  # spreads the load, keeps no secret
             pause = min(2 * pause, _LONGEST_PAUSE)
@@ -118,7 +118,7 @@ class NoticeListener:
 
 def _ended(task: "asyncio.Task[None]") -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
-        _logger.warning("notices of other processes are not heard, and the store is polled", exc_info=error)
+        _logger.warning("notices of other processes do not arrive, and the store is polled", exc_info=error)
 
 
 async def _is_set_within(event: asyncio.Event, seconds: float) -> bool:

@@ -88,7 +88,7 @@ CREATE TABLE {schema}.checkpoints (
 );
 ALTER TABLE {schema}.checkpoints ALTER COLUMN header SET STORAGE EXTERNAL;
 
--- For the new checkpoints of nested graphs, which a follower of a run's events looks for.
+-- Finds new checkpoints of nested graphs, for followers of a run's events.
 CREATE INDEX checkpoints_of_namespaces ON {schema}.checkpoints (thread_key, number) WHERE namespace <> '';
 
 -- A row is the change of one channel by checkpoint `number`; it extends the value of row `previous` (0: none).

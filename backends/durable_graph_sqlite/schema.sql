@@ -80,7 +80,7 @@ CREATE TABLE checkpoints (
   PRIMARY KEY (thread_key, namespace, number)
 ) STRICT, WITHOUT ROWID;
 
--- For the new checkpoints of nested graphs, which a follower of a run's events looks for.
+-- Finds new checkpoints of nested graphs, for followers of a run's events.
 CREATE INDEX checkpoints_of_namespaces ON checkpoints (thread_key, number) WHERE namespace <> '';
 
 -- A row is the change of one channel by checkpoint `number`; it extends the value of row `previous` (0: none).

@@ -135,7 +135,7 @@ class Inbox:
 class RunRows:
     """The runs of a thread, by their numbers. `last` is the last number that was assigned, also to a run that was
     deleted; `unfinished` has the numbers of the runs that have not ended, ascending. `followed` has
-    the numbers of the runs whose events somebody follows, with how. `events` are the stored events by version and
+    the followed runs by number, each with ASKED or STORED. `events` are the stored events by version and
     position.
     """
 

@@ -74,7 +74,7 @@ def check_start(graph: Graph, given: object, config: Config | None, options: Sta
 
 
 def sought_metadata(metadata: Mapping[str, object] | None) -> str | None:
-    """The metadata that a listing looks for, as a JSON object; None for any. Raises `InvalidOptionError`."""
+    """The metadata that a listing selects, as a JSON object; None for any. Raises `InvalidOptionError`."""
     if not metadata:
         return None
     for key, value in metadata.items():

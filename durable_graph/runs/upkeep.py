@@ -1,4 +1,4 @@
-"""What a worker does beside executing runs: it deletes old runs and threads, and repairs lost wake-ups."""
+"""The upkeep of a store by workers: they delete old runs and threads, and repair lost wake-ups."""
 
 import asyncio
 import logging
@@ -94,7 +94,7 @@ class Upkeep(msgspec.Struct, frozen=True):
                 if (await self.once()).repaired:
                     is_ready()
             except DurableGraphError as error:
-                _logger.warning("a worker cannot look after the store: %s", error)
+                _logger.warning("the upkeep of the store failed, and is repeated later: %s", error)
 
     async def once(self) -> Cleaned:
         """Do the upkeep once."""

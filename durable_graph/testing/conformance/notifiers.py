@@ -168,7 +168,7 @@ class NotifierConformance(RunStoreUnderTest):
                     notifier_of(saver).notify(RunReady(QUEUE))
                     await heard.until(RunReady(QUEUE))
 
-    async def test_notices_without_listeners_and_of_a_closed_saver_do_no_harm(self) -> None:
+    async def test_notices_without_listeners_and_of_a_closed_saver_raise_nothing(self) -> None:
         async with self.saver() as saver:
             notifier_of(saver).notify()
             notifier_of(saver).notify(RunReady(QUEUE), RunChanged(KEY, 1), WorkerAsked(1), EventsAdded(KEY))
