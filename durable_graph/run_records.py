@@ -219,7 +219,7 @@ class Claim(msgspec.Struct, frozen=True, gc=False):
     earlier holders are refused.
 
     `version` is the thread's, and `fresh` parts of its row if that is 0. `now` is the store's time of the claim.
-    `from_checkpoint` is as in `RunRow`. `followed` is 1 if somebody follows the run's events, and 2 if they are stored
+    `from_checkpoint` is as in `RunRow`. `followed` is 1 if the run has a follower, and 2 if its events are stored
     already.
     """
 
@@ -254,7 +254,7 @@ class NewWorker(msgspec.Struct, frozen=True, gc=False):
 
 class Heartbeat(msgspec.Struct, frozen=True, gc=False):
     """The result of renewing a lease. `requests` has what the worker is asked for, by thread and run, and `followed`
-    the runs whose events somebody follows."""
+    the followed runs."""
 
     requests: tuple[tuple[str, int, int], ...] = ()
     followed: tuple[tuple[str, int], ...] = ()

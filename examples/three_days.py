@@ -1,4 +1,4 @@
-"""An order that is sent after three days, in which the customer may change it. The clock is moved: nobody waits.
+"""An order that is sent after three days, in which the customer may change it. The example moves the clock.
 
 python -m examples.three_days
 """
@@ -29,7 +29,7 @@ async def accept(order: Order) -> Command[str]:
 
 
 async def send(order: Order) -> Order:
-    """Begins after three days, with the state as it is then."""
+    """Begins after three days, with the state of that time."""
     print(f"  send {order['item']} to {order['address']}")
     return {"log": f"sent to {order['address']}"}
 

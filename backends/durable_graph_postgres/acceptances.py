@@ -20,7 +20,7 @@ _LARGEST_STATEMENT = 16 * 1024 * 1024
 
 
 class Claimer(NamedTuple):
-    """The worker that claims a run at its acceptance (0: none does), and what is added to the clock of its lease."""
+    """The worker that claims a run at its acceptance (0: no worker), and the offset of the clock of its lease."""
 
     worker: int = 0
     lease_skew: int = 0
@@ -51,8 +51,8 @@ class Acceptances:
         self._offset: int | None = None
 
     async def accept(self, run: NewRun, skew: int, claimer: Claimer = NOBODY, base: Base | None = None) -> Made | None:
-        """The result and the claim, once they are durable. None if a transaction has to decide: nothing was changed, or
-        it is unknown whether something was. A run with a key on an existing thread needs a base."""
+        """The result and the claim, once they are durable. None if a transaction has to decide: the statement made no
+        change, or its reply was lost. A run with a key on an existing thread needs a base."""
         if run.formerly:
             return None
         answer: asyncio.Future[Made | None] = asyncio.get_running_loop().create_future()

@@ -1,4 +1,4 @@
-"""Connections that belong to no pool: those for notices, which must not wait for the connections of calls."""
+"""Connections outside of every pool: those for notices, which must not wait for the connections of calls."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -45,7 +45,7 @@ class Apart:
             raise
 
     async def close(self) -> None:
-        """Wait until no connection is being made, for a second at most."""
+        """Wait until no connection is being made, at most for a second."""
         if self._connecting:
             _, late = await asyncio.wait(self._connecting, timeout=_LONGEST_GOODBYE)
             for task in late:

@@ -1,4 +1,4 @@
-"""A run with a key on a thread that exists: what the thread says about it, and the thread's row that accepts it."""
+"""A run with a key on a thread that exists: whether the thread refuses it, and the thread's row that accepts it."""
 
 from typing import NamedTuple
 
@@ -25,7 +25,7 @@ def answer_of(run: NewRun, columns: Columns) -> Accepted | Base | None:
     if stored.row.status == "deleted":
         return None
     if own_seq is not None:
-        # This same call was applied before, and its answer was lost.
+        # An earlier attempt of this call was applied, and its reply was lost.
         return Accepted(own_seq, is_new=True, state=RunState(own_state), input_digest=run.input_digest)
     if is_of_another_graph(run, stored.row.graph):
         return Accepted(0, is_new=False, state=RunState.READY, stored_graph=stored.row.graph)

@@ -45,7 +45,7 @@ class Links:
 
 
 def terminate(connection: Any) -> None:
-    """Close the connection without a word to the server, also after its event loop was closed."""
+    """Close the connection without a message to the server, also after its event loop was closed."""
     # `terminate` marks the connection as closed, and then raises if its event loop is closed.
     with suppress(RuntimeError):
         connection.terminate()

@@ -1,4 +1,4 @@
-"""Hears the notices of other processes, on a connection of its own."""
+"""Receives the notices of other processes, on a connection of its own."""
 
 import asyncio
 import logging
@@ -15,12 +15,12 @@ from durable_graph_postgres.notice_sender import NoticeSender
 from durable_graph_postgres.statements import quoted
 
 KEEP_ALIVE = 30.0
-"""Seconds between two checks of the connection: a half-open one shows no error by itself."""
+"""In seconds: the pause between two checks of the connection, because a half-open one raises no error."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0
 _PAUSE_BEHIND_POOLER = 300.0
 _LONGEST_PROBE = 2.0
 _MOST_SILENT = 3
-"""A busy server may take long for a probe. After so many that have not arrived, it is a pooler."""
+"""The number of lost probes after which the connection counts as a pooler's. A busy server may be late for one."""
 
 _logger = logging.getLogger("durable_graph")
 
@@ -37,7 +37,7 @@ class NoticeListener:
         sender: NoticeSender,
         answer: float,
     ) -> None:
-        """`name` is that of this process's sender, whose own notices its listeners have got already."""
+        """`name` is that of this process's sender, whose notices the listeners have received already."""
         self._channel, self._name, self._answer = channel, name, answer
         self._listeners, self._connect, self._sender = listeners, connect, sender
         self._probe = ""
@@ -60,17 +60,17 @@ class NoticeListener:
                 else:
                     silent += 1
                 if silent == _MOST_SILENT:
-                    _logger.info("a pooler keeps notifications from this process, which polls the store instead")
+                    _logger.info("a pooler keeps notices from this process, which polls the store instead")
                     pause, silent = _PAUSE_BEHIND_POOLER, 0
             except FAILURES as error:
-                _logger.debug("notices of other processes are not heard: %s", error)
+                _logger.debug("notices of other processes do not arrive: %s", error)
             # The jitter keeps processes that lost the same server from connecting at the same time.
             await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311  # spreads the load, keeps no secret
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     async def _listen(self) -> bool:
-        """Listen until the connection is lost. False if the server does not reach it: the connection is a pooler's,
-        which lends one of the server's for a transaction only."""
+        """Listen until the connection is lost. False if no notice arrives on it: the connection is a pooler's, which
+        lends a server connection for one transaction only."""
         connection = await self._connect()
         try:
             lost = asyncio.Event()
@@ -84,7 +84,7 @@ class NoticeListener:
             if not is_heard:
                 await connection.execute(f"UNLISTEN {quoted(self._channel)}", timeout=self._answer)
                 return False
-            # What was sent without a connection is lost.
+            # Notices that were sent before the connection are lost.
             for listener in self._listeners:
                 self._listeners.tell(listener.wanted(), [listener])
             while not await _is_set_within(lost, KEEP_ALIVE):
@@ -118,7 +118,7 @@ class NoticeListener:
 
 def _ended(task: "asyncio.Task[None]") -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
-        _logger.warning("notices of other processes are not heard, and the store is polled", exc_info=error)
+        _logger.warning("notices of other processes do not arrive, and the store is polled", exc_info=error)
 
 
 async def _is_set_within(event: asyncio.Event, seconds: float) -> bool:

@@ -1,4 +1,4 @@
-"""Sends notices to other processes, on a connection of its own, beside the transactions that they are about."""
+"""Sends notices to other processes, on a connection of its own, beside the transactions whose changes they report."""
 
 import asyncio
 import logging
@@ -13,7 +13,7 @@ from durable_graph_postgres.failures import FAILURES
 from durable_graph_postgres.links import terminate
 
 _PAUSE = 0.005
-"""Seconds between two statements: what is to be sent meanwhile goes into the next one."""
+"""In seconds: the least pause between two statements. Notices that arrive meanwhile go into the next one."""
 _MOST_WAITING = 10_000
 _PAUSE_AFTER_FAILURE = 1.0
 _LONGEST_GOODBYE = 1.0
@@ -76,7 +76,7 @@ class NoticeSender:
         return self._connection
 
     async def close(self) -> None:
-        """Send what waits, for a second at most, and close the connection."""
+        """Send the pending notices, for a second at most, and close the connection."""
         self._is_closed = True
         if self._sending is not None:
             await asyncio.wait([self._sending], timeout=_LONGEST_GOODBYE)

@@ -19,14 +19,14 @@ from durable_graph_postgres.retry import Retry
 
 _LONGEST_ANSWER = 5.0
 _LINGER = 30.0
-"""Seconds for which the connection goes on listening after the last listener: the next one may come soon."""
+"""In seconds: how long the connection stays open after the last listener, because the next one may come soon."""
 
 
 class PostgresNotifier:
     """Notifies the processes that share a schema. See `Notifier`.
 
-    It sends and listens on connections of its own, which it opens when something is sent or somebody listens. Without
-    `listens` it only sends: through a pooler that lends a connection for one transaction nothing would be heard.
+    It sends and listens on connections of its own, which it opens for the first notice and the first listener. Without
+    `listens` it only sends: no notice arrives through a pooler that lends a connection for one transaction.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class PostgresNotifier:
         return listener
 
     async def close(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Send what waits, and close the connections that were made in this event loop. Later calls open others."""
+        """Send the pending notices, and close the connections of this event loop. Later calls open others."""
         link = self._link
         if link is None or link.loop is not loop:
             return
@@ -76,7 +76,7 @@ class PostgresNotifier:
         link, loop = self._link, asyncio.get_running_loop()
         if link is None or link.loop is not loop:
             if link is not None:
-                # Its event loop was closed without the saver.
+                # The event loop was closed before the saver.
                 link.cut_off()
             link = self._link = _Link(
                 self._channel, self._name, self._listeners, self._given, self._retry, prepares=self._prepares
@@ -116,12 +116,12 @@ class _Link:
         self._ending: set[asyncio.Task[None]] = set()
 
     def listen(self) -> None:
-        """Listen, unless it does."""
+        """Listen, unless it already does."""
         if self._listener is None:
             self._listener = self._make()
 
     def leave(self) -> None:
-        """Stop listening after a while, unless somebody listens then."""
+        """Stop listening after a while, unless a listener was added until then."""
         if self._leaving is None and self._listener is not None:
             self._leaving = self.loop.call_later(_LINGER, self._end_unused)
 
@@ -135,7 +135,7 @@ class _Link:
             ending.add_done_callback(self._ending.discard)
 
     async def close(self) -> None:
-        """Send what waits, and close the connections."""
+        """Send the pending notices, and close the connections."""
         if self._leaving is not None:
             self._leaving.cancel()
         if self._listener is not None:

@@ -1,7 +1,8 @@
-"""Changes of one run that are one statement each, while nobody else writes to its thread.
+"""Changes of one run that are one statement each, unless another write of its thread is in progress.
 
 `run_transactions` has the same changes. A statement makes no change if it waited for another write of its thread that
-it cannot see: see `and_runs_are_known`. Then it returns None, and is made again, or by a transaction.
+it cannot see: see `and_runs_are_known`. Then the result is None, and the caller repeats the statement or uses a
+transaction.
 """
 
 from collections.abc import Mapping

@@ -122,7 +122,7 @@ class PostgresRuns:
     async def send(self, message: NewMessage) -> Sent:
         """See `RunStore.send`. Raises `InvalidOptionError` for a name that PostgreSQL cannot store."""
         check_message(message)
-        # An update asks for a look, too: that is a second change of the run.
+        # An update also sets the request LOOK: that is a second change of the run.
         if message.topic != UPDATES:
             decided = await self._decided(lambda db: run_statements.send(db, message, self.skew))
             if decided is not None:

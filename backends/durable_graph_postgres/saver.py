@@ -200,7 +200,7 @@ class PostgresSaver:
     async def aclose(self) -> None:
         """Finish pending calls and close the connections. Calling it again does nothing."""
         await self._opening.aclose()
-        # It may have connected without the saver.
+        # The notifier may have connected although the saver was not opened.
         await self.notifier.close(asyncio.get_running_loop())
 
     async def __aenter__(self) -> Self:

@@ -88,7 +88,7 @@ CREATE TABLE {schema}.checkpoints (
 );
 ALTER TABLE {schema}.checkpoints ALTER COLUMN header SET STORAGE EXTERNAL;
 
--- For the new checkpoints of nested graphs, which a follower of a run's events looks for.
+-- Finds new checkpoints of nested graphs, for followers of a run's events.
 CREATE INDEX checkpoints_of_namespaces ON {schema}.checkpoints (thread_key, number) WHERE namespace <> '';
 
 -- A row is the change of one channel by checkpoint `number`; it extends the value of row `previous` (0: none).
@@ -163,15 +163,15 @@ CREATE TABLE {schema}.runs (
   priority         smallint NOT NULL,
   crashes          smallint NOT NULL,
   request          smallint NOT NULL,
-  -- 1 if somebody follows the run's events, 2 if they are stored.
+  -- 1 if the run has a follower, 2 if its events are stored.
   followed         smallint NOT NULL DEFAULT 0,
   on_parent        smallint NOT NULL,
   queue            text COLLATE "C" NOT NULL,
   graph            text COLLATE "C" NOT NULL,
   thread_id        text COLLATE "C" NOT NULL,
   error            text COLLATE "C",
-  -- What a waiting run waits for, and its caller's metadata: JSON objects. The checkpoint that a run begins from which
-  -- has not begun (0: an empty state), NULL for the head.
+  -- What a waiting run waits for, and its caller's metadata: JSON objects. The checkpoint from which a run that has not
+  -- begun will begin (0: an empty state), NULL for the head.
   waits_on         text COLLATE "C",
   metadata         text COLLATE "C",
   from_checkpoint  bigint,

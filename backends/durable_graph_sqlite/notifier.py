@@ -14,16 +14,16 @@ class SqliteNotifier:
     """Notifies the processes that share a file. See `Notifier`.
 
     A change needs no message of its own: every other process sees that the file has changed. As long as this process
-    has listeners, a thread looks at the file's version: every 2 ms after a change, then at pauses that grow to 50 ms.
+    has listeners, a thread polls the file's version: every 2 ms after a change, then at pauses that grow to 50 ms.
     """
 
     def __init__(self, path: Path, is_closed: Callable[[], bool], now: Callable[[], int]) -> None:
-        """`is_closed` says whether the saver is closed: then nothing is watched. `now` is the time by which runs are
-        due, in microseconds."""
+        """`is_closed` says whether the saver is closed: then the file is not watched. `now` is the time by which runs
+        are due, in microseconds."""
         self._path, self._is_closed, self._now = path, is_closed, now
         self._listeners = Listeners(self._stop)
         self._watch: Watch | None = None
-        # Those that were stopped, until they have ended.
+        # Threads that were stopped, until they have ended.
         self._stopped: set[Watch] = set()
 
     def notify(self, *notices: Notice) -> None:
@@ -37,7 +37,7 @@ class SqliteNotifier:
         """See `Notifier.listen`."""
         listener = self._listeners.add(callback, wanted)
         if self._watch is not None and self._watch.loop is not listener.loop:
-            # Its event loop was closed without the saver.
+            # The event loop was closed before the saver.
             self._stop()
         if self._watch is None and not self._is_closed():
             self._watch = Watch(self._path, self._listeners, self._now)

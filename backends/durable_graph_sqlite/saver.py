@@ -202,7 +202,7 @@ class SqliteSaver:
     async def aclose(self) -> None:
         """Finish pending calls and close the file. Calling it again does nothing."""
         await self._file.aclose()
-        # It may have been opened without the saver.
+        # The notifier may have a connection although the saver was not opened.
         await self.notifier.close(asyncio.get_running_loop())
 
     async def __aenter__(self) -> Self:

@@ -80,7 +80,7 @@ CREATE TABLE checkpoints (
   PRIMARY KEY (thread_key, namespace, number)
 ) STRICT, WITHOUT ROWID;
 
--- For the new checkpoints of nested graphs, which a follower of a run's events looks for.
+-- Finds new checkpoints of nested graphs, for followers of a run's events.
 CREATE INDEX checkpoints_of_namespaces ON checkpoints (thread_key, number) WHERE namespace <> '';
 
 -- A row is the change of one channel by checkpoint `number`; it extends the value of row `previous` (0: none).
@@ -148,7 +148,7 @@ CREATE TABLE runs (
   inbox            INTEGER NOT NULL,
   worker           INTEGER NOT NULL,
   request          INTEGER NOT NULL,
-  -- 1 if somebody follows the run's events, 2 if they are stored.
+  -- 1 if the run has a follower, 2 if its events are stored.
   followed         INTEGER NOT NULL DEFAULT 0,
   accepted_at      INTEGER NOT NULL,
   ended_at         INTEGER NOT NULL,
@@ -160,8 +160,8 @@ CREATE TABLE runs (
   graph            TEXT NOT NULL,
   thread_id        TEXT NOT NULL,
   error            TEXT,
-  -- What a waiting run waits for, and its caller's metadata: JSON objects. The checkpoint that a run begins from which
-  -- has not begun (0: an empty state), NULL for the head.
+  -- What a waiting run waits for, and its caller's metadata: JSON objects. The checkpoint from which a run that has not
+  -- begun will begin (0: an empty state), NULL for the head.
   waits_on         TEXT,
   metadata         TEXT,
   from_checkpoint  INTEGER,

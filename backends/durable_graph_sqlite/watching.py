@@ -16,9 +16,9 @@ from durable_graph.checkpointing.notices import EventsAdded, Notice, RunChanged,
 from durable_graph_sqlite.statements import rows
 
 _SHORTEST_PAUSE, _LONGEST_PAUSE, _GROWTH = 0.002, 0.05, 1.05
-"""Seconds between two looks at the file's version: the shortest after a change, then longer from look to look."""
+"""In seconds: the pauses between two polls of the file's version, the shortest after a change, then growing."""
 _SHARE = 4
-"""The pause after a change is at least so many times as long as the look for what has changed took."""
+"""The pause after a change is at least this many times as long as the queries for the changes took."""
 _PAUSE_AFTER_FAILURE = 0.5
 
 _PRIORITIES = range(5)
@@ -27,10 +27,10 @@ _logger = logging.getLogger("durable_graph")
 
 
 class Watch:
-    """A thread that tells listeners of changes, until `stop`, or until the event loop that made it is closed.
+    """A thread that notifies listeners of changes, until `stop`, or until the event loop that made it is closed.
 
-    SQLite tells a connection that others have committed (`data_version`), and not what. So the thread looks for what
-    the listeners wait for, and only after a change.
+    SQLite shows a connection that others have committed (`data_version`), but not which rows. So after a change the
+    thread queries what the listeners wait for.
     """
 
     def __init__(self, path: Path, listeners: Listeners, now: Callable[[], int]) -> None:
@@ -42,17 +42,17 @@ class Watch:
         self._woken = threading.Event()
         self._is_stopped = False
         self._lock = threading.Lock()
-        # Futures of those who wait for the thread's end. None once it has ended.
+        # Futures of the callers that wait for the thread's end. None once it has ended.
         self._waiting: list[asyncio.Future[None]] | None = []
-        # A daemon thread does not keep a program from ending that forgot to close its saver.
+        # A daemon thread: a program that does not close its saver can end.
         threading.Thread(target=self._run, name=f"watch {path}", daemon=True).start()
 
     def hasten(self) -> None:
-        """Look at short intervals again: a change is to be expected."""
+        """Poll at short intervals again, because a change is expected."""
         self._woken.set()
 
     def stop(self) -> None:
-        """Have the thread close its connection, and end."""
+        """Let the thread close its connection and end."""
         self._is_stopped = True
         self._woken.set()
 
@@ -84,7 +84,7 @@ class Watch:
                 except sqlite3.ProgrammingError:
                     raise
                 except sqlite3.Error as error:
-                    # Nobody waits for the thread alone: whoever listens also looks by itself.
+                    # No listener depends on the thread: each also polls.
                     _logger.debug("changes of %s are not noticed: %s", self._path, error)
                     self._wait(_PAUSE_AFTER_FAILURE)
         finally:
@@ -95,7 +95,7 @@ class Watch:
                     end.get_loop().call_soon_threadsafe(_resolve, end)
 
     def _watch(self) -> None:
-        """Look at the file until the watch is over. Raises the errors of SQLite."""
+        """Poll the file until the watch is stopped. Raises the errors of SQLite."""
         # Never creates a file: the saver does, and the file may have been removed.
         db = sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=rw", uri=True, timeout=0, isolation_level=None)
         try:
@@ -103,7 +103,7 @@ class Watch:
             version, pause = -1, _SHORTEST_PAUSE
             while not self.is_over:
                 (found,) = db.execute("PRAGMA data_version").fetchone()
-                # A new listener learns how things are.
+                # A new listener gets notices of the present state.
                 told = [each for each in self._listeners if found != version or each not in known]
                 if told:
                     version = found
@@ -122,7 +122,7 @@ class Watch:
         return is_woken
 
     def _tell(self, db: sqlite3.Connection, known: "dict[Listener, _Known]", told: Sequence[Listener]) -> float:
-        """Tell these listeners what has happened of what it waits for. Returns the seconds that this took."""
+        """Pass these listeners the notices that they want. Returns the seconds that the queries took."""
         began = time.monotonic()
         for listener in told:
             notices = list(known.setdefault(listener, _Known()).news(db, listener.wanted(), self._now()))
@@ -134,7 +134,7 @@ class Watch:
 
 
 class _Known:
-    """What a listener was told already."""
+    """The notices that a listener has received already."""
 
     def __init__(self) -> None:
         self._due: dict[str, int | None] = {}

@@ -1,6 +1,6 @@
 """Programs with one-step runs: this library, and procrastinate and DBOS where they are installed.
 
-Each has a function that accepts so many runs, and one that executes what was accepted until it is told to stop. They
+Each has a function that accepts a number of runs, and one that executes the accepted runs until it is stopped. They
 run in processes of their own: see `processes`. The peers are configured as their documentation says, with the fastest
 way in which they accept many runs. A job of procrastinate has no result.
 """
@@ -29,7 +29,7 @@ Begin = Callable[[], Awaitable[Any]]
 
 
 class Accepting(NamedTuple):
-    """Accepts runs; `result` starts one, and returns once its result is there."""
+    """Accepts runs; `result` starts one, and returns once it has its result."""
 
     fill: Callable[[int], Any]
     result: Callable[[int], Any] | None

@@ -26,7 +26,7 @@ Figures = dict[str, float]
 async def measure_one_step(
     lab: Lab, stores: Stores, size: int, names: Sequence[StoreName], workers: Sequence[int] = (1, 4)
 ) -> None:
-    """Add the rows of these stores, with so many workers, for so many runs a round."""
+    """Add the rows of these stores, with this number of workers, for this number of runs a round."""
     number, results = lab.size(size, 8), lab.size(8, 2)
     for store in names:
         for each in workers:

@@ -1,4 +1,4 @@
-"""Processes that accept or execute runs, and tell the CPU time that they take for it.
+"""Processes that accept or execute runs, and report the CPU time that they used.
 
 usage: python -m benchmarks.runs.processes accept|work CONTENDER URL
 

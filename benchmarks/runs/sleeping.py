@@ -53,7 +53,7 @@ async def _working(place: Place, woken: Woken) -> AsyncIterator[tuple[App, Worke
 
 
 async def _sleeping(app: App, number: int) -> None:
-    """Start runs until so many sleep."""
+    """Start runs until this number sleeps."""
     begun = sum(each.waiting for each in await app.store.queue_stats())
     for first in range(begun, number, _TOGETHER):
         among = range(first, min(number, first + _TOGETHER))
@@ -94,7 +94,7 @@ def _resident_megabytes() -> float:
 
 
 async def measure_sleeping(lab: Lab, stores: Stores, size: int, names: Sequence[StoreName]) -> None:
-    """Add the rows of these stores for so many sleeping runs."""
+    """Add the rows of these stores for this number of sleeping runs."""
     number = lab.size(size, 20)
     for store in names:
         async with stores.new(store) as place:

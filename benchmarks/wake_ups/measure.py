@@ -57,7 +57,7 @@ async def measure(disk: Disk, sizes: Sizes) -> AsyncIterator[Figures]:
             for how in HOWS:
                 rates[how].append(await commits_per_second(dsn, how, sizes.writing))
         for how in HOWS:
-            yield Figures(f"PostgreSQL: 8 writers, notifications {how}", "commits/s", rates[how])
+            yield Figures(f"PostgreSQL: 8 writers, notices {how}", "commits/s", rates[how])
 
 
 async def _runs(url: str, runs: int, pause: float) -> list[float]:

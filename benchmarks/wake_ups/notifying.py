@@ -1,4 +1,4 @@
-"""What do notifications cost the commits of PostgreSQL: none, beside the commits, or inside of them?"""
+"""What do notices cost the commits of PostgreSQL: none, beside the commits, or inside of them?"""
 
 import asyncio
 import time

@@ -149,8 +149,8 @@ def schedule(
 
 
 def _beside(planned: Sequence[Task], chosen: set[str], later: dict[str, int]) -> tuple[Task, ...]:
-    """The tasks that are planned already, each at the earliest of its times. Removed from `chosen` and `later` is what
-    needs no further task."""
+    """The tasks that are planned already, each at the earliest of its due times. Nodes that need no further task are
+    removed from `chosen` and `later`."""
     for node in chosen:
         later.pop(node, None)
     tasks: list[Task] = []
@@ -168,8 +168,8 @@ def _beside(planned: Sequence[Task], chosen: set[str], later: dict[str, int]) ->
 def number(
     nodes: Iterable[str], sends: Iterable[Route], no: int, later: Mapping[str, int] = MappingProxyType({})
 ) -> tuple[Task, ...]:
-    """New tasks, numbered in the order of the plan, first planned by checkpoint `no`. `later` are nodes whose tasks do
-    not begin before a time."""
+    """New tasks, numbered in the order of the plan, first planned by checkpoint `no`. `later` are the nodes of delayed
+    tasks, with their due times."""
     plan: list[Task] = []
     for node in sorted((*nodes, *later)) if later else sorted(nodes):
         # No comprehension: that is one more Python call in each superstep.

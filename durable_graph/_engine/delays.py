@@ -1,7 +1,7 @@
-"""Tasks that do not begin before a time, from `Command(goto=..., after=...)` or `Send(..., after=...)`.
+"""Delayed tasks: they do not begin before a due time, from `Command(goto=..., after=...)` or `Send(..., after=...)`.
 
-Until then such a task waits as one does that sleeps: with an interrupt that only the clock ends, or an answer that
-names it. Nothing is recorded for it, because the plan has the time.
+Until then a delayed task waits like a task that sleeps: with an interrupt that the clock ends, or an answer with its
+id. Nothing is recorded for it, because the plan has the due time.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ _PHASE = "after"
 
 
 def has_delay(plan: Sequence[Task]) -> bool:
-    """Whether a task of the plan was planned for a time."""
+    """Whether the plan has a delayed task."""
     return any(task.due for task in plan)
 
 
@@ -28,7 +28,7 @@ def is_unrecorded(outcome: Outcome | None) -> bool:
 
 
 def may_be_delayed(task: Task, outcome: Outcome | None) -> bool:
-    """Whether the task was planned for a time, and neither has it begun nor has anybody ended its delay."""
+    """Whether the task is delayed, has not begun, and no answer has ended its delay."""
     return task.due > 0 and (is_unrecorded(outcome) or _stop_of(outcome) is not None)
 
 
@@ -41,13 +41,13 @@ def _stop_of(outcome: Outcome | None) -> Interrupted | None:
 
 
 def delay_of(origin: bytes, ns: str, task: Task) -> Interrupt:
-    """The interrupt that the task waits with. `origin` is the thread's, and `ns` the namespace of its graph."""
+    """The interrupt with which the task waits. `origin` is the thread's, and `ns` the namespace of its graph."""
     id_ = interrupt_id(origin, namespace_of(ns, task), _PHASE, task.node, 0)
     return Interrupt(None, id_, due=moment_of(task.due))
 
 
 def delayed(task: Task, outcome: Outcome | None, delay: Interrupt, nothing: bytes | None) -> Delayed:
-    """The outcome of a task that waits for its time. `outcome` is the recorded one, and `nothing` is None as it is
+    """The outcome of a delayed task. `outcome` is the recorded one, and `nothing` is None as it is
     stored."""
     stop = _stop_of(outcome)
     revision = 0 if stop is None else stop.revision
@@ -57,7 +57,7 @@ def delayed(task: Task, outcome: Outcome | None, delay: Interrupt, nothing: byte
 def with_delays(
     plan: Sequence[Task], recorded: Recorded, now: int, *, origin: bytes, ns: str, nothing: bytes
 ) -> dict[tuple[int, int], Outcome]:
-    """The outcomes of a loaded plan, with those of the tasks whose time has not come at `now`, in microseconds since
+    """The outcomes of a loaded plan, with those of the tasks that are not due at `now`, in microseconds since
     1970."""
     early = {
         task.key: delayed(task, recorded.get(task.key), delay_of(origin, ns, task), nothing)
@@ -78,5 +78,5 @@ def _recorded(outcome: Outcome) -> Outcome | None:
 
 
 def at_the_earliest(task: Task, due: int) -> Task:
-    """The task, planned for `due` if that is earlier."""
+    """The task, due at `due` if that is earlier."""
     return task if due >= task.due else msgspec.structs.replace(task, due=due)

@@ -165,7 +165,8 @@ class Interrupted(msgspec.Struct, frozen=True):
 
 
 class Delayed(Interrupted, frozen=True):
-    """The task waits for its time. It is not recorded, because the plan has the time, unless an answer ends the delay.
+    """The task is not due yet. This outcome is not recorded, because the plan has the due time, unless an answer ends
+    the delay.
 
     `instead_of` is the record of a breakpoint that stopped the task before.
     """

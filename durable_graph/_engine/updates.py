@@ -56,5 +56,5 @@ def decode_update(topology: Topology, data: bytes, *, thread: str) -> Update:
 
 
 def due_from(routes: Iterable[Route], now: int) -> tuple[Route, ...]:
-    """The routes with times in microseconds since 1970."""
+    """The routes with due times in microseconds since 1970."""
     return tuple(msgspec.structs.replace(route, due=route.due + now) if route.due else route for route in routes)

@@ -2,7 +2,7 @@
 
 An event id is `version * 2**20 + position`: the thread's version when it was emitted, and its position there. The
 events that a checkpoint implies are stored nowhere else; they have the positions below `FIRST_ROW`, at the number of
-the checkpoint. All other events are rows. The one holder of a run assigns their positions, so ids only grow.
+the checkpoint. All other events are rows. Only the holder of a run assigns their positions, so ids increase.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ POSITIONS = 1 << 20
 """The number of positions of a version."""
 
 FIRST_ROW = 1 << 19
-"""The position of the first stored event of a version. Those below are of its checkpoint."""
+"""The position of the first stored event of a version. Lower positions belong to events of its checkpoint."""
 
 MOST_ID = (1 << 53) - 1
 """The largest id, which every JavaScript program can hold."""
@@ -90,22 +90,22 @@ class Follow(msgspec.Struct, frozen=True, gc=False):
 
 
 ASKED, STORED = 1, 2
-"""Values of `followed` in a run's row: somebody follows the run, and its events are stored (from the first one that its
-holder stores)."""
+"""Values of `followed` in a run's row. ASKED: the run has a follower. STORED: its holder has stored an event, or the
+follower has."""
 
 
 class Followed(Enum):
-    """What became of a `Follow`."""
+    """The result of a `Follow`."""
 
     NEW = 0
-    """The rows are stored, and so is what its next holder emits."""
+    """The rows are stored, and so are the events of its next holder."""
     KNOWN = 1
-    """Its events are stored already."""
+    """The events of the run are stored already."""
     HELD = 2
-    """A worker holds the run, and has stored no event yet: it does from its next heartbeat on, or from when it is told.
-    Should the run stop before that, the follower asks again."""
+    """A worker holds the run, and has stored no event yet: it stores events from its next heartbeat on. If the run
+    stops before that heartbeat, the follower calls again."""
     MOVED = 3
-    """Nothing was changed: the thread is not as the caller saw it."""
+    """Nothing was changed: the thread has changed since the caller read it."""
     NO_RUN = 4
 
 
@@ -134,7 +134,7 @@ class EventLog(Protocol):
         ...
 
     async def follow(self, follow: Follow) -> Followed:
-        """Have the events of the run stored from here on."""
+        """Request that the events of the run are stored from now on."""
         ...
 
     async def remove_events(self, thread: str, seq: int) -> int:

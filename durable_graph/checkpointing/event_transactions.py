@@ -103,7 +103,7 @@ def follow(request: Follow) -> Transaction[Followed]:
 
 
 def decided_follow(request: Follow, thread: ThreadRow, state: RunState, followed: int) -> Followed:
-    """What becomes of the request."""
+    """The result of the request."""
     if followed == STORED:
         return Followed.KNOWN
     if state is RunState.RUNNING:

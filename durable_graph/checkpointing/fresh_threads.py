@@ -26,7 +26,7 @@ def loaded_by(claim: Claim) -> StoredCheckpoint | None:
     """The thread of the claim as `Checkpointer.load` would return it. None if it has to be loaded.
 
     The row is computed as the acceptance of the thread's first run made it, and its digest is compared with the stored
-    one: a row that something changed since then, or that is damaged, is loaded.
+    one: a row that was changed since then, or that is damaged, is loaded.
     """
     fresh = claim.fresh
     if fresh is None:

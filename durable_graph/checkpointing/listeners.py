@@ -1,4 +1,4 @@
-"""The listeners of one process, and a notifier that reaches nobody else."""
+"""The listeners of one process, and a notifier that reaches only these."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
@@ -33,7 +33,7 @@ class Listener:
 
 
 class Listeners:
-    """The listeners of a notifier. Any thread may tell them notices."""
+    """The listeners of a notifier. Any thread may pass notices to them."""
 
     def __init__(self, on_last: Callable[[], None] = lambda: None) -> None:
         """`on_last` is called when the last listener was removed."""
@@ -73,7 +73,7 @@ class Listeners:
             try:
                 listener.loop.call_soon_threadsafe(listener.hear, notices)
             except RuntimeError:
-                # Its event loop was closed without it.
+                # The event loop was closed before the listener.
                 listener.close()
 
 

@@ -87,7 +87,7 @@ def chain(rows: Numbered[ValueRow], no: int) -> Iterator[ValueRow]:
 
 
 class StoredRun(msgspec.Struct, frozen=True, gc=False):
-    """A run with its input, options and context. Its `token` tells a repeated acceptance from another one.
+    """A run with its input, options and context. Its `token` distinguishes a repeated acceptance from another one.
 
     `claimed_writes` belongs to the row's `claimed_version`: the thread's writes at that time.
     """
@@ -125,7 +125,7 @@ class Inbox:
             self.taken[seq] = at
 
     def forget(self, before: int) -> None:
-        """Forget the keys of the messages that were taken before this time."""
+        """Delete the keys of the messages that were taken before this time."""
         gone = {seq for seq, at in self.taken.items() if at <= before}
         self.taken = {seq: at for seq, at in self.taken.items() if seq not in gone}
         self.keys = {key: seq for key, seq in self.keys.items() if seq not in gone}
@@ -135,7 +135,7 @@ class Inbox:
 class RunRows:
     """The runs of a thread, by their numbers. `last` is the last number that was assigned, also to a run that was
     deleted; `unfinished` has the numbers of the runs that have not ended, ascending. `followed` has
-    the numbers of the runs whose events somebody follows, with how. `events` are the stored events by version and
+    the followed runs by number, each with ASKED or STORED. `events` are the stored events by version and
     position.
     """
 
@@ -183,7 +183,7 @@ class RunRows:
             self.update(unit.run, unit.at)
 
     def log(self, events: Iterable[EventRow]) -> None:
-        """Store events. One that is there was stored by an earlier call with the same events."""
+        """Store events. An event that exists was stored by an earlier call with the same events."""
         for event in events:
             self.followed[event.seq] = STORED
             if (place := (event.version, event.position)) not in self.events.by_key:
@@ -201,12 +201,12 @@ class RunRows:
             self.change(run_rules.woken(self.by_seq[seq].row, at))
 
     def ask_to_look(self) -> None:
-        """Ask for a look at an update in the inbox."""
+        """Request that the unfinished runs look for updates in the inbox."""
         for seq in self.unfinished:
             self.change(run_rules.asked_to_look(self.by_seq[seq].row))
 
     def take(self, messages: Iterable[int], at: int, *, updates: bool = False) -> None:
-        """Take messages. After the last of the `updates` nobody needs to look for them."""
+        """Take messages. After the last of the `updates`, the request to look for updates is removed."""
         for message in messages:
             self.inbox.take(message, at)
         if updates and not self.inbox.has_updates:

@@ -131,7 +131,7 @@ class MemoryRuns:
                 return None
             parent = began.parent
         way = run_busy.way_for(run, living.row, unfinished, parent, now)
-        # The last first: none of them becomes ready meanwhile.
+        # In reverse order, so that none of these runs becomes ready meanwhile.
         for each in reversed(unfinished):
             if each.state is RunState.RUNNING:
                 living.runs.change(msgspec.structs.replace(each, request=int(RequestOfRun.CANCEL)))

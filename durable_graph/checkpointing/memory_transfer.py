@@ -112,7 +112,7 @@ def _run_columns(run: StoredRun, found: ThreadRows) -> Columns:
         "context": run.context,
         "extra": run.token,
     }
-    # The others are of powers that runs in memory lack.
+    # The other columns belong to powers that runs in memory lack.
     return tuple(columns.get(name, 0) for name in COLUMNS["runs"])
 
 

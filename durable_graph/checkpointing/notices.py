@@ -1,4 +1,4 @@
-"""What the processes of a store tell each other, so that nobody has to wait for the next poll."""
+"""Notices between the processes of a store, so that no process has to wait for its next poll."""
 
 from collections.abc import Collection, Iterator
 
@@ -31,7 +31,7 @@ class EventsAdded(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="e
 
 
 Notice = RunReady | RunChanged | WorkerAsked | EventsAdded
-"""A notice is a reason to look, and carries no work. It may be lost, late, repeated or needless."""
+"""A notice is a reason to poll now, and carries no work. It may be lost, late, repeated or needless."""
 
 
 class Wanted(msgspec.Struct, frozen=True):

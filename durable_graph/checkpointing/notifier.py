@@ -17,15 +17,15 @@ class Listening(Protocol):
 
 @runtime_checkable
 class Notifier(Protocol):
-    """Wakes what waits for a change of the store, in this process and in others.
+    """Passes notices of changes of the store to listeners, in this process and in others.
 
-    Nothing depends on it but time: whoever listens also looks at the store from time to time. So a notifier may lose
+    Notices save time, and nothing else depends on them: every listener also polls the store. So a notifier may lose
     notices, and may do nothing at all. No method raises an error of the store, waits, or does I/O in the event loop.
     """
 
     def notify(self, *notices: Notice) -> None:
-        """Pass the notices on, soon, to every listener of every process that has this store. The change that they are
-        about has to be durable. Needs a running event loop."""
+        """Pass the notices on, soon, to every listener of every process that has this store. The changes that they
+        report have to be durable. Needs a running event loop."""
         ...
 
     def listen(self, callback: Callable[[Notice], None], wanted: Callable[[], Wanted]) -> Listening:

@@ -75,7 +75,7 @@ class OpenedOnce(Generic[T]):
         return await self.get()
 
     def is_closed(self) -> bool:
-        """Whether a user has closed the store, and nobody has entered it again."""
+        """Whether a user has closed the store, and it was not entered again."""
         return self._binding.closed
 
     async def aclose(self) -> None:

@@ -11,7 +11,7 @@ MOST_BYTES = 7_000
 
 
 class Payload(msgspec.Struct, frozen=True, array_like=True):
-    """Notices of one process. A `probe` is a random text: the listener that sent it hears, if it arrives."""
+    """Notices of one process. A `probe` is a random text by which a listener recognises its own payload."""
 
     sender: str
     notices: tuple[Notice, ...] = ()
@@ -27,7 +27,7 @@ def drawn_name() -> str:
 
 
 def payloads_of(sender: str, notices: Iterable[Notice]) -> list[str]:
-    """The notices as payloads of up to MOST_BYTES each. A notice that is too long for one is left out."""
+    """The notices as payloads of up to MOST_BYTES each. A notice that is longer than that is left out."""
     found: list[str] = []
     part: list[Notice] = []
     size = 0

@@ -57,7 +57,7 @@ def prepare(request: CommitUnit | WritesBatch) -> PreparedWrite | None:
         # The row is of a saver that keeps no digest, of another thread, or the tombstone of a deleted one.
         return None
     if request.events:
-        # Rare: only of a run that somebody follows.
+        # Rare: only a followed run has them.
         return None
     if request.request is not None:
         # The thread may have accepted the request before, which only the store shows.

@@ -99,7 +99,8 @@ NOTHING_NEEDED = Needed()
 
 
 def needed_by(runs: Iterable[Sequence[int | None]]) -> Needed:
-    """What these runs need, each given as its state, its checkpoint, and the checkpoint that it begins from."""
+    """The checkpoints that these runs need. A run is given as its state, its last checkpoint, and the checkpoint from
+    which it begins."""
     results, begins = set[int](), set[int]()
     for state, checkpoint, begins_from in runs:
         if state == RunState.DONE and checkpoint:

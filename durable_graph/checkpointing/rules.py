@@ -181,8 +181,8 @@ def cancelled_thread(thread: ThreadRow, epoch: int, at: int) -> ThreadRow:
 
 
 def failed_thread(thread: ThreadRow, error: str | None, at: int) -> ThreadRow:
-    """The row of a thread whose run has failed without a save that says so. A thread that was stopped for good stays
-    as it is."""
+    """The row of a thread whose run has failed without a save of its failure. A thread that was stopped permanently
+    stays as it is."""
     status: Status = "failed"
     if thread.status not in ("running", "interrupted"):
         return thread

@@ -26,7 +26,8 @@ def reason_of(run: NewRun) -> str:
 
 
 def way_for(run: NewRun, thread: ThreadRow, unfinished: Sequence[RunRow], parent: int, now: int) -> Way:
-    """The thread once its unfinished runs are cancelled; the holder of a running one is asked, and the new run waits.
+    """The thread once its unfinished runs are cancelled. The holder of a running one is requested to cancel it, and the
+    new run waits.
 
     `parent` is the checkpoint before that which the first of these runs began with (0: it had none, or has not begun).
     """
@@ -43,10 +44,10 @@ def _begins_from(run: NewRun, thread: ThreadRow, unfinished: Sequence[RunRow], p
     if run.if_busy == "rollback" and first.first_checkpoint:
         return parent
     for each in reversed(unfinished):
-        # A run that was to undo another one, and has not begun: the new run does it.
+        # The cancelled run has a rollback and has not begun: the new run takes over the rollback.
         if each.from_checkpoint is not None and not each.first_checkpoint:
             return each.from_checkpoint
-    # A worker may begin the run before it hears of the cancellation.
+    # A worker may begin the run before it receives the cancellation.
     return thread.head if run.if_busy == "rollback" and first.state is RunState.RUNNING else None
 
 

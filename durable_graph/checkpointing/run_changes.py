@@ -61,7 +61,7 @@ def take(thread: str, seq: int, at: int) -> Query:
 
 
 def ask_to_look(thread: str) -> Query:
-    """The statement that asks for a look at an update in the inbox, in each unfinished run of the thread."""
+    """The statement that requests each unfinished run of the thread to look for updates in the inbox."""
     return Query("ask_to_look", {"thread_key": key_of(thread)})
 
 

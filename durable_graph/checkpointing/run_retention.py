@@ -1,5 +1,5 @@
-"""What a database does with runs without a call of theirs: it deletes runs that ended long ago, and wakes runs whose
-wake-up was lost. `run_rules` has the decisions, as functions of rows.
+"""Retention and repair of runs: a database deletes runs that ended long ago, and makes runs ready whose wake-up was
+lost. `run_rules` has the decisions, as functions of rows.
 """
 
 from durable_graph.checkpointing.columns import key_of, signed, thread_columns
@@ -14,14 +14,14 @@ from durable_graph.records import Sums
 def forget_ended(keep: int, limit: int, clock: Clock) -> Transaction[int]:
     """Delete runs that ended long ago. See `RunStore.forget_ended`.
 
-    A thread that somebody else has locked is left for the next call: a commit never waits for more than this one.
+    A thread that another transaction has locked is left for the next call. A commit waits for at most this transaction.
     """
     before = (yield from time_of(clock)) - keep
     found = yield Query("find_ended_runs", {"before": before, "limit": limit})
     forgotten: dict[int, str] = {}
     count = 0
     for key, seq in found:
-        # Once the thread is locked: the run may have been retried since it was found.
+        # Checked again under the thread's lock: the run may have been retried since it was found.
         for (thread,) in (yield Query("drop_ended_run", {"thread_key": key, "seq": seq, "before": before})):
             forgotten[key] = thread
             count += 1
@@ -59,6 +59,6 @@ def repair(limit: int, clock: Clock) -> Transaction[int]:
     found = yield Query("find_stuck_runs", {"limit": limit})
     count = 0
     for key, seq in found:
-        # Once the thread is locked: somebody may have woken the run since it was found.
+        # Checked again under the thread's lock: the run may have been woken since it was found.
         count += len((yield Query("free_stuck_run", {"thread_key": key, "seq": seq, "now": now})))
     return WriteResult(count)

@@ -294,7 +294,7 @@ def is_stuck(run: RunRow, unread: Sequence[str], *, is_first: bool) -> bool:
 
 
 def repaired(run: RunRow, now: int) -> RunRow:
-    """The run that is ready although nobody woke it. A blocked run keeps its time. As `free_stuck_run` does it."""
+    """The stuck run, made ready. A blocked run keeps its due time. As `free_stuck_run` does it."""
     return msgspec.structs.replace(run, state=RunState.READY, due=now if run.state == RunState.WAITING else run.due)
 
 

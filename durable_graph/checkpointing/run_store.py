@@ -90,19 +90,19 @@ class RunStore(Protocol):
         ...
 
     async def repair(self, *, limit: int = 50) -> int:
-        """Make READY up to `limit` runs that nobody would wake: those that wait for a message that is in the inbox, and
+        """Make READY up to `limit` runs whose wake-up was lost: those that wait for a message that is in the inbox, and
         those that are blocked although no earlier run of their thread is unfinished. Returns their number.
 
-        No call of a store leaves such a run. A restored backup or a change by hand may.
+        No call of a store leaves such a run. A restored backup or a manual change of the tables may.
         """
         ...
 
     async def forget_ended(self, *, keep: int, limit: int = 50) -> int:
-        """Delete up to `limit` runs that ended more than `keep` microseconds ago by the store's clock, those first that
-        ended first, with their requests and events, and with the keys of messages of their threads that were taken so
+        """Delete up to `limit` runs that ended more than `keep` microseconds ago by the store's clock, in the order of
+        their ends, with their requests and events, and with the keys of messages of their threads that were taken that
         long ago. Returns their number. A quarantined run stays.
 
-        It finds them by an index. It leaves threads for the next call that another transaction has locked.
+        An index finds the runs. Threads that another transaction has locked are left for the next call.
         Raises `InvalidOptionError` for a limit below 1.
         """
         ...

@@ -100,8 +100,8 @@ def _earlier(run: NewRun, living: StoredThread) -> Part[Accepted | None]:
 
 
 def _make_way(run: NewRun, thread: ThreadRow, now: int) -> Part[run_busy.Way | None]:
-    """Cancel the thread's unfinished runs for the new one. None, and nothing is changed, if the checkpoint before the
-    first of them was removed. The caller stores the thread's row."""
+    """Cancel the thread's unfinished runs for the new run. Returns None and changes nothing if the checkpoint before
+    the first of them was removed. The caller stores the thread's row."""
     key = key_of(run.thread)
     unfinished = [run_from(columns) for columns in (yield Query("find_unfinished_runs", {"thread_key": key}))]
     parent = 0

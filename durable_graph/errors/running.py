@@ -22,7 +22,7 @@ class NodeCancelledError(DurableGraphError):
 
 
 class NodeExitedError(DurableGraphError):
-    """A node or a task raised `SystemExit` in a run that a worker executes. The run fails; the worker lives on.
+    """A node or a task raised `SystemExit` in a run that a worker executes. The run fails; the worker continues.
 
     `code` is that of the `SystemExit`, which is `__cause__`.
     """

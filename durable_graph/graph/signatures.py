@@ -107,7 +107,7 @@ def destinations_of(action: Callable[..., Any]) -> tuple[str, ...]:
 def annotation_of(action: Callable[..., Any], name: str | int) -> Any:
     """The annotation of a parameter by position, or of "return"; None if it is missing or cannot be resolved."""
     if isinstance(action, types.BuiltinFunctionType):
-        # Functions in C, such as operator.add, have no annotations; reading their signatures is slow.
+        # Functions in C, such as operator.add, have no annotations, and reading their signatures is slow.
         return None
     try:
         signature = inspect.signature(action)

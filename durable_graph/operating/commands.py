@@ -248,7 +248,7 @@ def export(path: Path, /, *, thread: list[str] | None = None, place: Place = HER
 
 @commands.command
 def clean(*, keep_results: float = 7, keep_threads: float | None = None, place: Place = HERE) -> None:
-    """Delete runs that ended long ago, as every worker does, and threads that have been done for long.
+    """Delete old runs and old threads, and repair lost wake-ups, as every worker does.
 
     A thread with an unfinished run stays.
 

@@ -170,6 +170,6 @@ def _questions(found: StoredCheckpoint) -> list[ShownInterrupt]:
 
 
 def _delay(found: StoredCheckpoint, task: Task) -> ShownInterrupt:
-    """The interrupt of a task that waits for its time: nothing is recorded for it."""
+    """The interrupt of a delayed task, for which nothing is recorded."""
     delay = delay_of(found.thread.origin, "", task)
     return ShownInterrupt(delay.id, task.node, None, None, delay.due, None)

@@ -147,9 +147,9 @@ class App:
         is due, `deadline` the time from then on within which it has to end; both are seconds or a `timedelta`.
         `priority` is "first", "high", "normal", "low" or "last". `if_busy`: while an earlier run of the thread has not
         ended, the new run waits for its end ("wait"), is refused ("reject"), or cancels it. Then the new run begins as
-        soon as no worker executes the earlier one any more: from what it has finished ("interrupt"), or from the
-        checkpoint before it ("rollback"), as if it had not begun. `events`: `RunHandle.events` gives
-        the custom events and messages of the run from its first follower on ("followed"), or from its start ("all").
+        soon as no worker executes the earlier one any more: from the state that its finished tasks left ("interrupt"),
+        or from the checkpoint before it ("rollback"). `events`: `RunHandle.events` has the custom events and messages
+        of the run from its first follower on ("followed"), or from its start ("all").
 
         Raises `UnknownNameError` for an unknown graph, `KeyReusedError`, `ThreadBusyError`, `WrongGraphError`, and the
         errors of an invalid input or option; then nothing was accepted.
@@ -222,7 +222,7 @@ class App:
         )
 
     async def _accepted(self, run: NewRun, worker: Worker | None) -> RunHandle:
-        """The accepted run, which this worker executes, or else any. Raises if it is refused."""
+        """The accepted run, which this worker executes, or any worker without one. Raises if the run is refused."""
         accepted = await (self._runs if worker is None else worker).accept(run)
         if accepted.stored_graph is not None:
             raise WrongGraphError(run.thread, stored=accepted.stored_graph, called=run.graph)
@@ -289,11 +289,11 @@ class App:
         """Runs in the order of their threads' ids; `after` is the last one of the page before.
 
         `metadata`: only runs whose metadata (`config["metadata"]` of the start) has all these values. The store reads
-        the rows of runs one after the other until it has found `limit`, in the worst case all of them: give a
-        `thread_id` too where it is known.
+        the rows of runs one after the other until it has found `limit`, in the worst case all rows: pass the
+        `thread_id` too if you know it.
 
-        Raises `UnknownNameError` for an unknown graph and `InvalidOptionError` for an unknown state, or a value that is
-        no text, whole number, bool or None.
+        Raises `UnknownNameError` for an unknown graph, and `InvalidOptionError` for an unknown state or for a value
+        that is not a text, whole number, bool or None.
         """
         check_limit(limit)
         if graph is not None:
@@ -349,8 +349,8 @@ class App:
         """Send a message to the thread's unfinished run: recorded when this returns, whatever the run does meanwhile.
 
         `await receive(topic)` in a node returns it, in the order of arrival; until then it stays in the inbox. With a
-        `key` a message of the topic is sent once: a repetition does nothing and returns False. The key stays known
-        for at least `keep_results` after a run received the message.
+        `key` a message of the topic is sent once: a repetition does nothing and returns False. The key is stored
+        until at least `keep_results` after a run received the message.
 
         Raises `UnknownThreadError`, `ThreadFinishedError`, `ThreadCancelledError` for a thread without an unfinished
         run, `InvalidOptionError` for a topic or a key that is no text of 1 to 255 bytes, and `UnstorableValueError`.
@@ -362,7 +362,7 @@ class App:
         name = os.urandom(16).hex() if key is None else read_key(key)
         sent = await self._runs.send(NewMessage(thread, read_topic(topic), name, data))
         is_new_message = is_new(sent, thread)
-        # Without a row, the run was accepted after the look.
+        # Without a row, the run was accepted after the query.
         self._changes.is_ready(*(self._graphs if row is None else [row.queue]))
         return is_new_message
 
@@ -381,11 +381,11 @@ class App:
         Between two supersteps, the run applies all updates in the order of their recording, each once, as
         `Command(update=values, goto=goto, after=after)`: `values` are merged by the rules of their keys, and the nodes
         of `goto` run beside the tasks that are planned. An update that arrives during the last superstep is applied
-        after it. With a `key` an update is sent once: a repetition does nothing and returns False. The key stays known
-        for at least `keep_results` after the run applied the update.
+        after it. With a `key` an update is sent once: a repetition does nothing and returns False. The key is stored
+        until at least `keep_results` after the run applied the update.
 
         Raises `UnknownThreadError`, `ThreadFinishedError`, `ThreadCancelledError` for a thread without an unfinished
-        run, and for values and nodes that the graph does not have what a `Command` as input raises:
+        run, and the errors of a `Command` as input for values and nodes that the graph does not have:
         `InvalidInputError`, `InvalidUpdateError`, `UnknownNameError`, `InvalidOptionError`.
         """
         thread = read_thread_place(None, thread_id, None).thread_id
@@ -469,5 +469,5 @@ class App:
 
     @property
     def changes(self) -> Changes:
-        """What wakes the workers of this app, and the callers that wait for a change."""
+        """The notices of this app: they wake its workers, and the callers that wait for a change."""
         return self._changes

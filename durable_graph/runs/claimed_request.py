@@ -66,7 +66,7 @@ def request_of(graph: Graph, stored: StoredInput, claim: Claim, owned: OwnedRun,
 def check_start(graph: Graph, given: object, config: Config | None, options: StartOptions, thread: str) -> str:
     """The metadata of the run as a JSON object, empty without any.
 
-    Raises as `ainvoke` does for options and a config that cannot be, and `UnknownOptionError`.
+    Raises as `ainvoke` does for invalid options and an invalid config, and `UnknownOptionError`.
     """
     UnknownOptionError.check("app.start", options, known=_OPTIONS)
     metadata = _request(graph, given, config, options, RunOptions(thread_id=thread)).metadata
@@ -74,7 +74,7 @@ def check_start(graph: Graph, given: object, config: Config | None, options: Sta
 
 
 def sought_metadata(metadata: Mapping[str, object] | None) -> str | None:
-    """The metadata that a listing looks for, as a JSON object; None for any. Raises `InvalidOptionError`."""
+    """The metadata that a listing selects, as a JSON object; None for any. Raises `InvalidOptionError`."""
     if not metadata:
         return None
     for key, value in metadata.items():

@@ -1,4 +1,4 @@
-"""Following the events of a run: from the store, in any process, however slowly."""
+"""Following the events of a run: a follower reads them from the store, in any process, at its own speed."""
 
 from collections.abc import AsyncGenerator
 from typing import Any, Protocol
@@ -31,7 +31,7 @@ PAGE = 64
 """The number of checkpoints, and of rows, that are read at once."""
 
 _FIRST_LOOK, _LONGEST_LOOK = 0.1, 2.0
-"""Seconds between two looks for events that another process stored."""
+"""In seconds: the pauses between polls for new events, if no notice arrives."""
 
 Graph = CompiledGraph[Any, Any, Any, Any]
 
@@ -62,7 +62,7 @@ async def follow(app: FollowedApp, row: RunRow, after: int | None) -> AsyncGener
         is_stored = await _have_stored(app, saver.events, row)
         pause = _FIRST_LOOK
         while True:
-            # Cleared before the look, so that an event after the look is not missed.
+            # Cleared before the query, so that an event after the query is not missed.
             change.clear()
             events = await reader.next()
             has_stopped = not is_stored and reader.state is not RunState.RUNNING
@@ -74,7 +74,7 @@ async def follow(app: FollowedApp, row: RunRow, after: int | None) -> AsyncGener
             for event in events:
                 yield event
             if has_stopped:
-                # It has stopped before its worker knew of the follower.
+                # The run has stopped before its worker received the follower.
                 is_stored = await _have_stored(app, saver.events, row)
 
 
@@ -85,7 +85,7 @@ def _check_id(after: int | None) -> None:
 
 
 class _Reader:
-    """Reads a run's events page by page. `is_behind`: there is more to read at once."""
+    """Reads a run's events page by page. `is_behind`: the next page has events already."""
 
     def __init__(self, graph: Graph, saver: Checkpointer, log: EventLog, row: RunRow, after: int) -> None:
         self.is_behind = False
@@ -131,7 +131,7 @@ def _of_run(page: EventPage) -> EventPage:
 
 
 def _complete(page: EventPage) -> EventPage:
-    """The part of a page of which nothing is missing: where one of its parts was cut off, the other is as well."""
+    """The complete part of a page: if the limit cut off checkpoints, later rows are left out too, and vice versa."""
     checkpoints, rows = page.checkpoints, page.rows
     if len(checkpoints) == PAGE:
         rows = tuple(each for each in rows if each.row.version <= checkpoints[-1].no)
@@ -141,7 +141,7 @@ def _complete(page: EventPage) -> EventPage:
 
 
 async def _have_stored(app: FollowedApp, log: EventLog, row: RunRow) -> bool:
-    """Have the run's events stored from here on. False if a worker holds the run and has stored none yet."""
+    """Request that the run's events are stored from now on. False if a worker holds the run and has stored none yet."""
     topology, saver = app.graph(row.graph).topology, app.checkpointer
     while True:
         found = await app.store.find_run(row.thread, row.seq)
@@ -154,5 +154,5 @@ async def _have_stored(app: FollowedApp, log: EventLog, row: RunRow) -> bool:
             case Followed.NEW | Followed.KNOWN:
                 return True
             case Followed.MOVED | Followed.NO_RUN:
-                # Once the run is gone, the next look finds none.
+                # If the run was deleted, the next query finds none.
                 continue

@@ -52,8 +52,8 @@ async def answer(graph: Graph, saver: Checkpointer, thread_id: str, command: Com
 
 
 async def cancel(graph: Graph, saver: Checkpointer, thread_id: str, seq: int) -> bool:
-    """Cancel the thread of a run that its worker executes, as long as the run owns the thread. False if nothing of the
-    run is in its thread yet, or if it has ended."""
+    """Cancel the thread of a run that its worker executes, as long as the run owns the thread. False if the run has no
+    checkpoint yet, or has ended."""
     return await cancel_thread(graph.topology, saver, thread_id, seq)
 
 

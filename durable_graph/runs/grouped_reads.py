@@ -1,8 +1,8 @@
-"""Reads of the runs of one worker: those that are asked for in one turn of the event loop share a statement.
+"""Reads of the runs of one worker: the reads that are requested in one turn of the event loop share a statement.
 
-The runs of a claim begin in the same turn, so that waking 64 of them loads their threads in one statement, and reads
-their inboxes in another one. Nothing is read before its run asks for it: a value is as fresh as one that the run reads
-by itself, and the claim's epoch is compared with it.
+The runs of a claim begin in the same turn, so waking 64 runs loads their threads in one statement, and reads their
+inboxes in another one. A thread is not read before its run requests it: the result is as fresh as a read of this run
+alone, and the claim's epoch is compared with it.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ class Group(Generic[W, T]):
         self._calls: set[asyncio.Task[Mapping[str, T]]] = set()
 
     def ask(self, thread: str, wanted: W) -> "asyncio.Future[T | None]":
-        """The answer for the thread, None if it was left out. It is read after this call."""
+        """The result for the thread, None if it was left out. It is read after this call."""
         loop = asyncio.get_running_loop()
         if thread in self._answers or len(self._answers) == _LARGEST_GROUP:
             self._send()
@@ -63,7 +63,7 @@ class Group(Generic[W, T]):
         self._calls.discard(call)
         error = None if call.cancelled() else call.exception()
         for thread, answer in answers.items():
-            # It is done if its caller was cancelled.
+            # The future is done already if its caller was cancelled.
             if answer.done():
                 continue
             if call.cancelled():

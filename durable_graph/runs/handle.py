@@ -34,7 +34,7 @@ STATES: dict[StateName, RunState] = {name: state for state, name in _NAMES.items
 DEADLINE_PASSED = "its deadline has passed"
 
 _FIRST_LOOK, _LONGEST_LOOK = 0.02, 1.0
-"""Seconds between two looks at a run, if no change of it is noticed."""
+"""In seconds: the pauses between polls of a run, if no notice arrives."""
 
 
 class RunStatus(msgspec.Struct, frozen=True):
@@ -42,7 +42,7 @@ class RunStatus(msgspec.Struct, frozen=True):
 
     `state`: "ready", "running", "waiting" (for an answer, or until `due`), "blocked" (an earlier run of its thread has
     not ended), "done", "failed", "cancelled", or "quarantined" (too many processes ended while they executed it).
-    `attempt` counts how often a worker took the run up, `crashes` how many of these workers in a row ended without
+    `attempt` counts the claims of the run, `crashes` how many of the claiming workers in a row ended without
     progress. `worker` names the worker that executes it: its host and process id. A waiting run waits for messages of
     the `topics` and for answers to the `interrupts`, of which 100 ids are shown at most. `metadata` is that of its
     start.
@@ -149,13 +149,13 @@ class RunHandle:
         return status_of(await self._ended()) if wait else status
 
     async def events(self, *, after: int | None = None) -> AsyncIterator[LoggedEvent]:
-        """The events of the run, from its first or from the one that follows the id `after`; the iteration ends once
-        the run has ended and its last event was given.
+        """The events of the run, from its first event on, or from the first one after the id `after`. The iteration
+        ends after the last event of a run that has ended.
 
-        Each has an id, a whole number that grows from event to event and is the same in every process, so a reader
-        that was interrupted continues with the last id it saw. A slow reader, or one that leaves, costs the run
-        nothing. The results of tasks arrive when they are recorded. Custom events and messages are kept from the
-        run's first follower on, or from its start with `App.start(..., events="all")`.
+        The id of an event is a whole number, larger than that of the event before, and the same in every process. A
+        follower that was interrupted passes the last id that it received. A slow follower does not delay the run. The
+        results of tasks arrive when they are recorded. Custom events and messages are stored from the run's first
+        follower on, or from its start with `App.start(..., events="all")`.
 
         Raises `UnknownRunError`, `InvalidOptionError` for an id that no event can have, `UnknownNameError` for a run
         of a graph that this app does not have, and `MissingPowerError`.
@@ -174,7 +174,7 @@ class RunHandle:
         pause = _FIRST_LOOK
         with self._app.changes.watching_run(self.thread_id, self._seq) as changed:
             while True:
-                # Cleared before the look, so that a change after the look is not missed.
+                # Cleared before the query, so that a change after the query is not missed.
                 changed.clear()
                 row = await self._row()
                 if row.state.is_ended:

@@ -17,7 +17,7 @@ Graphs = Mapping[str, CompiledGraph[Any, Any, Any, Any]]
 
 
 class RunLogs:
-    """Makes the logs of claimed runs, and begins those that somebody follows."""
+    """Makes the logs of claimed runs, and begins those of followed runs."""
 
     def __init__(self, graphs: Graphs, saver: Checkpointer, changes: Changes) -> None:
         self._graphs, self._saver, self._changes = graphs, saver, changes
@@ -44,8 +44,8 @@ class RunLogs:
             self._changes.has_events(thread)
 
     async def begun(self, log: RunLog | None, claim: Claim, *, keeps_events: bool) -> EventSink:
-        """The sink of a run that is about to be executed. It stores the run's events if somebody follows them, or if
-        all are kept."""
+        """The sink of a run that is about to be executed. It stores the run's events if the run has a follower, or if
+        all its events are stored."""
         if log is None:
             return NullSink()
         if claim.followed == ASKED:

@@ -1,4 +1,4 @@
-"""What the parts of one `App` wait for, and what they tell each other and other processes."""
+"""The notices of one `App`: its parts send them to each other and to other processes, and wait for them."""
 
 import asyncio
 from collections.abc import Collection, Iterator
@@ -14,7 +14,7 @@ from durable_graph.run_records import RunRow, RunState
 
 
 class WokenWorker(Protocol):
-    """What wakes a worker."""
+    """The methods that wake a worker."""
 
     @property
     def id(self) -> int: ...
@@ -31,7 +31,7 @@ class _Place:
 
     def __init__(self, queues: Collection[str]) -> None:
         self.workers: set[WokenWorker] = set()
-        # By the notice that each waits for.
+        # The events of waiting callers, by the notice that each waits for.
         self.waiting: dict[Notice, list[asyncio.Event]] = {}
         self.listening: Listening | None = None
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
@@ -71,7 +71,7 @@ class Changes:
         """`queues` are those of the app's workers."""
         self._notifier: Notifier = saver.notifier if isinstance(saver, Notifies) else LocalNotifier()
         self._queues = queues
-        # A place for each event loop, because a saver in memory may be used by several.
+        # One for each event loop, because a saver in memory may be used by several.
         self._places: dict[asyncio.AbstractEventLoop, _Place] = {}
 
     @property
@@ -89,7 +89,7 @@ class Changes:
         self._notifier.notify(RunChanged(key_of(thread), seq))
 
     def is_asked(self, worker: int) -> None:
-        """A run of the worker has a request for it: the worker reads its requests."""
+        """A run of the worker has a request for the worker, which then reads its requests."""
         self._notifier.notify(WorkerAsked(worker))
 
     def has_update(self, thread: str, row: RunRow | None) -> None:
@@ -106,7 +106,7 @@ class Changes:
             self.is_asked(row.worker)
 
     def is_cancelled(self, row: RunRow) -> None:
-        """The run has been cancelled, or its worker has been asked to. `row` is from after that."""
+        """The run was cancelled, or has a request to cancel it. `row` was read after that."""
         if row.state is RunState.RUNNING:
             self.is_asked(row.worker)
         elif row.state.is_ended:
@@ -114,18 +114,18 @@ class Changes:
             self._notifier.notify(RunChanged(key_of(row.thread), row.seq), RunReady(row.queue))
 
     def has_events(self, thread: str) -> None:
-        """The thread has new events: its followers look for them."""
+        """The thread has new events, which its followers then read."""
         self._notifier.notify(EventsAdded(key_of(thread)))
 
     def watching_run(self, thread: str, seq: int) -> AbstractContextManager[asyncio.Event]:
-        """An event that is set whenever the run has changed, for a block that waits for that.
+        """An event that is set whenever the run has changed, for a block that waits for changes.
 
-        Within the block: clear the event, look at the store, and wait for the event, for a limited time.
+        Within the block: clear the event, read the store, and wait for the event for a limited time.
         """
         return self._watching(RunChanged(key_of(thread), seq))
 
     def watching_events(self, thread: str, seq: int) -> AbstractContextManager[asyncio.Event]:
-        """As `watching_run`, also for new events of the run. The event may also be set without need."""
+        """As `watching_run`, also for new events of the run. The event may also be set without a change."""
         return self._watching(RunChanged(key_of(thread), seq), EventsAdded(key_of(thread)))
 
     @contextmanager
@@ -151,7 +151,7 @@ class Changes:
         self._listen(place)
 
     def end(self, worker: WokenWorker) -> None:
-        """Wake the worker no more. Calling it again does nothing."""
+        """Do not wake the worker any more. Calling it again does nothing."""
         place = self._places.get(asyncio.get_running_loop())
         if place is not None:
             place.workers.discard(worker)
@@ -161,7 +161,7 @@ class Changes:
         loop = asyncio.get_running_loop()
         for other in list(self._places):
             if other.is_closed():
-                # It was closed without its workers and callers.
+                # The event loop was closed before its workers and callers ended.
                 self._end_listening(self._places.pop(other))
         return self._places.setdefault(loop, _Place(self._queues))
 

@@ -1,18 +1,17 @@
-"""How many of the runs that may be what ends their processes a worker executes at the same time.
+"""Suspects: runs that may have ended their processes. A worker limits how many it executes at the same time.
 
-The death of a process counts for every run in it that made no progress since its claim, because nobody knows which run
-was to blame. A run with enough such crashes is a suspect until it has committed. The fewer crashes a suspect has left
-before it is quarantined, the fewer suspects run beside it, and one with a single crash left runs without any other.
-So a run that ends its processes is quarantined by itself, while runs whose processes were killed by somebody else
-resume together.
+The death of a process counts for every run in it that made no progress since its claim, because the cause is not
+known. A run with enough such crashes is a suspect until it makes progress. The fewer crashes a suspect has left before
+it is quarantined, the fewer suspects run beside it, and a suspect with one crash left runs without any other. So a run
+that ends its processes is quarantined alone, while runs whose processes were killed for another reason resume together.
 """
 
 from collections.abc import Iterable, Sequence
 
 _FIRST_SUSPECT = 2
-"""Crashes without progress from which on a run is a suspect, if it has more than one left then."""
+"""The number of crashes without progress from which on a run is a suspect, if it has more than one left then."""
 _GROWTH = 4
-"""With each crash that the suspects have left, so many times more of them run at the same time."""
+"""The factor by which more suspects run at the same time for each further crash that they have left."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0
 _LONGEST_DELAY = 10.0
 
@@ -25,8 +24,8 @@ class Suspects:
 
     def __init__(self, max_crashes: int) -> None:
         self._max_crashes = max_crashes
-        # With one crash left from the start, all runs would be suspects: then they are all quarantined with their
-        # process.
+        # If `max_crashes` is 1, every run has one crash left from the start, and all would be suspects. Then none is,
+        # and all are quarantined with their process.
         self._first = max(1, min(_FIRST_SUSPECT, max_crashes - 1))
         self._pause = _FIRST_PAUSE
 
@@ -43,7 +42,8 @@ class Suspects:
     def admitted(self, claimed: Sequence[int], executing: Iterable[int]) -> list[int]:
         """The positions of the claimed suspects that may begin beside the suspects that are executed.
 
-        Both are given by their crashes. Those with the fewest crashes left come first: they need the others' absence.
+        Both are given by their crashes. Suspects with the fewest crashes left come first: they may have the fewest
+        others beside them.
         """
         running = list(executing)
         limit = min(map(self.most_beside, running), default=None)
@@ -60,7 +60,7 @@ class Suspects:
     def delays(self, postponed: Sequence[int]) -> list[float]:
         """Seconds until each of the postponed suspects, given by their crashes, is due again.
 
-        They come due in groups of as many as may run at the same time, so that few are postponed twice.
+        The suspects of a group are due together, as many as may run at the same time, so that few are postponed twice.
         """
         delays, groups = [0.0] * len(postponed), 0.0
         for position in _most_suspect_first(postponed):

@@ -1,4 +1,4 @@
-"""What a worker does beside executing runs: it deletes old runs and threads, and repairs lost wake-ups."""
+"""The upkeep of a store by workers: they delete old runs and threads, and repair lost wake-ups."""
 
 import asyncio
 import logging
@@ -20,7 +20,7 @@ KEEP_RESULTS = timedelta(days=7)
 KeepThreads = timedelta | Mapping[ListedStatus, timedelta]
 
 _FIRST_PAUSE, _PAUSE = 5.0, 60.0
-"""Seconds, about, from the start of a worker to its first upkeep, and from then on from one to the next."""
+"""In seconds, on average: from the start of a worker to its first upkeep, and between two upkeeps after that."""
 _BATCH = 50
 """The most runs that one transaction changes."""
 _BREATH = 0.02
@@ -31,7 +31,7 @@ _logger = logging.getLogger("durable_graph")
 
 class Retention(msgspec.Struct, frozen=True):
     """How long runs are kept after their end (None: as long as their thread), and threads of each status since they
-    have it. The statuses that are not named are kept for ever."""
+    have it. Threads of other statuses are not deleted."""
 
     results: timedelta | None = KEEP_RESULTS
     threads: Mapping[ListedStatus, timedelta] = {}
@@ -54,7 +54,7 @@ def read_retention(keep_results: timedelta | None, keep_threads: KeepThreads | N
 
 
 def days(option: str, given: float) -> timedelta:
-    """A number of days. Raises `InvalidOptionError` for one that is no time."""
+    """The time of a number of days. Raises `InvalidOptionError` for a number that is out of range."""
     try:
         return timedelta(days=given)
     except (OverflowError, ValueError):
@@ -67,8 +67,8 @@ def _check(option: str, span: object) -> None:
 
 
 class Cleaned(msgspec.Struct, frozen=True):
-    """What an upkeep did: the numbers of runs that it made ready, of runs and threads that it deleted, and of rows of
-    earlier deletions that it removed."""
+    """The result of an upkeep: the numbers of runs that it made ready, of runs and threads that it deleted, and of
+    rows of earlier deletions that it removed."""
 
     repaired: int
     runs: int
@@ -77,24 +77,24 @@ class Cleaned(msgspec.Struct, frozen=True):
 
 
 class Upkeep(msgspec.Struct, frozen=True):
-    """The upkeep of a store by a worker. Several workers may do it beside each other."""
+    """The upkeep of a store by a worker. Several workers may do it at the same time."""
 
     saver: Checkpointer
     runs: RunStore
     retention: Retention
 
     async def repeat(self, is_ready: Callable[[], None]) -> None:
-        """Do the upkeep now and then, until cancelled. `is_ready` is called where runs became ready."""
+        """Do the upkeep about once a minute, until cancelled. `is_ready` is called after runs were made ready."""
         pause = _FIRST_PAUSE
         while True:
-            # Workers that start together do not come together.
+            # A random pause: workers that start together do not do their upkeep together.
             await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311  # spreads the load
             pause = _PAUSE
             try:
                 if (await self.once()).repaired:
                     is_ready()
             except DurableGraphError as error:
-                _logger.warning("a worker cannot look after the store: %s", error)
+                _logger.warning("the upkeep of the store failed, and is repeated later: %s", error)
 
     async def once(self) -> Cleaned:
         """Do the upkeep once."""
@@ -107,7 +107,7 @@ class Upkeep(msgspec.Struct, frozen=True):
             await delete_expired_threads(self.saver, older_than=older_than, status=status)
             for status, older_than in self.retention.threads.items()
         ]
-        # Without a status no thread expires, and the rows are removed that earlier deletions left.
+        # Without a status no thread expires: this call removes only the rows that earlier deletions left.
         expired.append(await delete_expired_threads(self.saver, older_than=PROTECTION, status=(), protect=PROTECTION))
         threads, deletions = sum(each.threads for each in expired), sum(each.deletions for each in expired)
         return Cleaned(repaired, runs, threads, deletions)

@@ -142,7 +142,7 @@ class Worker:
         self._nudge.set()
 
     def find_requests(self) -> None:
-        """Look now for requests to cancel runs of this worker."""
+        """Send a heartbeat now, to read the requests for runs of this worker."""
         if self._lease is not None:
             self._lease.beat()
 
@@ -340,8 +340,8 @@ class Worker:
             execution.task.add_done_callback(partial(self._is_over, key))
 
     async def _admitted(self, claimed: list[Execution]) -> list[Execution]:
-        """The runs to execute now. The other suspects are given back before the first one begins: a crash of this
-        process would count for them."""
+        """The runs to execute now. The other suspects are released before the first one begins: otherwise a crash of
+        this process would count for them."""
         suspects = [each for each in claimed if self._suspects.includes(each.claim.crashes)]
         if not suspects:
             return claimed
@@ -403,7 +403,7 @@ class Worker:
                 _logger.warning("a worker cannot look for runs of dead workers: %s", error)
             else:
                 if swept.ready or swept.quarantined:
-                    # This worker may have no place for them.
+                    # This worker may have no slot for them.
                     self._changes.is_ready(*self._graphs)
 
     # Executions
@@ -425,9 +425,9 @@ class Worker:
             except DurableGraphError as error:
                 _logger.warning("the end of a run of thread %r is not recorded: %s", execution.claim.thread, error)
                 if is_interrupted:
-                    # The worker gives up its lease, or has lost it: then others may have the run.
+                    # The worker gives up its lease, or has lost it: then other workers may hold the run.
                     return
-                # Nobody else would end the run: the worker keeps its lease.
+                # No other worker would end the run, because this worker keeps its lease.
                 pause = min(pause * 2, _LONGEST_PAUSE)
                 await asyncio.sleep(pause)
             else:

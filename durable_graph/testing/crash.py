@@ -1,4 +1,4 @@
-"""A saver at whose chosen call the process crashes, or something else happens: see `moves`.
+"""A saver at whose chosen call the process crashes, or a move is made: see `moves`.
 
 counting = CrashingSaver(MemorySaver())              # a run without a crash
 await build(counting).ainvoke(...)
@@ -35,7 +35,7 @@ from durable_graph.testing.crashing_runs import CrashingRuns
 T = TypeVar("T")
 
 Move = Callable[[], Awaitable[object]]
-"""What happens at a call of the store instead of a crash."""
+"""The action at a call of the store instead of a crash."""
 
 Moment = Literal["before", "inside", "after"]
 MOMENTS: tuple[Moment, ...] = ("before", "inside", "after")

@@ -1,4 +1,4 @@
-"""The events of a `CrashingSaver`: calls of the event log are calls of the store, and crash as these do."""
+"""The events of a `CrashingSaver`: calls of the event log count as calls of the store, and crash like them."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from durable_graph.testing.crashing_runs import Passes
 
 
 class CrashingEvents:
-    """Passes calls to the events of the saver inside, by way of `through`."""
+    """Passes calls to the events of the inner saver, by way of `through`."""
 
     def __init__(self, inner: EventLog, through: Passes) -> None:
         self.inner = inner

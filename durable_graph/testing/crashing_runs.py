@@ -34,8 +34,8 @@ class Passes(Protocol):
 class CrashingRuns:
     """Passes calls to the runs of the saver inside, by way of `through`.
 
-    The calls of `beside` do so by way of `uncounted`, and those of a worker's upkeep: they come at their times, so that
-    they would move the crash point from one execution to the next.
+    The calls of `beside` and of a worker's upkeep go by way of `uncounted`: they are made at certain times, so they
+    would move the crash point from one execution to the next.
     """
 
     def __init__(self, inner: RunStore, through: Passes, uncounted: Passes) -> None:

@@ -29,8 +29,8 @@ def move_points(calls: int) -> Iterator[CrashPoint]:
 async def expire_leases(saver: Checkpointer, *, max_crashes: int = 5) -> int:
     """End the leases of all workers of the store now. Returns the number of their runs, which other workers may claim.
 
-    It is as if the workers had been silent for longer than their leases, and another one had looked for dead workers.
-    Each of them learns it with its next heartbeat, and registers again. Clocks stay as they are.
+    The effect is that of workers without heartbeats for longer than their leases, and of a sweep by another worker.
+    Each worker finds out at its next heartbeat, and registers again. Clocks are not changed.
 
     Raises `MissingPowerError` for a saver that keeps no runs.
     """
@@ -41,7 +41,7 @@ async def expire_leases(saver: Checkpointer, *, max_crashes: int = 5) -> int:
 
 
 async def move_clock(saver: Checkpointer, by: timedelta) -> None:
-    """Move the clock by which this saver's runs are due, forward or back. The clock of leases stays as it is.
+    """Move the clock by which this saver's runs are due, forward or back. The clock of leases is not changed.
 
     Raises `MissingPowerError` for a saver that keeps no runs, and `InvalidOptionError`.
     """

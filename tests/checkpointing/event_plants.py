@@ -55,17 +55,17 @@ PLANTS: Mapping[str, tuple[type[MemorySaver], ...]] = {
         events(planted.ContinuesAtTheFirstPlace),
     ),
     # Following
-    "a_worker_is_told_of_followed_runs": (events(planted.TellsNoWorker),),
+    "a_heartbeat_returns_the_followed_runs": (events(planted.TellsNoWorker),),
     "a_follower_is_known_once_the_holder_has_stored_an_event": (events(planted.TellsWorkersOnce),),
     "a_follower_is_known_once_a_save_or_a_commit_has_stored_an_event": (
         planted.NotesNoEventsOfSaves,
         planted.NotesNoEventsOfCommits,
     ),
-    "the_first_follower_of_a_run_that_waits_stores_what_is_recorded": (
+    "the_first_follower_of_a_run_that_waits_stores_the_recorded_results": (
         events(planted.DropsWhatIsRecorded),
         events(planted.FollowsAnew),
     ),
-    "of_simultaneous_first_followers_one_stores_what_is_recorded": (events(planted.FollowsAnew),),
+    "only_one_of_simultaneous_first_followers_stores_the_recorded_results": (events(planted.FollowsAnew),),
     "a_follower_that_saw_another_state_is_refused": tuple(
         events(planted.ignoring(field)) for field in ("version", "epoch", "wseq")
     ),

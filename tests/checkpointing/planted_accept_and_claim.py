@@ -1,4 +1,4 @@
-"""Stores of runs that accept and claim a run in one call wrongly in one way each."""
+"""Stores of runs with one bug each in accepting and claiming a run in one call."""
 
 import asyncio
 

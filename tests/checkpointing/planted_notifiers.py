@@ -49,7 +49,7 @@ class TellsFewNotices(LocalNotifier):
 
 
 class TellsOnce(LocalNotifier):
-    """Keeps silent about what it has said before."""
+    """Passes each notice on only once."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ class KeepsListeners(LocalNotifier):
 
 
 class ListensOnce(LocalNotifier):
-    """Once all listeners were closed, later ones hear nothing."""
+    """Once all listeners were closed, later ones receive no notices."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Stores of runs that read for many runs, or tell the row of a new thread, wrongly in one way each."""
+"""Stores of runs with one bug each in the reads of many runs, or in the row of a new thread that a claim has."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Stores that forget, keep, repair or make way for runs wrongly in one way each."""
+"""Stores with one bug each in deleting, keeping, repairing or cancelling runs."""
 
 from collections.abc import Callable
 from typing import Any
@@ -151,7 +151,7 @@ class FencesFreeThreads(PlantedRuns):
         return accepted
 
 
-# Rules that are wrong: each gets the right one first.
+# Wrong rules. The first argument of each is the right rule.
 
 
 def keeps_no_other_branches(right: Callable[..., Kept | None], *given: Any) -> Kept | None:

@@ -332,7 +332,7 @@ PLANTS: Mapping[str, tuple[Plant, ...]] = {
     "recorded_results_are_progress": (
         ruled("has_moved", lambda right, thread, version, writes: thread.version > version),
     ),
-    "progress_before_a_release_starts_the_count_of_crashes_anew": (
+    "progress_before_a_release_resets_the_count_of_crashes": (
         ruled("claimed", lambda right, run, *rest, **named: replace(right(run, *rest, **named), crashes=run.crashes)),
         ruled("claimed", lambda right, run, *rest, **named: replace(right(run, *rest, **named), crashes=0)),
     ),
@@ -446,7 +446,7 @@ PLANTS: Mapping[str, tuple[Plant, ...]] = {
         runs(at_once.TellsTheRowOfItsOwn),
         ruled("thread_after_settlement", lambda right, thread, *rest: thread),
     ),
-    "a_run_that_is_claimed_at_once_is_freed_once_its_worker_is_gone": (
+    "a_run_that_is_claimed_at_once_is_released_once_its_worker_is_dead": (
         runs(at_once.ForgetsTheWorker),
         draws_one_epoch,
     ),

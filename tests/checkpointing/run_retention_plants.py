@@ -14,7 +14,7 @@ replace = msgspec.structs.replace
 
 
 def begins_from(rule: Callable[..., Any]) -> Plant:
-    """A saver whose new runs begin from another checkpoint than they should where they cancel others."""
+    """A saver whose new runs begin from a wrong checkpoint if they cancel others."""
     return ruled("_begins_from", rule)
 
 
@@ -24,26 +24,26 @@ def _fenced(way: Any) -> Any:
 
 RETENTION_PLANTS: Mapping[str, tuple[Plant, ...]] = {
     # Retention and repairs
-    "an_ended_run_is_forgotten_after_its_time": (
+    "an_ended_run_is_deleted_after_its_time": (
         ruled("is_to_be_forgotten", lambda right, run, before: False),
         ruled("is_to_be_forgotten", lambda right, run, before: right(run, NEVER)),
         ruled("is_to_be_forgotten", lambda right, run, before: run.state == RunState.DONE and right(run, before)),
         made(retention.ForgetsThreads),
     ),
-    "unfinished_and_quarantined_runs_are_not_forgotten": (
+    "unfinished_and_quarantined_runs_are_not_deleted": (
         ruled("is_to_be_forgotten", lambda right, run, before: run.ended_at <= before),
         ruled("is_to_be_forgotten", lambda right, run, before: run.state.is_ended and run.ended_at <= before),
     ),
-    "the_runs_that_ended_first_are_forgotten_first": (
+    "the_runs_that_ended_first_are_deleted_first": (
         runs(retention.ForgetsAll),
         runs(retention.ForgetsTheNewest),
         ruled("check_limit", lambda right, limit: None),
     ),
-    "the_end_by_a_wrong_clock_makes_no_run_be_forgotten_early": (
+    "a_run_whose_worker_has_a_wrong_clock_is_not_deleted_early": (
         ruled("is_to_be_forgotten", lambda right, run, before: right(replace(run, accepted_at=0), before)),
     ),
-    "a_key_is_forgotten_with_its_run": (runs(retention.KeepsRequests), runs(retention.ForgetsAllRequests)),
-    "the_key_of_a_message_that_was_taken_long_ago_is_forgotten": (
+    "a_key_is_deleted_with_its_run": (runs(retention.KeepsRequests), runs(retention.ForgetsAllRequests)),
+    "the_key_of_a_message_that_was_taken_long_ago_is_deleted": (
         runs(retention.KeepsKeysOfMessages),
         runs(retention.ForgetsKeysOfMessages),
     ),
@@ -66,7 +66,7 @@ RETENTION_PLANTS: Mapping[str, tuple[Plant, ...]] = {
         ruled("is_stuck", lambda right, run, unread, *, is_first: bool(unread)),
         ruled("is_stuck", lambda right, run, *rest, **named: run.waits_on is None or right(run, *rest, **named)),
     ),
-    "a_blocked_run_behind_no_other_is_repaired": (
+    "a_blocked_run_without_an_earlier_one_is_repaired": (
         ruled("is_stuck", lambda right, run, unread, *, is_first: right(run, unread, is_first=False)),
         ruled("is_stuck", lambda right, run, unread, *, is_first: right(run, unread, is_first=True)),
         ruled("repaired", lambda right, run, now: replace(right(run, now), due=now)),
@@ -86,13 +86,13 @@ RETENTION_PLANTS: Mapping[str, tuple[Plant, ...]] = {
     ),
     "a_fenced_writer_does_not_end_a_repaired_run": (draws_one_epoch,),
     # Runs that cancel others
-    "a_run_cancels_the_runs_before_it_that_nobody_executes": (
+    "a_run_cancels_the_runs_before_it_that_no_worker_executes": (
         runs(retention.WaitsForOthers),
         runs(retention.CancelsOnlyTheFirst),
         ruled("way_for", lambda right, *given: right(*given)._replace(is_free=False)),
         ruled("reason_of", lambda right, run: ""),
     ),
-    "a_run_asks_the_worker_of_the_run_before_it": (
+    "a_run_requests_the_worker_of_the_run_before_it_to_cancel": (
         runs(retention.WaitsForOthers),
         ruled("way_for", lambda right, *given: right(*given)._replace(is_free=True)),
         ruled("way_for", lambda right, run, thread, *rest: _fenced(right(run, thread, *rest))),
@@ -100,21 +100,23 @@ RETENTION_PLANTS: Mapping[str, tuple[Plant, ...]] = {
     "a_run_fences_the_writers_of_a_run_that_it_cancels": (
         ruled("way_for", lambda right, run, thread, *rest: right(run, thread, *rest)._replace(thread=thread)),
     ),
-    "a_run_begins_from_the_checkpoint_before_the_run_that_it_undoes": (
+    "a_run_begins_from_the_checkpoint_before_the_run_that_it_rolls_back": (
         begins_from(lambda right, run, thread, unfinished, parent: None),
         begins_from(lambda right, run, thread, unfinished, parent: unfinished[0].first_checkpoint),
         begins_from(lambda right, run, thread, unfinished, parent: thread.head),
     ),
-    "a_run_undoes_a_run_that_has_not_begun_yet": (
+    "a_run_rolls_back_a_run_that_has_not_begun_yet": (
         begins_from(lambda right, run, thread, unfinished, parent: parent or None),
         begins_from(lambda right, run, thread, unfinished, parent: parent),
     ),
-    "a_run_that_undoes_the_first_run_of_its_thread_begins_from_nothing": (
+    "a_run_that_rolls_back_the_first_run_of_its_thread_begins_from_an_empty_state": (
         begins_from(lambda right, run, thread, unfinished, parent: parent or None),
         ruled("new_branch", lambda right, unit, thread: right(replace(unit, fork_of=unit.fork_of or None), thread)),
     ),
-    "a_branch_from_nothing_begins_in_a_pruned_thread": (ruled("decide", retention.refuses_branches_from_nothing),),
-    "a_run_undoes_what_the_run_that_it_cancels_was_to_undo": (
+    "a_branch_from_an_empty_state_begins_in_a_pruned_thread": (
+        ruled("decide", retention.refuses_branches_from_nothing),
+    ),
+    "a_run_takes_over_the_rollback_of_a_run_that_it_cancels": (
         begins_from(lambda right, run, thread, unfinished, parent: parent or None),
         begins_from(
             lambda right, run, thread, unfinished, parent: (
@@ -124,7 +126,7 @@ RETENTION_PLANTS: Mapping[str, tuple[Plant, ...]] = {
     ),
     "a_known_key_cancels_no_run": (runs(retention.CancelsForKnownKeys),),
     "a_repeated_acceptance_cancels_no_run": (runs(retention.CancelsForKnownTokens),),
-    "a_run_cannot_undo_what_a_prune_has_left": (
+    "a_run_cannot_roll_back_to_a_pruned_checkpoint": (
         ruled("can_be_rolled_back_to", lambda right, parent, oldest_kept: True),
         runs(retention.CancelsBeforeItRefuses),
     ),

@@ -1,4 +1,4 @@
-"""Every clause of the suite for event logs has been seen to fail, on a log with the bug that it is for."""
+"""Every clause of the suite for event logs fails on a log with the bug that it is for."""
 
 import pytest
 

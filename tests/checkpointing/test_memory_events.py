@@ -1,4 +1,4 @@
-"""The events of a MemorySaver keep to the clauses of every event log."""
+"""The events of a MemorySaver satisfy the clauses of every event log."""
 
 from durable_graph import Checkpointer, MemorySaver
 from durable_graph.checkpointing.event_log import EventLog, KeepsEvents

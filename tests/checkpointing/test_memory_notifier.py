@@ -1,4 +1,4 @@
-"""The notifier of a MemorySaver keeps to the clauses of every notifier."""
+"""The notifier of a MemorySaver satisfies the clauses of every notifier."""
 
 from durable_graph import Checkpointer, MemorySaver
 from durable_graph.checkpointing.notifier import Notifier, Notifies

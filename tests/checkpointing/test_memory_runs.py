@@ -37,5 +37,5 @@ async def test_the_numbers_of_runs_continue_in_a_thread_that_was_imported() -> N
     await other.import_thread(exported)
 
     assert await other.runs.list_runs() == await one.runs.list_runs()
-    # Their ids must not name other runs, nor the one that was forgotten.
+    # Their ids must not name other runs, nor the deleted one.
     assert await accept(other) == numbers[-1] + 1

@@ -1,4 +1,4 @@
-"""Every clause of the suite for notifiers has been seen to fail, on a notifier with the bug that it is for."""
+"""Every clause of the suite for notifiers fails on a notifier with the bug that it is for."""
 
 from collections.abc import Mapping
 
@@ -21,7 +21,7 @@ PLANTS: Mapping[str, tuple[type[LocalNotifier], ...]] = {
     "many_notices_at_once_all_arrive": (planted.TellsFewNotices,),
     "a_closed_listener_gets_no_notices": (planted.KeepsListeners,),
     "a_listener_gets_notices_after_all_before_it_were_closed": (planted.ListensOnce,),
-    "notices_without_listeners_and_of_a_closed_saver_do_no_harm": (planted.NeedsAnOpenSaver,),
+    "notices_without_listeners_and_of_a_closed_saver_raise_nothing": (planted.NeedsAnOpenSaver,),
     "a_saver_that_is_closed_with_listeners_and_opened_again_has_a_notifier": (planted.ListensOnce,),
 }
 """The notifiers on which each clause has to fail, by the clause's name without `test_`."""

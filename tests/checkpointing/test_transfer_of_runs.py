@@ -76,7 +76,7 @@ async def test_a_run_continues_in_another_store(saver: Checkpointer, target: Che
     found = await there.find(handle.run_id)
     assert await _statuses(there) == await _statuses(app)
     assert [each.metadata for each in await there.runs()] == [{"user": "Ada"}, {}]
-    # Keys of requests and of messages are known, also of a message that was taken.
+    # The keys of requests and of messages are in the other store, also the key of a message that was taken.
     assert not (await there.start("order", {"id": 7}, key="order-7")).is_new
     with pytest.raises(KeyReusedError):
         await there.start("order", {"id": 9}, key="order-7")
@@ -135,7 +135,7 @@ async def test_runs_are_the_same_after_an_export_of_an_import(
         ("graph", None, "graph"),
     ],
 )
-async def test_a_run_that_cannot_be_is_refused(
+async def test_an_invalid_run_is_refused(
     saver: Checkpointer, tmp_path: Path, column: str, value: object, why: str
 ) -> None:
     source = MemorySaver()

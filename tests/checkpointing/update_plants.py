@@ -96,17 +96,20 @@ def ends_without_looking(right: Any, run: Any, update: Any, at: int) -> Any:
 
 
 UPDATE_PLANTS: Mapping[str, tuple[Plant, ...]] = {
-    "an_update_asks_each_unfinished_run_of_its_thread_to_look": (
+    "an_update_sets_a_request_in_each_unfinished_run_of_its_thread": (
         rows_with("ask_to_look", asks_the_first),
         rows_with("ask_to_look", lambda rows: None),
         ruled("woken", lambda right, run, at: overrides(right, right(run, at))),
     ),
-    "a_heartbeat_tells_the_holder_to_look": (rows_with("ask_to_look", lambda rows: None), runs(TellsRequestsOnce)),
+    "a_heartbeat_returns_the_request_of_an_update": (
+        rows_with("ask_to_look", lambda rows: None),
+        runs(TellsRequestsOnce),
+    ),
     "an_update_leaves_a_request_to_cancel": (
         ruled("asked_to_look", overrides),
         ruled("after_look", lambda right, run: replace(run, request=0)),
     ),
-    "a_cancellation_replaces_the_request_to_look": (runs(CancelsAfterTheLook),),
+    "a_cancellation_replaces_the_request_of_an_update": (runs(CancelsAfterTheLook),),
     "an_update_is_taken_with_the_commit_that_applies_it": (
         made(TakesNoUpdates),
         made(TakesAllUpdates),

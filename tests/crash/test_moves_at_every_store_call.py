@@ -135,7 +135,7 @@ async def test_a_worker_whose_lease_expires_at_any_call_commits_nothing_and_begi
 async def test_a_worker_that_the_stores_clock_declares_dead_at_any_call_finishes_one_superstep_and_commits_nothing(
     store: Stores, echo: Echo
 ) -> None:
-    """Its own clock did not jump: only its next commit tells it."""
+    """The process's own clock did not jump, so it finds out at its next commit."""
 
     async def scenario(world: World, point: CrashPoint) -> Reached:
         has_moved, late, broken = await lost_at(world, point, None)
@@ -199,7 +199,7 @@ async def test_a_message_that_arrives_twice_at_any_call_is_received_once(store: 
         saver = world.saver(point, send)
         async with world.worker(saver) as worker:
             if await world.idle(worker) == "waiting":
-                # The process makes fewer calls, or the message is on its way.
+                # The process makes fewer calls, or the message is being sent.
                 await send()
                 await world.idle(worker)
             is_reached = saver.has_moved
@@ -302,7 +302,7 @@ async def test_expired_leases_free_the_runs_of_every_worker(store: Stores) -> No
         await made.close()
 
 
-async def test_moves_of_runs_name_a_saver_that_keeps_none_and_a_time_that_is_none() -> None:
+async def test_moves_of_runs_refuse_a_saver_without_runs_and_an_invalid_time() -> None:
     class WithoutRuns(MemorySaver):
         def __init__(self) -> None:
             super().__init__()

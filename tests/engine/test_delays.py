@@ -1,4 +1,4 @@
-"""Times of planned tasks: how plans keep them, which of several counts, and how they are stored."""
+"""Due times of delayed tasks: how plans keep them, which of several counts, and how they are stored."""
 
 import msgspec
 import pytest
@@ -45,7 +45,7 @@ def test_a_node_is_planned_for_its_time_among_the_others_in_order_of_name() -> N
     assert after(Route("c", due=5), Route("b")) == [("b", 0), ("c", 5), ("d", 0)]
 
 
-def test_of_several_times_of_a_node_the_earliest_counts() -> None:
+def test_the_earliest_of_several_due_times_of_a_node_counts() -> None:
     assert after(Route("b", due=7), Route("b", due=5)) == [("b", 5), ("d", 0)]
     assert after(Route("b", due=7), Route("b")) == [("b", 0), ("d", 0)]
     # The edge to "d" leads there at once.
@@ -78,13 +78,13 @@ def test_a_fork_keeps_the_times() -> None:
 PLAN = (Task("b", 2, 0), Task("c", 1, 4, Argument(1, TOPOLOGY.argument.encode(1))))
 
 
-def test_the_bytes_of_a_plan_without_times_are_those_of_before() -> None:
+def test_the_bytes_of_a_plan_without_due_times_are_unchanged() -> None:
     header = Header(1, "loop", encode_plan(PLAN, 2), ("a",))
     plan = [["b", 0, 0, None, None], ["c", 1, 4, b"\x01\x01", None]]
     assert encode_header(header) == msgspec.msgpack.encode([1, "loop", plan, ["a"], [], {}, "", ""])
 
 
-def test_the_bytes_of_a_record_without_times_are_those_of_before() -> None:
+def test_the_bytes_of_a_record_without_due_times_are_unchanged() -> None:
     _, data = encode_result(Done(Task("a", 1, 0), 1, (), (Route("b"),)))
     routes = [["b", None, None]]
     assert data == msgspec.msgpack.encode(["a", [], routes, None, 1, False, [], [], 0, None, []])
@@ -103,7 +103,7 @@ def test_a_record_with_times_is_read_as_it_was_stored() -> None:
 
 
 @pytest.mark.parametrize("due", [-1, 1 << 62])
-def test_a_time_that_no_calendar_has_is_damage(due: int) -> None:
+def test_a_time_outside_of_the_calendar_is_damage(due: int) -> None:
     entry = ["b", 0, 0, None, None, due]
     header = decode_header(msgspec.msgpack.encode([1, "loop", [entry], ["a"]]))
     with pytest.raises(DecodeError, match="is no time"):

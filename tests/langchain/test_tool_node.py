@@ -724,7 +724,7 @@ def hand_over_later(
     return Command(graph=Command.PARENT, goto="second", update={"messages": messages}, after=timedelta(days=days))
 
 
-async def test_a_tool_hands_over_to_a_node_that_begins_later(saver: Checkpointer) -> None:
+async def test_a_tool_hands_over_to_a_delayed_node(saver: Checkpointer) -> None:
     node = ToolNode([hand_over_later, add])
     calls = call("add", "1", a=1, b=2), call("hand_over_later", "2", days=3)
 

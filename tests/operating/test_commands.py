@@ -109,7 +109,7 @@ def test_show_prints_open_questions_without_the_classes_of_the_program(shop: Sho
     assert "shop" not in sys.modules
 
 
-def test_show_prints_a_task_that_waits_for_its_time(shop: Shop, operate: Operate) -> None:
+def test_show_prints_a_delayed_task(shop: Shop, operate: Operate) -> None:
     shop.start("later", "t-1")
     shop.work("waiting")
     (delay,) = json.loads(operate("show", "t-1", "--store", STORE, "--json").out)["interrupts"]
@@ -229,7 +229,7 @@ def test_clean_deletes_runs_that_ended_and_threads_that_are_done(shop: Shop, ope
 
 
 @pytest.mark.parametrize("days", ["-1", "nan", "1e300"])
-def test_clean_refuses_a_time_that_makes_no_sense(shop: Shop, operate: Operate, days: str) -> None:
+def test_clean_refuses_an_invalid_time(shop: Shop, operate: Operate, days: str) -> None:
     shop.start("order", "asks")
     refused = operate("clean", "--store", STORE, f"--keep-results={days}")
     assert (refused.code, "keep_results" in refused.err) == (1, True)

@@ -22,7 +22,7 @@ from tests.postgres.proxy import proxied
 from tests.savers import saver_of, schema_of_its_own
 
 FEW, MANY = 20, 120
-"""A claim, a look at the queue and others are made once for a run, or at their times."""
+"""A claim, a poll of the queue and other statements are made once for a run, or at certain times."""
 ONCE = 0.1
 
 Call = Callable[[Checkpointer, int], Awaitable[object]]
@@ -35,7 +35,7 @@ async def plain(saver: Checkpointer, nodes: int) -> None:
 async def leased(saver: Checkpointer, nodes: int) -> None:
     app = App({"chain": chain(nodes).compile()}, saver)
     await app.start("chain", INPUT, thread_id=f"leased {nodes}", recursion_limit=2 * MANY)
-    # No heartbeat falls into the test, and a worker without a free place does not look for runs.
+    # The test makes no heartbeat, and a worker without a free slot does not poll for runs.
     async with asyncio.timeout(60), app.worker(concurrency=1, lease=86_400) as worker:
         while not worker.running:  # noqa: ASYNC110  # the worker has no event for it
             await asyncio.sleep(0)

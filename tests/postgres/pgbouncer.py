@@ -132,7 +132,7 @@ async def test_the_error_of_a_saver_with_prepared_statements_behind_pgbouncer_na
             await PostgresSaver(pooled, schema=schema).load("t")
 
 
-async def test_a_process_behind_pgbouncer_notices_that_it_hears_nothing_and_is_heard(
+async def test_a_process_behind_pgbouncer_receives_no_notices_and_its_own_notices_arrive(
     postgres: str, pooled: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(notice_listener, "_LONGEST_PROBE", 0.5)

@@ -48,19 +48,19 @@ async def watch(postgres: str, schema: str) -> AsyncIterator[Watch]:
 
 @pytest.fixture
 async def savers(postgres: str, schema: str) -> AsyncIterator[tuple[PostgresSaver, PostgresSaver]]:
-    """A saver that sends, and one that hears."""
+    """A saver that sends, and one that listens."""
     url = named(postgres, schema)
     async with PostgresSaver(url, schema=schema) as one, PostgresSaver(url, schema=schema) as other:
         yield one, other
 
 
 MARK = EventsAdded(0)
-"""A notice that is wanted, and that nobody sends: it arrives when everything counts as changed."""
+"""A notice that is wanted, but not sent: it arrives when listeners get all wanted notices."""
 
 
 @asynccontextmanager
 async def hearing(saver: PostgresSaver, *notices: Notice) -> AsyncIterator[Heard]:
-    """A listener whose connection is there."""
+    """A listener with an open connection."""
     with listening(saver, READY, MARK, *notices) as heard:
         await heard.until(MARK)
         heard.notices.clear()
@@ -79,7 +79,7 @@ async def reaches(sender: PostgresSaver, heard: Heard) -> None:
 
 
 async def until_sessions(watch: Watch, where: str, count: int) -> list[int]:
-    """The sessions, once there are so many."""
+    """The sessions, once there are this many."""
 
     async def are_there() -> bool:
         return len(await watch.sessions(where)) == count
@@ -142,7 +142,7 @@ async def test_notices_need_no_connection_of_a_users_pool(postgres: str, schema:
         await until_sessions(watch, "true", 1)
 
 
-async def test_notices_of_other_schemas_are_not_heard(postgres: str, schema: str) -> None:
+async def test_notices_of_other_schemas_do_not_arrive(postgres: str, schema: str) -> None:
     async with (
         schema_of_its_own(postgres) as another,
         PostgresSaver(postgres, schema=another) as foreign,
@@ -157,10 +157,10 @@ async def test_notices_of_other_schemas_are_not_heard(postgres: str, schema: str
         assert WorkerAsked(1) not in heard.notices
 
 
-# What is sent
+# Statements and payloads
 
 
-async def test_notices_of_one_moment_are_one_statement(
+async def test_simultaneous_notices_are_one_statement(
     savers: tuple[PostgresSaver, PostgresSaver], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, other = savers
@@ -184,7 +184,7 @@ async def test_notices_of_one_moment_are_one_statement(
     ]
 
 
-async def test_statements_follow_each_other_at_a_distance(
+async def test_statements_have_a_pause_between_them(
     savers: tuple[PostgresSaver, PostgresSaver], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, _ = savers
@@ -228,7 +228,7 @@ def test_payloads_are_short_and_hold_every_notice() -> None:
     assert all(len(text.encode()) < 8000 for text in payloads_of("sender", notices))
 
 
-async def test_a_payload_of_another_version_makes_listeners_look_at_everything(
+async def test_a_payload_of_another_version_gives_listeners_all_notices_that_they_want(
     postgres: str, savers: tuple[PostgresSaver, PostgresSaver]
 ) -> None:
     _, other = savers
@@ -299,7 +299,7 @@ async def test_notices_arrive_again_after_a_restart_of_the_server_that_loses_all
                     await reaches(one, heard)
 
 
-async def test_a_connection_that_is_silently_dead_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_half_open_connection_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(notice_listener, "KEEP_ALIVE", 0.05)
     monkeypatch.setattr(notifier, "_LONGEST_ANSWER", 0.5)
     with started() as server:
@@ -330,7 +330,7 @@ async def until_replaced(watch: Watch, dead: list[int]) -> None:
     await until(has_others, "another session")
 
 
-async def test_a_server_that_is_away_costs_callers_nothing(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_unavailable_server_does_not_delay_callers(caplog: pytest.LogCaptureFixture) -> None:
     with started() as server:
         async with PostgresSaver(server.url) as saver:
             await accept(saver)
@@ -347,7 +347,7 @@ async def test_a_server_that_is_away_costs_callers_nothing(caplog: pytest.LogCap
 
 
 async def reaches_itself(server: Server, saver: PostgresSaver) -> None:
-    """Assert that the saver hears another one."""
+    """Assert that the saver receives the notices of another one."""
     async with PostgresSaver(server.url) as other:
         with listening(saver, READY) as heard:
             await reaches(other, heard)
@@ -363,7 +363,7 @@ class BehindPooler(asyncpg.Connection):
         await self.execute("SELECT 1")
 
 
-async def test_a_pooler_that_lends_sessions_for_a_transaction_is_noticed(
+async def test_a_pooler_that_lends_sessions_for_a_transaction_is_detected(
     postgres: str, schema: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(notice_listener, "_LONGEST_PROBE", 0.1)
@@ -379,7 +379,7 @@ async def test_a_pooler_that_lends_sessions_for_a_transaction_is_noticed(
             await reaches(one, heard)
 
 
-async def test_a_connection_that_is_lost_during_the_probe_is_no_pooler(
+async def test_a_connection_that_is_lost_during_the_probe_does_not_count_as_a_pooler(
     savers: tuple[PostgresSaver, PostgresSaver], watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(notice_listener, "_LONGEST_PROBE", ENDLESS)
@@ -399,7 +399,7 @@ async def test_a_connection_that_is_lost_during_the_probe_is_no_pooler(
         assert ended
 
 
-async def test_a_server_that_is_late_for_a_probe_is_no_pooler(
+async def test_a_server_that_is_late_for_a_probe_does_not_count_as_a_pooler(
     savers: tuple[PostgresSaver, PostgresSaver], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(notice_listener, "_LONGEST_PROBE", 0.5)
@@ -452,7 +452,7 @@ async def hear(thread):
     await accept(other, f"{thread} of the other")
     with listening(other, READY) as heard:
         await reaches(one, heard)
-    # A listener that nobody removes.
+    # A listener that is not removed.
     other.notifier.listen(print, Wanted)
 
 async def look(count):

@@ -1,4 +1,4 @@
-"""The notifier of a PostgresSaver keeps to the clauses of every notifier."""
+"""The notifier of a PostgresSaver satisfies the clauses of every notifier."""
 
 import itertools
 from collections.abc import AsyncIterator

@@ -105,7 +105,7 @@ async def test_a_run_with_a_key_on_an_existing_thread_takes_three_round_trips_an
         assert (await saver.runs.accept(new_run("t"))).seq == first.seq + 1
 
 
-async def test_a_run_with_a_key_on_a_thread_that_had_no_run_has_a_number_of_its_time(saver: PostgresSaver) -> None:
+async def test_the_first_run_with_a_key_on_a_thread_takes_its_number_from_the_clock(saver: PostgresSaver) -> None:
     writer = Writer.of("t")
     await written(saver, writer, writer.unit(Step({"v": b"1"})))
 

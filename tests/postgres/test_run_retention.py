@@ -1,4 +1,4 @@
-"""Retention on a server: it waits for no lock, and events of runs that are deleted go with them."""
+"""Retention on a server: it waits for no lock, and deletes the events of runs with them."""
 
 import asyncio
 
@@ -44,7 +44,7 @@ async def test_retention_and_repair_wait_for_no_locked_thread(postgres: str) -> 
 
 
 @pytest.mark.parametrize("limit", [1, 3])
-async def test_workers_that_clean_up_beside_each_other_count_each_run_once(postgres: str, limit: int) -> None:
+async def test_simultaneous_upkeeps_count_each_run_once(postgres: str, limit: int) -> None:
     async with (
         schema_of_its_own(postgres) as schema,
         PostgresSaver(postgres, schema=schema) as saver,
@@ -62,7 +62,7 @@ async def test_workers_that_clean_up_beside_each_other_count_each_run_once(postg
         assert total == 6
 
 
-async def test_metadata_that_json_of_the_server_cannot_hold_breaks_no_listing(postgres: str) -> None:
+async def test_metadata_that_the_servers_json_cannot_hold_does_not_fail_a_listing(postgres: str) -> None:
     async with schema_of_its_own(postgres) as schema, PostgresSaver(postgres, schema=schema) as saver:
         await accept(saver, "a", metadata='{"user":"A\\u0000"}')
         await accept(saver, "b", metadata='{"user":"Ada"}')

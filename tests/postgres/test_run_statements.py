@@ -117,7 +117,7 @@ async def test_a_run_that_is_accepted_while_the_run_before_it_is_settled_is_read
     assert await states(first) == [RunState.DONE, RunState.READY]
 
 
-async def test_a_message_that_is_sent_while_the_run_is_settled_lets_it_not_wait(two: Two, postgres: str) -> None:
+async def test_a_run_to_which_a_message_is_sent_while_it_is_settled_does_not_wait(two: Two, postgres: str) -> None:
     first, second = two
     await first.runs.accept(new_run("t"))
     claim, _ = await claimed(first, 1)
@@ -134,7 +134,7 @@ async def test_a_message_that_is_sent_while_the_run_is_settled_lets_it_not_wait(
     assert await states(first) == [RunState.READY]
 
 
-async def test_a_message_that_is_sent_while_the_run_ends_finds_no_run(two: Two, postgres: str) -> None:
+async def test_a_message_that_is_sent_while_the_run_ends_is_refused(two: Two, postgres: str) -> None:
     first, second = two
     await first.runs.accept(new_run("t"))
     claim, writer = await claimed(first, 1)

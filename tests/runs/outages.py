@@ -1,6 +1,6 @@
 """Long outages and a failover of PostgreSQL during leased runs: `make outages`, about 2 minutes.
 
-A server is away for 30 seconds, longer than every lease; a server is killed, and its synchronous replica is promoted.
+A server is unavailable for 30 seconds, longer than every lease; a server is killed, and its replica is promoted.
 """
 
 import asyncio
@@ -50,7 +50,7 @@ async def _replicate_synchronously(primary: Server) -> None:
             return bool(await connection.fetchval(query, state))
 
         await until(lambda: has("async"), "the connection of the replica")
-        # After the copy was made: once promoted, the replica waits for nobody.
+        # After the copy was made: once promoted, the replica waits for no other server.
         await connection.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
         await connection.execute("SELECT pg_reload_conf()")
         await until(lambda: has("sync"), "synchronous replication")

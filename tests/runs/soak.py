@@ -4,8 +4,9 @@ Runs are started at a steady rate: chains of nodes, sleepers, and receivers of d
 drained, stopped and started at random. One worker lives from the beginning to the end.
 
 **What has to hold.** Every accepted run ends exactly once with the right output, and no recorded result is executed
-again. What the living worker holds is flat: after a warm-up of a tenth of the time, the median of the last third of its
-samples exceeds that of the first third by no more than the limits in `LIMITS`. So do the server's connections.
+again. The measures of the living worker are flat: after a warm-up of a tenth of the time, the median of the last third
+of its samples exceeds that of the first third by at most the limits in `LIMITS`. The same holds for the connections of
+the server.
 """
 
 import argparse
@@ -81,7 +82,7 @@ def thirds(values: Sequence[float], times: Sequence[float], seconds: float) -> t
 
 
 def growth(samples: Sequence[Sample], connections: Sequence[tuple[float, int]], seconds: float) -> list[str]:
-    """A line for each thing that is held: the two medians, and whether the limit is kept."""
+    """A line for each measure: the two medians, and whether the limit is kept."""
     lines = []
     measured: dict[str, tuple[list[float], list[float]]] = {
         name: ([float(getattr(each, name)) for each in samples], [each.at for each in samples])
@@ -186,7 +187,7 @@ async def _count_connections(dsn: str, every: float, counts: list[tuple[float, i
 
 
 class Soaked(NamedTuple):
-    """The violations of a soak, the lines of what was counted, and the lines of what the living worker held."""
+    """The violations of a soak, the lines of its counts, and the lines of the living worker's measures."""
 
     broken: list[str]
     counted: list[str]
@@ -230,7 +231,7 @@ async def soak(place: Place, seconds: float, seed: int) -> Soaked:
 
 
 async def _ends(app: App, place: Place, load: Load) -> list[str]:
-    """What is wrong with the ends of the runs."""
+    """The violations by the ends of the runs."""
     accepted = {each.run_id for each in load.handles}
     runs = await all_runs(app)
     broken = [f"{each.run_id} is {each.state}: {each.error}" for each in runs if each.state != "done"]

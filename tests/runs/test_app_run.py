@@ -23,7 +23,7 @@ class State(TypedDict, total=False):
 
 
 class Held:
-    """A node that waits until it is let go. `begun` counts its starts."""
+    """A node that waits until the test releases it. `begun` counts its starts."""
 
     def __init__(self) -> None:
         self.begun = 0

@@ -122,7 +122,7 @@ async def test_a_run_cancels_the_run_that_waits(saver: Checkpointer, if_busy: If
         assert await new.result(20) == {"log": log}
     history = [each async for each in app.graph("work").aget_state_history(thread_id="t")]
     logs = [each.values.get("log", []) for each in history]
-    # What the cancelled run did stays in the history.
+    # The checkpoints of the cancelled run stay in the history.
     assert [*BEFORE, "ask", "began ask"] in logs
     assert (await app.graph("work").aget_state(thread_id="t")).values == {"log": log}
 
@@ -138,7 +138,7 @@ async def test_a_run_cancels_a_run_that_has_not_begun(saver: Checkpointer, if_bu
     assert await ended(old) == "cancelled"
 
 
-async def test_the_first_run_of_a_thread_is_undone(saver: Checkpointer) -> None:
+async def test_the_first_run_of_a_thread_is_rolled_back(saver: Checkpointer) -> None:
     work = Work()
     app = App({"work": work.graph}, saver)
     async with app.worker(lease=LEASE):
@@ -147,7 +147,7 @@ async def test_the_first_run_of_a_thread_is_undone(saver: Checkpointer) -> None:
         new = await app.start("work", given("new"), thread_id="t", if_busy="rollback")
         assert await new.result(20) == {"log": NEW}
         assert await ended(old) == "cancelled"
-        # The thread goes on from there.
+        # The thread continues from there.
         later = await app.start("work", given("first"), thread_id="t")
         assert await later.result(20) == {"log": [*NEW, *BEFORE]}
     assert [each.values.get("log") async for each in app.graph("work").aget_state_history(thread_id="t", limit=1)] == [
@@ -181,7 +181,7 @@ async def test_a_repeated_request_cancels_nothing_again(saver: Checkpointer, if_
     assert (await new.status()).state == "ready"
 
 
-async def test_a_cancelled_run_that_a_dead_worker_held_gives_way(saver: Checkpointer) -> None:
+async def test_a_cancelled_run_of_a_dead_worker_ends_without_executing_a_node(saver: Checkpointer) -> None:
     """The worker dies after it was asked to cancel its run: another one ends the run without executing a node."""
     assert isinstance(saver, KeepsRuns)
     work = Work()
@@ -192,7 +192,7 @@ async def test_a_cancelled_run_that_a_dead_worker_held_gives_way(saver: Checkpoi
         await work.entered.wait()
         new = await app.start("work", given("new"), thread_id="t", if_busy="rollback")
         assert [(await each.status()).state for each in (old, new)] == ["running", "blocked"]
-        # Its lease ends unseen.
+        # The lease ends, and the worker does not notice it.
         saver.runs.lease_skew += HOUR
         work.entered.clear()
         async with app.worker(lease=LEASE):
@@ -201,20 +201,20 @@ async def test_a_cancelled_run_that_a_dead_worker_held_gives_way(saver: Checkpoi
     assert await ended(old) == "cancelled"
 
 
-async def test_a_late_cancellation_of_an_ended_run_leaves_the_next_run_alone(saver: Checkpointer) -> None:
+async def test_a_late_cancellation_of_an_ended_run_does_not_cancel_the_next_run(saver: Checkpointer) -> None:
     assert isinstance(saver, KeepsRuns)
     app = App({"work": Work().graph}, saver)
     old = await app.start("work", given("old"), thread_id="t")
     new = await app.start("work", given("new"), thread_id="t", if_busy="interrupt")
     first, _ = await saver.runs.list_runs(thread="t")
-    # As of a worker that hears of the cancellation when its run has ended.
+    # As by a worker that receives the cancellation when its run has ended.
     assert not await graph_calls.cancel(app.graph("work"), saver, "t", first.seq)
     assert [(await each.status()).state for each in (old, new)] == ["cancelled", "ready"]
     async with app.worker():
         assert await new.result(20) == {"log": NEW}
 
 
-async def test_a_run_cannot_be_undone_once_the_checkpoint_before_it_is_pruned(saver: Checkpointer) -> None:
+async def test_a_run_cannot_be_rolled_back_once_the_checkpoint_before_it_is_pruned(saver: Checkpointer) -> None:
     app = App({"work": Work().graph}, saver)
     await finished(app)
     old = await app.start("work", given("ask"), thread_id="t")

@@ -1,4 +1,4 @@
-"""A run that cancels the run of a worker begins although that worker is killed before it hears of it."""
+"""A run that cancels the run of a worker begins although that worker is killed before it receives the cancellation."""
 
 import signal
 

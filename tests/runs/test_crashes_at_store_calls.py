@@ -1,4 +1,4 @@
-"""A process that executes runs dies at each call of its store, and another one finishes what it left."""
+"""A process that executes runs dies at each call of its store, and another process finishes its runs."""
 
 import asyncio
 import time
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.every_store
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
 LEASE = 0.2
-"""Seconds: a worker whose store refuses its calls tries to record the ends of its runs for so long."""
+"""In seconds: how long a worker whose store refuses its calls tries to record the ends of its runs."""
 
 
 class State(TypedDict, total=False):
@@ -45,14 +45,14 @@ class Life:
         self.app = App({"graph": graph}, saver)
 
     async def settle(self) -> None:
-        """Execute what is due. Returns early if the process dies."""
+        """Execute the runs that are due. Returns early if the process dies."""
         async with self.app.worker(grace=0, lease=LEASE) as worker:
             while not self.saver.crashed and (worker.running or await self._is_busy()):
                 worker.nudge()
                 await asyncio.sleep(0.001)
 
     async def _is_busy(self) -> bool:
-        # The calls of the test itself are none of the process. One row is read, because other workers may free the run.
+        # The calls of the test itself are not calls of the process. One row is read: other workers may free the run.
         runs = runs_of(self.saver.inner)
         run = await runs.find_unfinished(self.thread)
         if run is None or run.state is not RunState.WAITING:
@@ -116,7 +116,7 @@ def graph_with_delays(begun: Begun, skew: Callable[[], int]) -> Graph:
     return builder.compile()
 
 
-async def test_a_delayed_task_begins_once_its_time_has_come_wherever_a_process_dies(saver: Checkpointer) -> None:
+async def test_a_delayed_task_begins_once_it_is_due_wherever_a_process_dies(saver: Checkpointer) -> None:
     threads = count()
 
     async def trial(point: CrashPoint) -> bool:

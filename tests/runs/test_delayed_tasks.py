@@ -1,4 +1,4 @@
-"""Tasks that begin later: `Command(goto=..., after=...)` and `Send(..., after=...)`. Clocks are moved, nobody waits."""
+"""Delayed tasks: `Command(goto=..., after=...)` and `Send(..., after=...)`. The tests move clocks, and do not wait."""
 
 import asyncio
 import math
@@ -69,7 +69,7 @@ def remind_later(after: Any = 3 * DAY) -> "StateGraph[Any, Any, Any, Any]":
     return built(going("remind", after), remind=wrote("remind"))
 
 
-async def test_a_task_begins_once_its_time_has_come(saver: Checkpointer) -> None:
+async def test_a_delayed_task_begins_once_it_is_due(saver: Checkpointer) -> None:
     app = App({"order": remind_later().compile()}, saver)
     async with run_app(app) as running:
         handle = await app.start("order", {}, thread_id="t")
@@ -87,7 +87,7 @@ async def test_a_task_begins_once_its_time_has_come(saver: Checkpointer) -> None
 
 
 @pytest.mark.parametrize("mode", ["async", "exit"])
-async def test_a_task_waits_for_its_time_in_every_durability(saver: Checkpointer, mode: Durability) -> None:
+async def test_a_delayed_task_waits_until_it_is_due_in_every_durability(saver: Checkpointer, mode: Durability) -> None:
     app = App({"order": remind_later().compile()}, saver)
     async with run_app(app) as running:
         handle = await app.start("order", {}, thread_id="t", durability=mode)
@@ -98,7 +98,7 @@ async def test_a_task_waits_for_its_time_in_every_durability(saver: Checkpointer
         assert await handle.result() == {"log": ["first", "remind"]}
 
 
-async def test_the_snapshot_of_a_waiting_task_has_its_time(saver: Checkpointer) -> None:
+async def test_the_snapshot_of_a_delayed_task_has_its_due_time(saver: Checkpointer) -> None:
     app = App({"order": remind_later().compile()}, saver)
     async with run_app(app) as running:
         handle = await app.start("order", {}, thread_id="t")
@@ -200,7 +200,7 @@ async def test_a_task_in_a_nested_graph_suspends_the_outermost_run(saver: Checkp
         assert await handle.result() == {"log": ["first", "now", "later"]}
 
 
-async def test_a_nested_graph_without_a_store_waits_for_the_first_time(saver: Checkpointer) -> None:
+async def test_a_nested_graph_without_a_store_waits_for_the_first_due_time(saver: Checkpointer) -> None:
     runs: list[str] = []
 
     async def first(state: State) -> Command[Any]:
@@ -304,7 +304,7 @@ async def test_an_answer_to_a_sibling_leaves_the_delay(saver: Checkpointer) -> N
         handle = await app.start("two", {}, thread_id="t")
         await running.settle()
         due = (await handle.status()).due
-        # One question is open: the delay is none.
+        # One question is open: the delay does not count as one.
         await app.answer("t", "yes")
         await running.settle()
         assert (await handle.status()).due == due
@@ -407,7 +407,7 @@ async def test_a_cached_result_delays_from_the_time_that_it_is_used(saver: Check
 
 
 @pytest.mark.parametrize("after", [0, -1, timedelta(0), -DAY, math.nan, math.inf, True, "1h", 200 * 366 * DAY])
-async def test_a_time_that_makes_no_sense_is_refused(saver: Checkpointer, after: Any) -> None:
+async def test_an_invalid_time_is_refused(saver: Checkpointer, after: Any) -> None:
     for first in (going("remind", after), going(Send("remind", {}, after=after))):
         graph = built(first, remind=wrote("remind")).compile(saver)
         with pytest.raises(InvalidOptionError, match=r"'first' returned a Command.* with after") as refused:
@@ -425,7 +425,7 @@ async def test_a_time_without_goto_is_refused() -> None:
         await graph.ainvoke(Command(update={"log": []}, after=DAY), thread_id="u")
 
 
-async def test_a_deferred_node_takes_no_time_but_a_send_to_it_does() -> None:
+async def test_a_deferred_node_refuses_a_delay_but_a_send_to_it_may_have_one() -> None:
     def with_deferred(goto: Any, after: Any) -> Graph:
         builder: StateGraph[Any, Any, Any, Any] = StateGraph(State)
         builder.add_node("first", going(goto, after), destinations=("last",))

@@ -1,4 +1,4 @@
-"""The events of a run: live and again, results before their superstep is over, events of the code, crashes."""
+"""The events of a run: live and later, results before their superstep has ended, events of nodes, crashes."""
 
 import asyncio
 from contextlib import suppress
@@ -57,7 +57,7 @@ pytestmark = pytest.mark.every_store
 
 
 @pytest.mark.parametrize("shape", [shape for shape in SHAPES if shape != "breakpoints"])
-async def test_a_follower_sees_live_what_every_later_reader_sees(
+async def test_live_and_later_followers_get_the_same_events(
     saver: Checkpointer, durability: Durability, shape: str
 ) -> None:
     app = App({"g": SHAPES[shape]()}, saver)
@@ -97,10 +97,10 @@ async def test_long_runs_are_read_page_by_page(saver: Checkpointer) -> None:
         assert await replayed(handle, after=live[number].id) == live[number + 1 :]
 
 
-# Results before their superstep is over
+# Results before their superstep has ended
 
 
-async def test_a_result_is_followed_while_a_sibling_is_still_at_work(saver: Checkpointer) -> None:
+async def test_a_result_is_followed_while_a_sibling_is_in_progress(saver: Checkpointer) -> None:
     gate = Gate()
     app = App({"g": gated_fan(gate)}, saver)
     handle = await app.start("g", {}, events="all")
@@ -115,7 +115,7 @@ async def test_a_result_is_followed_while_a_sibling_is_still_at_work(saver: Chec
     assert await replayed(handle) == events
 
 
-async def test_the_first_follower_sees_the_results_that_are_recorded_already(saver: Checkpointer) -> None:
+async def test_the_first_follower_gets_the_results_that_are_recorded_already(saver: Checkpointer) -> None:
     gate = Gate()
     app = App({"g": gated_fan(gate)}, saver)
     handle = await app.start("g", {})
@@ -132,7 +132,7 @@ async def test_the_first_follower_sees_the_results_that_are_recorded_already(sav
 
 
 async def recorded(app: App, handle: RunHandle, results: int) -> None:
-    """So many results of the superstep that is being executed are recorded."""
+    """Wait until this many results of the present superstep are recorded."""
     async with asyncio.timeout(20):
         while True:
             snapshot = await app.graph("g").aget_state({"configurable": {"thread_id": handle.thread_id}})
@@ -141,7 +141,7 @@ async def recorded(app: App, handle: RunHandle, results: int) -> None:
             await asyncio.sleep(0.005)
 
 
-async def test_a_result_inside_a_nested_graph_is_followed_while_its_sibling_is_still_at_work(
+async def test_a_result_inside_a_nested_graph_is_followed_while_its_sibling_is_in_progress(
     saver: Checkpointer,
 ) -> None:
     gate = Gate()
@@ -156,7 +156,7 @@ async def test_a_result_inside_a_nested_graph_is_followed_while_its_sibling_is_s
     assert sorted(results_in(events)) == ["gated", "inner", "one", "two"]
 
 
-async def test_the_result_of_a_task_call_is_followed_while_others_are_still_at_work(saver: Checkpointer) -> None:
+async def test_the_result_of_a_task_call_is_followed_while_others_are_in_progress(saver: Checkpointer) -> None:
     opened = asyncio.Event()
 
     @task
@@ -181,10 +181,10 @@ async def test_the_result_of_a_task_call_is_followed_while_others_are_still_at_w
     assert results_in(events) == ["double", "double", "g"]
 
 
-# Events of the code
+# Events of nodes
 
 
-async def test_custom_events_arrive_while_their_node_is_at_work(saver: Checkpointer) -> None:
+async def test_custom_events_arrive_while_their_node_is_in_progress(saver: Checkpointer) -> None:
     opened = asyncio.Event()
 
     async def work(state: State, runtime: Runtime[Any]) -> State:
@@ -282,7 +282,7 @@ async def test_a_superstep_with_more_events_than_ids_fails(
             await handle.result(20)
 
 
-async def test_data_that_cannot_be_stored_is_told_of_and_does_not_make_the_node_fail(saver: Checkpointer) -> None:
+async def test_data_that_cannot_be_stored_becomes_a_text_and_does_not_fail_the_node(saver: Checkpointer) -> None:
     async def work(state: State, runtime: Runtime[Any]) -> State:
         runtime.stream_writer(asyncio.Lock())
         return {"count": 1}

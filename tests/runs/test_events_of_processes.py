@@ -1,4 +1,4 @@
-"""The events of runs that processes execute, get killed in and take over, followed from another process."""
+"""The events of runs of other processes, which are killed, and whose runs are taken over."""
 
 import asyncio
 import signal
@@ -110,7 +110,7 @@ async def test_a_stopped_process_that_continues_adds_no_event_to_a_run_that_was_
     await stop(zombie)
     processes.worker(lease=LEASE)
     await follower.has_seen(tells("patient"), 2)
-    # Its node goes on, and ends, beside that of the other process.
+    # Its node continues and ends, while the other process executes the node too.
     zombie.send(signal.SIGCONT)
     Gate(place.folder).open()
     events = await follower.end()
@@ -121,7 +121,7 @@ async def test_a_stopped_process_that_continues_adds_no_event_to_a_run_that_was_
     assert await replayed(app, handle) == events
 
 
-async def test_a_follower_in_another_process_is_told_of_to_the_worker_by_its_heartbeat(
+async def test_a_worker_receives_a_follower_of_another_process_by_its_heartbeat(
     app: App, place: Place, processes: Processes, ledger: Ledger
 ) -> None:
     handle = await app.start("tell", {})

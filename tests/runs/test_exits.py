@@ -71,7 +71,7 @@ GRAPHS = {
 
 
 @pytest.mark.parametrize("name", GRAPHS)
-async def test_a_node_that_exits_fails_its_run_and_the_worker_lives_on(saver: Checkpointer, name: str) -> None:
+async def test_a_node_that_exits_fails_its_run_and_the_worker_continues(saver: Checkpointer, name: str) -> None:
     app = App({**GRAPHS, "stay": graph_of(stay)}, saver)
     handle = await app.start(name, {})
     async with app.worker() as worker:

@@ -47,7 +47,7 @@ pytestmark = pytest.mark.every_store
 # Waiting and ending
 
 
-async def test_a_first_follower_of_a_waiting_run_sees_its_question_and_what_is_recorded_beside_it(
+async def test_the_first_follower_of_a_waiting_run_gets_its_question_and_the_recorded_results(
     saver: Checkpointer,
 ) -> None:
     app = App({"g": question_beside_work()}, saver)
@@ -160,10 +160,10 @@ async def test_each_run_of_a_thread_has_its_own_events(saver: Checkpointer) -> N
     assert results_in(one) == results_in(two) == ["a", "q", "z"]
 
 
-# Readers
+# Slow, late and refused followers
 
 
-async def test_a_reader_that_does_not_read_costs_the_run_nothing(saver: Checkpointer) -> None:
+async def test_a_follower_that_does_not_read_does_not_delay_the_run(saver: Checkpointer) -> None:
     async def talk(state: State, runtime: Runtime[Any]) -> State:
         for number in range(500):
             await runtime.stream_writer({"number": number})
@@ -224,7 +224,7 @@ async def test_events_of_an_unknown_or_deleted_run_are_refused(saver: Checkpoint
         await anext(handle.events())
 
 
-async def test_a_reader_of_a_run_that_is_deleted_meanwhile_is_told(saver: Checkpointer) -> None:
+async def test_a_follower_of_a_run_that_is_deleted_meanwhile_gets_an_error(saver: Checkpointer) -> None:
     app = App({"g": question()}, saver)
     handle = await app.start("g", {})
     reader = Reader(handle)

@@ -210,7 +210,7 @@ async def test_an_end_that_the_store_did_not_record_is_recorded_when_the_store_i
             await handle.result(20)
 
 
-async def test_a_worker_that_leaves_while_the_store_is_away_does_not_wait_for_the_end_of_its_lease(
+async def test_a_worker_that_stops_while_the_store_is_unavailable_does_not_wait_for_the_end_of_its_lease(
     saver: Checkpointer, outage: Outage, steps: Steps
 ) -> None:
     app = App({"steps": steps.graph()}, saver)

@@ -118,7 +118,7 @@ async def test_parallel_nodes_receive_different_messages(saver: Checkpointer) ->
     assert sorted(result["got"]) == [1, 2]
 
 
-async def test_a_signal_is_accepted_while_the_run_is_at_work(saver: Checkpointer) -> None:
+async def test_a_signal_is_accepted_while_the_run_is_in_progress(saver: Checkpointer) -> None:
     began, end = asyncio.Event(), asyncio.Event()
 
     async def slow(state: State) -> State:

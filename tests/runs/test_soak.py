@@ -1,4 +1,4 @@
-"""The soak of `make soak`: its rule for what grows, and a few seconds of it."""
+"""The soak of `make soak`: its rule for growing measures, and a soak of a few seconds."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ SECONDS = 100.0
 
 
 def samples(**growing: float) -> list[Sample]:
-    """A sample each second; what is given grows by so much each second."""
+    """A sample each second; each given measure grows by its argument each second."""
     start = {"memory": 50_000_000.0, "descriptors": 20.0, "threads": 5.0, "tasks": 10.0, "objects": 50_000.0}
     return [
         Sample(at, **{name: int(value + growing.get(name, 0) * at) for name, value in start.items()})
@@ -29,7 +29,7 @@ def test_the_first_third_begins_after_the_warm_up() -> None:
     assert thirds(times, times, SECONDS) == (25.0, 85.0)
 
 
-def test_what_stays_the_same_is_flat() -> None:
+def test_a_constant_measure_is_flat() -> None:
     assert growing(growth(samples(), [(float(at), 12) for at in range(101)], SECONDS)) == []
 
 

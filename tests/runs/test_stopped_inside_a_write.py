@@ -1,4 +1,4 @@
-"""A worker that is stopped inside a write transaction keeps a SQLite file locked: every other worker waits for it."""
+"""A worker that is stopped inside a write transaction keeps a SQLite file locked, and every other worker waits."""
 
 import asyncio
 import logging

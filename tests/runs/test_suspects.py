@@ -42,12 +42,12 @@ def test_only_the_poison_run_of_a_hundred_is_quarantined(max_crashes: int) -> No
 
 
 @pytest.mark.parametrize("max_crashes", [3, 5])
-def test_several_poison_runs_take_no_other_run_with_them(max_crashes: int) -> None:
+def test_no_other_run_is_quarantined_with_several_poison_runs(max_crashes: int) -> None:
     poison = range(5)
     assert quarantined_of(dict.fromkeys(range(100), 0), max_crashes, poison) == set(poison)
 
 
-def test_runs_whose_processes_were_killed_by_somebody_else_resume_together() -> None:
+def test_runs_whose_processes_were_killed_for_another_reason_resume_together() -> None:
     suspects = Suspects(5)
     assert suspects.admitted([2] * 40, []) == list(range(16))
     assert suspects.admitted([3] * 40, []) == list(range(4))
@@ -66,7 +66,7 @@ def test_a_suspect_with_more_crashes_comes_first_and_limits_the_others() -> None
     suspects = Suspects(5)
     assert suspects.admitted([2, 4, 2], []) == [1]
     assert suspects.admitted([2, 3, 2, 2, 2], []) == [0, 1, 2, 3]
-    # It does not join suspects that are executed already.
+    # Such a run does not begin beside suspects that are executed already.
     assert suspects.admitted([4], [2]) == []
     assert suspects.admitted([2], [4]) == []
 

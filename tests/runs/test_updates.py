@@ -95,7 +95,7 @@ async def test_an_update_of_a_running_graph_is_applied_at_the_next_superstep(sav
         assert await handle.result(20) == {"log": ["gate", "update", "last", "extra"], "total": 5}
 
 
-async def test_the_holder_in_another_process_learns_of_an_update_by_its_heartbeat(saver: Checkpointer) -> None:
+async def test_the_holder_in_another_process_receives_an_update_by_its_heartbeat(saver: Checkpointer) -> None:
     beaten = asyncio.Event()
     seen: list[list[str]] = []
 
@@ -223,7 +223,7 @@ async def test_an_update_reaches_a_run_that_runs_a_nested_graph(saver: Checkpoin
 
 
 @pytest.mark.parametrize("durability", ["async", "exit"])
-async def test_updates_are_applied_after_what_the_run_has_done_so_far(
+async def test_updates_are_applied_after_the_supersteps_of_the_run_so_far(
     saver: Checkpointer, durability: Durability
 ) -> None:
     gate = Gate()
@@ -243,7 +243,7 @@ async def test_an_update_with_a_known_key_is_applied_once(saver: Checkpointer) -
     handle = await app.start("g", {}, thread_id="t")
     assert await app.update("t", {"log": ["a"]}, key="k")
     assert not await app.update("t", {"log": ["b"]}, key="k")
-    # The keys of signals are others.
+    # A signal may have the same key.
     assert await app.signal("t", "topic", 1, key="k")
     async with run_app(app):
         assert await handle.result(20) == {"log": ["a", "one"]}
@@ -259,7 +259,7 @@ async def test_an_update_replaces_and_removes_as_a_command_does(saver: Checkpoin
         assert await handle.result(20) == {"log": ["new", "a", "b", "one"]}
 
 
-async def test_an_update_plans_sends_and_later_tasks(saver: Checkpointer) -> None:
+async def test_an_update_plans_sends_and_delayed_tasks(saver: Checkpointer) -> None:
     async def visit(state: State) -> State:
         return {"log": [f"visit {state['total']}"]}
 
@@ -278,7 +278,7 @@ async def test_an_update_plans_sends_and_later_tasks(saver: Checkpointer) -> Non
         assert await handle.result(20) == {"log": ["one", "visit 1", "visit 2"]}
 
 
-async def test_an_update_makes_a_task_that_waits_for_its_time_begin_now(saver: Checkpointer) -> None:
+async def test_an_update_makes_a_delayed_task_begin_at_once(saver: Checkpointer) -> None:
     app = App({"g": built("one", extra="remind").compile()}, saver)
     handle = await app.start("g", {}, thread_id="t")
     await app.update("t", goto="remind", after=DAY)
@@ -344,7 +344,7 @@ async def test_an_update_that_a_reducer_refuses_fails_the_run_and_stays_until_it
         assert await handle.result(20) == {"log": ["good", "bad", "last", "one"]}
 
 
-async def test_a_worker_that_does_not_know_a_node_of_an_update_leaves_the_run_to_another(saver: Checkpointer) -> None:
+async def test_a_worker_that_lacks_a_node_of_an_update_leaves_the_run_to_another_worker(saver: Checkpointer) -> None:
     new, old = built("one", extra="extra"), built("one")
     sender = App({"g": new.compile()}, saver)
     handle = await sender.start("g", {}, thread_id="t")
@@ -359,7 +359,7 @@ async def test_a_worker_that_does_not_know_a_node_of_an_update_leaves_the_run_to
         assert await handle.result(20) == {"log": ["update", "one", "extra"]}
 
 
-async def test_threads_without_an_unfinished_run_take_no_update(saver: Checkpointer) -> None:
+async def test_threads_without_an_unfinished_run_refuse_updates(saver: Checkpointer) -> None:
     app = App({"g": built("one").compile(), "ask": built("ask", ask=waits).compile()}, saver)
     with pytest.raises(UnknownThreadError):
         await app.update("nobody", {"log": []})
@@ -399,7 +399,7 @@ async def test_an_update_is_checked_against_the_graph_when_it_is_sent(saver: Che
     assert await runs_of(saver).inbox("t", ("__update__",)) == []
 
 
-async def test_a_signal_takes_no_reserved_topic(saver: Checkpointer) -> None:
+async def test_a_signal_with_a_reserved_topic_is_refused(saver: Checkpointer) -> None:
     app = App({"g": built("one").compile()}, saver)
     await app.start("g", {}, thread_id="t")
     with pytest.raises(InvalidOptionError, match="topic"):
@@ -417,7 +417,7 @@ async def test_a_superstep_does_not_look_for_updates(saver: Checkpointer) -> Non
         await app.update("u", {"log": ["update"]})
         await running.move(timedelta(seconds=60))
         await later.result(20)
-    # One look finds the update, and one finds that it was the last.
+    # One query finds the update, and one finds that it was the last.
     assert counting.names.count("inbox") == 2
     assert [each.request async for each in _rows(saver)] == [RequestOfRun.NOTHING] * 2
 

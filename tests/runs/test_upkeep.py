@@ -1,4 +1,4 @@
-"""A worker deletes runs and threads after their time, and wakes runs whose wake-up was lost."""
+"""A worker deletes old runs and threads, and makes runs ready whose wake-up was lost."""
 
 import asyncio
 from datetime import timedelta
@@ -68,7 +68,7 @@ def upkeep_of(saver: Checkpointer, **retention: Any) -> Upkeep:
     return Upkeep(saver, runs_of(saver), Retention(**retention))
 
 
-async def test_a_worker_deletes_a_run_after_its_time(saver: Checkpointer, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_worker_deletes_a_run_after_keep_results(saver: Checkpointer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upkeep, "_FIRST_PAUSE", 0.01)
     monkeypatch.setattr(upkeep, "_PAUSE", 0.01)
     app = app_on(saver)
@@ -85,14 +85,14 @@ async def test_a_worker_deletes_a_run_after_its_time(saver: Checkpointer, monkey
                 await asyncio.sleep(0.01)
         with pytest.raises(UnknownRunError):
             await handle.result()
-        # The later run has its time before it, and the key is free.
+        # The later run is not old enough, and the key of the deleted run can be used again.
         assert (await later.status()).state == "done"
         again = await app.start("note", {"log": "again "}, key="order-7")
         assert again.is_new
         assert await again.result(20) == {"log": "again noted"}
 
 
-async def test_a_waiting_caller_is_told_that_the_run_is_gone(saver: Checkpointer) -> None:
+async def test_a_waiting_caller_gets_an_error_once_the_run_is_deleted(saver: Checkpointer) -> None:
     app = app_on(saver)
     handle = await app.start("note", {})
     waiting = asyncio.create_task(handle.result(20))
@@ -108,7 +108,7 @@ async def test_a_waiting_caller_is_told_that_the_run_is_gone(saver: Checkpointer
         await app.retry(handle.run_id)
 
 
-async def test_runs_are_kept_for_ever_on_demand(saver: Checkpointer) -> None:
+async def test_runs_are_kept_with_their_thread_without_keep_results(saver: Checkpointer) -> None:
     app = app_on(saver)
     handle = await app.start("note", {})
     await handle.cancel()
@@ -134,7 +134,7 @@ async def test_a_pruned_thread_keeps_the_results_of_its_runs_until_these_are_del
     assert await saver.prune("t") == 2
 
 
-async def test_threads_are_kept_by_default_and_deleted_by_their_status_on_demand(saver: Checkpointer) -> None:
+async def test_threads_are_kept_by_default_and_deleted_by_status_with_keep_threads(saver: Checkpointer) -> None:
     app = app_on(saver)
     async with app.worker():
         await (await app.start("note", {}, thread_id="done")).result(20)
@@ -246,7 +246,7 @@ async def test_runs_are_listed_by_metadata(saver: Checkpointer) -> None:
         ({"keep_threads": {"done": 7}}, "done"),
     ],
 )
-async def test_a_time_that_makes_no_sense_is_refused(saver: Checkpointer, options: dict[str, Any], named: str) -> None:
+async def test_an_invalid_time_is_refused(saver: Checkpointer, options: dict[str, Any], named: str) -> None:
     with pytest.raises(InvalidOptionError, match=named):
         app_on(saver, **options)
 

@@ -25,7 +25,7 @@ from tests.savers import SAVERS, dropped, saver_of, schema_of_its_own
 
 PATIENCE = 30.0
 ENDLESS = 3600.0
-"""Seconds of a lease whose heartbeats come too late for a test."""
+"""In seconds: a lease whose heartbeats are too late for a test."""
 
 
 class State(TypedDict, total=False):
@@ -87,7 +87,7 @@ async def savers(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
 
 @pytest.fixture
 def apps(savers: tuple[Checkpointer, Checkpointer], monkeypatch: pytest.MonkeyPatch) -> tuple[App, App]:
-    """Two apps on one store, that look only when they are woken."""
+    """Two apps on one store, which poll only when a notice wakes them."""
     for module in (worker, handle, following):
         monkeypatch.setattr(module, "_FIRST_LOOK", NEVER)
         monkeypatch.setattr(module, "_LONGEST_LOOK", NEVER)
@@ -237,7 +237,7 @@ async def test_a_cancelled_run_that_waits_wakes_its_caller_and_the_next_run_of_i
         await until(lambda: _is(app, second.run_id, "waiting"), "the second question")
 
 
-async def test_a_worker_that_stops_hands_its_runs_to_a_worker_that_waits(apps: tuple[App, App]) -> None:
+async def test_the_released_runs_of_a_stopping_worker_wake_another_worker(apps: tuple[App, App]) -> None:
     app, other = apps
     async with app.worker(grace=0) as stopping:
         await app.start("stuck", {})
@@ -282,7 +282,7 @@ async def test_a_follower_in_another_app_is_woken_by_events_and_by_the_end(apps:
     assert names[-1] == "CheckpointCommitted"
 
 
-async def test_a_queue_of_other_graphs_wakes_nobody(savers: tuple[Checkpointer, Checkpointer]) -> None:
+async def test_a_queue_of_other_graphs_wakes_no_worker(savers: tuple[Checkpointer, Checkpointer]) -> None:
     _, other = savers
     app = App({"one": graphs()["one"]}, other)
     heard: list[str] = []

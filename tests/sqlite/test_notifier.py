@@ -1,4 +1,4 @@
-"""The notifier of a SqliteSaver: its thread, what it looks for, files that are removed, and event loops that end."""
+"""The notifier of a SqliteSaver: its thread, its notices, files that are removed, and event loops that end."""
 
 import asyncio
 import os
@@ -35,7 +35,7 @@ READY = RunReady(QUEUE)
 
 @pytest.fixture
 async def savers(tmp_path: Path) -> AsyncIterator[tuple[SqliteSaver, SqliteSaver]]:
-    """A saver that writes, and one that hears."""
+    """A saver that writes, and one that listens."""
     path = tmp_path / "runs.db"
     async with SqliteSaver(path) as one, SqliteSaver(path) as other:
         yield one, other
@@ -52,7 +52,7 @@ async def until_no_watch() -> None:
 
 @pytest.fixture
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The pauses between looks so far."""
+    """The pauses between polls so far."""
     noted: list[float] = []
     wait = watching.Watch._wait
 
@@ -74,7 +74,7 @@ async def after_a_change(writer: SqliteSaver, heard: Heard) -> None:
 # The thread
 
 
-async def test_a_thread_runs_only_while_somebody_listens(savers: tuple[SqliteSaver, SqliteSaver]) -> None:
+async def test_the_thread_runs_only_while_there_is_a_listener(savers: tuple[SqliteSaver, SqliteSaver]) -> None:
     one, other = savers
     one.notifier.notify(READY)
     assert watches() == 0
@@ -87,21 +87,21 @@ async def test_a_thread_runs_only_while_somebody_listens(savers: tuple[SqliteSav
         await until_no_watch()
 
 
-async def test_an_idle_thread_looks_rarely_and_one_that_waits_for_a_reaction_often(
+async def test_an_idle_thread_polls_rarely_and_often_after_a_change_of_its_process(
     savers: tuple[SqliteSaver, SqliteSaver], pauses: list[float]
 ) -> None:
     _, other = savers
     with listening(other, READY):
         await until(lambda: 0.05 in pauses, "the longest pause")
         assert pauses[0] < 0.05
-        # About 20 looks in a second.
+        # About 20 polls in a second.
         assert len(pauses) < 100
         pauses.clear()
         other.notifier.notify(READY)
         await until(lambda: any(each < 0.003 for each in pauses), "a short pause")
 
 
-async def test_a_thread_looks_again_after_an_error_of_the_file(
+async def test_a_thread_polls_again_after_an_error_of_the_file(
     savers: tuple[SqliteSaver, SqliteSaver], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watching, "_PAUSE_AFTER_FAILURE", 0.01)
@@ -120,10 +120,10 @@ async def test_a_thread_looks_again_after_an_error_of_the_file(
         assert errors == []
 
 
-# What it looks for
+# Its notices
 
 
-async def test_a_change_that_concerns_nobody_is_told_nobody(savers: tuple[SqliteSaver, SqliteSaver]) -> None:
+async def test_a_change_that_no_listener_wants_causes_no_notice(savers: tuple[SqliteSaver, SqliteSaver]) -> None:
     one, other = savers
     seq = await accept(one)
     await claim_one(one, worker=7)
@@ -131,13 +131,13 @@ async def test_a_change_that_concerns_nobody_is_told_nobody(savers: tuple[Sqlite
     await accept(one, "later", delay=HOUR)
     everything = READY, RunChanged(KEY, seq), WorkerAsked(7), EventsAdded(0)
     with listening(other, *everything) as heard:
-        # The first look tells of the run that is due later.
+        # The first query finds the run that is due later.
         await heard.until(EventsAdded(0))
         await after_a_change(one, heard)
         assert set(heard.notices) == {EventsAdded(0)}
 
 
-async def test_a_request_is_told_once(savers: tuple[SqliteSaver, SqliteSaver]) -> None:
+async def test_a_request_causes_one_notice(savers: tuple[SqliteSaver, SqliteSaver]) -> None:
     one, other = savers
     seq = await accept(one)
     await claim_one(one, worker=7)
@@ -149,7 +149,7 @@ async def test_a_request_is_told_once(savers: tuple[SqliteSaver, SqliteSaver]) -
         assert WorkerAsked(7) not in heard.notices
 
 
-async def test_a_run_that_is_due_is_told_until_somebody_claims_it(savers: tuple[SqliteSaver, SqliteSaver]) -> None:
+async def test_a_due_run_causes_notices_until_it_is_claimed(savers: tuple[SqliteSaver, SqliteSaver]) -> None:
     one, other = savers
     with listening(other, READY, EventsAdded(0)) as heard:
         await accept(one)
@@ -187,7 +187,7 @@ async def test_runs_of_a_deleted_thread_count_as_changed(savers: tuple[SqliteSav
         await heard.until(RunChanged(key, seq))
 
 
-async def test_many_awaited_runs_are_one_look(savers: tuple[SqliteSaver, SqliteSaver]) -> None:
+async def test_many_awaited_runs_are_one_query(savers: tuple[SqliteSaver, SqliteSaver]) -> None:
     one, other = savers
     seqs = [await accept(one, f"thread {number}") for number in range(300)]
     runs = [RunChanged(key_of(f"thread {number}"), seq) for number, seq in enumerate(seqs)]
@@ -243,7 +243,7 @@ def test_a_saver_that_is_not_closed_has_no_thread_between_two_event_loops(tmp_pa
     one, other = (SqliteSaver(tmp_path / "runs.db") for _ in range(2))
 
     async def hear(thread: str) -> None:
-        # A listener that nobody removes.
+        # A listener that is not removed.
         heard = Heard()
         await accept(other, f"{thread} of the other")
         other.notifier.listen(heard.hear, Wanted)

@@ -1,4 +1,4 @@
-"""The notifier of a SqliteSaver keeps to the clauses of every notifier."""
+"""The notifier of a SqliteSaver satisfies the clauses of every notifier."""
 
 import itertools
 from pathlib import Path

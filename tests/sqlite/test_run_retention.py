@@ -44,7 +44,7 @@ async def test_retention_reads_by_index(tmp_path: Path, name: str, index: str) -
     ]
 
 
-async def test_a_damaged_thread_keeps_its_requests_and_stops_no_retention(tmp_path: Path) -> None:
+async def test_a_damaged_thread_keeps_its_requests_and_does_not_stop_retention(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
     async with SqliteSaver(path) as saver:
         for thread in ("damaged", "sound"):

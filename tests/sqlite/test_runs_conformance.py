@@ -1,4 +1,4 @@
-"""The runs of a SqliteSaver, and their events, keep to the clauses of every store of runs and event log."""
+"""The runs of a SqliteSaver, and their events, satisfy the clauses of every store of runs and event log."""
 
 import asyncio
 import itertools

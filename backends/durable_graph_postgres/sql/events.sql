@@ -2,7 +2,7 @@
 -- from 3 to 4 a custom event or a message, 5 a retraction of a task's events.
 
 -- name: add_event
--- An event that is there was stored by an earlier attempt at the same call.
+-- An event that exists was stored by an earlier attempt at the same call.
 INSERT INTO {schema}.events (thread_key, version, position, epoch, seq, kind, planned_at, task, namespace, extra, value)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING;
 
@@ -44,7 +44,7 @@ SELECT * FROM (
    ORDER BY e.version, e.position LIMIT :limit::bigint) emitted;
 
 -- name: find_result_events
--- Those before the newest superstep that was over then are left out.
+-- Results before the newest superstep that had ended at that event are left out.
 SELECT namespace, planned_at, task FROM {schema}.events
  WHERE thread_key = :thread_key AND seq = :seq AND kind = 1 AND (version, position) <= (:version::bigint, :position::integer)
    AND version >= coalesce((SELECT max(number) FROM {schema}.checkpoints

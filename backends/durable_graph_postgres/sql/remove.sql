@@ -41,7 +41,7 @@ SELECT namespace, number, parent, planned_at, made_at, commit_id, header, state_
   FROM {schema}.checkpoints WHERE thread_key = :thread_key;
 
 -- name: find_needed_checkpoints
--- Of runs whose results are kept, and of those that begin from a checkpoint.
+-- The checkpoints of runs whose results are kept, and of runs that begin from a checkpoint.
 SELECT state, checkpoint, from_checkpoint FROM {schema}.runs
  WHERE thread_key = :thread_key AND (state = 4 OR (state < 4 AND first_checkpoint = 0 AND from_checkpoint > 0));
 

@@ -1,5 +1,5 @@
--- What a store does with runs without a call: see `checkpointing/run_retention.py`. States are as in `runs.sql`. These
--- statements wait for no lock: a thread that another transaction has locked is left for the next call.
+-- Retention and repair of runs: see `checkpointing/run_retention.py`. States are as in `runs.sql`. These statements
+-- wait for no lock: a thread that another transaction has locked is left for the next call.
 
 -- name: find_ended_runs
 -- The runs that ended first. Their threads are locked.
@@ -13,17 +13,17 @@ WITH
 SELECT e.thread_key, e.seq FROM ended e JOIN locked l USING (thread_key);
 
 -- name: drop_ended_run
--- The end is a time of the worker's clock. However wrong that is, a run is kept for so long after its acceptance.
+-- The end is a time of the worker's clock, which may be wrong: a run is also kept this long after its acceptance.
 DELETE FROM {schema}.runs WHERE thread_key = :thread_key AND seq = :seq AND state IN (4, 5, 6) AND ended_at <= :before
    AND accepted_at <= :before
 RETURNING thread_id;
 
 -- name: drop_tombstones
--- Of messages that were taken so long ago.
+-- Keys of messages that were taken that long ago.
 DELETE FROM {schema}.messages WHERE thread_key = $1 AND taken > 0 AND taken <= $2;
 
 -- name: drop_events
--- Those of runs that are gone.
+-- Events of runs that were deleted.
 DELETE FROM {schema}.events
  WHERE thread_key = :thread_key
    AND seq NOT IN (SELECT r.seq FROM {schema}.runs r WHERE r.thread_key = :thread_key);

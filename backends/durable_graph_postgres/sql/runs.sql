@@ -273,11 +273,11 @@ UPDATE {schema}.runs r
  WHERE r.thread_key = :thread_key AND r.state < 4;
 
 -- name: ask_to_look
--- An update arrived. No run has to be asked that is to be cancelled.
+-- An update arrived. A run with a request to cancel it keeps that request.
 UPDATE {schema}.runs SET request = 3 WHERE thread_key = :thread_key AND state < 4 AND request = 0;
 
 -- name: end_look
--- The last update may have been taken.
+-- Removes the request if the last update was taken.
 UPDATE {schema}.runs SET request = 0
  WHERE thread_key = :thread_key AND state < 4 AND request = 3
    AND NOT EXISTS (SELECT FROM {schema}.messages WHERE thread_key = :thread_key AND topic = '__update__' AND taken = 0);

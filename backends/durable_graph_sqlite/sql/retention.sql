@@ -1,4 +1,4 @@
--- What a store does with runs without a call: see `checkpointing/run_retention.py`. States are as in `runs.sql`.
+-- Retention and repair of runs: see `checkpointing/run_retention.py`. States are as in `runs.sql`.
 
 -- name: find_ended_runs
 -- The runs that ended first.
@@ -6,17 +6,17 @@ SELECT thread_key, seq FROM runs INDEXED BY runs_ended
  WHERE state IN (4, 5, 6) AND ended_at <= :before AND accepted_at <= :before ORDER BY ended_at LIMIT :limit;
 
 -- name: drop_ended_run
--- The end is a time of the worker's clock. However wrong that is, a run is kept for so long after its acceptance.
+-- The end is a time of the worker's clock, which may be wrong: a run is also kept this long after its acceptance.
 DELETE FROM runs WHERE thread_key = :thread_key AND seq = :seq AND state IN (4, 5, 6) AND ended_at <= :before
    AND accepted_at <= :before
 RETURNING thread_id;
 
 -- name: drop_tombstones
--- Of messages that were taken so long ago.
+-- Keys of messages that were taken that long ago.
 DELETE FROM messages WHERE thread_key = ? AND taken > 0 AND taken <= ?;
 
 -- name: drop_events
--- Those of runs that are gone.
+-- Events of runs that were deleted.
 DELETE FROM events
  WHERE thread_key = :thread_key
    AND seq NOT IN (SELECT r.seq FROM runs r WHERE r.thread_key = :thread_key);

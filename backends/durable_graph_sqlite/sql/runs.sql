@@ -85,11 +85,11 @@ UPDATE runs SET inbox = inbox + 1, due = CASE WHEN state = 2 THEN :at ELSE due E
  WHERE thread_key = :thread_key AND state < 4;
 
 -- name: ask_to_look
--- An update arrived. No run has to be asked that is to be cancelled.
+-- An update arrived. A run with a request to cancel it keeps that request.
 UPDATE runs SET request = 3 WHERE thread_key = :thread_key AND state < 4 AND request = 0;
 
 -- name: end_look
--- The last update may have been taken.
+-- Removes the request if the last update was taken.
 UPDATE runs SET request = 0
  WHERE thread_key = :thread_key AND state < 4 AND request = 3
    AND NOT EXISTS (SELECT 1 FROM messages WHERE thread_key = :thread_key AND topic = '__update__' AND taken = 0);
@@ -120,7 +120,7 @@ UPDATE runs SET state = :state, due = :now, crashes = 0, ended_at = 0, error = N
  WHERE thread_key = :thread_key AND seq = :seq;
 
 -- name: find_ended_among
--- Of the given runs, as pairs of a thread's key and a number: those that have ended, or do not exist.
+-- The given runs (pairs of a thread's key and a number) that have ended or do not exist.
 SELECT json_extract(each.value, '$[0]'), json_extract(each.value, '$[1]')
   FROM json_each(:runs) AS each
   LEFT JOIN runs r ON r.thread_key = json_extract(each.value, '$[0]') AND r.seq = json_extract(each.value, '$[1]')
@@ -180,7 +180,7 @@ SELECT thread_id, seq, request, followed FROM runs
  WHERE worker = :worker AND state = 1 AND (request > 0 OR followed > 0);
 
 -- name: find_asked_runs
--- What the worker is asked for. The counter of messages grows with each update for a run that it executes.
+-- The requests to the worker. The counter of messages grows with each update for a run that it executes.
 SELECT thread_id, seq, request, followed, inbox FROM runs
  WHERE worker = :worker AND state = 1 AND (request > 0 OR followed > 0);
 

@@ -201,7 +201,7 @@ class Sender:
     # Events of a run
 
     def send_events(self) -> None:
-        """Send the events that wait to be stored, once the call that is under way has ended."""
+        """Send the events that wait to be stored, after the present call."""
         if self.thread.failure is None and not self._is_looping and not self._is_sending:
             self._send_next()
 
@@ -217,7 +217,7 @@ class Sender:
             if call.result():
                 log.has_moved()
             else:
-                # Somebody else holds the run: its next commit will conflict.
+                # Another worker holds the run: the next commit will conflict.
                 log.is_active = False
 
         if rows:

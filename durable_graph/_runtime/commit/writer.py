@@ -154,7 +154,7 @@ class Writer:
         return is_committed
 
     async def commit_now(self, *entries: tuple[Namespace, NextCheckpoint], taken: tuple[int, ...] = ()) -> bool:
-        """Commit supersteps together, and wait for that under every policy. `taken` are the updates that they apply.
+        """Commit supersteps together, and wait for the commit under every policy. `taken` are the updates they apply.
         False and errors as for `commit`."""
         return await finish(self._send_commit(QueuedCommit(entries, NO_EVENTS, taken=taken)), self.grace)
 

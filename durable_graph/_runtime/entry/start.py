@@ -308,7 +308,7 @@ async def _dispatch(run: GraphRun, store: Stored, opened: Opened) -> Start | End
     if restored is None:
         if isinstance(given, Command) and given.resume is not UNSET:
             raise NothingToResumeError(request.thread_id, "it has no checkpoint")
-        # A claimed run that undoes the thread's first one begins from nothing, on a branch of its own.
+        # A claimed run that rolls back the thread's first run begins from an empty state, on a branch of its own.
         return await _accept(run, store, initial_state(run.topology), {}, 0 if opened.thread.head else None)
     is_fork = restored.state.no != opened.thread.head
     if not is_fork and (ended := _ended_before(request, restored.state)) is not None:
@@ -333,7 +333,7 @@ async def _resume(run: GraphRun, store: Stored, restored: Restored, *, is_fork: 
     check_plan(run.topology, thread_id, restored.state, {} if is_fork else restored.recorded)
     if not restored.state.plan:
         if owned is not None and owned.has_updates and not is_fork:
-            # They arrived during the last superstep.
+            # The updates were recorded during the last superstep.
             return Start(restored.state, {}, passes_breakpoint=True)
         why = "its run is finished" if not is_fork else "nothing was left to run at that checkpoint"
         raise NothingToResumeError(thread_id, why)

@@ -1,4 +1,4 @@
-"""The events of tasks and checkpoints, made of the engine's values: the same for a run and for a stored thread."""
+"""The events of tasks and checkpoints, as functions of the engine's values: the same live and from a stored thread."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -50,7 +50,7 @@ class EventPlace(msgspec.Struct, frozen=True):
 
 
 class Committed(msgspec.Struct, frozen=True):
-    """What a checkpoint's event tells beside its state: where it came from, and what it changed."""
+    """The facts of a checkpoint's event besides its state: its origin and its changes."""
 
     parent: int
     source: str
@@ -143,7 +143,7 @@ def checkpoint_event(place: EventPlace, state: State, committed: Committed) -> C
 
 def _planned(place: EventPlace, plan: Sequence[Task]) -> tuple[PlannedTask, ...]:
     planned = []
-    # Looking for the graphs inside a node takes longer than the rest of an event: once for all its tasks.
+    # Finding the graphs inside a node takes longer than the rest of an event, so it is done once for all its tasks.
     plain: set[str] = set()
     for task in plan:
         nested = None

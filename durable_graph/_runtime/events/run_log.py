@@ -1,7 +1,7 @@
 """The event log of a run that a worker executes: the sink of its events, and the rows that wait to be stored.
 
-Nothing is made and nothing is stored before somebody follows the run. Custom events and messages are sent together,
-a moment later, or before the next save or commit of the run, so the store has them in their order.
+Without a follower no event is built or stored. Custom events and messages are sent together, up to `PAUSE` later, or
+before the next save or commit of the run, so the store has them in their order.
 """
 
 import asyncio
@@ -23,9 +23,9 @@ from durable_graph.records import TaskRecord
 from durable_graph.run_records import EventKind, EventRow
 
 PAUSE = 0.05
-"""Seconds: how long an event waits for others that are stored together with it."""
+"""In seconds: how long an event waits for others that are stored with it."""
 BATCH = 8 * 1024
-"""In bytes: so many are sent at once."""
+"""In bytes: pending events of this size are sent at once."""
 MOST_PENDING = 10_000
 MOST_PENDING_BYTES = 64 * 1024 * 1024
 
@@ -33,7 +33,7 @@ MOST_PENDING_BYTES = 64 * 1024 * 1024
 class RunLog:
     """The events of one execution of a run. See `EventSink`.
 
-    `has_moved` is called whenever a follower in this process may find more.
+    `has_moved` is called whenever followers may find new events.
     """
 
     takes_messages = True
@@ -55,7 +55,7 @@ class RunLog:
         self._thread, self._seq, self._epoch = thread, seq, epoch
         self._topology, self._max_value_bytes = topology, max_value_bytes
         self._version, self._position = 0, FIRST_ROW - 1
-        # The tasks of which custom events or messages are stored that are not void.
+        # The tasks with stored custom events or messages that are not void.
         self._tasks: set[str] = set()
         self._size = 0
         self._wait: EventRow | None = None
@@ -66,7 +66,7 @@ class RunLog:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._home = 0
 
-    # Its begin
+    # Beginning
 
     async def begin(self) -> bool:
         """Store the run's events from here on. False if they are stored already."""
@@ -81,7 +81,7 @@ class RunLog:
         return True
 
     async def missing(self, keys: Iterable[tuple[str, int, int]]) -> set[tuple[str, int, int]]:
-        """Those of these records that are no results in the log yet."""
+        """The records whose results are not in the log yet."""
         known = await self._log.results(self._thread, self._seq, (1 << 53) - 1)
         return set(keys) - set(known)
 
@@ -96,7 +96,7 @@ class RunLog:
         self._send = send
 
     def committed(self, version: int) -> None:
-        """The thread is at this version: positions begin anew."""
+        """The thread is at this version: positions start again."""
         if version > self._version:
             self._version, self._position = version, FIRST_ROW - 1
         self.has_moved()
@@ -120,7 +120,7 @@ class RunLog:
         return self._at(version, rows)
 
     async def append(self, rows: list[EventRow]) -> bool:
-        """Store events. False if somebody else holds the run."""
+        """Store events. False if another worker holds the run."""
         return await self._log.append(self._thread, self._epoch, rows)
 
     def of_save(self, records: Iterable[TaskRecord], version: int, *, waits: bool) -> tuple[EventRow, ...]:
@@ -192,7 +192,7 @@ class RunLog:
                 parts = (event.node, event.message, self._storable(event.metadata), event.origin)
                 self._add(EventKind.MESSAGE, event.task_id, self._encoded(event, *parts))
             case _:
-                # The checkpoints and the records imply it.
+                # The checkpoints and the records imply this event.
                 return
 
     def _add(self, kind: EventKind, task: str, value: bytes) -> None:
@@ -208,7 +208,7 @@ class RunLog:
             self._timer = self._loop.call_later(PAUSE, self._flush)
 
     def _storable(self, metadata: Mapping[str, object]) -> dict[str, object]:
-        """The metadata that can be stored. A text of the run's own, such as its namespace, becomes a plain one."""
+        """The metadata that can be stored. Instances of subclasses of `str` become plain texts."""
         found: dict[str, object] = {}
         for key, value in metadata.items():
             plain = str.__str__(value) if isinstance(value, str) else value
@@ -236,7 +236,7 @@ class RunLog:
 
 
 def _as_text(parts: tuple[Any, ...], why: str) -> list[Any]:
-    """The parts with a text in place of the data: a follower must not make the node fail that emitted it."""
+    """The parts with a text in place of the data: a follower must not make the node fail that emitted the data."""
     node, data, *rest = parts
     text = f"<{type(data).__qualname__}, which is not stored: {why}>"
     return [node, text, {}, *rest[1:]] if rest else [node, text]

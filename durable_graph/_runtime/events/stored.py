@@ -1,4 +1,4 @@
-"""The values of the rows of an event log, as bytes. Those of custom events and messages are encoded by the graph."""
+"""The values of the rows of an event log, as bytes. The graph encodes the values of custom events and messages."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any

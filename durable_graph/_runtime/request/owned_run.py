@@ -74,10 +74,10 @@ class OwnedRun:
     is the counter of the run's messages at the claim, and `inbox` the one that the next suspension compares;
     `read_topics` are the topics whose messages were all taken since the claim. `claimed_at` is the store's time of the
     claim, and `due` the time at which the run continues if it suspends now. `lease` is that of its worker. `log` stores
-    its events, once somebody follows them. `has_progressed`: a commit or a result since the claim is durable.
+    its events, once it has a follower. `has_progressed`: a commit or a result since the claim is durable.
     `has_updates`: the inbox may have updates of the thread. A run that has not begun begins from `from_checkpoint` (see
-    `RunRow`). `waits_on` is what it waits for if it suspends now. `found` is the thread as the claim has it, for the
-    first look at it (None: it has to be loaded), and `reads` loads it and reads its inbox.
+    `RunRow`). `waits_on` is what it waits for if it suspends now. `found` is the thread as the claim has it, in place
+    of the first load (None: it has to be loaded), and `reads` loads it and reads its inbox.
     """
 
     seq: int
@@ -128,7 +128,7 @@ class OwnedRun:
 
     @property
     def is_followed(self) -> bool:
-        """Whether somebody follows the run's events."""
+        """Whether the run has a follower."""
         return self.log is not None and self.log.is_active
 
     def now(self) -> int:

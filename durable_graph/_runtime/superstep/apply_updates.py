@@ -23,8 +23,8 @@ async def apply_updates(run: GraphRun, owned: OwnedRun, state: State, recorded: 
     """The state and its outcomes once all updates are applied that are in the inbox, each as a checkpoint.
 
     A commit takes the updates that it applies, so each is applied once. Raises `GraphChangedError` for an update that
-    this graph cannot read. One that does not fit the state raises what a Command as input does: `InvalidUpdateError`,
-    `ReducerError` and others. That update and all later ones stay in the inbox.
+    this graph cannot read, and the errors of a Command as input for an update that does not fit the state:
+    `InvalidUpdateError`, `ReducerError` and others. That update and all later ones stay in the inbox.
     """
     owned.has_updates = False
     store = run.store
@@ -33,7 +33,7 @@ async def apply_updates(run: GraphRun, owned: OwnedRun, state: State, recorded: 
         return state, recorded
     saver = store.thread.saver
     assert isinstance(saver, KeepsRuns)  # noqa: S101  # it claimed the run
-    # All that the run has done precedes the updates.
+    # The run's pending commits precede the updates.
     await store.settle()
     recorded = without_delays(recorded)
     while owned.state is RunState.RUNNING and (messages := await saver.runs.inbox(store.thread.id, (UPDATES,))):

@@ -1,4 +1,4 @@
-"""The tasks of a superstep that wait for their time."""
+"""The delayed tasks of a superstep."""
 
 from collections.abc import Container, Mapping
 from types import MappingProxyType
@@ -15,7 +15,7 @@ NOTHING_EARLY: Mapping[Key, Outcome] = MappingProxyType({})
 def early_tasks(
     run: GraphRun, state: State, recorded: Mapping[Key, Outcome], attempted: Container[Key]
 ) -> dict[Key, Outcome]:
-    """The tasks of the plan whose time has not come, by their keys, as outcomes that say when they are due.
+    """The tasks of the plan that are not due yet, by their keys, as outcomes that say when they are due.
 
     Of a nested graph, a task whose delay the outermost run has waited for is not among them.
     """
@@ -30,8 +30,8 @@ def early_tasks(
         if delay.id in answers:
             answers.claim(delay.id)
             continue
-        # A nested graph without a store of its own runs from its start again, and plans the task again: the first time
-        # counts.
+        # A nested graph without a store of its own runs from its start again, and plans the task again: the first due
+        # time counts.
         asked = answers.asked.get(delay.id)
         first = task if asked is None else at_the_earliest(task, microseconds_of(asked.due))
         if first.due > now:

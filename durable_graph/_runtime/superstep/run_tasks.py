@@ -80,7 +80,7 @@ class Outcomes(msgspec.Struct, frozen=True):
 
 
 class Superstep(msgspec.Struct):
-    """One superstep being run. `early` are the tasks whose time has not come, as outcomes with the time."""
+    """One superstep being run. `early` are the tasks that are not due yet, as outcomes with their due times."""
 
     run: GraphRun
     state: State
@@ -129,7 +129,7 @@ class Superstep(msgspec.Struct):
         return [task for task, outcome in left if not isinstance(outcome, Done) and not is_waiting(outcome, answered)]
 
     def _look_at_clock(self) -> bool:
-        """Find the tasks whose time has not come. Whether the time of any has come since the last look."""
+        """Find the tasks that are not due yet. True if a task has become due since the last call."""
         before = self.early
         self.recorded = without_delays(self.recorded)
         self.early = early_tasks(self.run, self.state, self.recorded, self.attempted)

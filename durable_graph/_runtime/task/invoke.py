@@ -105,7 +105,7 @@ def _called_by_worker(name: str, call: Callable[[], T]) -> T:
 
 
 def exit_of(name: str, error: SystemExit) -> NodeExitedError:
-    """The failure of code that would end the process of its worker. The run would be released, and end the next one."""
+    """The failure of code that would end its worker's process. Otherwise the run would be released and end the next."""
     failure = NodeExitedError(name, error.code)
     failure.__cause__ = error
     return failure

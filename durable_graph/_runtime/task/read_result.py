@@ -40,7 +40,7 @@ def read_result(
 ) -> Result:
     """A node's result, checked and encoded; `values` are those at the start of its superstep.
 
-    `due_after` gives the times of tasks that are planned for later. Of what a graph inside the node returned, the keys
+    `due_after` gives the due times of delayed tasks. Of what a graph inside the node returned, the keys
     that the state does not have are the inner graph's own.
 
     Raises `ParentCommand` for a Command to the parent graph, `InvalidUpdateError`, `UnknownNameError`,

@@ -25,8 +25,8 @@ async def choose(
 ) -> tuple[Route, ...]:
     """The routes that the routers choose after the task, in the superstep at `place`.
 
-    `extra` has the parameters of each router besides the state, by its name. `due_after` gives the times of tasks that
-    are planned for later.
+    `extra` has the parameters of each router besides the state, by its name. `due_after` gives the due times of delayed
+    tasks.
 
     Raises what they raise, and for what is no choice: `InvalidNodeResultError`, `UnknownNameError`,
     `UnstorableValueError`, `ValueTooLargeError`.

@@ -182,8 +182,8 @@ class GraphRun:
     def due_after(self, option: str, duration: Duration) -> int:
         """The time after this duration, in microseconds since 1970.
 
-        Raises `InvalidOptionError`, which names the option, and `MissingCheckpointerError` where nothing could wait for
-        that time.
+        Raises `InvalidOptionError`, which names the option, and `MissingCheckpointerError` without a checkpointer,
+        because the run could not be suspended until then.
         """
         wait = microseconds(option, duration, least=0.001)
         if self.store.thread is None:

@@ -23,7 +23,7 @@ async def cancel_thread(topology: Topology, saver: Checkpointer, thread_id: str,
     The thread's row stores the status. A run of this process stops at once. A run of another process sees the status at
     its next call of the store: it records the tasks that have finished, and starts no superstep. With `run`, the number
     of a run whose worker was asked to cancel it, nothing is cancelled once that run no longer owns the thread: another
-    one may be about to begin. Raises `UnknownThreadError`.
+    run may be about to begin. Raises `UnknownThreadError`.
     """
     while True:
         found = await _loaded(topology, saver, thread_id)

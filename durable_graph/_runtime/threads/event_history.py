@@ -1,8 +1,8 @@
 """The events of a stored thread: those that its checkpoints imply, and those that are stored as rows.
 
 An event's position at a checkpoint follows from the checkpoint alone: the results of the tasks that it concludes, in
-the order of their plan; the checkpoint; the starts of the tasks that it plans. A result that has a row of its own,
-because it was published before its superstep was committed, keeps its position, which stays empty.
+the order of their plan; the checkpoint; the starts of the tasks that it plans. If a result has a row of its own,
+because it was published before its superstep was committed, its position at the checkpoint has no event.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -92,7 +92,7 @@ class EventHistory:
 
     async def read(self, page: EventPage, after: int) -> list[LoggedEvent]:
         """The events of a page with ids after this one. Raises `CorruptCheckpointError`, `DecodeError`,
-        `UnknownNameError` for a nested graph that is gone, and `GraphChangedError`."""
+        `UnknownNameError` for a nested graph that no longer exists, and `GraphChangedError`."""
         loaded = {ns: await self._load(ns, made) for ns, made in _by_namespace(page.checkpoints).items()}
         found: list[LoggedEvent] = []
         todo: list[tuple[int, MadeCheckpoint | LoggedRow]] = [
@@ -167,7 +167,7 @@ class EventHistory:
         return found
 
     async def _known(self, ns: str, no: int) -> _Known | None:
-        """A checkpoint of a namespace, None if it does not exist, or not any more."""
+        """A checkpoint of a namespace, None if it does not exist or was removed."""
         at = self._at.get(ns)
         if at is not None and at.restored.row.no == no:
             return at
@@ -404,7 +404,7 @@ def _call_in(record: TaskRecord) -> RecordedCall | None:
 
 
 def _value_of(topology: Topology, call: RecordedCall) -> object:
-    """What a call returned: of a class that only the function's own annotation names, its fields as plain data."""
+    """The result of a call. An instance of a class that only the function's annotation names becomes plain data."""
     try:
         return topology.argument.decode(call.value)
     except DecodeError:

@@ -1,4 +1,4 @@
-"""The events of a run that nobody followed until now: what is recorded since its last checkpoint."""
+"""The events of a run that had no follower until now, since its last checkpoint."""
 
 import time
 

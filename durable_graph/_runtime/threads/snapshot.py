@@ -52,8 +52,8 @@ class SnapshotTask(msgspec.Struct, frozen=True):
     """A task of a snapshot. `result` has its writes, once they are recorded, in the form of stream mode "tasks":
     `{key: value}`, with `{"$writes": [...]}` for a key that it wrote several times. `error` is its error, as text.
 
-    `interrupts` are its pending interrupts; in a past checkpoint all interrupts that it raised, answered or not. A task
-    that was planned for a time (`after=`) has one until it has a result: `is_sleep` is true, and `due` is the time.
+    `interrupts` are its pending interrupts; in a past checkpoint all interrupts that it raised, answered or not. A
+    delayed task (`after=`) has one until it has a result: `is_sleep` is true, and `due` is its due time.
     `state` is the state of the graph that the task runs: a config for `aget_state`, or with `subgraphs=True` its
     snapshot; None if that graph has not started.
     """

@@ -224,7 +224,7 @@ class TailClauses(RunStoreUnderTest):
 class FollowClauses(RunStoreUnderTest):
     """Clauses of following, and of removing events."""
 
-    async def test_a_worker_is_told_of_followed_runs(self) -> None:
+    async def test_a_heartbeat_returns_the_followed_runs(self) -> None:
         async with self.saver() as saver, await self.open_another(saver) as other:
             claim = await _begun(saver)
             assert claim.followed == 0
@@ -260,7 +260,7 @@ class FollowClauses(RunStoreUnderTest):
             assert isinstance(await saver.commit(replace(unit, events=(event,))), Committed)
             assert await _log(saver).follow(Follow("other", other)) is Followed.KNOWN
 
-    async def test_the_first_follower_of_a_run_that_waits_stores_what_is_recorded(self) -> None:
+    async def test_the_first_follower_of_a_run_that_waits_stores_the_recorded_results(self) -> None:
         async with self.saver() as saver:
             seq, claim = await wait(saver)
             follow = await _follow(saver, claim, _result_of(claim, 0), _event(claim, 0, EventKind.WAITING))
@@ -269,7 +269,7 @@ class FollowClauses(RunStoreUnderTest):
             assert await _log(saver).follow(follow) is Followed.KNOWN
             assert await _positions(saver, seq) == [0, 1]
 
-    async def test_of_simultaneous_first_followers_one_stores_what_is_recorded(self) -> None:
+    async def test_only_one_of_simultaneous_first_followers_stores_the_recorded_results(self) -> None:
         async with self.saver() as saver, await self.open_another(saver) as other:
             seq, claim = await wait(saver)
             follow = await _follow(saver, claim, _event(claim, 0, EventKind.WAITING))

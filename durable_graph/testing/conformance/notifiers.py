@@ -7,7 +7,7 @@
         async def open_another(self, saver: Checkpointer) -> Checkpointer:
             return MySaver(...)
 
-A notifier that does nothing is allowed, and does not satisfy them.
+A notifier that does nothing is allowed, but does not satisfy these clauses.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ KEY = key_of("thread")
 
 
 class Heard:
-    """The notices that a listener has got."""
+    """The notices that a listener has received."""
 
     def __init__(self) -> None:
         self.notices: list[Notice] = []
@@ -168,7 +168,7 @@ class NotifierConformance(RunStoreUnderTest):
                     notifier_of(saver).notify(RunReady(QUEUE))
                     await heard.until(RunReady(QUEUE))
 
-    async def test_notices_without_listeners_and_of_a_closed_saver_do_no_harm(self) -> None:
+    async def test_notices_without_listeners_and_of_a_closed_saver_raise_nothing(self) -> None:
         async with self.saver() as saver:
             notifier_of(saver).notify()
             notifier_of(saver).notify(RunReady(QUEUE), RunChanged(KEY, 1), WorkerAsked(1), EventsAdded(KEY))
@@ -189,6 +189,6 @@ class NotifierConformance(RunStoreUnderTest):
 
 
 async def heard_of_the_start(saver: Checkpointer, heard: Heard) -> None:
-    """Wait until the listener hears what other savers do."""
+    """Wait until the listener receives the notices of other savers."""
     notifier_of(saver).notify(RunReady(QUEUE))
     await heard.until(RunReady(QUEUE))

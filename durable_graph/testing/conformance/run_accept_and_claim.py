@@ -66,7 +66,7 @@ class AcceptAndClaimClauses(RunStoreUnderTest):
                 assert found is None or found.thread == stored
                 assert (stored.status, stored.epoch) == ("failed", again.epoch)
 
-    async def test_a_run_that_is_claimed_at_once_is_freed_once_its_worker_is_gone(self) -> None:
+    async def test_a_run_that_is_claimed_at_once_is_released_once_its_worker_is_dead(self) -> None:
         async with self.saver() as saver:
             claim = await self._claimed(saver, new_run("thread"))
             assert (await self.lose(saver)).ready == 1

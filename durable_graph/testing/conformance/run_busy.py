@@ -1,4 +1,4 @@
-"""Clauses of a new run that cancels the unfinished runs of its thread: to begin after them, or instead of them."""
+"""Clauses of a new run that cancels the unfinished runs of its thread, and begins after them or rolls them back."""
 
 from msgspec.structs import replace
 
@@ -29,7 +29,7 @@ CANCELLING: tuple[IfBusy, ...] = ("interrupt", "rollback")
 class BusyClauses(RunStoreUnderTest):
     """Clauses of `NewRun.if_busy`."""
 
-    async def test_a_run_cancels_the_runs_before_it_that_nobody_executes(self) -> None:
+    async def test_a_run_cancels_the_runs_before_it_that_no_worker_executes(self) -> None:
         async with self.saver() as saver:
             for if_busy in CANCELLING:
                 earlier = [await accept(saver, if_busy) for _ in range(3)]
@@ -43,7 +43,7 @@ class BusyClauses(RunStoreUnderTest):
                 claim = await claim_one(saver)
                 assert (claim.seq, claim.from_checkpoint) == (seq, None)
 
-    async def test_a_run_asks_the_worker_of_the_run_before_it(self) -> None:
+    async def test_a_run_requests_the_worker_of_the_run_before_it_to_cancel(self) -> None:
         async with self.saver() as saver:
             first = await accept(saver)
             claim = await claim_one(saver)
@@ -53,7 +53,7 @@ class BusyClauses(RunStoreUnderTest):
             assert (run.state, run.request) == (RunState.RUNNING, RequestOfRun.CANCEL)
             assert await state_at(saver, blocked) == RunState.CANCELLED
             assert await state_at(saver, seq) == RunState.BLOCKED
-            # The holder records what has finished.
+            # The holder records the finished tasks.
             assert (await thread_row(saver)).epoch == claim.epoch
             writer = await writer_of(saver)
             await commit_with(saver, writer, RunUpdate(first, RunState.RUNNING, checkpoint=1, first_checkpoint=1))
@@ -72,7 +72,7 @@ class BusyClauses(RunStoreUnderTest):
                 assert (await thread_row(saver)).status == "cancelled"
                 await saver.delete_thread("thread", purge=True)
 
-    async def test_a_run_begins_from_the_checkpoint_before_the_run_that_it_undoes(self) -> None:
+    async def test_a_run_begins_from_the_checkpoint_before_the_run_that_it_rolls_back(self) -> None:
         async with self.saver() as saver:
             await some_thread(saver)
             first = await accept(saver)
@@ -85,19 +85,19 @@ class BusyClauses(RunStoreUnderTest):
             assert (await run_at(saver, seq)).from_checkpoint == 3
             assert (await claim_one(saver)).from_checkpoint == 3
 
-    async def test_a_run_undoes_a_run_that_has_not_begun_yet(self) -> None:
+    async def test_a_run_rolls_back_a_run_that_has_not_begun_yet(self) -> None:
         async with self.saver() as saver:
             await some_thread(saver)
             first = await accept(saver)
             await claim_one(saver)
-            # Its worker may commit before it hears of the cancellation.
+            # Its worker may commit before it receives the cancellation.
             seq = await accept(saver, if_busy="rollback")
             assert await state_at(saver, seq) == RunState.BLOCKED
             update = RunUpdate(first, RunState.CANCELLED, checkpoint=4, first_checkpoint=4)
             await commit_with(saver, await writer_of(saver), update, status="cancelled")
             assert (await claim_one(saver)).from_checkpoint == 3
 
-    async def test_a_run_that_undoes_the_first_run_of_its_thread_begins_from_nothing(self) -> None:
+    async def test_a_run_that_rolls_back_the_first_run_of_its_thread_begins_from_an_empty_state(self) -> None:
         async with self.saver() as saver:
             first, _ = await wait(saver)
             await accept(saver, if_busy="rollback")
@@ -110,7 +110,7 @@ class BusyClauses(RunStoreUnderTest):
             assert state_of(found) == {"new": b"1"}
             assert state_of(await loaded(saver, "thread", no=1)) == {"count": b"1"}
 
-    async def test_a_branch_from_nothing_begins_in_a_pruned_thread(self) -> None:
+    async def test_a_branch_from_an_empty_state_begins_in_a_pruned_thread(self) -> None:
         async with self.saver() as saver:
             await some_thread(saver, length=4)
             await saver.prune("thread")
@@ -118,7 +118,7 @@ class BusyClauses(RunStoreUnderTest):
             assert isinstance(await saver.commit(writer.unit(Step({"new": b"1"}), fork_of=0)), Committed)
             assert state_of(await loaded(saver, "thread")) == {"new": b"1"}
 
-    async def test_a_run_undoes_what_the_run_that_it_cancels_was_to_undo(self) -> None:
+    async def test_a_run_takes_over_the_rollback_of_a_run_that_it_cancels(self) -> None:
         async with self.saver() as saver:
             for if_busy in CANCELLING:
                 thread = f"of {if_busy}"
@@ -150,7 +150,7 @@ class BusyClauses(RunStoreUnderTest):
             assert await state_at(saver, first.seq) == RunState.READY
             assert await state_at(saver, later) == RunState.BLOCKED
 
-    async def test_a_run_cannot_undo_what_a_prune_has_left(self) -> None:
+    async def test_a_run_cannot_roll_back_to_a_pruned_checkpoint(self) -> None:
         async with self.saver() as saver:
             first = await _begun(saver)
             before = await run_at(saver, first)

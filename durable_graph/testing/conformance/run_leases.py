@@ -223,7 +223,7 @@ class SweepClauses(RunStoreUnderTest):
                 assert (await run_at(saver, seq)).crashes == 1
                 self.move_clock(saver, HOUR)
 
-    async def test_progress_before_a_release_starts_the_count_of_crashes_anew(self) -> None:
+    async def test_progress_before_a_release_resets_the_count_of_crashes(self) -> None:
         async with self.saver() as saver:
             await accept(saver)
             for _ in range(2):

@@ -114,7 +114,7 @@ class ReadClauses(RunStoreUnderTest):
 
 
 async def _loaded(saver: Checkpointer, claim: Claim) -> StoredCheckpoint | None:
-    """The thread as the saver loads it. A saver that has no use for a base returns none."""
+    """The thread as the saver loads it, without the base, which not every saver returns."""
     found, fresh = await saver.load(claim.thread), loaded_by(claim)
     if found is None or found.base is not None or fresh is None:
         return found

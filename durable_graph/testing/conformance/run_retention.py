@@ -1,4 +1,4 @@
-"""Clauses of what a store does without a call of a run: forgetting ended runs, keeping results, repairing runs."""
+"""Clauses of retention and repair: deleting ended runs, keeping results, making runs ready after lost wake-ups."""
 
 import msgspec
 from msgspec.structs import replace
@@ -30,7 +30,7 @@ from durable_graph.testing.rows import Step, state_of
 class RetentionClauses(RunStoreUnderTest):
     """Clauses of `forget_ended`, and of the checkpoints that a prune keeps for runs."""
 
-    async def test_an_ended_run_is_forgotten_after_its_time(self) -> None:
+    async def test_an_ended_run_is_deleted_after_its_time(self) -> None:
         async with self.saver() as saver:
             runs = runs_of(saver)
             done, failed, cancelled = [await accept(saver, thread) for thread in "abc"]
@@ -51,7 +51,7 @@ class RetentionClauses(RunStoreUnderTest):
             assert len(await saver.list_threads()) == 3
             assert await accept(saver, "a") == done + 1
 
-    async def test_unfinished_and_quarantined_runs_are_not_forgotten(self) -> None:
+    async def test_unfinished_and_quarantined_runs_are_not_deleted(self) -> None:
         async with self.saver() as saver:
             quarantined = await accept(saver, "a")
             await self.crash(saver, most=1)
@@ -68,7 +68,7 @@ class RetentionClauses(RunStoreUnderTest):
             assert await state_at(saver, running, "b") == RunState.RUNNING
             assert await state_at(saver, ready, "c") == RunState.READY
 
-    async def test_the_runs_that_ended_first_are_forgotten_first(self) -> None:
+    async def test_the_runs_that_ended_first_are_deleted_first(self) -> None:
         async with self.saver() as saver:
             runs = runs_of(saver)
             numbers = [await accept(saver) for _ in range(4)]
@@ -83,7 +83,7 @@ class RetentionClauses(RunStoreUnderTest):
             with raises(InvalidOptionError):
                 await runs.forget_ended(keep=HOUR, limit=0)
 
-    async def test_the_end_by_a_wrong_clock_makes_no_run_be_forgotten_early(self) -> None:
+    async def test_a_run_whose_worker_has_a_wrong_clock_is_not_deleted_early(self) -> None:
         async with self.saver() as saver:
             seq = await accept(saver)
             await claim_one(saver)
@@ -94,7 +94,7 @@ class RetentionClauses(RunStoreUnderTest):
             self.move_clock(saver, 2 * HOUR)
             assert await runs_of(saver).forget_ended(keep=HOUR) == 1
 
-    async def test_a_key_is_forgotten_with_its_run(self) -> None:
+    async def test_a_key_is_deleted_with_its_run(self) -> None:
         async with self.saver() as saver:
             runs = runs_of(saver)
             first = await accept(saver, key="first")
@@ -115,7 +115,7 @@ class RetentionClauses(RunStoreUnderTest):
             await commit_with(saver, await writer_of(saver), RunUpdate(second + 1, RunState.DONE), status="done")
             assert await _known(saver) == ["first", "second"]
 
-    async def test_the_key_of_a_message_that_was_taken_long_ago_is_forgotten(self) -> None:
+    async def test_the_key_of_a_message_that_was_taken_long_ago_is_deleted(self) -> None:
         async with self.saver() as saver:
             runs = runs_of(saver)
             seq, claim = await wait(saver)
@@ -148,7 +148,7 @@ class RetentionClauses(RunStoreUnderTest):
             assert page is not None
             verify_page(page)
             assert [row.no for row in page.checkpoints] == [ends[-1] + 1, *reversed(ends)]
-            # Once the runs are forgotten, a prune removes their results.
+            # Once the runs are deleted, a prune removes their results.
             self.move_clock(saver, 2 * HOUR)
             assert await runs_of(saver).forget_ended(keep=HOUR) == 3
             assert await saver.prune("thread") == 3
@@ -194,7 +194,7 @@ class RetentionClauses(RunStoreUnderTest):
 
 
 class RepairClauses(RunStoreUnderTest):
-    """Clauses of `repair`, and of what a waiting run waits for."""
+    """Clauses of `repair`, and of `waits_on`."""
 
     async def test_a_run_that_waits_for_a_message_in_the_inbox_is_repaired(self) -> None:
         async with self.saver() as saver:
@@ -215,7 +215,7 @@ class RepairClauses(RunStoreUnderTest):
                 assert await state_at(saver, seq) == RunState.WAITING
                 await saver.delete_thread("thread")
 
-    async def test_a_blocked_run_behind_no_other_is_repaired(self) -> None:
+    async def test_a_blocked_run_without_an_earlier_one_is_repaired(self) -> None:
         async with self.saver() as saver:
             runs = runs_of(saver)
             stuck = [await accept(saver, thread, delay=HOUR) for thread in "ab"]

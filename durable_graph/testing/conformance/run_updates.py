@@ -1,4 +1,4 @@
-"""Clauses of updates: messages that a run applies in a commit, and that no end of the run leaves behind."""
+"""Clauses of updates: messages that a run applies in a commit, and without which no run ends as done."""
 
 from msgspec.structs import replace
 
@@ -26,7 +26,7 @@ NOTHING, CANCEL, LOOK = RequestOfRun.NOTHING, RequestOfRun.CANCEL, RequestOfRun.
 class UpdatesClauses(RunStoreUnderTest):
     """Clauses of messages with the topic `UPDATES`, and of `CommitUnit.taken`."""
 
-    async def test_an_update_asks_each_unfinished_run_of_its_thread_to_look(self) -> None:
+    async def test_an_update_sets_a_request_in_each_unfinished_run_of_its_thread(self) -> None:
         async with self.saver() as saver:
             first, second = [await accept(saver) for _ in range(2)]
             other = await accept(saver, "other")
@@ -38,7 +38,7 @@ class UpdatesClauses(RunStoreUnderTest):
             assert await runs_of(saver).send(NewMessage("other", "topic", "a", b"")) == Sent.NEW
             assert (await run_at(saver, other, "other")).request == NOTHING
 
-    async def test_a_heartbeat_tells_the_holder_to_look(self) -> None:
+    async def test_a_heartbeat_returns_the_request_of_an_update(self) -> None:
         async with self.saver() as saver, await self.open_another(saver) as other:
             seq = await claim_one_new(saver)
             await _update(other, "a")
@@ -56,7 +56,7 @@ class UpdatesClauses(RunStoreUnderTest):
             await _take(saver, seq)
             assert (await run_at(saver, seq)).request == CANCEL
 
-    async def test_a_cancellation_replaces_the_request_to_look(self) -> None:
+    async def test_a_cancellation_replaces_the_request_of_an_update(self) -> None:
         async with self.saver() as saver:
             seq = await claim_one_new(saver)
             await _update(saver, "a")

@@ -37,7 +37,7 @@ class Begun:
 
 
 def graph_of(process: str, begun: list[Begun], waiting: Waiting | None) -> CompiledGraph[Any, Any, Any, Any]:
-    """A node, two parallel ones, of which one takes longer, one that awaits `waiting`, and a last one."""
+    """A node, two parallel nodes of which one takes longer, a node that awaits `waiting`, and a last node."""
 
     def node(name: str, turns: int = 0) -> Any:
         async def execute(state: State) -> State:
@@ -69,7 +69,7 @@ async def for_a_day() -> None:
 
 @dataclass(slots=True)
 class World:
-    """A store, the process "a" whose calls of the store are counted, and what is outside of the process.
+    """A store, the process "a" whose calls of the store are counted, and an app outside of this process.
 
     `inner` is the saver of "a" without the count, and `outside` an app on it. `begun` are the nodes of all processes.
     """
@@ -83,7 +83,7 @@ class World:
 
     @classmethod
     async def opened(cls, store: CrashStore, waiting: Waiting | None = None) -> "World":
-        """With a run that nobody has claimed."""
+        """With a run that is not claimed yet."""
         world = cls(store, waiting)
         world.inner = store.process()
         world.outside = world.app("outside", world.inner)
@@ -126,7 +126,7 @@ class World:
         return (await self.handle.status()).has_ended
 
     async def violations(self) -> list[str]:
-        """What is wrong with the run, which has ended."""
+        """The violations by the run, which has ended."""
         status = await self.handle.status()
         if status.state != "done":
             return [f"the run is {status.state}: {status.error}"]

@@ -1,4 +1,4 @@
-"""What holds for every run of the graph "chain", whatever happened to its workers and its store meanwhile."""
+"""Checks of the runs of the graph "chain" that hold whatever happened to the workers and the store meanwhile."""
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence

@@ -1,4 +1,4 @@
-"""Graphs whose events are followed, and readers of events."""
+"""Graphs whose events are followed, and followers."""
 
 import asyncio
 import itertools

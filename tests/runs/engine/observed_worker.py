@@ -1,4 +1,4 @@
-"""A worker that notes what its process holds: memory, descriptors, threads, asyncio tasks and Python objects."""
+"""A worker that measures its process: memory, descriptors, threads, asyncio tasks and Python objects."""
 
 import asyncio
 import gc
@@ -16,7 +16,7 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 class Sample(msgspec.Struct, frozen=True):
-    """What a process holds at the monotonic time `at`. `memory` is resident, in bytes."""
+    """The measures of a process at the monotonic time `at`. `memory` is resident, in bytes."""
 
     at: float
     memory: int
@@ -27,7 +27,7 @@ class Sample(msgspec.Struct, frozen=True):
 
     @classmethod
     def taken(cls) -> "Sample":
-        """Of this process, now. Python's garbage is collected before."""
+        """A sample of this process, after a garbage collection."""
         gc.collect()
         memory = int(Path("/proc/self/statm").read_text("ascii").split()[1]) * PAGE
         descriptors = sum(1 for _ in Path("/proc/self/fd").iterdir())

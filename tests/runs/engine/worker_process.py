@@ -21,7 +21,7 @@ from tests.crash.engine.stores import store_of
 from tests.runs.engine.graphs import graphs_of
 
 NEVER = 3600.0
-"""Seconds between two looks of a process that is to be woken."""
+"""In seconds: the pause between two polls of a process that notices have to wake."""
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -59,7 +59,7 @@ def work(job: WorkerJob) -> None:
 
 
 def work_when_woken(job: WorkerJob) -> None:
-    """As `work`, and look for runs only when something wakes the worker."""
+    """As `work`, but the worker claims runs only when a notice wakes it."""
     with patch.multiple(worker, _FIRST_LOOK=NEVER, _LONGEST_LOOK=NEVER):
         work(job)
 
