@@ -14,6 +14,7 @@ from benchmarks.flush import disks, is_simulated, with_simulated_flush
 from benchmarks.lab import Lab
 from benchmarks.langchain import leave_out
 from benchmarks.libraries import OURS_LIBRARY
+from benchmarks.options import has_unknown
 from benchmarks.page import line_of, write
 from benchmarks.peers import has_peers, langgraph
 from benchmarks.questions import QUESTIONS
@@ -28,6 +29,8 @@ def report(row: Row) -> None:
 
 
 def main(arguments: list[str]) -> int:
+    if has_unknown(arguments, {"--tiny", "--rounds", "--write"}, __doc__):
+        return 2
     options = {argument for argument in arguments if argument.startswith("--")}
     rounds = next((int(option.partition("=")[2]) for option in options if option.startswith("--rounds=")), None)
     chosen = [argument for argument in arguments if argument not in options] or list(QUESTIONS)

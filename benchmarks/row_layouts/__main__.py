@@ -12,6 +12,7 @@ from typing import Final
 
 from benchmarks.flush import disks, with_simulated_flush
 from benchmarks.lab import Lab
+from benchmarks.options import has_unknown
 from benchmarks.record import FLOOR, Row, Spread
 from benchmarks.row_layouts.measure import measure
 from benchmarks.row_layouts.on_sqlite import FRAME
@@ -42,6 +43,8 @@ def report(row: Row) -> None:
 
 
 def main(arguments: list[str]) -> int:
+    if has_unknown(arguments, {"--tiny", "--rounds"}, __doc__):
+        return 2
     rounds = next((int(option.partition("=")[2]) for option in arguments if option.startswith("--rounds=")), None)
     with disks() as found:
         flushes = ", ".join(f"{disk.flush} {disk.flush_microseconds} us" for disk in found)

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 from benchmarks.lab import Lab
+from benchmarks.options import has_unknown
 from benchmarks.page import line_of
 from benchmarks.record import Record, Row, record_of
 from benchmarks.run import run_of
@@ -42,6 +43,8 @@ def number(arguments: list[str], option: str) -> int | None:
 
 
 def main(arguments: list[str]) -> int:
+    if has_unknown(arguments, {"--tiny", "--rounds", "--size", "--store", "--write"}, __doc__):
+        return 2
     chosen = [each for each in arguments if not each.startswith("--")] or list(QUESTIONS)
     if unknown := set(chosen) - set(QUESTIONS):
         print(f"There is no question {', '.join(sorted(unknown))}. There are: {', '.join(QUESTIONS)}", file=sys.stderr)
