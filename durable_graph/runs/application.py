@@ -37,7 +37,7 @@ from durable_graph.errors import (
 )
 from durable_graph.graph import Command, Send
 from durable_graph.graph.durations import Duration, microseconds
-from durable_graph.run_records import IfBusy, NewMessage, NewRun, QueueStats, RunRow
+from durable_graph.run_records import IfBusy, NewMessage, NewRun, QueueStats, RunRow, RunState
 from durable_graph.runs import graph_calls, operations
 from durable_graph.runs.claimed_request import (
     StartOptions,
@@ -233,7 +233,8 @@ class App:
             raise ThreadBusyError.of_run(run.thread, run_id(key_of(run.thread), accepted.busy_seq))
         if not accepted.is_new and run.key is not None and accepted.input_digest != run.input_digest:
             raise KeyReusedError.of_run(run.thread, run.key, stored=accepted.input_digest, given=run.input_digest)
-        self._changes.is_ready(run.queue)
+        if accepted.state is not RunState.RUNNING:
+            self._changes.is_ready(run.queue)
         if run.if_busy in ("interrupt", "rollback"):
             before = await self._runs.find_unfinished(run.thread)
             if before is not None and before.seq != accepted.seq:
