@@ -129,7 +129,7 @@ class Worker:
         self._changes.begin(self)
         self._begin(self._claim_all())
         self._begin(self._sweep_all())
-        self._begin(self._upkeep.repeat(self._nudge.set))
+        self._begin(self._upkeep.repeat(partial(self._changes.is_ready, *self._graphs)))
         return self
 
     async def __aexit__(

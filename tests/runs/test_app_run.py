@@ -29,10 +29,12 @@ class Held:
 
     def __init__(self) -> None:
         self.begun = 0
+        self.has_begun = asyncio.Event()
         self.may_end = asyncio.Event()
 
     async def __call__(self, state: State) -> State:
         self.begun += 1
+        self.has_begun.set()
         await self.may_end.wait()
         return {"log": ["held"]}
 
@@ -108,8 +110,7 @@ async def test_a_run_that_is_claimed_as_it_is_accepted_sends_no_worker_to_claim_
     async with app.worker():
         monkeypatch.setattr(saver.notifier, "notify", noted)
         running = asyncio.create_task(app.run("order", {}, timeout=20))
-        while not held.begun:
-            await asyncio.sleep(0)
+        await held.has_begun.wait()
         assert RunReady("order") not in notices
         held.may_end.set()
         await running
