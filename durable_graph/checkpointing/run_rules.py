@@ -198,7 +198,8 @@ def was_settled(run: RunRow, settlement: Settlement) -> bool:
     if run.attempt != settlement.attempt or run.worker:
         return False
     # A message may have woken a run that was to wait, and an update may be left for one that was to be done.
-    is_ready = settlement.state in (RunState.WAITING, RunState.DONE) and run.state == RunState.READY
+    is_looking = settlement.state == RunState.DONE and run.request == RequestOfRun.LOOK
+    is_ready = run.state == RunState.READY and (settlement.state == RunState.WAITING or is_looking)
     return run.state == settlement.state or is_ready
 
 
