@@ -37,6 +37,7 @@ from durable_graph.errors import (
 )
 from durable_graph.graph import Command, Send
 from durable_graph.graph.durations import Duration, microseconds
+from durable_graph.records import is_text
 from durable_graph.run_records import IfBusy, NewMessage, NewRun, QueueStats, RunRow, RunState
 from durable_graph.runs import graph_calls, operations
 from durable_graph.runs.claimed_request import (
@@ -112,6 +113,9 @@ class App:
     def _bound(self, name: str, graph: Graph) -> Graph:
         if not isinstance(graph, CompiledGraph):
             raise InvalidOptionError(f"graphs[{name!r}]", graph, allowed="a compiled graph")
+        if not isinstance(name, str) or not is_text(name):
+            # As `compile` refuses it.
+            raise InvalidOptionError("graphs", name, allowed="a name that is a string without a lone surrogate")
         own = graph.topology.graph_name
         if own not in (None, name):
             raise InvalidOptionError(
