@@ -1,4 +1,4 @@
-"""The connections of a saver's own pool: setting them up, and closing them after their event loop was closed."""
+"""The connections that a saver makes: setting them up, and closing them after their event loop was closed."""
 
 import socket
 from collections.abc import Awaitable, Callable, Iterable
@@ -10,7 +10,7 @@ import asyncpg
 
 
 class Links:
-    """Makes the connections of a pool, and keeps track of those that are open."""
+    """Makes connections, and keeps track of those that are open."""
 
     def __init__(
         self, sockets: Iterable[tuple[int, int, int]], connect: Callable[..., Awaitable[Any]] = asyncpg.connect
@@ -21,7 +21,7 @@ class Links:
         self._connections: WeakSet[Any] = WeakSet()
 
     async def connect(self, *given: Any, **options: Any) -> Any:
-        """A new connection for the pool."""
+        """A new connection."""
         connection = await self._connect(*given, **options)
         self._connections.add(connection)
         opened = _socket_of(connection)

@@ -9,6 +9,7 @@ from typing import Any
 
 from durable_graph.checkpointing.listeners import Listeners
 from durable_graph.checkpointing.payloads import drawn_name, payload_of, probe_of
+from durable_graph.checkpointing.waiting import is_set_within
 from durable_graph_postgres.failures import FAILURES
 from durable_graph_postgres.links import terminate
 from durable_graph_postgres.notice_sender import NoticeSender
@@ -87,7 +88,7 @@ class NoticeListener:
             # Notices that were sent before the connection are lost.
             for listener in self._listeners:
                 self._listeners.tell(listener.wanted(), [listener])
-            while not await _is_set_within(lost, KEEP_ALIVE):
+            while not await is_set_within(lost, KEEP_ALIVE):
                 await connection.fetchval("SELECT 1", timeout=self._answer)
             return True
         finally:
@@ -119,11 +120,3 @@ class NoticeListener:
 def _ended(task: "asyncio.Task[None]") -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
         _logger.warning("notices of other processes do not arrive, and the store is polled", exc_info=error)
-
-
-async def _is_set_within(event: asyncio.Event, seconds: float) -> bool:
-    try:
-        async with asyncio.timeout(seconds):
-            return await event.wait()
-    except TimeoutError:
-        return False

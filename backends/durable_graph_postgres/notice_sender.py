@@ -53,9 +53,12 @@ class NoticeSender:
             return
         self._waiting.update(dict.fromkeys(notices))
         if self._waiting and self._sending is None:
-            # The task gets an empty context, because it serves all callers and not only the first.
-            self._sending = asyncio.get_running_loop().create_task(self._send_all(), context=Context())
-            self._sending.add_done_callback(self._sent)
+            self._begin()
+
+    def _begin(self) -> None:
+        # The task gets an empty context, because it serves all callers and not only the first.
+        self._sending = asyncio.get_running_loop().create_task(self._send_all(), context=Context())
+        self._sending.add_done_callback(self._sent)
 
     async def send_now(self, payloads: Sequence[str]) -> None:
         """Send payloads. Raises the driver's errors; the next call connects anew then."""
@@ -102,3 +105,6 @@ class NoticeSender:
         self._sending = None
         if not task.cancelled() and (error := task.exception()) is not None:
             _logger.warning("other processes are not notified", exc_info=error)
+        if self._waiting and not task.cancelled():
+            # They came after the task had ended.
+            self._begin()

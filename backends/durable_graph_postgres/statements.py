@@ -6,7 +6,7 @@ is a `-- part:`, which they include by its name in braces.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.resources import files
 
 _HERE = files("durable_graph_postgres")
@@ -31,14 +31,21 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def named(texts: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
+    """The statements of files and their parts, each by name. Raises `ValueError` for a name that two of them have."""
+    found: dict[str, dict[str, str]] = {"name": {}, "part": {}}
+    for text in texts:
+        _, *pieces = _NAME.split(text)
+        for kind, name, body in zip(pieces[::3], pieces[1::3], pieces[2::3], strict=True):
+            if name in found["name"] or name in found["part"]:
+                raise ValueError(f"two statements or parts have the name {name!r}: rename one of them")
+            found[kind][name] = body.strip("\n")
+    return found["name"], found["part"]
+
+
 def _texts() -> dict[str, str]:
     """The statements by name, as they are in the files, with their parts."""
-    found: dict[str, dict[str, str]] = {"name": {}, "part": {}}
-    for topic in _TOPICS:
-        _, *pieces = _NAME.split((_HERE / "sql" / f"{topic}.sql").read_text("utf-8"))
-        for kind, name, body in zip(pieces[::3], pieces[1::3], pieces[2::3], strict=True):
-            found[kind][name] = body.strip("\n")
-    names, parts = found["name"], found["part"]
+    names, parts = named((_HERE / "sql" / f"{topic}.sql").read_text("utf-8") for topic in _TOPICS)
     parts["load_of_each"] = _PARAMETER.sub(lambda each: _OF_EACH.get(each[1], each[0]), names["load"]).rstrip(";")
     for name in WITH_RUNS:
         names[WITH_RUNS[name]] = names[name]

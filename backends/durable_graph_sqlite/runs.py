@@ -3,7 +3,7 @@
 import json
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -208,13 +208,8 @@ class SqliteRuns:
         """See `RunStore.next_due`."""
 
         def look(db: sqlite3.Connection) -> int | None:
-            found = [
-                rows(db, "find_next_due", {"queue": queue, "priority": priority})[0][0]
-                for queue in queues
-                for priority in _PRIORITIES
-            ]
-            due = [each for each in found if each is not None]
-            return max(min(due) - self._now(), 0) if due else None
+            due = first_due(db, queues)
+            return None if due is None else max(due - self._now(), 0)
 
         return await self._read(look)
 
@@ -232,7 +227,7 @@ class SqliteRuns:
         def renew(db: sqlite3.Connection) -> Heartbeat | None:
             if not rows(db, "renew_lease", {**self._lease(ttl), "worker": worker}):
                 return None
-            return heartbeat_of(rows(db, "find_requests_of_worker", {"worker": worker}))
+            return heartbeat_of(columns[:4] for columns in rows(db, "find_asked_runs", {"worker": worker}))
 
         return await self._change(renew)
 
@@ -342,6 +337,16 @@ class SqliteRuns:
 def _inbox(db: sqlite3.Connection, thread: str, topics: Collection[str]) -> list[Message]:
     sought = {"thread_key": key_of(thread), "topics": json.dumps(sorted(topics))}
     return [Message(*each) for each in rows(db, "find_inbox", sought)]
+
+
+def first_due(db: sqlite3.Connection, queues: Iterable[str]) -> int | None:
+    """When the first run of these queues is due that can be claimed at a time, None if there is none."""
+    found = [
+        rows(db, "find_next_due", {"queue": queue, "priority": priority})[0][0]
+        for queue in queues
+        for priority in _PRIORITIES
+    ]
+    return min((due for due in found if due is not None), default=None)
 
 
 def _due_runs(db: sqlite3.Connection, queues: Sequence[str], most: int, now: int) -> list[Columns]:

@@ -129,7 +129,7 @@ CREATE TABLE requests (
   PRIMARY KEY (thread_key, key)
 ) STRICT, WITHOUT ROWID;
 
--- The tables below are for runs that outlive their process. Nothing writes them yet.
+-- The tables below are for runs that outlive their process.
 
 -- A row is one accepted input of a thread: its graph, its options, its worker, and when it is due.
 CREATE TABLE runs (

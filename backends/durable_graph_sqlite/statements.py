@@ -18,12 +18,19 @@ ESCAPED = "surrogateescape"
 """The error handler for invalid text: it keeps the bytes, so that a query can search for them again."""
 
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+_TOPICS = ("read", "write", "copy", "remove", "transfer", "runs", "retention", "events")
 
 
-def named(text: str) -> dict[str, str]:
-    """The statements of a file, by name."""
-    _, *parts = _NAME.split(text)
-    return {name: body.strip() for name, body in zip(parts[::2], parts[1::2], strict=True)}
+def named(*texts: str) -> dict[str, str]:
+    """The statements of files, by name. Raises `ValueError` for a name that two of them have."""
+    found: dict[str, str] = {}
+    for text in texts:
+        _, *parts = _NAME.split(text)
+        for name, body in zip(parts[::2], parts[1::2], strict=True):
+            if name in found:
+                raise ValueError(f"two statements have the name {name!r}: rename one of them")
+            found[name] = body.strip()
+    return found
 
 
 def script(text: str) -> Iterator[str]:
@@ -101,11 +108,7 @@ def _migrations() -> dict[int, str]:
     return {int(step.name[:4]): step.read_text("utf-8") for step in steps if step.name.endswith(".sql")}
 
 
-SQL: Mapping[str, str] = {
-    name: body
-    for topic in ("read", "write", "copy", "remove", "transfer", "runs", "retention", "events")
-    for name, body in named((_HERE / "sql" / f"{topic}.sql").read_text("utf-8")).items()
-}
+SQL: Mapping[str, str] = named(*((_HERE / "sql" / f"{topic}.sql").read_text("utf-8") for topic in _TOPICS))
 SCHEMA = (_HERE / "schema.sql").read_text("utf-8")
 MIGRATIONS: Mapping[int, str] = _migrations()
 """The migrations, by the number of the format that each results in."""

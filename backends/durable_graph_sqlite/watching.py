@@ -13,6 +13,7 @@ from typing import Any
 
 from durable_graph.checkpointing.listeners import Listener, Listeners
 from durable_graph.checkpointing.notices import EventsAdded, Notice, RunChanged, RunReady, Wanted, WorkerAsked
+from durable_graph_sqlite.runs import first_due
 from durable_graph_sqlite.statements import rows
 
 _SHORTEST_PAUSE, _LONGEST_PAUSE, _GROWTH = 0.002, 0.05, 1.05
@@ -20,8 +21,6 @@ _SHORTEST_PAUSE, _LONGEST_PAUSE, _GROWTH = 0.002, 0.05, 1.05
 _SHARE = 4
 """The pause after a change is at least this many times as long as the queries for the changes took."""
 _PAUSE_AFTER_FAILURE = 0.5
-
-_PRIORITIES = range(5)
 
 _logger = logging.getLogger("durable_graph")
 
@@ -142,7 +141,7 @@ class _Known:
 
     def news(self, db: sqlite3.Connection, wanted: Wanted, now: int) -> Iterator[Notice]:
         for queue in wanted.queues:
-            due = _next_due(db, queue)
+            due = first_due(db, [queue])
             if due is not None and (due <= now or due != self._due.get(queue)):
                 yield RunReady(queue)
             self._due[queue] = due
@@ -156,11 +155,6 @@ class _Known:
         yield from map(WorkerAsked, {worker for worker, *_ in requests - self._requests})
         self._requests = requests
         yield from map(EventsAdded, wanted.threads)
-
-
-def _next_due(db: sqlite3.Connection, queue: str) -> int | None:
-    found = [rows(db, "find_next_due", {"queue": queue, "priority": priority})[0][0] for priority in _PRIORITIES]
-    return min((due for due in found if due is not None), default=None)
 
 
 def _resolve(end: "asyncio.Future[None]") -> None:

@@ -122,7 +122,7 @@ class MemoryRuns:
         return Accepted(seq, is_new=True, state=state, input_digest=run.input_digest)
 
     def _make_way(self, run: NewRun, living: ThreadRows, now: int) -> run_busy.Way | None:
-        """See `run_busy.make_way`."""
+        """As `run_transactions.accept` makes way. See `run_busy.way_for`."""
         unfinished = [living.runs.by_seq[seq].row for seq in living.runs.unfinished]
         parent, first = 0, unfinished[0].first_checkpoint
         if run.if_busy == "rollback" and first:

@@ -197,9 +197,10 @@ def was_settled(run: RunRow, settlement: Settlement) -> bool:
     """Whether the run is as the settlement left it, so that a repeated call has nothing to do."""
     if run.attempt != settlement.attempt or run.worker:
         return False
-    # A message may have woken a run that was to wait.
-    is_woken = settlement.state == RunState.WAITING and run.state == RunState.READY
-    return run.state == settlement.state or is_woken
+    # A message may have woken a run that was to wait, and an update may be left for one that was to be done.
+    is_looking = settlement.state == RunState.DONE and run.request == RequestOfRun.LOOK
+    is_ready = run.state == RunState.READY and (settlement.state == RunState.WAITING or is_looking)
+    return run.state == settlement.state or is_ready
 
 
 def ends_thread(state: RunState) -> bool:

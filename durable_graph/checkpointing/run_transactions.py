@@ -196,7 +196,7 @@ def retry_run(thread: str, seq: int, clock: Clock) -> Transaction[RunState | Non
 
 
 def send(message: NewMessage, clock: Clock) -> Transaction[Sent]:
-    """Record a message for the unfinished run of a thread, and wake the run. See `Inbox.send`."""
+    """Record a message for the unfinished run of a thread, and wake the run. See `RunStore.send`."""
     locked, now = (yield from lock(message.thread)), (yield from time_of(clock))
     if locked is None or locked.row.status == "deleted":
         return WriteResult(Sent.NO_THREAD)

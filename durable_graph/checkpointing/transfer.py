@@ -35,7 +35,7 @@ from durable_graph.errors import (
     UnknownThreadError,
 )
 from durable_graph.records import ThreadInfo
-from durable_graph.run_records import RunState
+from durable_graph.run_records import RunState, WaitsOn
 
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     "threads": (
@@ -356,12 +356,22 @@ def _check_types(exported: ExportedThread) -> None:
                 if not _is_of_column(table, column, value):
                     why = f"its column {column} holds {type(value).__name__}"
                     raise CorruptCheckpointError(exported.thread, row=f"a row of {table}", why=why)
-                is_wrong = column == "thread_id" and table == "runs" and value != exported.thread
-                if is_wrong or (column == "state" and value not in _STATES):
+                if table == "runs" and not _is_of_run(exported.thread, column, value):
                     raise CorruptCheckpointError(exported.thread, row="a row of runs", why=f"its {column} is {value!r}")
 
 
 _STATES = frozenset(map(int, RunState))
+_JSON: Mapping[str, type] = {"waits_on": WaitsOn, "metadata": dict}
+
+
+def _is_of_run(thread: str, column: str, value: object) -> bool:
+    """Whether the row of a run can have this value. Stores read the objects in some of its columns."""
+    if column in _JSON and isinstance(value, str):
+        try:
+            msgspec.json.decode(value, type=_JSON[column])
+        except (msgspec.DecodeError, RecursionError):
+            return False
+    return (column != "thread_id" or value == thread) and (column != "state" or value in _STATES)
 
 
 def _is_of_column(table: str, column: str, value: object) -> bool:

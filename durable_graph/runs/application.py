@@ -37,7 +37,8 @@ from durable_graph.errors import (
 )
 from durable_graph.graph import Command, Send
 from durable_graph.graph.durations import Duration, microseconds
-from durable_graph.run_records import IfBusy, NewMessage, NewRun, QueueStats, RunRow
+from durable_graph.records import is_text
+from durable_graph.run_records import IfBusy, NewMessage, NewRun, QueueStats, RunRow, RunState
 from durable_graph.runs import graph_calls, operations
 from durable_graph.runs.claimed_request import (
     StartOptions,
@@ -112,6 +113,9 @@ class App:
     def _bound(self, name: str, graph: Graph) -> Graph:
         if not isinstance(graph, CompiledGraph):
             raise InvalidOptionError(f"graphs[{name!r}]", graph, allowed="a compiled graph")
+        if not isinstance(name, str) or not is_text(name):
+            # As `compile` refuses it.
+            raise InvalidOptionError("graphs", name, allowed="a name that is a string without a lone surrogate")
         own = graph.topology.graph_name
         if own not in (None, name):
             raise InvalidOptionError(
@@ -233,7 +237,8 @@ class App:
             raise ThreadBusyError.of_run(run.thread, run_id(key_of(run.thread), accepted.busy_seq))
         if not accepted.is_new and run.key is not None and accepted.input_digest != run.input_digest:
             raise KeyReusedError.of_run(run.thread, run.key, stored=accepted.input_digest, given=run.input_digest)
-        self._changes.is_ready(run.queue)
+        if accepted.state is not RunState.RUNNING:
+            self._changes.is_ready(run.queue)
         if run.if_busy in ("interrupt", "rollback"):
             before = await self._runs.find_unfinished(run.thread)
             if before is not None and before.seq != accepted.seq:

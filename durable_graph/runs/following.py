@@ -23,9 +23,10 @@ from durable_graph.checkpointing.event_log import (
 )
 from durable_graph.checkpointing.run_ids import run_id
 from durable_graph.checkpointing.run_store import RunStore
+from durable_graph.checkpointing.waiting import is_set_within
 from durable_graph.errors import InvalidOptionError, MissingPowerError, UnknownRunError
 from durable_graph.run_records import RunRow, RunState
-from durable_graph.runs.signals import Changes, is_set_within
+from durable_graph.runs.signals import Changes
 
 PAGE = 64
 """The number of checkpoints, and of rows, that are read at once."""

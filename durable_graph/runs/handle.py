@@ -11,10 +11,10 @@ import msgspec
 from durable_graph._runtime.events.model import LoggedEvent
 from durable_graph.checkpointing.columns import key_of
 from durable_graph.checkpointing.run_ids import run_id
+from durable_graph.checkpointing.waiting import is_set_within
 from durable_graph.errors import RunFailedError, UnknownRunError
 from durable_graph.run_records import RunRow, RunState, WaitsOn
 from durable_graph.runs.following import FollowedApp, follow
-from durable_graph.runs.signals import is_set_within
 from durable_graph.runs.times import moment
 
 StateName = Literal["ready", "running", "waiting", "blocked", "done", "failed", "cancelled", "quarantined"]

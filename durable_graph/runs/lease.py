@@ -9,9 +9,9 @@ from contextlib import suppress
 
 from durable_graph._runtime.request.run import RunControl
 from durable_graph.checkpointing.run_store import RunStore
+from durable_graph.checkpointing.waiting import is_set_within
 from durable_graph.errors import DurableGraphError
 from durable_graph.run_records import Heartbeat
-from durable_graph.runs.signals import is_set_within
 
 _logger = logging.getLogger("durable_graph")
 

@@ -178,12 +178,3 @@ class Changes:
         if place.listening is not None:
             place.listening.close()
             place.listening = None
-
-
-async def is_set_within(event: asyncio.Event, seconds: float) -> bool:
-    """Wait until the event is set, for so many seconds at most."""
-    try:
-        async with asyncio.timeout(seconds):
-            return await event.wait()
-    except TimeoutError:
-        return False

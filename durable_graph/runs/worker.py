@@ -18,6 +18,7 @@ from durable_graph.checkpointing import Checkpointer
 from durable_graph.checkpointing.rules import drawn_incarnation
 from durable_graph.checkpointing.run_changes import pause_after
 from durable_graph.checkpointing.run_store import RunStore
+from durable_graph.checkpointing.waiting import is_set_within
 from durable_graph.errors import (
     CheckpointConflictError,
     DurableGraphError,
@@ -48,7 +49,7 @@ from durable_graph.runs.grouped_reads import GroupedReads
 from durable_graph.runs.handle import DEADLINE_PASSED
 from durable_graph.runs.lease import Lease
 from durable_graph.runs.run_logs import RunLogs
-from durable_graph.runs.signals import Changes, is_set_within
+from durable_graph.runs.signals import Changes
 from durable_graph.runs.suspects import Suspects
 from durable_graph.runs.upkeep import Upkeep
 
@@ -129,7 +130,7 @@ class Worker:
         self._changes.begin(self)
         self._begin(self._claim_all())
         self._begin(self._sweep_all())
-        self._begin(self._upkeep.repeat(self._nudge.set))
+        self._begin(self._upkeep.repeat(partial(self._changes.is_ready, *self._graphs)))
         return self
 
     async def __aexit__(

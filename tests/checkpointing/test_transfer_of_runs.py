@@ -133,6 +133,9 @@ async def test_runs_are_the_same_after_an_export_of_an_import(
         ("thread_id", "another", "thread_id"),
         ("input", "text", "input"),
         ("graph", None, "graph"),
+        ("waits_on", "{", "waits_on"),
+        ("waits_on", '{"topics": 1}', "waits_on"),
+        ("metadata", "[]", "metadata"),
     ],
 )
 async def test_an_invalid_run_is_refused(

@@ -122,6 +122,7 @@ UPDATE_PLANTS: Mapping[str, tuple[Plant, ...]] = {
         ruled("row_after", ends_without_looking),
         ruled("row_after", lambda right, run, update, at: replace(right(run, update, at), request=0)),
         made(TakesAfterTheChange),
+        ruled("was_settled", lambda right, run, settlement: right(run, settlement) and run.state == settlement.state),
     ),
     "a_run_that_fails_leaves_the_update_to_its_retry": (
         ruled("retried", lambda right, run, state, now, **named: right(run, state, now)),

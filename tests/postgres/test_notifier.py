@@ -184,6 +184,25 @@ async def test_simultaneous_notices_are_one_statement(
     ]
 
 
+async def test_a_notice_that_comes_just_after_the_last_statement_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[list[str]] = []
+
+    async def send_now(sender: NoticeSender, payloads: list[str]) -> None:
+        sent.append(payloads)
+        if len(sent) == 1:
+            # Behind the end of the task that sends, and before the event loop tells of that.
+            asyncio.get_running_loop().call_soon(sender.send, [READY])
+
+    async def connect() -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(NoticeSender, "send_now", send_now)
+    sender = NoticeSender("channel", "name", connect, 1.0)
+    sender.send([MARK])
+    await until(lambda: len(sent) == 2, "the notice that came last")
+    await sender.close()
+
+
 async def test_statements_have_a_pause_between_them(
     savers: tuple[PostgresSaver, PostgresSaver], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,10 +4,21 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from durable_graph.errors import CorruptCheckpointError, ValueTooLargeError
-from durable_graph.run_records import NEVER, Claim, NewMessage, NewWorker, RunState, Sent, Settlement
+from durable_graph.run_records import (
+    NEVER,
+    UPDATES,
+    Claim,
+    NewMessage,
+    NewWorker,
+    RequestOfRun,
+    RunState,
+    Sent,
+    Settlement,
+)
 from durable_graph.testing.rows import Step
 from durable_graph_postgres import PostgresSaver
 from tests.postgres.executions import (
@@ -150,6 +161,52 @@ async def test_a_message_that_is_sent_while_the_run_ends_is_refused(two: Two, po
 
     assert sent is Sent.NO_RUN
     assert await first.runs.inbox("t", ["topic"]) == []
+
+
+async def test_a_run_that_is_cancelled_while_it_ends_with_an_update_left_is_followed_by_the_next_one(
+    two: Two, postgres: str
+) -> None:
+    """The statement of the commit began while the run was still asked to look."""
+    first, second = two
+    await first.runs.accept(new_run("t"))
+    claim, writer = await claimed(first, 1)
+    await first.runs.accept(new_run("t"))
+    await first.runs.send(NewMessage("t", UPDATES, "a", b"value"))
+    ends = with_run(writer.unit(Step({"v": b"1"})), RunState.DONE, claim.seq)
+    async with locking(postgres, await schema_of(first)) as lock:
+        await lock("threads", "t")
+        cancelling = asyncio.ensure_future(second.runs.cancel_run("t", claim.seq, "why"))
+        await lock.until_waiting(1)
+        committing = asyncio.ensure_future(written(first, writer, ends))
+        await lock.until_waiting(2)
+
+    state, _ = await asyncio.gather(cancelling, committing)
+
+    assert state is RunState.RUNNING
+    assert await states(first) == [RunState.DONE, RunState.READY]
+
+
+async def test_a_run_that_is_accepted_while_the_last_update_is_applied_is_not_asked_to_look(
+    two: Two, postgres: str
+) -> None:
+    """The statement of the acceptance began while the update was in the inbox."""
+    first, second = two
+    await first.runs.accept(new_run("t"))
+    claim, writer = await claimed(first, 1)
+    await first.runs.send(NewMessage("t", UPDATES, "a", b"value"))
+    applies = with_run(writer.unit(Step({"v": b"1"})), RunState.DONE, claim.seq)
+    applies = msgspec.structs.replace(applies, taken=(1,))
+    async with locking(postgres, await schema_of(first)) as lock:
+        await lock("threads", "t")
+        committing = asyncio.ensure_future(written(first, writer, applies))
+        await lock.until_waiting(1)
+        accepting = asyncio.ensure_future(second.runs.accept(new_run("t")))
+        await lock.until_waiting(2)
+
+    _, accepted = await asyncio.gather(committing, accepting)
+
+    assert await states(first) == [RunState.DONE, RunState.READY]
+    assert (await found(first, accepted.seq)).request == RequestOfRun.NOTHING
 
 
 async def test_messages_that_are_sent_to_one_thread_at_the_same_time_have_numbers_of_their_own(two: Two) -> None:

@@ -510,6 +510,8 @@ async def test_a_graph_with_another_name_or_another_saver_is_refused(saver: Chec
     builder: StateGraph[Any, Any, Any, Any] = StateGraph(State)
     builder.add_node("n", add)
     builder.add_edge(START, "n")
+    with pytest.raises(InvalidOptionError, match="without a lone surrogate"):
+        App({"\ud800": chain(add)}, saver)
     with pytest.raises(InvalidOptionError, match="without a checkpointer"):
         App({"count": builder.compile(InMemorySaver())}, saver)
     with pytest.raises(InvalidOptionError):

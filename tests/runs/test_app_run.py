@@ -7,6 +7,8 @@ from typing import Annotated, Any, TypedDict
 import pytest
 
 from durable_graph import START, Checkpointer, CompiledGraph, KeyReusedError, StateGraph, StoreUnavailableError, sleep
+from durable_graph.checkpointing.notices import Notice, RunReady
+from durable_graph.checkpointing.notifier import Notifies
 from durable_graph.checkpointing.run_store import KeepsRuns
 from durable_graph.runs import App, RunHandle
 from durable_graph.testing import run_app
@@ -27,10 +29,12 @@ class Held:
 
     def __init__(self) -> None:
         self.begun = 0
+        self.has_begun = asyncio.Event()
         self.may_end = asyncio.Event()
 
     async def __call__(self, state: State) -> State:
         self.begun += 1
+        self.has_begun.set()
         await self.may_end.wait()
         return {"log": ["held"]}
 
@@ -89,6 +93,27 @@ async def test_a_run_is_accepted_and_claimed_in_one_call(
     assert calls == ["accept_and_claim"]
     (status,) = await app.runs()
     assert (status.state, status.attempt) == ("done", 1)
+
+
+async def test_a_run_that_is_claimed_as_it_is_accepted_sends_no_worker_to_claim_it(
+    saver: Checkpointer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert isinstance(saver, Notifies)
+    notify, notices = saver.notifier.notify, list[Notice]()
+
+    def noted(*given: Notice) -> None:
+        notices.extend(given)
+        notify(*given)
+
+    held = Held()
+    app = App({"order": graph_of(held)}, saver)
+    async with app.worker():
+        monkeypatch.setattr(saver.notifier, "notify", noted)
+        running = asyncio.create_task(app.run("order", {}, timeout=20))
+        await held.has_begun.wait()
+        assert RunReady("order") not in notices
+        held.may_end.set()
+        await running
 
 
 async def test_a_run_on_a_used_thread_continues_its_state(saver: Checkpointer) -> None:

@@ -28,7 +28,7 @@ from durable_graph import (
 from durable_graph._runtime.events import run_log
 from durable_graph.checkpointing.event_log import FIRST_ROW, KeepsEvents
 from durable_graph.checkpointing.run_store import KeepsRuns
-from durable_graph.errors import RunFailedError
+from durable_graph.errors import RunFailedError, StoreUnavailableError
 from durable_graph.runs import App, RunHandle
 from durable_graph.testing import CrashingSaver, CrashPoint, SimulatedCrashError
 from durable_graph.testing.crash import MOMENTS
@@ -258,6 +258,34 @@ async def test_a_node_that_never_waits_is_refused_more_events_than_may_be_pendin
         await handle.result(20)
     assert 500 <= len(written) < 5000
     assert [each.data for each in of_kind(CustomEvent, await replayed(handle))] == written
+
+
+async def test_a_node_ends_whose_events_the_store_no_longer_takes(
+    saver: Checkpointer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert isinstance(saver, KeepsEvents)
+    append, is_refused = saver.events.append, [True]
+
+    async def refused_once(*given: Any) -> bool:
+        if is_refused:
+            is_refused.pop()
+            raise StoreUnavailableError("the store", "it is away")
+        return await append(*given)
+
+    monkeypatch.setattr(run_log, "MOST_PENDING", 5)
+    monkeypatch.setattr(saver.events, "append", refused_once)
+
+    def talk(state: State, runtime: Runtime[Any]) -> State:
+        for number in range(20):
+            runtime.stream_writer(number)
+        return {"count": 1}
+
+    app = App({"g": graph_of({"talk": talk}, (START, "talk"))}, saver)
+    handle = await app.start("g", {}, events="all")
+    async with app.worker():
+        assert await handle.result(20) == {"count": 1, "found": []}
+    assert (await handle.status()).attempt == 2
+    assert [each.data for each in of_kind(CustomEvent, await replayed(handle))] == list(range(20))
 
 
 async def test_a_superstep_with_more_events_than_ids_fails(

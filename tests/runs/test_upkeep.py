@@ -16,6 +16,8 @@ from durable_graph import (
     receive,
     sleep,
 )
+from durable_graph.checkpointing.notices import Notice, RunReady
+from durable_graph.checkpointing.notifier import Notifies
 from durable_graph.checkpointing.run_store import KeepsRuns, RunStore
 from durable_graph.errors import UnknownRunError
 from durable_graph.run_records import RunState, RunUpdate
@@ -202,8 +204,18 @@ async def test_a_worker_continues_a_run_whose_wake_up_was_lost(
     await save_with(saver, await writer_of(saver, "t"), lost, "interrupted")
     assert (await handle.status()).state == "waiting"
     monkeypatch.setattr(upkeep, "_FIRST_PAUSE", 0.01)
+    assert isinstance(saver, Notifies)
+    notify, notices = saver.notifier.notify, list[Notice]()
+
+    def noted(*given: Notice) -> None:
+        notices.extend(given)
+        notify(*given)
+
+    monkeypatch.setattr(saver.notifier, "notify", noted)
     async with app.worker():
         assert await handle.result(20) == {"log": "one"}
+        # The worker that repaired the run may have no place for it.
+        assert RunReady("listen") in notices
 
 
 async def test_a_waiting_run_shows_its_interrupts_and_its_time(saver: Checkpointer) -> None:

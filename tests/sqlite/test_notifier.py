@@ -27,7 +27,7 @@ from durable_graph.testing.conformance.run_store_under_test import (
     send,
 )
 from durable_graph_sqlite import SqliteSaver, watching
-from durable_graph_sqlite.statements import rows
+from durable_graph_sqlite.runs import first_due
 from tests.runs.engine.processes import until
 
 READY = RunReady(QUEUE)
@@ -110,9 +110,9 @@ async def test_a_thread_polls_again_after_an_error_of_the_file(
     def failing(*given: Any) -> Any:
         if errors:
             raise errors.pop()
-        return rows(*given)
+        return first_due(*given)
 
-    monkeypatch.setattr("durable_graph_sqlite.watching.rows", failing)
+    monkeypatch.setattr(watching, "first_due", failing)
     one, other = savers
     with listening(other, READY) as heard:
         await accept(one)

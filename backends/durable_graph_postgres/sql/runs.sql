@@ -50,8 +50,8 @@ state = CASE WHEN c.state = 1 OR c.state = -1 AND r.state <> 2 THEN r.state
 
 -- part: and_runs_are_known
  -- The subquery reads the thread's row as it was before this statement waited for its lock. Whoever accepts a run, makes
- -- an ended one ready again or sends a message changes `run_seq`, because other parts of this statement would not see
- -- the new rows: then the write is not made here.
+ -- an ended one ready again, sends a message, takes the last update or asks a run for something changes `run_seq`,
+ -- because other parts of this statement would not see the new rows: then the write is not made here.
  AND t.run_seq = (SELECT s.run_seq FROM {schema}.threads s WHERE s.thread_key = t.thread_key)
 
 -- part: with_runs
@@ -277,7 +277,8 @@ UPDATE {schema}.runs r
 UPDATE {schema}.runs SET request = 3 WHERE thread_key = :thread_key AND state < 4 AND request = 0;
 
 -- name: end_look
--- Removes the request if the last update was taken.
+-- Removes the request if the last update was taken. It takes a number: see `and_runs_are_known`.
+WITH counted AS (UPDATE {schema}.threads SET run_seq = run_seq + 1 WHERE thread_key = :thread_key)
 UPDATE {schema}.runs SET request = 0
  WHERE thread_key = :thread_key AND state < 4 AND request = 3
    AND NOT EXISTS (SELECT FROM {schema}.messages WHERE thread_key = :thread_key AND topic = '__update__' AND taken = 0);
@@ -371,6 +372,8 @@ SELECT m.thread_key, m.seq, m.topic, m.value
  WHERE m.taken = 0 ORDER BY m.thread_key, m.seq;
 
 -- name: ask_run
+-- It takes a number: see `and_runs_are_known`.
+WITH counted AS (UPDATE {schema}.threads SET run_seq = run_seq + 1 WHERE thread_key = :thread_key)
 UPDATE {schema}.runs SET request = :request WHERE thread_key = :thread_key AND seq = :seq AND state = 1;
 
 -- name: retry_run

@@ -175,10 +175,6 @@ ON CONFLICT (id) DO UPDATE SET lease_until = excluded.lease_until;
 UPDATE workers SET lease_until = :until
  WHERE id = :worker AND lease_until > :now AND boot_id = :boot_id RETURNING id;
 
--- name: find_requests_of_worker
-SELECT thread_id, seq, request, followed FROM runs
- WHERE worker = :worker AND state = 1 AND (request > 0 OR followed > 0);
-
 -- name: find_asked_runs
 -- The requests to the worker. The counter of messages grows with each update for a run that it executes.
 SELECT thread_id, seq, request, followed, inbox FROM runs

@@ -186,6 +186,8 @@ class Sender:
         self.thread.failure = error if isinstance(error, Exception) else StoreUnavailableError("the store", _CUT_OFF)
         waiting = list(self._queue)
         self._queue.clear()
+        if self.log is not None:
+            self.log.stop()
         _answer_all(requests, error)
         _answer_all(waiting, self.thread.failure)
 
@@ -202,7 +204,10 @@ class Sender:
 
     def send_events(self) -> None:
         """Send the events that wait to be stored, after the present call."""
-        if self.thread.failure is None and not self._is_looping and not self._is_sending:
+        if self.thread.failure is not None:
+            if self.log is not None:
+                self.log.stop()
+        elif not self._is_looping and not self._is_sending:
             self._send_next()
 
     def _send_events(self, log: RunEvents) -> None:
@@ -218,7 +223,7 @@ class Sender:
                 log.has_moved()
             else:
                 # Another worker holds the run: the next commit will conflict.
-                log.is_active = False
+                log.stop()
 
         if rows:
             self._call((), partial(log.append, rows), ended)

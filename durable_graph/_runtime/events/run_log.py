@@ -15,7 +15,7 @@ import msgspec
 from durable_graph._engine.task import Outcome
 from durable_graph._runtime.events.model import AnyEvent, CustomEvent, MessageEvent, TaskStarted
 from durable_graph._runtime.events.stored import rows_of_records, wait_row
-from durable_graph.checkpointing.event_log import FIRST_ROW, POSITIONS, EventLog
+from durable_graph.checkpointing.event_log import FIRST_ROW, MOST_ID, POSITIONS, EventLog
 from durable_graph.checkpointing.event_transactions import placed
 from durable_graph.errors import StreamOverflowError, UnstorableValueError
 from durable_graph.graph import Topology
@@ -49,6 +49,7 @@ class RunLog:
         has_moved: Callable[[], None],
     ) -> None:
         self.is_active: bool = False
+        self._is_stopped = False
         self.pending: list[EventRow] = []
         self.has_moved: Callable[[], None] = has_moved
         self._log = log
@@ -69,11 +70,11 @@ class RunLog:
     # Beginning
 
     async def begin(self) -> bool:
-        """Store the run's events from here on. False if they are stored already."""
-        if self.is_active:
+        """Store the run's events from here on. False if they are stored already, or the log was stopped."""
+        if self.is_active or self._is_stopped:
             return False
         found = await self._log.open_events(self._thread, self._seq)
-        if found is None or self.is_active:
+        if found is None or self.is_active or self._is_stopped:
             return False
         self._version, self._position, self._tasks = found.version, found.position, set(found.tasks)
         self._loop, self._home = asyncio.get_running_loop(), threading.get_ident()
@@ -82,7 +83,7 @@ class RunLog:
 
     async def missing(self, keys: Iterable[tuple[str, int, int]]) -> set[tuple[str, int, int]]:
         """The records whose results are not in the log yet."""
-        known = await self._log.results(self._thread, self._seq, (1 << 53) - 1)
+        known = await self._log.results(self._thread, self._seq, MOST_ID)
         return set(keys) - set(known)
 
     def catch_up(self, records: Iterable[TaskRecord], version: int) -> None:
@@ -94,6 +95,13 @@ class RunLog:
     def connect(self, send: Callable[[], None]) -> None:
         """`send` sends the pending events."""
         self._send = send
+
+    def stop(self) -> None:
+        """Store nothing more: the execution sends nothing any more. Whoever waits for room goes on."""
+        self.is_active, self._is_stopped = False, True
+        self._drop_timer()
+        self._recorded, self.pending, self._size = (0, []), [], 0
+        self._room.set()
 
     def committed(self, version: int) -> None:
         """The thread is at this version: positions start again."""
@@ -110,14 +118,17 @@ class RunLog:
 
     def take(self, version: int) -> list[EventRow]:
         """The pending events, at their places of this version of the thread."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._drop_timer()
         at, recorded = self._recorded
         rows = [*(recorded if at == version else ()), *self.pending]
         self._recorded, self.pending, self._size = (0, []), [], 0
         self._room.set()
         return self._at(version, rows)
+
+    def _drop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     async def append(self, rows: list[EventRow]) -> bool:
         """Store events. False if another worker holds the run."""
@@ -179,6 +190,9 @@ class RunLog:
             await self._room.wait()
 
     def _take(self, event: AnyEvent) -> None:
+        if not self.is_active:
+            # It was stopped since its caller looked.
+            return
         match event:
             case TaskStarted():
                 if event.task_id in self._tasks:
