@@ -1,5 +1,6 @@
 """`App`: the graphs of a program by name, and the store in which their runs outlive every process."""
 
+import asyncio
 import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
@@ -53,6 +54,7 @@ from durable_graph.runs.signals import Changes
 from durable_graph.runs.updates import is_new, send_update
 from durable_graph.runs.upkeep import KEEP_RESULTS, KeepThreads, Upkeep, read_retention
 from durable_graph.runs.worker import DEFAULT_MAX_CRASHES, DEFAULT_TTL, Worker
+from durable_graph.runs.worker_of_calls import WorkerOfCalls
 
 Priority = Literal["first", "high", "normal", "low", "last"]
 PRIORITIES: dict[Priority, int] = {"first": 0, "high": 1, "normal": 2, "low": 3, "last": 4}
@@ -101,6 +103,7 @@ class App:
         self._saver: Checkpointer = saver
         self._runs: RunStore = saver.runs
         self._workers: WeakSet[Worker] = WeakSet()
+        self._worker_of_calls: dict[asyncio.AbstractEventLoop, WorkerOfCalls] = {}
         if not isinstance(graphs, Mapping) or not graphs:
             raise InvalidOptionError("graphs", graphs, allowed="a dict of compiled graphs by name")
         self._graphs = {name: self._bound(name, graph) for name, graph in graphs.items()}
@@ -264,12 +267,14 @@ class App:
         """`start`, and the run's output: `ainvoke` for services. If this process ends, another worker continues it.
 
         A worker of this `App` in this process with a free slot claims the run as it is accepted, in one statement.
-        Without a worker, one executes runs for as long as this call waits.
+        Without a worker, one executes runs for as long as this call, or another one beside it, waits.
         """
-        if not self._changes.has_worker:
-            async with self.worker(concurrency=1):
-                return await self._run_here(self._new_run(graph, input, config, **options), timeout)
-        return await self._run_here(self._new_run(graph, input, config, **options), timeout)
+        run = self._new_run(graph, input, config, **options)
+        calls = WorkerOfCalls.here(self._worker_of_calls, self.worker)
+        if calls.is_used or not self._changes.has_worker:
+            async with calls:
+                return await self._run_here(run, timeout)
+        return await self._run_here(run, timeout)
 
     async def _run_here(self, run: NewRun, timeout: float | None) -> Any:  # noqa: ASYNC109  # as above
         worker = next((each for each in self._workers if each.can_accept(run)), None)

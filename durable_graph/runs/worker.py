@@ -188,13 +188,13 @@ class Worker:
         """
         if self._lease is not None and self._stopping is None:
             self._is_draining = True
+            self._changes.end(self)
             self._stopping = asyncio.get_running_loop().create_task(self._stop())
         if self._stopping is not None:
             # A lease that stayed would be renewed as long as the process lives: nobody would execute its runs.
             await finished(self._stopping, self._has_no_time.set)
 
     async def _stop(self) -> None:
-        self._changes.end(self)
         await self._accepting.wait()
         loops = list(self._loops)
         for each in loops:
