@@ -15,6 +15,7 @@ from durable_graph._runtime.entry.options import (
     Config,
     ThreadId,
     call_config,
+    check_config,
     read_thread_place,
 )
 from durable_graph._runtime.request.identifiers import read_key, read_topic
@@ -38,9 +39,10 @@ from durable_graph.errors import (
 )
 from durable_graph.graph import Command, Send
 from durable_graph.graph.durations import Duration, microseconds
-from durable_graph.records import is_text
+from durable_graph.graph.options import is_graph_name
 from durable_graph.run_records import IfBusy, NewMessage, NewRun, QueueStats, RunRow, RunState
 from durable_graph.runs import graph_calls, operations
+from durable_graph.runs.arguments import answer_by_id, read_contexts, read_timeout
 from durable_graph.runs.claimed_request import (
     StartOptions,
     check_start,
@@ -109,16 +111,16 @@ class App:
         self._graphs = {name: self._bound(name, graph) for name, graph in graphs.items()}
         self._retention = read_retention(keep_results, keep_threads)
         self._changes = Changes(saver, self._graphs)
-        self._contexts = dict(context or {})
+        self._contexts = read_contexts(context)
         for name in self._contexts:
             self.graph(name)
 
     def _bound(self, name: str, graph: Graph) -> Graph:
+        if not is_graph_name(name):
+            # As `compile` refuses it.
+            raise InvalidOptionError("graphs", name, allowed="names that are text of 1 to 255 bytes, without NUL")
         if not isinstance(graph, CompiledGraph):
             raise InvalidOptionError(f"graphs[{name!r}]", graph, allowed="a compiled graph")
-        if not isinstance(name, str) or not is_text(name):
-            # As `compile` refuses it.
-            raise InvalidOptionError("graphs", name, allowed="a name that is a string without a lone surrogate")
         own = graph.topology.graph_name
         if own not in (None, name):
             raise InvalidOptionError(
@@ -196,10 +198,11 @@ class App:
         if topology.context is not None and graph not in self._contexts:
             allowed = f"a function that makes the context of {graph!r}, in App(..., context={{{graph!r}: ...}})"
             raise InvalidOptionError("context", None, allowed=allowed)
+        check_config(config)
         merged = call_config(bound.setup.config, config, options)
         thread = self._thread(merged, thread_id, None if key is None else read_key(key))
         metadata = check_start(bound, input, merged, options, thread)
-        if priority not in PRIORITIES:
+        if not isinstance(priority, str) or priority not in PRIORITIES:
             raise InvalidOptionError("priority", priority, allowed=", ".join(map(repr, PRIORITIES)))
         if if_busy not in get_args(IfBusy):
             raise InvalidOptionError("if_busy", if_busy, allowed=", ".join(map(repr, get_args(IfBusy))))
@@ -269,12 +272,12 @@ class App:
         A worker of this `App` in this process with a free slot claims the run as it is accepted, in one statement.
         Without a worker, one executes runs for as long as this call, or another one beside it, waits.
         """
-        run = self._new_run(graph, input, config, **options)
+        limit, run = read_timeout(timeout), self._new_run(graph, input, config, **options)
         calls = WorkerOfCalls.here(self._worker_of_calls, self.worker)
         if calls.is_used or not self._changes.has_worker:
             async with calls:
-                return await self._run_here(run, timeout)
-        return await self._run_here(run, timeout)
+                return await self._run_here(run, limit)
+        return await self._run_here(run, limit)
 
     async def _run_here(self, run: NewRun, timeout: float | None) -> Any:  # noqa: ASYNC109  # as above
         worker = next((each for each in self._workers if each.can_accept(run)), None)
@@ -308,8 +311,10 @@ class App:
         check_limit(limit)
         if graph is not None:
             self.graph(graph)
-        if state is not None and state not in STATES:
+        if state is not None and (not isinstance(state, str) or state not in STATES):
             raise InvalidOptionError("state", state, allowed=", ".join(map(repr, STATES)))
+        if after is not None and not isinstance(after, RunStatus):
+            raise InvalidOptionError("after", after, allowed="the last RunStatus of the page before")
         thread = None if thread_id is None else read_thread_place(None, thread_id, None).thread_id
         found = await self._runs.list_runs(
             graph=graph,
@@ -344,13 +349,14 @@ class App:
         Without an `interrupt_id`, `value` is as in `Command(resume=value)`.
 
         Raises `UnknownRunError` for a thread without an unfinished run, and the errors of a `Command`:
-        `InterruptAnsweredError` with the first answer, `UnknownInterruptError`, `AmbiguousResumeError`.
+        `InterruptAnsweredError` with the first answer, `UnknownInterruptError`, `AmbiguousResumeError`; and
+        `InvalidOptionError` for an `interrupt_id` that is no id.
         """
         thread = read_thread_place(None, thread_id, None).thread_id
         row = await self._runs.find_unfinished(thread)
         if row is None:
             raise UnknownRunError.of_thread(thread)
-        command: Command[Any] = Command(resume=value if interrupt_id is None else {interrupt_id: value})
+        command: Command[Any] = Command(resume=value if interrupt_id is None else answer_by_id(interrupt_id, value))
         answered = await graph_calls.answer(self.graph(row.graph), self._saver, thread, command)
         self._changes.is_ready(row.queue)
         return answered
@@ -406,7 +412,7 @@ class App:
 
     def graph(self, name: str) -> Graph:
         """The graph of this name, bound to the store: for state and history. Raises `UnknownNameError`."""
-        if name not in self._graphs:
+        if not isinstance(name, str) or name not in self._graphs:
             raise UnknownNameError.of_graph(name, known=self._graphs)
         return self._graphs[name]
 

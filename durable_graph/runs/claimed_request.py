@@ -14,6 +14,7 @@ from durable_graph._runtime.task.writes import encode_anything, input_writes
 from durable_graph.app.compiled import CompiledGraph
 from durable_graph.errors import InvalidOptionError, UnknownOptionError
 from durable_graph.graph import Command, Topology
+from durable_graph.records import is_text
 from durable_graph.run_records import Claim
 
 
@@ -75,14 +76,22 @@ def check_start(graph: Graph, given: object, config: Config | None, options: Sta
 
 def sought_metadata(metadata: Mapping[str, object] | None) -> str | None:
     """The metadata that a listing selects, as a JSON object; None for any. Raises `InvalidOptionError`."""
+    if metadata is None:
+        return None
+    if not isinstance(metadata, Mapping):
+        raise InvalidOptionError("metadata", metadata, allowed="a dict of the values that the runs have")
     if not metadata:
         return None
     for key, value in metadata.items():
-        is_text = isinstance(key, str) and isinstance(value, str | None) and "\0" not in f"{key}{value}"
-        if not (is_text or type(value) in (int, bool)):
+        is_kind = value is None or type(value) in (int, bool) or (isinstance(value, str) and _is_plain(value))
+        if not (isinstance(key, str) and _is_plain(key) and is_kind):
             option = f"metadata[{key!r}]"
             raise InvalidOptionError(option, value, allowed="a text without NUL, a whole number, a bool or None")
     return msgspec.json.encode(metadata).decode()
+
+
+def _is_plain(text: str) -> bool:
+    return is_text(text) and "\0" not in text
 
 
 def _request(graph: Graph, given: object, config: Config | None, options: StartOptions, whole: RunOptions) -> Request:

@@ -182,10 +182,8 @@ class Worker:
         return self._concurrency - len(self._executions) - len(self._accepting)
 
     async def drain(self) -> None:
-        """Claim nothing more, let the supersteps in flight finish, and release all other runs.
-
-        Cancelling the caller ends the grace: what is left is cancelled, and released before this raises.
-        """
+        """Claim nothing more, let the supersteps in flight finish, and release all other runs. Cancelling the caller
+        ends the grace: what is left is cancelled, and released before this raises."""
         if self._lease is not None and self._stopping is None:
             self._is_draining = True
             self._changes.end(self)
