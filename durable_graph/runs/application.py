@@ -150,7 +150,8 @@ class App:
     ) -> RunHandle:
         """Accept a run: recorded when this returns, and executed by a worker of any process.
 
-        `input`, `config` and the options are as for `ainvoke`, and stored with the run. With a `key` the run is started
+        `input`, `config` and the options are as for `ainvoke`, and stored with the run; a `checkpoint_id` is refused,
+        because a run begins at the newest checkpoint. With a `key` the run is started
         once: a repetition with the same input returns the same run (`handle.is_new` is False), in any process; without
         a `thread_id` its thread is `run-<key>`. Without both, the thread has a random id. `delay` is the time until it
         is due, `deadline` the time from then on within which it has to end; both are seconds or a `timedelta`.
@@ -253,7 +254,7 @@ class App:
         return RunHandle(self, run.thread, accepted.seq, is_new=accepted.is_new)
 
     def _thread(self, config: Config | None, thread_id: ThreadId | None, key: str | None) -> str:
-        given = (config or {}).get("configurable", {}).get("thread_id") if thread_id is None else thread_id
+        given = ((config or {}).get("configurable") or {}).get("thread_id") if thread_id is None else thread_id
         if given is None:
             return f"run-{key}" if key is not None else str(uuid4())
         return read_thread_place(config, thread_id, None).thread_id

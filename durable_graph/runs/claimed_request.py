@@ -70,6 +70,11 @@ def check_start(graph: Graph, given: object, config: Config | None, options: Sta
     Raises as `ainvoke` does for invalid options and an invalid config, and `UnknownOptionError`.
     """
     UnknownOptionError.check("app.start", options, known=_OPTIONS)
+    place = (config or {}).get("configurable") or {}
+    for key in ("checkpoint_id", "checkpoint_ns"):
+        if place.get(key):
+            allowed = "left out: a run begins at the newest checkpoint; app.graph(...).ainvoke may begin at another one"
+            raise InvalidOptionError(f"config['configurable'][{key!r}]", place[key], allowed=allowed)
     metadata = _request(graph, given, config, options, RunOptions(thread_id=thread)).metadata
     return msgspec.json.encode(metadata).decode() if metadata else ""
 
@@ -117,7 +122,7 @@ def encoded_options(
 ) -> bytes:
     """The options that a worker needs. Raises `UnstorableValueError` for one that cannot be stored."""
     given = dict(config or {})
-    own = {key: value for key, value in given.get("configurable", {}).items() if key != "thread_id"}
+    own = {key: value for key, value in (given.get("configurable") or {}).items() if key != "thread_id"}
     kept: dict[str, Any] = {key: given[key] for key in _CONFIG if key in given}
     settings = {
         "config": {**kept, **({"configurable": own} if own else {})},

@@ -85,6 +85,43 @@ async def test_a_time_limit_that_is_no_number_is_refused_before_the_run_is_accep
         await handle.result(value)
 
 
+@pytest.mark.parametrize("place", [{"checkpoint_id": "0000000000000001"}, {"checkpoint_ns": "ask:1.0"}], ids=str)
+async def test_a_run_begins_at_no_other_checkpoint_than_the_newest(saver: Checkpointer, place: Any) -> None:
+    app = App({"ask": graph()}, saver)
+    config: Any = {"configurable": {"thread_id": "t", **place}}
+    for call in (app.start, app.run):
+        with pytest.raises(InvalidOptionError, match=r"checkpoint.*ainvoke"):
+            await call("ask", {}, config)
+    assert await app.runs() == []
+
+
+async def test_an_empty_place_in_a_config_is_none(saver: Checkpointer) -> None:
+    app = App({"ask": graph()}, saver)
+    config: Any = {"configurable": None}
+    assert await app.start("ask", {}, config)
+
+
+@pytest.mark.parametrize(
+    ("reason", "kept"),
+    [("\ud800", "\\ud800"), ("a\0b", "a\\x00b"), ("x" * 5000, "x" * 1000), ("", "")],
+    ids=["surrogate", "NUL", "long", "empty"],
+)
+async def test_a_run_is_cancelled_for_any_reason(saver: Checkpointer, reason: str, kept: str) -> None:
+    app = App({"ask": graph()}, saver)
+    handle = await app.start("ask", {})
+    status = await handle.cancel(reason)
+    assert (status.state, status.error) == ("cancelled", kept)
+
+
+@pytest.mark.parametrize("reason", [7, None, b"x"], ids=repr)
+async def test_a_reason_that_is_no_text_is_refused(saver: Checkpointer, reason: Any) -> None:
+    app = App({"ask": graph()}, saver)
+    handle = await app.start("ask", {})
+    with pytest.raises(InvalidOptionError, match="reason"):
+        await handle.cancel(reason)
+    assert (await handle.status()).state == "ready"
+
+
 @pytest.mark.parametrize("name", [0, None, "", "a\0b", "\ud800", "x" * 256, b"x"], ids=repr)
 async def test_a_name_that_no_graph_can_have_is_refused(saver: Checkpointer, name: Any) -> None:
     with pytest.raises(InvalidOptionError, match="graphs"):
