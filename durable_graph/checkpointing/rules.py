@@ -405,7 +405,8 @@ _LARGEST = 2**63 - 1
 
 
 def check_limit(limit: int) -> None:
-    """Raises `InvalidOptionError` for a limit that is no whole number, or below 1, which databases read as an empty result, or as no limit."""
+    """Raises `InvalidOptionError` for a limit that is no whole number, and for one below 1, which databases read as an
+    empty result, or as no limit."""
     if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= _LARGEST:
         raise InvalidOptionError("limit", limit, allowed="a whole number of at least 1")
 

@@ -14,9 +14,12 @@ from durable_graph import (
     DurableGraphError,
     InvalidOptionError,
     StateGraph,
+    ThreadCancelledError,
+    ThreadFinishedError,
     delete_expired_threads,
     interrupt,
 )
+from durable_graph.errors import RunFailedError
 from durable_graph.runs import App
 from durable_graph.runs.upkeep import Upkeep, read_retention
 
@@ -83,6 +86,29 @@ async def test_a_time_limit_that_is_no_number_is_refused_before_the_run_is_accep
     handle = await app.start("ask", {})
     with pytest.raises(InvalidOptionError, match="timeout"):
         await handle.result(value)
+
+
+@pytest.mark.parametrize("sends", ["a signal", "an update"])
+async def test_a_thread_without_an_unfinished_run_names_what_the_caller_can_do(saver: Checkpointer, sends: str) -> None:
+    async def fail(state: State) -> State:
+        raise ValueError
+
+    failing = StateGraph(State).add_node("fail", fail).add_edge(START, "fail").compile()
+    app = App({"ask": failing}, saver)
+
+    async def send() -> bool:
+        return await (app.signal("t", "topic", 1) if sends == "a signal" else app.update("t", {"answer": 1}))
+
+    handle = await app.start("ask", {}, thread_id="t")
+    await handle.cancel()
+    with pytest.raises(ThreadCancelledError, match=r"app\.retry.*app\.start"):
+        await send()
+    failed = await app.start("ask", {}, thread_id="t")
+    async with app.worker():
+        with pytest.raises(RunFailedError):
+            await failed.result(20)
+    with pytest.raises(ThreadFinishedError, match=r"app\.start.*app\.retry"):
+        await send()
 
 
 @pytest.mark.parametrize("place", [{"checkpoint_id": "0000000000000001"}, {"checkpoint_ns": "ask:1.0"}], ids=str)
