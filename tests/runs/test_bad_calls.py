@@ -40,9 +40,14 @@ def graph() -> CompiledGraph[Any, Any, Any, Any]:
     return StateGraph(State).add_node("ask", ask).add_edge(START, "ask").compile()
 
 
+def unlike_empty(value: Any) -> Any:
+    """The value, unless an empty dict is possible."""
+    return [] if value == {} else value
+
+
 CALLS: dict[str, Callable[[App, Any], Awaitable[Any]]] = {
     "graph of a start": lambda app, value: app.start(value, {}),
-    "config of a start": lambda app, value: app.start("ask", {}, [] if value == {} else value),
+    "config of a start": lambda app, value: app.start("ask", {}, unlike_empty(value)),
     "priority": lambda app, value: app.start("ask", {}, priority=value),
     "if_busy": lambda app, value: app.start("ask", {}, if_busy=value),
     "events": lambda app, value: app.start("ask", {}, events=value),
@@ -50,7 +55,7 @@ CALLS: dict[str, Callable[[App, Any], Awaitable[Any]]] = {
     "state of a listing": lambda app, value: app.runs(state=value),
     "limit of a listing": lambda app, value: app.runs(limit=value),
     "after of a listing": lambda app, value: app.runs(after=value),
-    "metadata of a listing": lambda app, value: app.runs(metadata=[] if value == {} else value),
+    "metadata of a listing": lambda app, value: app.runs(metadata=unlike_empty(value)),
     "id of a run": lambda app, value: app.find(value),
     "id of an interrupt": lambda app, value: app.answer("t", 1, interrupt_id=value),
     "topic": lambda app, value: app.signal("t", value, 1),
@@ -163,7 +168,8 @@ async def test_a_context_that_no_function_makes_is_refused(saver: Checkpointer, 
 @pytest.mark.parametrize("key", ["\ud800", "a\0b", 7], ids=repr)
 async def test_metadata_that_no_run_can_have_is_refused(saver: Checkpointer, key: Any) -> None:
     app = App({"ask": graph()}, saver)
-    for sought in ({key: 1}, {"x": key if isinstance(key, str) else 1.5}):
+    impossible: list[Any] = [{key: 1}, {"x": key if isinstance(key, str) else 1.5}]
+    for sought in impossible:
         with pytest.raises(InvalidOptionError, match="metadata"):
             await app.runs(metadata=sought)
 
