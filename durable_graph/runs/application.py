@@ -63,6 +63,8 @@ PRIORITIES: dict[Priority, int] = {"first": 0, "high": 1, "normal": 2, "low": 3,
 
 Graph = CompiledGraph[Any, Any, Any, Any]
 
+_NAMES = "names that are text of 1 to 255 bytes, without NUL and without a lone surrogate"
+
 
 class AppStats(msgspec.Struct, frozen=True):
     """The runs of a store by queue, and the number of workers whose lease has not ended."""
@@ -118,7 +120,7 @@ class App:
     def _bound(self, name: str, graph: Graph) -> Graph:
         if not is_graph_name(name):
             # As `compile` refuses it.
-            raise InvalidOptionError("graphs", name, allowed="names that are text of 1 to 255 bytes, without NUL")
+            raise InvalidOptionError("graphs", name, allowed=_NAMES)
         if not isinstance(graph, CompiledGraph):
             raise InvalidOptionError(f"graphs[{name!r}]", graph, allowed="a compiled graph")
         own = graph.topology.graph_name
