@@ -59,15 +59,16 @@ async def delete_expired_threads(
         if each == "damaged" and keep_last:
             raise InvalidOptionError("keep_last", keep_last, allowed="0 for damaged threads, which cannot be pruned")
     for option, span in (("older_than", older_than), ("protect", protect)):
-        if span < timedelta(0):
+        if not isinstance(span, timedelta) or span < timedelta(0):
             raise InvalidOptionError(option, span, allowed="a timedelta of at least 0")
     if keep_last < 0:
         raise InvalidOptionError("keep_last", keep_last, allowed="a number of at least 0")
     now = time.time_ns() // 1000
-    expiry = _Expiry(checkpointer, now - older_than // timedelta(microseconds=1), keep_last)
+    # Nothing is older than the clock.
+    expiry = _Expiry(checkpointer, max(now - older_than // timedelta(microseconds=1), 0), keep_last)
     for each in statuses:
         await expiry.delete_of(each)
-    before = now - protect // timedelta(microseconds=1)
+    before = max(now - protect // timedelta(microseconds=1), 0)
     deletions = 0
     while forgotten := await checkpointer.forget_deleted(before=before, limit=_PAGE):
         deletions += forgotten

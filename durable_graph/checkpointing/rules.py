@@ -405,9 +405,10 @@ _LARGEST = 2**63 - 1
 
 
 def check_limit(limit: int) -> None:
-    """Raises `InvalidOptionError` for a limit below 1, which databases read as an empty result, or as no limit."""
-    if not 1 <= limit <= _LARGEST:
-        raise InvalidOptionError("limit", limit, allowed="a number of at least 1")
+    """Raises `InvalidOptionError` for a limit that is no whole number, and for one below 1, which databases read as an
+    empty result, or as no limit."""
+    if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= _LARGEST:
+        raise InvalidOptionError("limit", limit, allowed="a whole number of at least 1")
 
 
 def is_listed(thread: ThreadRow, status: ListedStatus | None, before: int | None) -> bool:

@@ -34,6 +34,17 @@ class ThreadFinishedError(DurableGraphError):
             f"or pass if_finished='run' or 'return'"
         )
 
+    @classmethod
+    def of_message(cls, thread_id: str) -> Self:
+        """The error for a signal or an update of a thread whose runs have ended."""
+        error = cls(thread_id)
+        text = (
+            f"thread {thread_id!r} has no unfinished run to receive this; start one with app.start, "
+            f"or continue a failed one with app.retry"
+        )
+        error.args = (bounded(text),)
+        return error
+
 
 class ThreadCancelledError(DurableGraphError):
     """The thread was cancelled, while this call ran it or earlier. A cancelled thread cannot be resumed or answered.
@@ -44,6 +55,17 @@ class ThreadCancelledError(DurableGraphError):
     def __init__(self, thread_id: str) -> None:
         self.thread_id = thread_id
         super().__init__(f"thread {thread_id!r} was cancelled; call graph.areopen({thread_id!r}) to make it resumable")
+
+    @classmethod
+    def of_message(cls, thread_id: str) -> Self:
+        """The error for a signal or an update of a thread whose last run was cancelled."""
+        error = cls(thread_id)
+        text = (
+            f"the last run of thread {thread_id!r} was cancelled, so none receives this; continue it with app.retry, "
+            f"or start another one with app.start"
+        )
+        error.args = (bounded(text),)
+        return error
 
 
 class KeyReusedError(DurableGraphError, ValueError):

@@ -25,12 +25,13 @@ def names_formerly(name: str | None, formerly: Iterable[str]) -> tuple[str, ...]
     if name is None and earlier:
         raise InvalidOptionError("formerly", earlier, allowed="left out for a graph without a name; give it name=")
     for option, each in (("name", name), *(("formerly", each) for each in earlier)):
-        if (option, each) != ("name", None) and not _is_name(each):
+        if (option, each) != ("name", None) and not is_graph_name(each):
             raise InvalidOptionError(option, each, allowed=f"text of 1 to {_LONGEST_NAME} bytes in UTF-8, without NUL")
     return earlier
 
 
-def _is_name(name: object) -> bool:
+def is_graph_name(name: object) -> bool:
+    """Whether a graph may have this name."""
     return isinstance(name, str) and is_text(name) and "\0" not in name and 0 < len(name.encode()) <= _LONGEST_NAME
 
 

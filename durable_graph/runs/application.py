@@ -1,5 +1,6 @@
 """`App`: the graphs of a program by name, and the store in which their runs outlive every process."""
 
+import asyncio
 import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
@@ -14,6 +15,7 @@ from durable_graph._runtime.entry.options import (
     Config,
     ThreadId,
     call_config,
+    check_config,
     read_thread_place,
 )
 from durable_graph._runtime.request.identifiers import read_key, read_topic
@@ -37,9 +39,10 @@ from durable_graph.errors import (
 )
 from durable_graph.graph import Command, Send
 from durable_graph.graph.durations import Duration, microseconds
-from durable_graph.records import is_text
+from durable_graph.graph.options import is_graph_name
 from durable_graph.run_records import IfBusy, NewMessage, NewRun, QueueStats, RunRow, RunState
 from durable_graph.runs import graph_calls, operations
+from durable_graph.runs.arguments import answer_by_id, read_contexts, read_timeout
 from durable_graph.runs.claimed_request import (
     StartOptions,
     check_start,
@@ -53,11 +56,14 @@ from durable_graph.runs.signals import Changes
 from durable_graph.runs.updates import is_new, send_update
 from durable_graph.runs.upkeep import KEEP_RESULTS, KeepThreads, Upkeep, read_retention
 from durable_graph.runs.worker import DEFAULT_MAX_CRASHES, DEFAULT_TTL, Worker
+from durable_graph.runs.worker_of_calls import WorkerOfCalls
 
 Priority = Literal["first", "high", "normal", "low", "last"]
 PRIORITIES: dict[Priority, int] = {"first": 0, "high": 1, "normal": 2, "low": 3, "last": 4}
 
 Graph = CompiledGraph[Any, Any, Any, Any]
+
+_NAMES = "names that are text of 1 to 255 bytes, without NUL and without a lone surrogate"
 
 
 class AppStats(msgspec.Struct, frozen=True):
@@ -101,21 +107,22 @@ class App:
         self._saver: Checkpointer = saver
         self._runs: RunStore = saver.runs
         self._workers: WeakSet[Worker] = WeakSet()
+        self._worker_of_calls: dict[asyncio.AbstractEventLoop, WorkerOfCalls] = {}
         if not isinstance(graphs, Mapping) or not graphs:
             raise InvalidOptionError("graphs", graphs, allowed="a dict of compiled graphs by name")
         self._graphs = {name: self._bound(name, graph) for name, graph in graphs.items()}
         self._retention = read_retention(keep_results, keep_threads)
         self._changes = Changes(saver, self._graphs)
-        self._contexts = dict(context or {})
+        self._contexts = read_contexts(context)
         for name in self._contexts:
             self.graph(name)
 
     def _bound(self, name: str, graph: Graph) -> Graph:
+        if not is_graph_name(name):
+            # As `compile` refuses it.
+            raise InvalidOptionError("graphs", name, allowed=_NAMES)
         if not isinstance(graph, CompiledGraph):
             raise InvalidOptionError(f"graphs[{name!r}]", graph, allowed="a compiled graph")
-        if not isinstance(name, str) or not is_text(name):
-            # As `compile` refuses it.
-            raise InvalidOptionError("graphs", name, allowed="a name that is a string without a lone surrogate")
         own = graph.topology.graph_name
         if own not in (None, name):
             raise InvalidOptionError(
@@ -145,7 +152,8 @@ class App:
     ) -> RunHandle:
         """Accept a run: recorded when this returns, and executed by a worker of any process.
 
-        `input`, `config` and the options are as for `ainvoke`, and stored with the run. With a `key` the run is started
+        `input`, `config` and the options are as for `ainvoke`, and stored with the run; a `checkpoint_id` is refused,
+        because a run begins at the newest checkpoint. With a `key` the run is started
         once: a repetition with the same input returns the same run (`handle.is_new` is False), in any process; without
         a `thread_id` its thread is `run-<key>`. Without both, the thread has a random id. `delay` is the time until it
         is due, `deadline` the time from then on within which it has to end; both are seconds or a `timedelta`.
@@ -193,10 +201,11 @@ class App:
         if topology.context is not None and graph not in self._contexts:
             allowed = f"a function that makes the context of {graph!r}, in App(..., context={{{graph!r}: ...}})"
             raise InvalidOptionError("context", None, allowed=allowed)
+        check_config(config)
         merged = call_config(bound.setup.config, config, options)
         thread = self._thread(merged, thread_id, None if key is None else read_key(key))
         metadata = check_start(bound, input, merged, options, thread)
-        if priority not in PRIORITIES:
+        if not isinstance(priority, str) or priority not in PRIORITIES:
             raise InvalidOptionError("priority", priority, allowed=", ".join(map(repr, PRIORITIES)))
         if if_busy not in get_args(IfBusy):
             raise InvalidOptionError("if_busy", if_busy, allowed=", ".join(map(repr, get_args(IfBusy))))
@@ -247,7 +256,7 @@ class App:
         return RunHandle(self, run.thread, accepted.seq, is_new=accepted.is_new)
 
     def _thread(self, config: Config | None, thread_id: ThreadId | None, key: str | None) -> str:
-        given = (config or {}).get("configurable", {}).get("thread_id") if thread_id is None else thread_id
+        given = ((config or {}).get("configurable") or {}).get("thread_id") if thread_id is None else thread_id
         if given is None:
             return f"run-{key}" if key is not None else str(uuid4())
         return read_thread_place(config, thread_id, None).thread_id
@@ -264,12 +273,14 @@ class App:
         """`start`, and the run's output: `ainvoke` for services. If this process ends, another worker continues it.
 
         A worker of this `App` in this process with a free slot claims the run as it is accepted, in one statement.
-        Without a worker, one executes runs for as long as this call waits.
+        Without a worker, one executes runs for as long as this call, or another one beside it, waits.
         """
-        if not self._changes.has_worker:
-            async with self.worker(concurrency=1):
-                return await self._run_here(self._new_run(graph, input, config, **options), timeout)
-        return await self._run_here(self._new_run(graph, input, config, **options), timeout)
+        limit, run = read_timeout(timeout), self._new_run(graph, input, config, **options)
+        calls = WorkerOfCalls.here(self._worker_of_calls, self.worker)
+        if calls.is_used or not self._changes.has_worker:
+            async with calls:
+                return await self._run_here(run, limit)
+        return await self._run_here(run, limit)
 
     async def _run_here(self, run: NewRun, timeout: float | None) -> Any:  # noqa: ASYNC109  # as above
         worker = next((each for each in self._workers if each.can_accept(run)), None)
@@ -303,8 +314,10 @@ class App:
         check_limit(limit)
         if graph is not None:
             self.graph(graph)
-        if state is not None and state not in STATES:
+        if state is not None and (not isinstance(state, str) or state not in STATES):
             raise InvalidOptionError("state", state, allowed=", ".join(map(repr, STATES)))
+        if after is not None and not isinstance(after, RunStatus):
+            raise InvalidOptionError("after", after, allowed="the last RunStatus of the page before")
         thread = None if thread_id is None else read_thread_place(None, thread_id, None).thread_id
         found = await self._runs.list_runs(
             graph=graph,
@@ -339,13 +352,14 @@ class App:
         Without an `interrupt_id`, `value` is as in `Command(resume=value)`.
 
         Raises `UnknownRunError` for a thread without an unfinished run, and the errors of a `Command`:
-        `InterruptAnsweredError` with the first answer, `UnknownInterruptError`, `AmbiguousResumeError`.
+        `InterruptAnsweredError` with the first answer, `UnknownInterruptError`, `AmbiguousResumeError`; and
+        `InvalidOptionError` for an `interrupt_id` that is no id.
         """
         thread = read_thread_place(None, thread_id, None).thread_id
         row = await self._runs.find_unfinished(thread)
         if row is None:
             raise UnknownRunError.of_thread(thread)
-        command: Command[Any] = Command(resume=value if interrupt_id is None else {interrupt_id: value})
+        command: Command[Any] = Command(resume=value if interrupt_id is None else answer_by_id(interrupt_id, value))
         answered = await graph_calls.answer(self.graph(row.graph), self._saver, thread, command)
         self._changes.is_ready(row.queue)
         return answered
@@ -401,7 +415,7 @@ class App:
 
     def graph(self, name: str) -> Graph:
         """The graph of this name, bound to the store: for state and history. Raises `UnknownNameError`."""
-        if name not in self._graphs:
+        if not isinstance(name, str) or name not in self._graphs:
             raise UnknownNameError.of_graph(name, known=self._graphs)
         return self._graphs[name]
 

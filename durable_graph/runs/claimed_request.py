@@ -14,6 +14,7 @@ from durable_graph._runtime.task.writes import encode_anything, input_writes
 from durable_graph.app.compiled import CompiledGraph
 from durable_graph.errors import InvalidOptionError, UnknownOptionError
 from durable_graph.graph import Command, Topology
+from durable_graph.records import is_text
 from durable_graph.run_records import Claim
 
 
@@ -69,20 +70,33 @@ def check_start(graph: Graph, given: object, config: Config | None, options: Sta
     Raises as `ainvoke` does for invalid options and an invalid config, and `UnknownOptionError`.
     """
     UnknownOptionError.check("app.start", options, known=_OPTIONS)
+    place = (config or {}).get("configurable") or {}
+    for key in ("checkpoint_id", "checkpoint_ns"):
+        if place.get(key):
+            allowed = "left out: a run begins at the newest checkpoint; app.graph(...).ainvoke may begin at another one"
+            raise InvalidOptionError(f"config['configurable'][{key!r}]", place[key], allowed=allowed)
     metadata = _request(graph, given, config, options, RunOptions(thread_id=thread)).metadata
     return msgspec.json.encode(metadata).decode() if metadata else ""
 
 
 def sought_metadata(metadata: Mapping[str, object] | None) -> str | None:
     """The metadata that a listing selects, as a JSON object; None for any. Raises `InvalidOptionError`."""
+    if metadata is None:
+        return None
+    if not isinstance(metadata, Mapping):
+        raise InvalidOptionError("metadata", metadata, allowed="a dict of the values that the runs have")
     if not metadata:
         return None
     for key, value in metadata.items():
-        is_text = isinstance(key, str) and isinstance(value, str | None) and "\0" not in f"{key}{value}"
-        if not (is_text or type(value) in (int, bool)):
+        is_kind = value is None or type(value) in (int, bool) or (isinstance(value, str) and _is_plain(value))
+        if not (isinstance(key, str) and _is_plain(key) and is_kind):
             option = f"metadata[{key!r}]"
             raise InvalidOptionError(option, value, allowed="a text without NUL, a whole number, a bool or None")
     return msgspec.json.encode(metadata).decode()
+
+
+def _is_plain(text: str) -> bool:
+    return is_text(text) and "\0" not in text
 
 
 def _request(graph: Graph, given: object, config: Config | None, options: StartOptions, whole: RunOptions) -> Request:
@@ -108,7 +122,7 @@ def encoded_options(
 ) -> bytes:
     """The options that a worker needs. Raises `UnstorableValueError` for one that cannot be stored."""
     given = dict(config or {})
-    own = {key: value for key, value in given.get("configurable", {}).items() if key != "thread_id"}
+    own = {key: value for key, value in (given.get("configurable") or {}).items() if key != "thread_id"}
     kept: dict[str, Any] = {key: given[key] for key in _CONFIG if key in given}
     settings = {
         "config": {**kept, **({"configurable": own} if own else {})},

@@ -10,8 +10,7 @@ from durable_graph.run_records import NEVER, Claim, RequestOfRun, RunState, Sett
 from durable_graph.runs.grouped_reads import GroupedReads
 from durable_graph.runs.handle import DEADLINE_PASSED
 from durable_graph.runs.lease import Lease, LeasedControl
-
-_LONGEST_ERROR = 1000
+from durable_graph.runs.operations import for_row
 
 
 class Execution:
@@ -59,4 +58,4 @@ def text_of(error: Exception, deadline: asyncio.Timeout) -> str:
     """The text of the error that ended a run, as the run's row holds it."""
     if isinstance(error, TimeoutError) and deadline.expired():
         return DEADLINE_PASSED
-    return shown(error).replace("\0", "\\x00")[:_LONGEST_ERROR]
+    return for_row(shown(error))

@@ -14,6 +14,7 @@ from durable_graph.checkpointing.run_ids import run_id
 from durable_graph.checkpointing.waiting import is_set_within
 from durable_graph.errors import RunFailedError, UnknownRunError
 from durable_graph.run_records import RunRow, RunState, WaitsOn
+from durable_graph.runs.arguments import read_timeout
 from durable_graph.runs.following import FollowedApp, follow
 from durable_graph.runs.times import moment
 
@@ -131,9 +132,10 @@ class RunHandle:
         """The run's output, as `ainvoke` returns it, once it has ended. A waiting caller that is cancelled, or whose
         `timeout` in seconds is over (`TimeoutError`), cancels no run.
 
-        Raises `RunFailedError` for a run that ended without a result, and `UnknownRunError`.
+        Raises `RunFailedError` for a run that ended without a result, `UnknownRunError`, and `InvalidOptionError` for a
+        `timeout` that is no number.
         """
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(read_timeout(timeout)):
             row = await self._ended()
         if row.state is RunState.DONE:
             return await self._app.output_of(row)

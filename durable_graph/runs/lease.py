@@ -107,6 +107,9 @@ class Lease:
         self._call(self._on_beat, None)
 
     async def _renewed(self, runs: RunStore) -> bool:
+        if self._loop.is_closed():
+            # It was closed without the worker: nobody executes its runs, so that others have to take them over.
+            return False
         sent = time.monotonic()
         beat = await runs.heartbeat(self.worker, round(self._ttl * 1_000_000))
         if beat is None or self.has_ended:

@@ -3,8 +3,16 @@
 from durable_graph.checkpointing.columns import key_of
 from durable_graph.checkpointing.run_ids import parts_of, run_id
 from durable_graph.checkpointing.run_store import RunStore
-from durable_graph.errors import RunFailedError, UnknownRunError
+from durable_graph.errors import InvalidOptionError, RunFailedError, UnknownRunError
 from durable_graph.run_records import RunRow, RunState
+
+_LONGEST_ERROR = 1000
+
+
+def for_row(text: str) -> str:
+    """The text as the row of a run holds it, in every store: without NUL and lone surrogates, and not longer than
+    some lines."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")[:_LONGEST_ERROR]
 
 
 async def find_run(runs: RunStore, id_: str) -> RunRow:
@@ -16,7 +24,13 @@ async def find_run(runs: RunStore, id_: str) -> RunRow:
 
 
 async def cancel_run(runs: RunStore, row: RunRow, reason: str) -> RunRow:
-    """Cancel the run, or ask the worker that holds it. Returns its row afterwards. Raises `UnknownRunError`."""
+    """Cancel the run, or ask the worker that holds it. Returns its row afterwards.
+
+    Raises `UnknownRunError`, and `InvalidOptionError` for a reason that is no text.
+    """
+    if not isinstance(reason, str):
+        raise InvalidOptionError("reason", reason, allowed="a text")
+    reason = for_row(reason)
     await runs.cancel_run(row.thread, row.seq, reason)
     return await find_run(runs, id_of(row))
 

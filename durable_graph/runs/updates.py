@@ -58,7 +58,7 @@ def is_new(sent: Sent, thread: str) -> bool:
         case Sent.NO_THREAD:
             raise UnknownThreadError(thread)
         case Sent.NO_RUN:
-            raise ThreadFinishedError(thread)
+            raise ThreadFinishedError.of_message(thread)
         case Sent.CANCELLED:
-            raise ThreadCancelledError(thread)
+            raise ThreadCancelledError.of_message(thread)
     return sent is Sent.NEW

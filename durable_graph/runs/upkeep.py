@@ -19,6 +19,7 @@ KEEP_RESULTS = timedelta(days=7)
 
 KeepThreads = timedelta | Mapping[ListedStatus, timedelta]
 
+_LONGEST = timedelta(days=100 * 365)
 _FIRST_PAUSE, _PAUSE = 5.0, 60.0
 """In seconds, on average: from the start of a worker to its first upkeep, and between two upkeeps after that."""
 _BATCH = 50
@@ -101,7 +102,8 @@ class Upkeep(msgspec.Struct, frozen=True):
         repaired = await _in_batches(lambda: self.runs.repair(limit=_BATCH))
         runs, keep = 0, self.retention.results
         if keep is not None:
-            span = keep // timedelta(microseconds=1)
+            # A longer time is no number of a database.
+            span = min(keep, _LONGEST) // timedelta(microseconds=1)
             runs = await _in_batches(lambda: self.runs.forget_ended(keep=span, limit=_BATCH))
         expired = [
             await delete_expired_threads(self.saver, older_than=older_than, status=status)

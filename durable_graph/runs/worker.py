@@ -50,6 +50,7 @@ from durable_graph.runs.handle import DEADLINE_PASSED
 from durable_graph.runs.lease import Lease
 from durable_graph.runs.run_logs import RunLogs
 from durable_graph.runs.signals import Changes
+from durable_graph.runs.stopping import finished, late_tasks
 from durable_graph.runs.suspects import Suspects
 from durable_graph.runs.upkeep import Upkeep
 
@@ -103,6 +104,8 @@ class Worker:
         self._nudge = asyncio.Event()
         self._upkeep = upkeep
         self._is_draining = False
+        self._stopping: asyncio.Task[None] | None = None
+        self._has_no_time = asyncio.Event()
         self._lease: Lease | None = None
         # Whether a claim may have had no reply, so that the store may count more runs as this worker's than it has.
         self._may_hold_more = False
@@ -122,10 +125,11 @@ class Worker:
         return len(self._executions)
 
     async def __aenter__(self) -> Self:
-        if self._lease is not None:
+        if self._lease is not None or self._stopping is not None:
             message = "a worker runs once at a time: leave its block first, or make another with app.worker()"
             raise RuntimeError(message)
         self._is_draining, self._loop = False, asyncio.get_running_loop()
+        self._has_no_time.clear()
         await self._register()
         self._changes.begin(self)
         self._begin(self._claim_all())
@@ -178,11 +182,17 @@ class Worker:
         return self._concurrency - len(self._executions) - len(self._accepting)
 
     async def drain(self) -> None:
-        """Claim nothing more, let the supersteps in flight finish, and release all other runs."""
-        if self._lease is None:
-            return
-        self._is_draining = True
-        self._changes.end(self)
+        """Claim nothing more, let the supersteps in flight finish, and release all other runs. Cancelling the caller
+        ends the grace: what is left is cancelled, and released before this raises."""
+        if self._lease is not None and self._stopping is None:
+            self._is_draining = True
+            self._changes.end(self)
+            self._stopping = asyncio.get_running_loop().create_task(self._stop())
+        if self._stopping is not None:
+            # A lease that stayed would be renewed as long as the process lives: nobody would execute its runs.
+            await finished(self._stopping, self._has_no_time.set)
+
+    async def _stop(self) -> None:
         await self._accepting.wait()
         loops = list(self._loops)
         for each in loops:
@@ -192,14 +202,16 @@ class Worker:
         await asyncio.gather(*loops, return_exceptions=True)
         tasks = [each.task for each in self._executions.values() if each.task is not None]
         if tasks:
-            _, late = await asyncio.wait(tasks, timeout=self._grace)
+            late = await late_tasks(tasks, self._grace, self._has_no_time)
             for task in late:
                 task.cancel()
             if late:
                 await asyncio.wait(late)
         lease, self._lease = self._lease, None
-        await lease.close()
-        await self._unregister(lease.worker)
+        if lease is not None:
+            await lease.close()
+            await self._unregister(lease.worker)
+        self._stopping = None
         # Other workers take the released runs.
         self._changes.is_ready(*self._graphs)
 

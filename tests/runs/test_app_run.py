@@ -191,6 +191,46 @@ async def test_a_worker_that_stops_releases_the_run_that_it_accepted(saver: Chec
         assert await calling == {"log": ["held"]}
 
 
+async def test_every_simultaneous_run_without_a_worker_is_executed(saver: Checkpointer) -> None:
+    app = App({"order": graph_of(returns)}, saver)
+    for _ in range(5):
+        first = asyncio.create_task(app.run("order", {}, timeout=20))
+        others = []
+        for _ in range(10):
+            await asyncio.sleep(0.0005)
+            others.append(asyncio.create_task(app.run("order", {}, timeout=20)))
+        assert await asyncio.gather(first, *others) == [{"log": ["done"]}] * 11
+    assert (await app.stats()).workers == 0
+
+
+async def test_a_run_is_executed_after_the_run_that_had_begun_the_worker(saver: Checkpointer) -> None:
+    held = Held()
+    app = App({"held": graph_of(held), "order": graph_of(returns)}, saver)
+    first = asyncio.create_task(app.run("held", {}, timeout=20))
+    await only_run(app)
+    second = asyncio.create_task(app.run("order", {}, timeout=20))
+    while len(await app.runs()) < 2:  # noqa: ASYNC110  # the store has no event
+        await asyncio.sleep(0.001)
+    first.cancel()
+    await asyncio.wait([first])
+    held.may_end.set()
+    assert await second == {"log": ["done"]}
+    assert (await app.stats()).workers == 0
+
+
+async def test_a_cancelled_run_leaves_no_worker(saver: Checkpointer) -> None:
+    app = App({"order": graph_of(returns)}, saver)
+    for pauses in range(60):
+        calls = [asyncio.create_task(app.run("order", {}, key=f"{pauses}", timeout=20)) for _ in range(2)]
+        for _ in range(pauses):
+            await asyncio.sleep(0)
+        calls[0].cancel()
+        assert await calls[1] == {"log": ["done"]}
+        await asyncio.wait(calls)
+    assert (await app.stats()).workers == 0
+    assert len(await app.runs()) == 60
+
+
 async def test_a_delayed_run_waits_for_its_time(saver: Checkpointer) -> None:
     app = App({"order": graph_of(returns)}, saver)
     async with run_app(app) as running:

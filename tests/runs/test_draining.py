@@ -101,6 +101,54 @@ async def rest(state: State) -> State:
     return {}
 
 
+async def test_a_drain_whose_caller_is_cancelled_releases_everything(saver: Checkpointer) -> None:
+    is_inside = asyncio.Event()
+
+    async def never_ends(state: State) -> State:
+        is_inside.set()
+        await asyncio.Event().wait()
+        return {}
+
+    app = App({"node": graph_of(never_ends)}, saver)
+    handle = await app.start("node", {})
+    worker = app.worker(grace=3600)
+    # Cancelled at each of its first steps, and while it waits for the node.
+    for pauses in [*range(1, 12), 200]:
+        is_inside.clear()
+        await worker.__aenter__()
+        await is_inside.wait()
+        draining = asyncio.create_task(worker.drain())
+        for _ in range(pauses):
+            await asyncio.sleep(0)
+        draining.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await draining
+        assert (await app.stats()).workers == 0
+        assert (await handle.status()).state == "ready"
+
+
+async def test_two_callers_drain_a_worker_at_once(saver: Checkpointer) -> None:
+    is_inside, release = asyncio.Event(), asyncio.Event()
+
+    async def node(state: State) -> State:
+        is_inside.set()
+        await release.wait()
+        return {"log": ["node"]}
+
+    app = App({"node": graph_of(node)}, saver)
+    handle = await app.start("node", {})
+    async with app.worker(grace=60) as worker:
+        await is_inside.wait()
+        draining = [asyncio.create_task(worker.drain()) for _ in range(2)]
+        await asyncio.sleep(0)
+        with pytest.raises(RuntimeError, match="a worker runs once at a time"):
+            await worker.__aenter__()
+        release.set()
+        await asyncio.gather(*draining)
+        assert (await app.stats()).workers == 0
+    assert await handle.result(20) == {"log": ["node"]}
+
+
 async def test_runs_that_wait_do_not_delay_the_end(saver: Checkpointer) -> None:
     app = App({"ask": graph_of(ask), "rest": graph_of(rest)}, saver)
     handles = [await app.start(graph, {}) for graph in ("ask", "rest") for _ in range(10)]

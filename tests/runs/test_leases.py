@@ -1,13 +1,17 @@
 """What a worker does while its lease is in question: nodes that block, a store that is away, a thread that is taken."""
 
 import asyncio
+import time
 from typing import Any, TypedDict
 
 import pytest
 
 from durable_graph import START, CheckpointConflictError, Checkpointer, CompiledGraph, StateGraph
+from durable_graph.checkpointing.rules import drawn_incarnation
 from durable_graph.errors import RunFailedError, StoreUnavailableError
+from durable_graph.run_records import NewWorker
 from durable_graph.runs import App, RunHandle
+from durable_graph.runs.lease import Lease
 from tests.runs.engine.graphs import Gate, done_by
 from tests.runs.engine.ledger import Ledger
 from tests.runs.engine.outages import Outage, outage_of
@@ -52,6 +56,26 @@ class Steps:
     async def third(self, state: State) -> State:
         self.began.append("third")
         return {"count": state["count"] + 1}
+
+
+async def test_a_lease_whose_event_loop_was_closed_is_renewed_no_more(saver: Checkpointer) -> None:
+    app = App({"steps": Steps().graph()}, saver)
+    worker = drawn_incarnation()
+    await app.store.register(NewWorker(worker, round(LEASE * 1_000_000), "a worker"))
+
+    async def begin() -> Lease:
+        return Lease(app.store, worker, LEASE, time.monotonic(), lambda _: None)
+
+    def leave() -> None:
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(begin())
+        # Nobody has left the block of the worker.
+        loop.close()
+
+    await asyncio.to_thread(leave)
+    async with asyncio.timeout(20):
+        while (await app.stats()).workers:  # noqa: ASYNC110  # the store has no event
+            await asyncio.sleep(LEASE / 3)
 
 
 @pytest.fixture
