@@ -218,15 +218,15 @@ class Worker:
     # Its lease
 
     async def _register(self) -> None:
-        worker, sent = drawn_incarnation(), time.monotonic()
         name = f"{socket.gethostname()}:{os.getpid()}"
+        row, sent = NewWorker(drawn_incarnation(), round(self._ttl * 1_000_000), name), time.monotonic()
         try:
-            await self._runs.register(NewWorker(worker, round(self._ttl * 1_000_000), name))
+            # A call that is cancelled may have its effect later, after that of `_unregister`.
+            await finished(asyncio.ensure_future(self._runs.register(row)), hurry=lambda: None)
         except BaseException:
-            # The call may have had its effect.
-            await self._unregister(worker)
+            await self._unregister(row.id)
             raise
-        self._lease = Lease(self._runs, worker, self._ttl, sent, self._on_beat)
+        self._lease = Lease(self._runs, row.id, self._ttl, sent, self._on_beat)
 
     async def _unregister(self, worker: int) -> None:
         try:

@@ -417,3 +417,29 @@ async def test_a_quarantined_run_whose_worker_finishes_it_is_done(saver: Checkpo
 
 async def _is_done(handle: RunHandle) -> bool:
     return (await handle.status()).state == "done"
+
+
+async def test_a_worker_that_is_cancelled_while_the_store_registers_it_leaves_no_lease(
+    saver: Checkpointer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = App({"steps": Steps().graph()}, saver)
+    register, is_asked, may_register = app.store.register, asyncio.Event(), asyncio.Event()
+
+    async def late(worker: NewWorker) -> None:
+        is_asked.set()
+        await may_register.wait()
+        await register(worker)
+
+    # As a saver whose call goes on after its caller was cancelled.
+    monkeypatch.setattr(
+        type(app.store), "register", lambda _, worker: asyncio.shield(asyncio.create_task(late(worker)))
+    )
+    entering = asyncio.create_task(app.worker().__aenter__())
+    await is_asked.wait()
+    entering.cancel()
+    # It waits for the call, and does not end before.
+    assert await asyncio.wait([entering], timeout=0.2) == (set(), {entering})
+    may_register.set()
+    with pytest.raises(asyncio.CancelledError):
+        await entering
+    assert (await app.stats()).workers == 0

@@ -1,8 +1,7 @@
 """Claims by several workers at once, and the leases of the workers."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 from random import Random
 from typing import Any
 
@@ -29,25 +28,11 @@ from tests.postgres.executions import (
     new_run,
     proxied_saver,
     states,
-    two_savers,
     with_run,
     writer_of,
 )
 from tests.postgres.proxy import MOMENTS, Cut, Moment
-from tests.savers import saver_of, schema_of_its_own
-
-
-@pytest.fixture
-async def saver(postgres: str, tmp_path: Path) -> AsyncIterator[PostgresSaver]:
-    async with saver_of("postgres", tmp_path, postgres) as opened:
-        assert isinstance(opened, PostgresSaver)
-        yield opened
-
-
-@pytest.fixture
-async def two(postgres: str) -> AsyncIterator[Two]:
-    async with two_savers(postgres) as savers:
-        yield savers
+from tests.savers import schema_of_its_own
 
 
 async def test_two_claimers_get_each_run_once(two: Two) -> None:

@@ -1,8 +1,6 @@
 """Commits and saves that change runs: in one statement with the thread, or not at all."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -24,25 +22,10 @@ from tests.postgres.executions import (
     proxied_saver,
     schema_of,
     states,
-    two_savers,
     with_run,
     writer_of,
     written,
 )
-from tests.savers import saver_of
-
-
-@pytest.fixture
-async def saver(postgres: str, tmp_path: Path) -> AsyncIterator[PostgresSaver]:
-    async with saver_of("postgres", tmp_path, postgres) as opened:
-        assert isinstance(opened, PostgresSaver)
-        yield opened
-
-
-@pytest.fixture
-async def two(postgres: str) -> AsyncIterator[Two]:
-    async with two_savers(postgres) as savers:
-        yield savers
 
 
 async def test_a_commit_changes_the_run_and_the_thread(saver: PostgresSaver) -> None:

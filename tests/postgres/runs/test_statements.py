@@ -1,8 +1,6 @@
 """A signal and a settlement are one statement; a transaction decides what the statement cannot see."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -31,26 +29,11 @@ from tests.postgres.executions import (
     proxied_saver,
     schema_of,
     states,
-    two_savers,
     with_run,
     writer_of,
     written,
 )
 from tests.postgres.proxy import MOMENTS, Cut, Moment
-from tests.savers import saver_of
-
-
-@pytest.fixture
-async def saver(postgres: str, tmp_path: Path) -> AsyncIterator[PostgresSaver]:
-    async with saver_of("postgres", tmp_path, postgres) as opened:
-        assert isinstance(opened, PostgresSaver)
-        yield opened
-
-
-@pytest.fixture
-async def two(postgres: str) -> AsyncIterator[Two]:
-    async with two_savers(postgres) as savers:
-        yield savers
 
 
 def settlement(claim: Claim, state: RunState, worker: int = 1) -> Settlement:
