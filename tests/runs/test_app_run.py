@@ -212,8 +212,9 @@ async def test_a_run_is_executed_after_the_run_that_had_begun_the_worker(saver: 
     while len(await app.runs()) < 2:  # noqa: ASYNC110  # the store has no event
         await asyncio.sleep(0.001)
     first.cancel()
-    await asyncio.wait([first])
+    await asyncio.sleep(0)
     held.may_end.set()
+    await asyncio.wait([first])
     assert await second == {"log": ["done"]}
     assert (await app.stats()).workers == 0
 
