@@ -153,9 +153,9 @@ class App:
         """Accept a run: recorded when this returns, and executed by a worker of any process.
 
         `input`, `config` and the options are as for `ainvoke`, and stored with the run; a `checkpoint_id` is refused,
-        because a run begins at the newest checkpoint. With a `key` the run is started
-        once: a repetition with the same input returns the same run (`handle.is_new` is False), in any process; without
-        a `thread_id` its thread is `run-<key>`. Without both, the thread has a random id. `delay` is the time until it
+        because a run begins at the newest checkpoint. With a `key` the run is started once: a repetition with the same
+        input returns the same run (`handle.is_new` is False), in any process; without a `thread_id` its thread is
+        `run-<key>`. Without both, the thread has a random id. `delay` is the time until it
         is due, `deadline` the time from then on within which it has to end; both are seconds or a `timedelta`.
         `priority` is "first", "high", "normal", "low" or "last". `if_busy`: while an earlier run of the thread has not
         ended, the new run waits for its end ("wait"), is refused ("reject"), or cancels it. Then the new run begins as
