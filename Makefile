@@ -69,6 +69,9 @@ types:  ## mypy over everything, and whether users get the type of every public 
 	$(complete) durable_graph_sqlite
 	$(complete) durable_graph_postgres
 	$(complete) durable_graph_langchain
+	$(complete) durable_graph_http
+	$(complete) durable_graph_fastapi
+	$(complete) durable_graph_aiohttp
 
 imports:  ## import-linter: imports point down
 	@.ci/venv dev

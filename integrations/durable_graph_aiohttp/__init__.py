@@ -1,0 +1,1 @@
+"""The graphs of an `App` in a service of aiohttp."""
