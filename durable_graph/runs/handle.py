@@ -1,7 +1,7 @@
 """A run as its callers see it, from any process."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from datetime import datetime
 from typing import Any, Literal, Protocol
@@ -72,6 +72,16 @@ class RunStatus(msgspec.Struct, frozen=True):
         """Whether the run has ended, with a result or without. A quarantined run has, until it is retried."""
         return STATES[self.state].is_ended
 
+    @property
+    def is_at_breakpoint(self) -> bool:
+        """Whether it waits at a breakpoint, for `App.resume`."""
+        return self.state == "waiting" and not self.interrupts and not self.topics and self.due is None
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether it waits for a caller: for an answer, or at a breakpoint."""
+        return self.is_at_breakpoint or (self.state == "waiting" and bool(self.interrupts))
+
 
 def status_of(row: RunRow) -> RunStatus:
     """The status that a run's row shows."""
@@ -141,6 +151,15 @@ class RunHandle:
             return await self._app.output_of(row)
         raise _failure(row, self.run_id)
 
+    async def stopped(self, timeout: float | None = None) -> RunStatus:  # noqa: ASYNC109  # as above
+        """The run's status once it has ended, or waits for an answer or at a breakpoint. A waiting caller that is
+        cancelled, or whose `timeout` in seconds is over (`TimeoutError`), cancels no run.
+
+        Raises `UnknownRunError`, and `InvalidOptionError` for a `timeout` that is no number.
+        """
+        async with asyncio.timeout(read_timeout(timeout)):
+            return status_of(await self._row_once(lambda row: row.state.is_ended or status_of(row).is_interrupted))
+
     async def cancel(self, reason: str = "cancelled by a caller", *, wait: bool = False) -> RunStatus:
         """Cancel the run, and its thread with it. The cancellation is recorded when this returns.
 
@@ -192,13 +211,16 @@ class RunHandle:
         return row
 
     async def _ended(self) -> RunRow:
+        return await self._row_once(lambda row: row.state.is_ended)
+
+    async def _row_once(self, is_reached: Callable[[RunRow], bool]) -> RunRow:
         pause = _FIRST_LOOK
         with self._app.changes.watching_run(self.thread_id, self._seq) as changed:
             while True:
                 # Cleared before the query, so that a change after the query is not missed.
                 changed.clear()
                 row = await self._row()
-                if row.state.is_ended:
+                if is_reached(row):
                     return row
                 await is_set_within(changed, pause)
                 pause = min(pause * 1.5, _LONGEST_LOOK)
