@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from typing import Any, Self
 
@@ -9,19 +10,20 @@ import msgspec
 
 from durable_graph.errors import DurableGraphError, InvalidOptionError
 from durable_graph.runs import App
-from durable_graph_http import operations
+from durable_graph_http import operations, streams
 from durable_graph_http.access import Authorize, Operation, access_of
 from durable_graph_http.call import Call
 from durable_graph_http.messages import Reply, Request
 from durable_graph_http.problems import Problem, problem_of
 from durable_graph_http.routes import Route, Router
+from durable_graph_http.tails import Tails
 
 LOG = logging.getLogger("durable_graph_http")
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 BODY_SECONDS = 30.0
 
-ROUTES: tuple[Route, ...] = (*operations.ROUTES,)
+ROUTES: tuple[Route, ...] = (*operations.ROUTES, *streams.ROUTES)
 
 
 class AgentService:
@@ -46,6 +48,8 @@ class AgentService:
         self.max_body_bytes = max_body_bytes
         self.body_seconds = body_seconds
         self.stopping = asyncio.Event()
+        self.tails = Tails()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._authorize = authorize
         self._has_worker = worker
         self._router = Router(ROUTES)
@@ -76,18 +80,37 @@ class AgentService:
     def drain(self) -> None:
         """End open streams: their clients reconnect, to this or another process."""
         self.stopping.set()
+        self.tails.stop()
+
+    def spawn(self, work: Coroutine[Any, Any, object]) -> None:
+        """Do work that no client waits for any more. It is complete before the service ends; a failure is logged."""
+        task = asyncio.create_task(_logged(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _aclose(self) -> None:
+        self.drain()
+        await self.tails.aclose()
+        await asyncio.gather(*self._tasks)
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self.app)
             if self._has_worker:
                 await stack.enter_async_context(self.app.worker())
-            stack.callback(self.drain)
+            stack.push_async_callback(self._aclose)
             self._stack = stack.pop_all()
         return self
 
     async def __aexit__(self, *details: Any) -> None:
         await self._stack.__aexit__(*details)
+
+
+async def _logged(work: Coroutine[Any, Any, object]) -> None:
+    try:
+        await work
+    except Exception:
+        LOG.exception("work that no client waits for failed")
 
 
 def _query(route: Route, request: Request) -> dict[str, Any]:
