@@ -10,7 +10,7 @@ import msgspec
 
 from durable_graph.errors import DurableGraphError, InvalidOptionError
 from durable_graph.runs import App
-from durable_graph_http import operations, streams
+from durable_graph_http import commands, operations, streams, thread_events
 from durable_graph_http.access import Authorize, Operation, access_of
 from durable_graph_http.call import Call
 from durable_graph_http.messages import Reply, Request
@@ -23,7 +23,7 @@ LOG = logging.getLogger("durable_graph_http")
 MAX_BODY_BYTES = 4 * 1024 * 1024
 BODY_SECONDS = 30.0
 
-ROUTES: tuple[Route, ...] = (*operations.ROUTES, *streams.ROUTES)
+ROUTES: tuple[Route, ...] = (*operations.ROUTES, *streams.ROUTES, *thread_events.ROUTES, *commands.ROUTES)
 
 
 class AgentService:
