@@ -282,6 +282,15 @@ class App:
         self._changes.is_ready(row.queue)
         return RunHandle(self, row.thread, row.seq, is_new=False)
 
+    async def forget(self, run_id: str) -> RunStatus:
+        """Delete a run that has ended, with its key and its events, before `keep_results` is over. Its thread stays. A
+        run that has not ended stays as it is, and so does a quarantined one. Returns the status before.
+
+        Raises `UnknownRunError`.
+        """
+        row = await operations.forget_run(self._runs, await operations.find_run(self._runs, run_id))
+        return status_of(row)
+
     async def answer(self, thread_id: ThreadId, value: Any, *, interrupt_id: str | None = None) -> tuple[str, ...]:
         """Answer an interrupt of the thread's unfinished run: recorded when this returns, also while sibling branches
         run. A worker continues the run. Returns the ids of the answered interrupts.
