@@ -2,18 +2,20 @@
 
 import asyncio
 import logging
+import traceback
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime
 from typing import Any, Self
-
-import msgspec
 
 from durable_graph.errors import DurableGraphError, InvalidOptionError
 from durable_graph.runs import App
-from durable_graph_http import operations
+from durable_graph_http import absent, answers, assistants, operations, runs, stateless, states, threads
 from durable_graph_http.access import Authorize, Operation, access_of
 from durable_graph_http.call import Call
 from durable_graph_http.messages import Reply, Request
 from durable_graph_http.problems import Problem, problem_of
+from durable_graph_http.reading import body_of, query_of
 from durable_graph_http.routes import Route, Router
 
 LOG = logging.getLogger("durable_graph_http")
@@ -21,7 +23,16 @@ LOG = logging.getLogger("durable_graph_http")
 MAX_BODY_BYTES = 4 * 1024 * 1024
 BODY_SECONDS = 30.0
 
-ROUTES: tuple[Route, ...] = (*operations.ROUTES,)
+ROUTES: tuple[Route, ...] = (
+    *operations.ROUTES,
+    *threads.ROUTES,
+    *states.ROUTES,
+    *runs.ROUTES,
+    *answers.ROUTES,
+    *stateless.ROUTES,
+    *assistants.ROUTES,
+    *absent.ROUTES,
+)
 
 
 class AgentService:
@@ -46,32 +57,54 @@ class AgentService:
         self.max_body_bytes = max_body_bytes
         self.body_seconds = body_seconds
         self.stopping = asyncio.Event()
+        self.since: datetime = datetime.now(UTC)
+        self.routes: tuple[Route, ...] = ROUTES
         self._authorize = authorize
         self._has_worker = worker
         self._router = Router(ROUTES)
         self._stack = AsyncExitStack()
+        self._finishing: set[asyncio.Task[Any]] = set()
 
     async def reply(self, request: Request) -> Reply:
         """The reply to a request. Every error is a reply, and no reply shows more of an error than its text."""
+        prefix = ""
         try:
-            return await self._reply(request)
+            route, parameters = self._router.find(request.method, request.path)
+            wanted = Operation(route.operation, parameters.get("thread_id"), request.caller)
+            prefix = await access_of(self._authorize, wanted)
+            call = Call(self, request, parameters, query_of(route, request), body_of(route, request), prefix)
+            return await route.handler(call)
         except Problem as problem:
             return problem.reply()
         except DurableGraphError as error:
-            refused = problem_of(error)
+            refused = problem_of(error, prefix)
             if refused is not None:
                 return refused.reply()
-            LOG.exception("%s failed", request.method)
-        except Exception:
-            LOG.exception("%s failed", request.method)
+            self._log(request, error)
+        except Exception as error:
+            self._log(request, error)
         return Problem(500, "The service failed; its log has the reason").reply()
 
-    async def _reply(self, request: Request) -> Reply:
-        route, parameters = self._router.find(request.method, request.path)
-        wanted = Operation(route.operation, parameters.get("thread_id"), request.caller)
-        prefix = await access_of(self._authorize, wanted)
-        call = Call(self, request, parameters, _query(route, request), _body(route, request), prefix)
-        return await route.handler(call)
+    def _log(self, request: Request, error: Exception) -> None:
+        # The text of an unexpected error may have values of a state, and its traceback has none.
+        where = traceback.extract_tb(error.__traceback__)
+        LOG.error("%s failed: %s\n%s", request.method, type(error).__qualname__, "".join(traceback.format_list(where)))
+
+    def finish(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Do something that outlives the reply. The service waits for it when it stops."""
+        task = asyncio.get_running_loop().create_task(self._finished(work))
+        self._finishing.add(task)
+        task.add_done_callback(self._finishing.discard)
+
+    async def _finished(self, work: Coroutine[Any, Any, Any]) -> None:
+        try:
+            await work
+        except DurableGraphError as error:
+            LOG.warning("what a client asked for did not finish: %s", type(error).__qualname__)
+
+    async def _wait_for_the_rest(self) -> None:
+        while self._finishing:
+            await asyncio.wait(self._finishing)
 
     def drain(self) -> None:
         """End open streams: their clients reconnect, to this or another process."""
@@ -79,35 +112,14 @@ class AgentService:
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
+            self.stopping.clear()
             await stack.enter_async_context(self.app)
             if self._has_worker:
                 await stack.enter_async_context(self.app.worker())
+            stack.push_async_callback(self._wait_for_the_rest)
             stack.callback(self.drain)
             self._stack = stack.pop_all()
         return self
 
     async def __aexit__(self, *details: Any) -> None:
         await self._stack.__aexit__(*details)
-
-
-def _query(route: Route, request: Request) -> dict[str, Any]:
-    known = dict(route.query)
-    given = dict(request.query)
-    unknown = given.keys() - known.keys()
-    if unknown:
-        raise Problem(422, f"This operation has no query parameter {min(unknown)!r:.100}")
-    try:
-        return {name: msgspec.convert(text, known[name], strict=False) for name, text in given.items()}
-    except msgspec.ValidationError as error:
-        raise Problem(422, f"A query parameter is invalid: {error}") from error
-
-
-def _body(route: Route, request: Request) -> Any:
-    if route.body is None:
-        return None
-    try:
-        return msgspec.json.decode(request.body or b"{}", type=route.body)
-    except msgspec.ValidationError as error:
-        raise Problem(422, f"The body is invalid: {error}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Problem(400, f"The body is no JSON: {error}") from error
