@@ -164,6 +164,7 @@ class SearchClauses(DirectoryUnderTest):
             async def count_up() -> None:
                 for number in range(40):
                     await directory_of(other).update("thread", encoded_metadata({"number": number % 2}))
+                    await asyncio.sleep(0)
                 ended.set()
 
             counting = asyncio.ensure_future(count_up())

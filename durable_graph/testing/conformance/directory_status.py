@@ -54,10 +54,10 @@ class StatusClauses(DirectoryUnderTest):
             await claim_one(saver)
             await accept(saver, "ready")
             await accept(saver, "later", delay=HOUR)
-            seq = await accept(saver, "blocked")
-            await accept(saver, "blocked")
-            await runs_of(saver).cancel_run("blocked", seq, "reason")
-            for thread in ("running", "ready", "later", "blocked"):
+            seq = await accept(saver, "second")
+            await accept(saver, "second")
+            await runs_of(saver).cancel_run("second", seq, "reason")
+            for thread in ("running", "ready", "later", "second"):
                 assert (await entry_at(saver, thread)).status == "busy", thread
             await self._is_searched(saver)
 
