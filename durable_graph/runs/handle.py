@@ -1,7 +1,7 @@
 """A run as its callers see it, from any process."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from datetime import datetime
 from typing import Any, Literal, Protocol
@@ -15,7 +15,7 @@ from durable_graph.checkpointing.waiting import is_set_within
 from durable_graph.errors import RunFailedError, UnknownRunError
 from durable_graph.run_records import RunRow, RunState, WaitsOn
 from durable_graph.runs.arguments import read_timeout
-from durable_graph.runs.following import FollowedApp, follow
+from durable_graph.runs.following import EventBatch, FollowedApp, follow, newest_event_id
 from durable_graph.runs.times import moment
 
 StateName = Literal["ready", "running", "waiting", "blocked", "done", "failed", "cancelled", "quarantined"]
@@ -181,9 +181,28 @@ class RunHandle:
         Raises `UnknownRunError`, `InvalidOptionError` for an id that no event can have, `UnknownNameError` for a run
         of a graph that this app does not have, and `MissingPowerError`.
         """
-        async with aclosing(follow(self._app, await self._row(), after)) as found:
-            async for event in found:
-                yield event
+        async with aclosing(self.event_batches(after=after)) as batches:
+            async for batch in batches:
+                for event in batch.events:
+                    yield event
+
+    async def event_batches(self, *, after: int | None = None) -> AsyncGenerator[EventBatch]:
+        """The events of `events` as they are read, several at once. A batch without events precedes each wait: the
+        follower has every event so far, and the batch has the run's state at that time. The last batch is empty.
+
+        Raises the errors of `events`.
+        """
+        async with aclosing(follow(self._app, await self._row(), after)) as batches:
+            async for batch in batches:
+                yield batch
+
+    async def newest_event_id(self) -> int:
+        """An id that no event so far exceeds: `events(after=...)` with it has only the events from now on. It need not
+        be the id of an event.
+
+        Raises `UnknownRunError` and `MissingPowerError`.
+        """
+        return await newest_event_id(self._app, await self._row())
 
     async def _row(self) -> RunRow:
         row = await self._app.store.find_run(self._key, self._seq)

@@ -88,7 +88,7 @@ async def cancel(call: Call) -> Reply:
     if call.query.get("wait") in ("1", "true"):
         return later_reply(call, handle, cancelled_parts(call, handle, after))
     if is_rollback:
-        call.service.finish(_ended_and_rolled_back(call, handle))
+        call.service.spawn(_ended_and_rolled_back(call, handle))
     return empty_reply(202)
 
 
@@ -202,7 +202,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         method="GET",
         path=_RUNS,
-        operation="threads.read_runs",
+        operation="threads.read_run",
         handler=listed,
         summary="List the runs of a thread",
         answer=list[Json],
@@ -212,7 +212,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         method="GET",
         path=_RUN,
-        operation="threads.read_runs",
+        operation="threads.read_run",
         handler=get,
         summary="Read a run",
         answer=Json,
@@ -230,7 +230,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         method="GET",
         path=f"{_RUN}/join",
-        operation="threads.read_runs",
+        operation="threads.read_run",
         handler=join,
         summary="Wait for the result of a run",
         answer=Any,

@@ -10,13 +10,14 @@ from typing import Any, Self
 
 from durable_graph.errors import DurableGraphError, InvalidOptionError
 from durable_graph.runs import App
-from durable_graph_http import absent, answers, assistants, operations, runs, stateless, states, threads
+from durable_graph_http import absent, answers, assistants, operations, runs, stateless, states, streams, threads
 from durable_graph_http.access import Authorize, Operation, access_of
 from durable_graph_http.call import Call
 from durable_graph_http.messages import Reply, Request
 from durable_graph_http.problems import Problem, problem_of
 from durable_graph_http.reading import body_of, query_of
 from durable_graph_http.routes import Route, Router
+from durable_graph_http.tails import Tails
 
 LOG = logging.getLogger("durable_graph_http")
 
@@ -30,6 +31,7 @@ ROUTES: tuple[Route, ...] = (
     *runs.ROUTES,
     *answers.ROUTES,
     *stateless.ROUTES,
+    *streams.ROUTES,
     *assistants.ROUTES,
     *absent.ROUTES,
 )
@@ -59,11 +61,12 @@ class AgentService:
         self.stopping = asyncio.Event()
         self.since: datetime = datetime.now(UTC)
         self.routes: tuple[Route, ...] = ROUTES
+        self.tails = Tails()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._authorize = authorize
         self._has_worker = worker
         self._router = Router(ROUTES)
         self._stack = AsyncExitStack()
-        self._finishing: set[asyncio.Task[Any]] = set()
 
     async def reply(self, request: Request) -> Reply:
         """The reply to a request. Every error is a reply, and no reply shows more of an error than its text."""
@@ -90,25 +93,21 @@ class AgentService:
         where = traceback.extract_tb(error.__traceback__)
         LOG.error("%s failed: %s\n%s", request.method, type(error).__qualname__, "".join(traceback.format_list(where)))
 
-    def finish(self, work: Coroutine[Any, Any, Any]) -> None:
-        """Do something that outlives the reply. The service waits for it when it stops."""
-        task = asyncio.get_running_loop().create_task(self._finished(work))
-        self._finishing.add(task)
-        task.add_done_callback(self._finishing.discard)
-
-    async def _finished(self, work: Coroutine[Any, Any, Any]) -> None:
-        try:
-            await work
-        except DurableGraphError as error:
-            LOG.warning("what a client asked for did not finish: %s", type(error).__qualname__)
-
-    async def _wait_for_the_rest(self) -> None:
-        while self._finishing:
-            await asyncio.wait(self._finishing)
-
     def drain(self) -> None:
         """End open streams: their clients reconnect, to this or another process."""
         self.stopping.set()
+        self.tails.stop()
+
+    def spawn(self, work: Coroutine[Any, Any, object]) -> None:
+        """Do work that no client waits for any more. It is complete before the service ends; a failure is logged."""
+        task = asyncio.create_task(_logged(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _aclose(self) -> None:
+        self.drain()
+        await self.tails.aclose()
+        await asyncio.gather(*self._tasks)
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
@@ -116,10 +115,16 @@ class AgentService:
             await stack.enter_async_context(self.app)
             if self._has_worker:
                 await stack.enter_async_context(self.app.worker())
-            stack.push_async_callback(self._wait_for_the_rest)
-            stack.callback(self.drain)
+            stack.push_async_callback(self._aclose)
             self._stack = stack.pop_all()
         return self
 
     async def __aexit__(self, *details: Any) -> None:
         await self._stack.__aexit__(*details)
+
+
+async def _logged(work: Coroutine[Any, Any, object]) -> None:
+    try:
+        await work
+    except Exception:
+        LOG.exception("work that no client waits for failed")

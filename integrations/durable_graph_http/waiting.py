@@ -39,7 +39,7 @@ async def result_parts(call: Call, started: Started, *, cancels: bool) -> AsyncG
             await _drop(call, handle)
     finally:
         if cancels and not is_complete and not call.service.stopping.is_set():
-            call.service.finish(handle.cancel("the client left"))
+            call.service.spawn(handle.cancel("the client left"))
 
 
 async def cancelled_parts(call: Call, handle: RunHandle, after: AsyncGenerator[None, None]) -> AsyncGenerator[bytes]:
