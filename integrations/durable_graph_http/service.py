@@ -10,7 +10,19 @@ from typing import Any, Self, TypedDict
 
 from durable_graph.errors import DurableGraphError, InvalidOptionError
 from durable_graph.runs import App
-from durable_graph_http import absent, answers, assistants, operations, runs, stateless, states, streams, threads
+from durable_graph_http import (
+    absent,
+    answers,
+    assistants,
+    commands,
+    operations,
+    runs,
+    stateless,
+    states,
+    streams,
+    thread_events,
+    threads,
+)
 from durable_graph_http.access import Authorize, Operation, access_of
 from durable_graph_http.call import Call
 from durable_graph_http.messages import Reply, Request
@@ -33,6 +45,8 @@ ROUTES: tuple[Route, ...] = (
     *answers.ROUTES,
     *stateless.ROUTES,
     *streams.ROUTES,
+    *thread_events.ROUTES,
+    *commands.ROUTES,
     *assistants.ROUTES,
     *absent.ROUTES,
 )
@@ -68,10 +82,10 @@ class AgentService:
         self.app = app
         self.max_body_bytes = max_body_bytes
         self.body_seconds = body_seconds
-        self.stopping = asyncio.Event()
+        self.stopping: asyncio.Event = asyncio.Event()
         self.since: datetime = datetime.now(UTC)
         self.routes: tuple[Route, ...] = ROUTES
-        self.tails = Tails()
+        self.tails: Tails = Tails()
         self._tasks: set[asyncio.Task[None]] = set()
         self._authorize = authorize
         self._worker = _worker_options(worker)
@@ -122,7 +136,7 @@ class AgentService:
 
     async def __aenter__(self) -> Self:
         # Another event loop may enter it again.
-        self.stopping = asyncio.Event()
+        self.stopping, self.tails = asyncio.Event(), Tails()
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self.app)
             if self._worker is not None:
