@@ -26,6 +26,9 @@ PRINTED: Final = {
         "{'looking for': 'hotels'}",
         "{'found': ['a hotel in Lisbon']}",
         "() True",
+        "[]",
+        "7 True",
+        "0 True",
     ],
     "docs/how-resume-works.md": [],
     "docs/signals.md": [
