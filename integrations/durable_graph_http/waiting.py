@@ -1,5 +1,6 @@
 """Replies that take as long as a run: blanks keep the connection alive, then comes the run's result."""
 
+import ast
 import asyncio
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -94,11 +95,23 @@ async def result_of(call: Call, handle: RunHandle) -> bytes:
 def error_object(call: Call, error: RunFailedError) -> dict[str, str]:
     """The error of a run, as LangGraph's clients read it: the class and the text."""
     text = call.plain(error.error)
-    named = re.match(r"(?:[A-Za-z_][\w.]*\.)?([A-Z]\w*): ", text)
-    if error.kind == "failed" and named is not None:
-        return {"error": named.group(1), "message": text[named.end() :]}
-    return {"error": _KINDS[error.kind], "message": text}
+    named = _SHOWN.match(text) if error.kind == "failed" else None
+    if named is None:
+        return {"error": _KINDS[error.kind], "message": text}
+    return {"error": named[1], "message": _message(named[2]) or text}
 
+
+def _message(arguments: str) -> str | None:
+    """The only argument of an error, if it is a text."""
+    try:
+        argument = ast.literal_eval(arguments)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return None
+    return argument if isinstance(argument, str) else None
+
+
+_SHOWN = re.compile(r"([A-Za-z_]\w*)\((.*)\)$", re.DOTALL)
+"""The text of an error in the row of its run: the repr of most errors."""
 
 _KINDS = {
     "failed": "RunFailed",
