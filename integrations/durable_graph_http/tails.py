@@ -274,7 +274,10 @@ class _Reader:
                     return
                 if number < tail.end:
                     tail.places[self] = number + 1
-                    yield self._got(tail.entry(number))
+                    entry = tail.entry(number)
+                    # A reader that comes from the store may be ahead of the tail.
+                    if entry.logged.id > self._after:
+                        yield self._got(entry)
                     continue
                 if tail.error is not None:
                     raise tail.error
