@@ -273,9 +273,8 @@ class _Reader:
                     self._has_caught_up = False
                     return
                 if number < tail.end:
-                    tail.places[self] = number + 1
-                    entry = tail.entry(number)
-                    # A reader that comes from the store may be ahead of the tail.
+                    tail.places[self], entry = number + 1, tail.entry(number)
+                    # The tail may be behind what the reader has read from the store itself.
                     if entry.logged.id > self._after:
                         yield self._got(entry)
                     continue
