@@ -41,7 +41,7 @@ async def kill_at_random(servers: list[Server], drawn: random.Random) -> int:
     kills = 0
     try:
         while True:
-            await asyncio.sleep(drawn.uniform(1, 5))
+            await asyncio.sleep(drawn.uniform(0.5, 2))
             server = drawn.choice(servers)
             server.kill()
             kills += 1
@@ -80,7 +80,7 @@ async def test_a_thousand_streams(framework: Framework, form: Form, client: http
         async with proxy.running(PREFIX):
             killing = asyncio.create_task(kill_at_random(servers, drawn))
             try:
-                await asyncio.gather(*(follow(number) for number in range(STREAMS // 4)))
+                await asyncio.gather(*(follow(number) for number in range(STREAMS // 2)))
             finally:
                 killing.cancel()
                 kills = await killing
