@@ -32,6 +32,9 @@ PRINTED: Final = {
         "{'looking for': 'hotels'}",
         "{'found': ['a hotel in Lisbon']}",
         "() True",
+        "[]",
+        "7 True",
+        "0 True",
     ],
     "docs/fastapi.md": [
         "Book Hotel Lisbon?",
@@ -53,6 +56,12 @@ PRINTED: Final = {
         "1 threads can be read",
         "{'topic': 'coffee', 'text': 'all about coffee'}",
         "{'topic': 'tea', 'text': 'all about tea'}",
+    ],
+    "docs/streams-over-http.md": [
+        "metadata ",
+        'custom {"looking in":"Porto"}',
+        'updates {"search":{"hotel":"a hotel in Porto"}}',
+        "['metadata', 'values', 'values']",
     ],
     "docs/threads.md": [
         "orders refunds",
