@@ -1,7 +1,7 @@
 # Each target makes and reuses .venv by itself, and peers .venv-peers; see .ci/venv. PYTHON=python3.12 chooses the interpreter.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo quick test long crash outages soak pgbouncer peers check lint types imports changelog bench bench-peers bench-runs
+.PHONY: help demo quick test long crash outages soak pgbouncer fuzz-http peers check lint types imports changelog bench bench-peers bench-runs
 MAKEFLAGS += --no-print-directory
 # Tests start many processes that import the same modules.
 unexport PYTHONDONTWRITEBYTECODE
@@ -50,6 +50,10 @@ soak:  ## workers killed and started at random on both databases, and what a liv
 pgbouncer:  ## PostgresSaver behind a real pgbouncer, from the system's packages
 	@.ci/venv dev
 	$(run) pytest tests/postgres/pgbouncer.py $(ARGS)
+
+fuzz-http:  ## requests made at random of the HTTP service's description: 20 minutes (EXAMPLES=50 of each operation)
+	@.ci/venv dev
+	DURABLE_GRAPH_FUZZ=long DURABLE_GRAPH_FUZZ_EXAMPLES=$(or $(EXAMPLES),400) $(run) pytest tests/http/test_description.py --timeout=3600 $(ARGS)
 
 peers:  ## run programs written for LangGraph on LangGraph and on durable_graph (ARGS="approval" runs one)
 	@.ci/venv peers
