@@ -28,6 +28,14 @@ PRINTED: Final = {
         "() True",
     ],
     "docs/how-resume-works.md": [],
+    "docs/http.md": [
+        "idle {'user': 'ada'}",
+        "Ship this order?",
+        "{'id': 7, 'approved_by': 'ada'}",
+        "409 ada",
+        "['order-7']",
+        "1",
+    ],
     "docs/signals.md": [
         "False",
         "True",
