@@ -191,7 +191,7 @@ def _query(
 ) -> ThreadQuery:
     if status is not None:
         _check_choice("status", status, get_args(DirectoryStatus))
-    if ids is not None and (isinstance(ids, str) or not isinstance(ids, Collection)):
+    if ids is not None and (isinstance(ids, str | bytes) or not isinstance(ids, Collection)):
         raise InvalidOptionError("ids", ids, allowed="a list of thread ids")
     for option, text in (("prefix", prefix), ("graph", graph)):
         if text is not None and not (isinstance(text, str) and is_text(text) and "\0" not in text):
