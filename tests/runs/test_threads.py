@@ -25,6 +25,7 @@ from durable_graph import (
     receive,
     sleep,
 )
+from durable_graph._runtime.commit.busy import only_run
 from durable_graph.errors import MissingPowerError, RunFailedError
 from durable_graph.runs import App, AppThreads, ThreadSummary
 from durable_graph.runs.upkeep import Upkeep, read_retention
@@ -336,6 +337,15 @@ async def test_a_thread_that_a_call_of_this_process_executes_is_not_deleted(save
         await app.threads.delete("t")
     gate.opened.set()
     assert await call == {"log": ["gate"]}
+
+
+async def test_a_thread_is_deleted_while_a_worker_still_holds_it_after_the_end_of_its_run(saver: Checkpointer) -> None:
+    app = app_on(saver)
+    await app.run("order", {}, thread_id="t")
+    # As the execution of a run holds it, whose end a caller may see before the execution leaves.
+    async with only_run(saver, "t", "wait", is_of_run=True):
+        await app.threads.delete("t")
+    assert await app.threads.search() == []
 
 
 async def test_a_thread_is_created_again_after_its_deletion(saver: Checkpointer) -> None:
