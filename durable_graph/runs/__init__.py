@@ -2,6 +2,7 @@
 
 from durable_graph.runs.application import App
 from durable_graph.runs.handle import RunHandle, RunStatus
+from durable_graph.runs.threads import AppThreads, ThreadSummary
 from durable_graph.runs.worker import Worker
 
-__all__ = ["App", "RunHandle", "RunStatus", "Worker"]
+__all__ = ["App", "AppThreads", "RunHandle", "RunStatus", "ThreadSummary", "Worker"]

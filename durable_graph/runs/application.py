@@ -53,6 +53,7 @@ from durable_graph.runs.claimed_request import (
 )
 from durable_graph.runs.handle import STATES, RunHandle, RunStatus, StateName, status_of
 from durable_graph.runs.signals import Changes
+from durable_graph.runs.threads import AppThreads
 from durable_graph.runs.updates import is_new, send_update
 from durable_graph.runs.upkeep import KEEP_RESULTS, KeepThreads, Upkeep, read_retention
 from durable_graph.runs.worker import DEFAULT_MAX_CRASHES, DEFAULT_TTL, Worker
@@ -418,6 +419,11 @@ class App:
         if not isinstance(name, str) or name not in self._graphs:
             raise UnknownNameError.of_graph(name, known=self._graphs)
         return self._graphs[name]
+
+    @property
+    def threads(self) -> AppThreads:
+        """The threads of the store, their status and their metadata. Raises `MissingPowerError`."""
+        return AppThreads(self._saver, self._runs)
 
     @property
     def graphs(self) -> Mapping[str, Graph]:
