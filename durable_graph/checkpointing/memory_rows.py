@@ -241,6 +241,14 @@ class ThreadRows:
         """The row of a thread without a checkpoint, with its digest."""
         return signed(self.row, Sums(requests=self.requests_digest), 0)
 
+    def forget_run(self, seq: int) -> None:
+        """Remove a run, with its request and its events."""
+        del self.runs.by_seq[seq]
+        self.runs.drop_events(seq)
+        self.runs.followed.pop(seq, None)
+        for key in [key for key, request in self.requests.items() if request.seq == seq]:
+            del self.requests[key]
+
     @property
     def requests_digest(self) -> bytes:
         return add(EMPTY_STATE, *(request.digest for request in self.requests.values()))
