@@ -18,6 +18,12 @@ from tests.postgres.server import Server, started
 from tests.repository.tree import ROOT, readme_programs
 
 PRINTED: Final = {
+    "docs/aiohttp.md": [
+        "Book Hotel Lisbon?",
+        "{'city': 'Lisbon', 'hotel': 'Hotel Lisbon', 'booked': True}",
+        "{'looking in': 'Porto'}",
+        'data: {"looking in": "Faro"}',
+    ],
     "docs/coming-from-langgraph.md": [
         "{'publish?': 'Tea is a drink.'}",
         "['Write about tea.', 'Tea is a drink.', 'Yes.']",
@@ -26,6 +32,16 @@ PRINTED: Final = {
         "{'looking for': 'hotels'}",
         "{'found': ['a hotel in Lisbon']}",
         "() True",
+        "[]",
+        "7 True",
+        "0 True",
+    ],
+    "docs/fastapi.md": [
+        "Book Hotel Lisbon?",
+        "{'city': 'Lisbon', 'hotel': 'Hotel Lisbon', 'booked': True}",
+        "403",
+        "[]",
+        "{'looking in': 'Porto'}",
     ],
     "docs/how-resume-works.md": [],
     "docs/signals.md": [
@@ -40,6 +56,12 @@ PRINTED: Final = {
         "1 threads can be read",
         "{'topic': 'coffee', 'text': 'all about coffee'}",
         "{'topic': 'tea', 'text': 'all about tea'}",
+    ],
+    "docs/streams-over-http.md": [
+        "metadata ",
+        'custom {"looking in":"Porto"}',
+        'updates {"search":{"hotel":"a hotel in Porto"}}',
+        "['metadata', 'values', 'values']",
     ],
     "docs/threads.md": [
         "orders refunds",
