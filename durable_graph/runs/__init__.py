@@ -1,7 +1,8 @@
 """Runs that outlive their process: an `App` accepts them, and workers execute them."""
 
 from durable_graph.runs.application import App
+from durable_graph.runs.following import EventBatch
 from durable_graph.runs.handle import RunHandle, RunStatus
 from durable_graph.runs.worker import Worker
 
-__all__ = ["App", "RunHandle", "RunStatus", "Worker"]
+__all__ = ["App", "EventBatch", "RunHandle", "RunStatus", "Worker"]

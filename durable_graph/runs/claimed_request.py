@@ -10,10 +10,12 @@ from durable_graph._engine.state import initial_state
 from durable_graph._runtime.entry.options import Breakpoints, Config, RunOptions, merged_config, read_run
 from durable_graph._runtime.request.owned_run import OwnedRun
 from durable_graph._runtime.request.run import Durability, IfUnfinished, Request, RunControl
-from durable_graph._runtime.task.writes import encode_anything, input_writes
+from durable_graph._runtime.task.read_result import goto_routes
+from durable_graph._runtime.task.writes import encode_anything, input_writes, update_writes
 from durable_graph.app.compiled import CompiledGraph
-from durable_graph.errors import InvalidOptionError, UnknownOptionError
-from durable_graph.graph import Command, Topology
+from durable_graph.errors import InvalidOptionError, InvalidUpdateError, UnknownOptionError
+from durable_graph.graph import UNSET, Command, Send, Topology
+from durable_graph.graph.durations import Duration, microseconds
 from durable_graph.records import is_text
 from durable_graph.run_records import Claim
 
@@ -53,6 +55,8 @@ class StoredInput(msgspec.Struct, frozen=True):
         decode = graph.topology.argument.decode
         settings = decode(claim.options)
         given = None if claim.first_checkpoint else decode(claim.input)
+        if given is not None and settings.get("is_command"):
+            given = _command_of(given)
         return cls(given, settings["config"], settings["options"], settings.get("keeps_events", False))
 
 
@@ -108,17 +112,52 @@ def _request(graph: Graph, given: object, config: Config | None, options: StartO
 
 def encoded_input(topology: Topology, given: object, max_value_bytes: int) -> bytes:
     """The input, checked as `ainvoke` would. Raises `InvalidInputError`, `UnstorableValueError` and others."""
-    if isinstance(given, Command) or given is None:
-        option = "input"
-        raise InvalidOptionError(
-            option, given, allowed="the input of a new run; app.answer answers a run, and app.retry resumes one"
-        )
-    input_writes(topology, given, initial_state(topology).values, max_value_bytes)
+    if isinstance(given, Command):
+        given = _parts_of(topology, given, max_value_bytes)
+    elif given is not None:
+        input_writes(topology, given, initial_state(topology).values, max_value_bytes)
     return encode_anything(topology, given, "the input", max_value_bytes) or b""
 
 
+def _parts_of(topology: Topology, command: Command[Any], max_value_bytes: int) -> dict[str, Any]:
+    """The Command as a value that every store can hold. Raises as `ainvoke` does for a Command without answers."""
+    where = "the Command that is the input"
+    if command.resume is not UNSET:
+        option = "input"
+        raise InvalidOptionError(option, command, allowed="a Command without resume; app.answer answers a run")
+    if command.graph is not None:
+        raise InvalidUpdateError(f"{where} is for the parent graph, and the outermost graph has none; leave out graph")
+    if command.update is None and not command.goto:
+        raise InvalidUpdateError(f"{where} is empty: pass update or goto")
+    if command.update is not None:
+        update_writes(topology, command.update, initial_state(topology).values, where, max_value_bytes)
+    goto_routes(topology, command, where, max_value_bytes, _due)
+    goto = [command.goto] if isinstance(command.goto, str | Send) else command.goto
+    sent = [[each.node, each.arg, each.timeout, each.after] if isinstance(each, Send) else each for each in goto]
+    return {"update": command.update, "goto": sent, "after": command.after}
+
+
+def _due(option: str, duration: Duration) -> int:
+    return microseconds(option, duration, least=0.001)
+
+
+def _command_of(parts: dict[str, Any]) -> Command[Any]:
+    goto = [each if isinstance(each, str) else _send_of(*each) for each in parts["goto"]]
+    return Command(update=parts["update"], goto=goto, after=parts["after"])
+
+
+def _send_of(node: str, arg: Any, timeout: Any, after: Any) -> Send:
+    return Send(node, arg, timeout=timeout, after=after)
+
+
 def encoded_options(
-    topology: Topology, config: Config | None, options: StartOptions, max_value_bytes: int, *, keeps_events: bool
+    topology: Topology,
+    config: Config | None,
+    options: StartOptions,
+    max_value_bytes: int,
+    *,
+    keeps_events: bool,
+    is_command: bool,
 ) -> bytes:
     """The options that a worker needs. Raises `UnstorableValueError` for one that cannot be stored."""
     given = dict(config or {})
@@ -128,6 +167,7 @@ def encoded_options(
         "config": {**kept, **({"configurable": own} if own else {})},
         "options": {key: value for key, value in options.items() if value is not None},
         **({"keeps_events": True} if keeps_events else {}),
+        **({"is_command": True} if is_command else {}),
     }
     return encode_anything(topology, settings, "an option of the run", max_value_bytes) or b""
 

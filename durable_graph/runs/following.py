@@ -52,15 +52,35 @@ class FollowedApp(Protocol):
     def changes(self) -> Changes: ...
 
 
-async def follow(app: FollowedApp, row: RunRow, after: int | None) -> AsyncGenerator[LoggedEvent]:
-    """The events of the run in this row after the one with the id `after`, until the run has ended."""
+class EventBatch(msgspec.Struct, frozen=True):
+    """Events of a run that a follower has read at once.
+
+    Without events, the follower has read every event so far. `is_waiting` and `has_ended` say where the run stood when
+    the batch was read. `is_start`: no event of the run is before this batch.
+    """
+
+    events: tuple[LoggedEvent, ...]
+    is_start: bool
+    is_waiting: bool
+    has_ended: bool
+
+
+async def newest_event_id(app: FollowedApp, row: RunRow) -> int:
+    """An id that no event of the run so far exceeds, and every later one does."""
+    found = await _log_of(app).open_events(row.thread, row.seq)
+    if found is None:
+        raise UnknownRunError(run_id(key_of(row.thread), row.seq))
+    return event_id(found.version, found.position)
+
+
+async def follow(app: FollowedApp, row: RunRow, after: int | None) -> AsyncGenerator[EventBatch]:
+    """The events of the run in this row after the one with the id `after`, until the run has ended, with an empty batch
+    before each wait for new ones."""
     _check_id(after)
-    saver = app.checkpointer
-    if not isinstance(saver, KeepsEvents):
-        raise MissingPowerError(type(saver).__name__, "events")
-    reader = _Reader(app.graph(row.graph), saver, saver.events, row, after or 0)
+    log = _log_of(app)
+    reader = _Reader(app.graph(row.graph), app.checkpointer, log, row, after or 0)
     with app.changes.watching_events(row.thread, row.seq) as change:
-        is_stored = await _have_stored(app, saver.events, row)
+        is_stored = await _have_stored(app, log, row)
         pause = _FIRST_LOOK
         while True:
             # Cleared before the query, so that an event after the query is not missed.
@@ -68,15 +88,24 @@ async def follow(app: FollowedApp, row: RunRow, after: int | None) -> AsyncGener
             events = await reader.next()
             has_stopped = not is_stored and reader.state is not RunState.RUNNING
             if not events and not reader.is_behind and not has_stopped:
+                yield reader.batch(())
                 if reader.state.is_ended:
                     return
                 await is_set_within(change, pause)
             pause = _FIRST_LOOK if events else min(pause * 1.5, _LONGEST_LOOK)
-            for event in events:
-                yield event
+            if events:
+                yield reader.batch(tuple(events))
+                reader.is_start = False
             if has_stopped:
                 # The run has stopped before its worker received the follower.
-                is_stored = await _have_stored(app, saver.events, row)
+                is_stored = await _have_stored(app, log, row)
+
+
+def _log_of(app: FollowedApp) -> EventLog:
+    saver = app.checkpointer
+    if not isinstance(saver, KeepsEvents):
+        raise MissingPowerError(type(saver).__name__, "events")
+    return saver.events
 
 
 def _check_id(after: int | None) -> None:
@@ -86,10 +115,12 @@ def _check_id(after: int | None) -> None:
 
 
 class _Reader:
-    """Reads a run's events page by page. `is_behind`: the next page has events already."""
+    """Reads a run's events page by page. `is_behind`: the next page has events already. `is_start`: no event was read,
+    and the run has none up to the first id."""
 
     def __init__(self, graph: Graph, saver: Checkpointer, log: EventLog, row: RunRow, after: int) -> None:
         self.is_behind = False
+        self.is_start = not after
         self.state = row.state
         self._log, self._row, self._after = log, row, after
         self._cursor = after
@@ -106,6 +137,8 @@ class _Reader:
         if self._after >= (page.version + 1) * POSITIONS:
             allowed = f"the id of an event of the run: the newest has one below {(page.version + 1) * POSITIONS}"
             raise InvalidOptionError("after", self._after, allowed=allowed)
+        if self._cursor == self._after and page.first_checkpoint:
+            self.is_start = self._after < event_id(page.first_checkpoint, 0)
         self.is_behind = len(page.checkpoints) == PAGE or len(page.rows) == PAGE
         page = _complete(_of_run(page))
         events = await history.read(page, self._cursor)
@@ -116,6 +149,10 @@ class _Reader:
             self._cursor = max(self._cursor, event_id(last.version, last.position))
         self.state = page.state
         return events
+
+    def batch(self, events: tuple[LoggedEvent, ...]) -> EventBatch:
+        """The events, and where the run stood when they were read."""
+        return EventBatch(events, self.is_start, self.state is RunState.WAITING, self.state.is_ended)
 
     async def _begun(self) -> EventHistory:
         early = await self._log.results(self._row.thread, self._row.seq, self._after) if self._after else []

@@ -128,6 +128,10 @@ class Changes:
         """As `watching_run`, also for new events of the run. The event may also be set without a change."""
         return self._watching(RunChanged(key_of(thread), seq), EventsAdded(key_of(thread)))
 
+    def watching_thread(self, thread: str) -> AbstractContextManager[asyncio.Event]:
+        """As `watching_run`, for new events of any run of the thread."""
+        return self._watching(EventsAdded(key_of(thread)))
+
     @contextmanager
     def _watching(self, *notices: Notice) -> Iterator[asyncio.Event]:
         place, event = self._place(), asyncio.Event()

@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from durable_graph._engine.updates import Update, encode_update
 from durable_graph._runtime.request.identifiers import read_key
 from durable_graph.app.compiled import CompiledGraph
 from durable_graph.checkpointing import Checkpointer
@@ -32,6 +33,11 @@ async def send_update(
     graph = await _graph_of(graphs, saver, runs, thread)
     data = await graph_calls.encoded_update(graph, saver, thread, command)
     return is_new(await runs.send(NewMessage(thread, UPDATES, name, data)), thread)
+
+
+async def send_empty_update(runs: RunStore, thread: str, key: str) -> bool:
+    """Send an update without values and nodes: a run that waits at a breakpoint continues. Raises as `is_new`."""
+    return is_new(await runs.send(NewMessage(thread, UPDATES, key, encode_update(Update((), ())))), thread)
 
 
 async def _graph_of(graphs: Mapping[str, Graph], saver: Checkpointer, runs: RunStore, thread: str) -> Graph:
