@@ -18,7 +18,6 @@ import operator
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing
 from typing import Annotated, Any, TypedDict
-from weakref import WeakSet
 
 import fastapi
 import msgspec
@@ -195,7 +194,7 @@ async def run_socket(socket: fastapi.WebSocket, run_id: str, after: int | None =
 # aiohttp
 
 
-HANDLERS = web.AppKey("handlers", WeakSet[asyncio.Task[Any]])
+HANDLERS = web.AppKey("handlers", set[asyncio.Task[Any]])
 """The streams that are open: aiohttp does not end them when it stops, but waits for them."""
 
 
@@ -221,6 +220,8 @@ def open_stream(request: web.Request) -> Iterator[None]:
         yield
     except* ConnectionResetError:
         pass
+    finally:
+        request.app[HANDLERS].discard(task)
 
 
 async def found_run(request: web.Request) -> RunHandle:
@@ -304,7 +305,7 @@ async def run_socket_(request: web.Request) -> web.WebSocketResponse:
 def aiohttp_service() -> web.Application:
     """A new one for each event loop, as aiohttp wants it."""
     service = web.Application()
-    service[HANDLERS] = WeakSet()
+    service[HANDLERS] = set()
     service.add_routes(routes)
     service.cleanup_ctx.append(run_worker)
     service.on_shutdown.append(end_streams)
