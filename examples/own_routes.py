@@ -206,7 +206,8 @@ async def run_worker(_: web.Application) -> AsyncIterator[None]:
 
 async def end_streams(service: web.Application) -> None:
     """The clients reconnect, to the next process."""
-    for handler in list(service[HANDLERS]):
+    handlers = service[HANDLERS]
+    for handler in tuple(handlers):
         handler.cancel()
 
 
