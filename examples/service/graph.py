@@ -8,6 +8,7 @@ import asyncio
 import operator
 import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypedDict, TypeGuard
 
 from durable_graph import START, Runtime, StateGraph, interrupt
@@ -74,7 +75,7 @@ async def check_order(order: Order, runtime: Runtime) -> Order:
     if order["quantity"] < 1 or order["price"] < 0:
         raise ValueError("an order needs a quantity of at least 1, and a price of at least 0")
     await take_steps(runtime, ["The customer is known", "The item is in the catalogue"])
-    return {"findings": [f"{order['quantity']} x {order['item']} for {total_of(order):.2f} EUR"]}
+    return {"findings": [f"{order['quantity']} × {order['item']} for {total_of(order):.2f} EUR"]}
 
 
 async def reserve_stock(order: Order, runtime: Runtime) -> Order:
@@ -123,7 +124,7 @@ async def write_summary(order: Order, runtime: Runtime) -> Order:
 async def approval(order: Order) -> Order:
     """Waits for a person, for any length of time: no process has to live meanwhile."""
     question = {
-        "question": f"Send {order['quantity']} x {order['item']} to {order['customer']}?",
+        "question": f"Send {order['quantity']} × {order['item']} to {order['customer']}?",
         "total": total_of(order),
         "summary": order["summary"],
     }
@@ -170,7 +171,7 @@ async def write_letter(order: Order, runtime: Runtime) -> Order:
         else "We cannot accept your order. Nothing has been charged."
     )
     comment = f" {order['comment']}" if order["comment"] else ""
-    text = f"Dear {order['customer']}, thank you for ordering {order['quantity']} x {order['item']}. {news}{comment}"
+    text = f"Dear {order['customer']}, thank you for ordering {order['quantity']} × {order['item']}. {news}{comment}"
     return {"letter": await write_text(runtime, f"{text} Yours, {order['decided_by']}")}
 
 
@@ -184,6 +185,12 @@ for check in CHECKS:
 builder.add_edge([check.__name__ for check in CHECKS], "write_summary").add_edge("write_summary", "approval")
 builder.add_conditional_edges("approval", decided)
 builder.add_edge("dispatch", "write_letter").add_edge("release", "write_letter")
+
+PAGE = Path(__file__).parent / "page"
+"""The folder of the page: both services serve its files."""
+
+LEASE = 3
+"""Seconds after which the run of a killed process is continued. The default, 10, suits a service better than a demo."""
 
 app = App({"order": builder.compile()}, store=os.environ.get("EXAMPLE_STORE", "sqlite:///orders.db"))
 """The graph by its name, and the store of its runs: a SQLite file, or a PostgreSQL database."""
