@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
+from collections.abc import AsyncIterable
 from contextlib import AsyncExitStack
-from typing import Any, Self
+from typing import Any, Self, TypedDict
 
 import msgspec
 
@@ -14,6 +15,7 @@ from durable_graph_http.access import Authorize, Operation, access_of
 from durable_graph_http.call import Call
 from durable_graph_http.messages import Reply, Request
 from durable_graph_http.problems import Problem, problem_of
+from durable_graph_http.receiving import read_body
 from durable_graph_http.routes import Route, Router
 
 LOG = logging.getLogger("durable_graph_http")
@@ -24,11 +26,20 @@ BODY_SECONDS = 30.0
 ROUTES: tuple[Route, ...] = (*operations.ROUTES,)
 
 
+class WorkerOptions(TypedDict, total=False):
+    """The options of the worker of a service, as for `App.worker`."""
+
+    concurrency: int
+    lease: float
+    grace: float
+    max_crashes: int
+
+
 class AgentService:
     """Replies to requests about the threads and runs of an app; a framework's adapter receives and sends them.
 
-    `async with service` runs a worker of the app, unless `worker` is False: then other processes execute the runs. At
-    its end, open streams end and the worker drains.
+    `async with service` runs a worker of the app, unless `worker` is False: then other processes execute the runs.
+    `worker` may also have the worker's options. At the end of the block, open streams end and the worker drains.
     """
 
     def __init__(
@@ -36,7 +47,7 @@ class AgentService:
         app: App,
         *,
         authorize: Authorize | None = None,
-        worker: bool = True,
+        worker: bool | WorkerOptions = True,
         max_body_bytes: int = MAX_BODY_BYTES,
         body_seconds: float = BODY_SECONDS,
     ) -> None:
@@ -47,7 +58,7 @@ class AgentService:
         self.body_seconds = body_seconds
         self.stopping = asyncio.Event()
         self._authorize = authorize
-        self._has_worker = worker
+        self._worker = _worker_options(worker)
         self._router = Router(ROUTES)
         self._stack = AsyncExitStack()
 
@@ -66,6 +77,11 @@ class AgentService:
             LOG.exception("%s failed", request.method)
         return Problem(500, "The service failed; its log has the reason").reply()
 
+    async def read_body(self, pieces: AsyncIterable[bytes]) -> bytes:
+        """A request's body. Raises `Problem` with 413 for one that is too long, and with 408 for one that is too
+        slow."""
+        return await read_body(pieces, most=self.max_body_bytes, seconds=self.body_seconds)
+
     async def _reply(self, request: Request) -> Reply:
         route, parameters = self._router.find(request.method, request.path)
         wanted = Operation(route.operation, parameters.get("thread_id"), request.caller)
@@ -78,16 +94,31 @@ class AgentService:
         self.stopping.set()
 
     async def __aenter__(self) -> Self:
+        # Another event loop may enter it again.
+        self.stopping = asyncio.Event()
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self.app)
-            if self._has_worker:
-                await stack.enter_async_context(self.app.worker())
+            if self._worker is not None:
+                await stack.enter_async_context(self.app.worker(**self._worker))
             stack.callback(self.drain)
             self._stack = stack.pop_all()
         return self
 
     async def __aexit__(self, *details: Any) -> None:
         await self._stack.__aexit__(*details)
+
+
+def _worker_options(worker: bool | WorkerOptions) -> WorkerOptions | None:
+    """The options of the worker, None without a worker."""
+    match worker:
+        case True:
+            return WorkerOptions()
+        case False:
+            return None
+        case {**options} if options.keys() <= WorkerOptions.__annotations__.keys():
+            return worker
+        case _:
+            raise InvalidOptionError("worker", worker, allowed="True, False, or a dict of the options of App.worker")
 
 
 def _query(route: Route, request: Request) -> dict[str, Any]:
