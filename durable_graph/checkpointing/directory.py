@@ -36,8 +36,8 @@ class ThreadEntry(msgspec.Struct, frozen=True, gc=False):
     """A thread in the directory. Times are in microseconds since 1970; `updated_at` is the time of the last commit or
     of the last change of the metadata, whichever is later.
 
-    `metadata` is the JSON object, decoded. `graph` is the graph of its row, or of its first unfinished run. `next` has the nodes
-    that run next. `error` is the reason of the status "error".
+    `metadata` is the JSON object, decoded. `graph` is the graph of its row, or of its first unfinished run. `next` has
+    the nodes that run next. `error` is the reason of the status "error".
     """
 
     thread: str
