@@ -31,6 +31,4 @@ def make_service() -> web.Application:
 
 
 if __name__ == "__main__":
-    port = int(sys.argv[1]) if sys.argv[1:] else 8000
-    print(f"The order desk is at http://127.0.0.1:{port}/ and this is process {os.getpid()}", flush=True)
-    web.run_app(make_service(), host="127.0.0.1", port=port, print=None)
+    web.run_app(make_service(), host="127.0.0.1", port=int(sys.argv[1]) if sys.argv[1:] else 8000, access_log=None)

@@ -26,6 +26,4 @@ async def server() -> dict[str, str | int]:
 service.mount("/", StaticFiles(directory=PAGE, html=True))
 
 if __name__ == "__main__":
-    port = int(sys.argv[1]) if sys.argv[1:] else 8000
-    print(f"The order desk is at http://127.0.0.1:{port}/ and this is process {os.getpid()}", flush=True)
-    uvicorn.run(service, host="127.0.0.1", port=port, log_level="warning")
+    uvicorn.run(service, host="127.0.0.1", port=int(sys.argv[1]) if sys.argv[1:] else 8000, access_log=False)

@@ -15,20 +15,28 @@ from tests.examples.servers import free_port
 INSTALL = "apt-get install chromium chromium-driver"
 
 # The browser has no sandbox, because tests also run as root, and looks for no host of its maker.
-FLAGS = (
-    "--headless=new --no-sandbox --disable-gpu --disable-quic --disable-dev-shm-usage --no-first-run --disable-sync"
-    " --disable-background-networking --disable-component-update --window-size=1440,1000"
-).split()
+FLAGS = [
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--disable-sync",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--window-size=1440,1000",
+]
 
 _ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 _SECONDS = 60.0
 
 
-def missing() -> str | None:
-    """What to do if this machine has no Chromium."""
-    if shutil.which("chromium") and shutil.which("chromedriver"):
-        return None
-    return f"This needs Chromium and its driver: {INSTALL}"
+def program(name: str) -> str:
+    """The path of an installed program. Fails with the command to install it."""
+    found = shutil.which(name)
+    assert found is not None, f"There is no {name} on this machine. Install it: {INSTALL}"
+    return found
 
 
 class Browser:
@@ -40,12 +48,12 @@ class Browser:
         self._driver: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        port = free_port()
+        driver, chromium, port = program("chromedriver"), program("chromium"), free_port()
         with (self._folder / "chromedriver.log").open("wb") as log:
-            self._driver = subprocess.Popen(["chromedriver", f"--port={port}"], stdout=log, stderr=log)
+            self._driver = subprocess.Popen([driver, f"--port={port}"], stdout=log, stderr=log)
         self._session = f"http://127.0.0.1:{port}"
         self._wait_for_driver()
-        options = {"args": [*FLAGS, f"--user-data-dir={self._folder / 'profile'}"], "binary": shutil.which("chromium")}
+        options = {"args": [*FLAGS, f"--user-data-dir={self._folder / 'profile'}"], "binary": chromium}
         wanted = {"browserName": "chrome", "goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}
         made = self._call("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})
         self._session += f"/session/{made['sessionId']}"
@@ -108,6 +116,11 @@ class Browser:
         element = self._element(css)
         self._call("POST", f"/element/{element}/clear")
         self._call("POST", f"/element/{element}/value", {"text": text})
+
+    def label(self, css: str) -> str:
+        """The name of an element as a screen reader says it."""
+        name: str = self._call("GET", f"/element/{self._element(css)}/computedlabel")
+        return name
 
     def press(self, keys: str) -> None:
         """Press keys, one after the other, where the focus is."""
