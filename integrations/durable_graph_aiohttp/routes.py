@@ -14,10 +14,9 @@ from durable_graph_aiohttp.connections import Connections, is_lost
 from durable_graph_http.service import BODY_SECONDS, MAX_BODY_BYTES
 
 PING_SECONDS = 15
-LATER_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-
 T = TypeVar("T")
 R = TypeVar("R", bound=web.StreamResponse)
+LATER_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 
 def agent_routes(
@@ -84,13 +83,18 @@ class AgentRoutes:
         match reply.body:
             case http.Frames(frames, left):
                 events = EventSourceResponse(
-                    status=reply.status, headers=reply.headers, ping_interval=PING_SECONDS, allow_all_methods=True
+                    status=reply.status,
+                    headers=reply.headers,
+                    ping_interval=PING_SECONDS,
+                    allow_all_methods=True,
+                    # A client that does not read gets no more frames, and is not disconnected.
+                    send_timeout=None,
                 )
-                await self._send_stream(request, left, frames, events, _send_frames)
+                await self._send_stream(request, events, frames, left, _send_frames)
                 return events
             case http.Later(parts, left):
-                later = web.StreamResponse(status=reply.status, headers={**LATER_HEADERS, **reply.headers})
-                await self._send_stream(request, left, parts, later, _send_parts)
+                later = web.StreamResponse(status=reply.status, headers={**reply.headers, **LATER_HEADERS})
+                await self._send_stream(request, later, parts, left, _send_parts)
                 return later
             case bytes() as body:
                 return web.Response(body=body, status=reply.status, headers=reply.headers)
@@ -98,35 +102,32 @@ class AgentRoutes:
     async def _send_stream(
         self,
         request: web.Request,
-        left: http.Left | None,
-        generator: AsyncGenerator[T, None],
         response: R,
+        generator: AsyncGenerator[T, None],
+        left: http.Left | None,
         send: Callable[[web.Request, R, AsyncGenerator[T, None]], Awaitable[None]],
     ) -> None:
         """Send all that the generator yields, and close it."""
         try:
             with self._connections.open(request):
                 async with aclosing(generator):
+                    await response.prepare(request)
                     await send(request, response, generator)
         except (ConnectionError, asyncio.CancelledError) as error:
-            has_left = is_lost(request) and not self._service.stopping.is_set()
-            if has_left and left is not None:
+            has_lost_client = is_lost(request)
+            if has_lost_client and left is not None and not self._service.stopping.is_set():
                 await left()
-            if not is_lost(request) or isinstance(error, asyncio.CancelledError):
+            if not has_lost_client or isinstance(error, asyncio.CancelledError):
                 raise
 
 
-async def _send_frames(
-    request: web.Request, response: EventSourceResponse, frames: AsyncGenerator[http.Frame, None]
-) -> None:
-    await response.prepare(request)
+async def _send_frames(_: web.Request, response: EventSourceResponse, frames: AsyncGenerator[http.Frame, None]) -> None:
     async with response:
         async for frame in frames:
             await response.send(frame.data, id=frame.id, event=frame.event)
 
 
 async def _send_parts(request: web.Request, response: web.StreamResponse, parts: AsyncGenerator[bytes, None]) -> None:
-    await response.prepare(request)
     is_complete = False
     async for part in parts:
         await response.write(part)

@@ -11,21 +11,16 @@ from durable_graph_http import Left
 
 
 class LaterResponse(Response):
-    """Sends the parts as they come, and stops when the client leaves: then `left` is called.
+    """Sends the parts as they come, until the client leaves: then `left` is called.
 
     Starlette's `StreamingResponse` would end the body properly if the document is missing, because the service stops.
     """
 
     def __init__(
-        self,
-        parts: AsyncGenerator[bytes, None],
-        status: int,
-        headers: Mapping[str, str],
-        *,
-        left: Left,
+        self, parts: AsyncGenerator[bytes, None], status: int, headers: Mapping[str, str], *, left: Left
     ) -> None:
         self._parts, self._left = parts, left
-        super().__init__(None, status, {"Cache-Control": "no-cache", "X-Accel-Buffering": "no", **headers})
+        super().__init__(None, status, {**headers, "Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
         # The length is not known.
         del self.headers["content-length"]
 

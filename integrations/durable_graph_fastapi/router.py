@@ -119,11 +119,10 @@ def _event_source(service: http.AgentService, reply: http.Reply, body: http.Fram
         if not has_ended:
             await leave()
 
-    headers = {"Cache-Control": "no-cache", **reply.headers}
     return EventSourceResponse(
         events(),
         reply.status,
-        headers,
+        {**reply.headers, "Cache-Control": "no-cache"},
         ping=PING_SECONDS,
         client_close_handler_callable=disconnected,
         shutdown_grace_period=END_SECONDS,

@@ -38,12 +38,8 @@ class Frame(msgspec.Struct, frozen=True):
 class Frames(msgspec.Struct, frozen=True):
     """The body of a stream of server-sent events.
 
-    The sender closes the generator, or cancels the task that waits for a frame, once the client has left. That is what
-    tells the service that a client left, and it cancels the run if the client asked for that. Before a server stops, it
-    calls `AgentService.drain`: then the generators end by themselves, and closing one cancels no run. So the sender
-    begins to iterate as soon as it has the reply, and never closes a generator for another reason.
-
-    `left` is called if the client closes the connection before the end of the stream, and not if the service ends it.
+    The sender closes the generator, also when the client has left. Then it calls `left`, but not if the service or its
+    server ends the stream: before a server stops, it calls `AgentService.drain`, and the generators end by themselves.
     """
 
     frames: AsyncGenerator[Frame, None]
