@@ -321,4 +321,5 @@ if __name__ == "__main__":
     if arguments.framework == "fastapi":
         uvicorn.run(fastapi_service, port=arguments.port)
     else:
-        web.run_app(aiohttp_service(), host="127.0.0.1", port=arguments.port)
+        # With this option, aiohttp cancels the handler of a client that has left.
+        web.run_app(aiohttp_service(), host="127.0.0.1", port=arguments.port, handler_cancellation=True)

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.examples.chromium import Browser
+from tests.examples.chromium import Browser, program
 from tests.examples.servers import Server
 
 TAB, ENTER, SPACE = "\ue004", "\ue007", " "
@@ -28,9 +28,19 @@ def nodes(state: str) -> str:
     return f"document.querySelectorAll('#graph .node.{state}:not(.dot)').length"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def programs() -> list[str]:
+    return [program(name) for name in ("chromium", "chromedriver")]
+
+
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    with Server(tmp_path, "examples.service.with_fastapi", environment={"EXAMPLE_PACE": "0.3"}) as started:
+def framework() -> str:
+    return "fastapi"
+
+
+@pytest.fixture
+def server(tmp_path: Path, framework: str) -> Iterator[Server]:
+    with Server(tmp_path, f"examples.service.with_{framework}", environment={"EXAMPLE_PACE": "0.3"}) as started:
         yield started
     assert "Traceback" not in started.log
 
@@ -61,6 +71,7 @@ def events_of_server(server: Server, browser: Browser) -> list[str]:
     return re.findall(r"^id: ?(\d+)", httpx.get(url, headers={"Last-Event-ID": "-1"}, timeout=60).text, re.MULTILINE)
 
 
+@pytest.mark.parametrize("framework", ["fastapi", "aiohttp"])
 def test_order_survives_a_reload_and_a_kill_and_is_approved(server: Server, browser: Browser, tmp_path: Path) -> None:
     browser.screenshot(tmp_path / "1-form.png")
     browser.click("#start")
@@ -71,6 +82,7 @@ def test_order_survives_a_reload_and_a_kill_and_is_approved(server: Server, brow
 
     server.kill()
     browser.wait("document.getElementById('connection').dataset.state === 'reconnecting'")
+    assert browser.script(f"return {nodes('running')} + {nodes('planned')}") > 0
     browser.screenshot(tmp_path / "3-reconnecting.png")
     server.start()
     browser.wait(LIVE)
@@ -89,7 +101,7 @@ def test_order_survives_a_reload_and_a_kill_and_is_approved(server: Server, brow
     assert (seen["missing"], seen["repeated"], seen["connections"]) == (0, 0, 2)
     ids = events_of_server(server, browser)
     assert len(ids) == len(set(ids)) == seen["events"]
-    assert browser.text("#orders .chip") == "done"
+    browser.wait("document.querySelector('#orders .chip').textContent === 'done'")
 
 
 def test_order_is_started_and_rejected_with_the_keyboard(server: Server, browser: Browser, tmp_path: Path) -> None:

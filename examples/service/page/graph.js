@@ -131,13 +131,13 @@ function fit(text, size) {
 }
 
 /** Draw the graph into `svg`. Returns a function that shows a run on it: `show(tasks by node, hasEnded)`. */
-export function draw(svg, graph, isTall, scale = 1) {
+export function draw(svg, graph, isTall) {
   const size = isTall ? TALL : WIDE;
   const ids = graph.nodes.map((node) => String(node.id));
   const edges = graph.edges.map((edge) => ({ ...edge, source: String(edge.source), target: String(edge.target) }));
   const { points, width, height } = layout(ids, edges, size, isTall);
   svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
-  svg.style.maxWidth = `${width * scale}px`;
+  svg.style.maxWidth = `${width}px`;
   const description = element("title", { id: `${svg.id}-title` });
   const arrow = element("marker", { id: `${svg.id}-arrow`, viewBox: "0 0 8 8", refX: 3, refY: 4, markerWidth: 7, markerHeight: 7, orient: "auto" },
     element("path", { d: "M0 .8L6.4 4 0 7.2z", class: "arrow" }));

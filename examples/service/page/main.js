@@ -135,7 +135,6 @@ async function followToTheEnd(order) {
   connection("idle", "The run has ended");
   announce(`The order is ${NAMES[order.state].toLowerCase()}.`);
   paint();
-  readOrders();
 }
 
 function close() {
@@ -175,7 +174,12 @@ function paintOrder(order) {
   put("order-hint", metadata?.customer ? `for ${metadata.customer}` : "");
   put("order-state", NAMES[state]);
   $("order-state").dataset.state = state;
-  document.title = `${NAMES[state]} · ${name}`;
+  const heading = `${NAMES[state]} · ${name}`;
+  if (document.title !== heading) {
+    document.title = heading;
+    // A failure shows in the connection, and the list is read again in two seconds.
+    readOrders().catch(() => {});
+  }
   $("cancel").hidden = !order.run || hasEnded(state);
   $("retry").hidden = !order.run || !["failed", "cancelled"].includes(state);
   show(tasksByNode(known), known.tasks.size > 0, state === "done");
@@ -262,7 +266,7 @@ const tall = matchMedia("(max-width: 760px)");
 function redraw() {
   if (!graph) return;
   if (!current) {
-    draw($("preview"), graph, true, 0.72)(new Map(), false, false);
+    draw($("preview"), graph, tall.matches)(new Map(), false, false);
     return;
   }
   show = draw($("graph"), graph, tall.matches);
@@ -288,7 +292,6 @@ $("order-form").addEventListener("submit", (event) => {
     await insist("POST", "/threads", { thread_id: thread, if_exists: "do_nothing", metadata, graph_id: GRAPH }, { onLost: lost });
     await insist("POST", `/threads/${thread}/runs`, { assistant_id: GRAPH, input: order, metadata: LABEL }, { key: `order-${thread}`, onLost: lost });
     location.hash = `order/${thread}`;
-    readOrders();
   });
 });
 
