@@ -58,7 +58,9 @@ class Client:
 
     async def started(self, thread: str, graph: str, given: Any, **body: Any) -> str:
         """The id of a run in the background."""
-        run: str = (await self.post(f"/threads/{thread}/runs", {"assistant_id": graph, "input": given, **body}))["run_id"]
+        run: str = (await self.post(f"/threads/{thread}/runs", {"assistant_id": graph, "input": given, **body}))[
+            "run_id"
+        ]
         return run
 
     async def status_once(self, thread: str, run: str, status: str) -> Any:
@@ -74,7 +76,7 @@ class Client:
 async def once(read: Callable[[], Awaitable[Any]]) -> Any:
     """What is read, once it is true."""
     async with asyncio.timeout(20):
-        while not (found := await read()):
+        while not (found := await read()):  # noqa: ASYNC110  # the store has no event
             await asyncio.sleep(0.005)
     return found
 
