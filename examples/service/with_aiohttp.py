@@ -14,7 +14,9 @@ from examples.service.graph import LEASE, PAGE, app
 
 async def server(_: web.Request) -> web.Response:
     """Which process answers: the page shows how to kill it."""
-    return web.json_response({"framework": "aiohttp", "pid": os.getpid(), "start": "python -m examples.service.with_aiohttp"})
+    return web.json_response(
+        {"framework": "aiohttp", "pid": os.getpid(), "start": "python -m examples.service.with_aiohttp"}
+    )
 
 
 async def index(_: web.Request) -> web.FileResponse:
