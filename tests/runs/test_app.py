@@ -456,7 +456,9 @@ async def test_unknown_names_are_refused(saver: Checkpointer) -> None:
     app = App({"count": chain(add)}, saver)
     with pytest.raises(UnknownNameError, match="the app has no graph 'cuont'; it has: count"):
         await app.start("cuont", {})
-    for id_ in ("nonsense", "65a55b6b-d4ff-8096-8c06-6167db4510e5", "3b8c0a53-7b0a-4b22-9a53-c5a0e0a2b0f1"):
+    # The last one has a key that is larger than that of any thread.
+    unknown = ("65a55b6b-d4ff-8096-8c06-6167db4510e5", "3b8c0a53-7b0a-4b22-9a53-c5a0e0a2b0f1")
+    for id_ in ("nonsense", *unknown, "ffffffff-ffff-8fff-bfff-ffffffffffff"):
         with pytest.raises(UnknownRunError):
             await app.find(id_)
     options: Any = {"durabilty": "sync"}
