@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from functools import lru_cache
 
+from durable_graph.checkpointing.directory import ThreadQuery
 from durable_graph.errors import InvalidOptionError
 from durable_graph.records import CommitUnit, WritesBatch
 from durable_graph.run_records import NewMessage, NewRun
@@ -47,6 +48,15 @@ def check_message(message: NewMessage) -> None:
     _check("thread id", message.thread)
     _check("topic", message.topic)
     _check("key", message.key)
+
+
+def check_query(query: ThreadQuery) -> None:
+    """Check all texts of a search. Raises `InvalidOptionError`."""
+    _check("prefix", query.prefix)
+    if query.graph is not None:
+        _check("graph", query.graph)
+    for thread in query.ids or ():
+        _check("thread id", thread)
 
 
 def check_reason(reason: str) -> None:

@@ -15,7 +15,7 @@ from durable_graph.checkpointing.pruning import check_keep_last
 from durable_graph.checkpointing.queries import Steps
 from durable_graph.checkpointing.rules import Cursor, check_limit, check_listing
 from durable_graph.checkpointing.transactions import Wanted
-from durable_graph.checkpointing.transfer import ExportedThread
+from durable_graph.checkpointing.transfer import COLUMNS, ExportedThread
 from durable_graph.errors import InvalidOptionError
 from durable_graph.errors.elsewhere import ClassAttribute
 from durable_graph.records import (
@@ -32,6 +32,7 @@ from durable_graph.records import (
 )
 from durable_graph_postgres import reading
 from durable_graph_postgres.address import address_of
+from durable_graph_postgres.directory import PostgresDirectory
 from durable_graph_postgres.events import PostgresEvents
 from durable_graph_postgres.identifiers import (
     check_identifiers,
@@ -98,6 +99,7 @@ class PostgresSaver:
         self._former_sessions: set[int] = set()
         self.runs: PostgresRuns = PostgresRuns(self._opening.get, opened_beside)
         self.events: PostgresEvents = PostgresEvents(self._opening.get)
+        self.directory: PostgresDirectory = PostgresDirectory(self._opening.get)
         prepares = prepared_statements and isinstance(given, Parameters)
         self.notifier: PostgresNotifier = PostgresNotifier(
             given, waiting, self._opening.is_closed, prepares=prepares, listens=prepared_statements
@@ -177,7 +179,7 @@ class PostgresSaver:
     async def export_thread(self, thread: str) -> ExportedThread | None:
         """See `Transferable.export_thread`."""
         check_thread(thread)
-        return await self._read(lambda: queries.export_thread(thread), statements=9)
+        return await self._read(lambda: queries.export_thread(thread), statements=len(COLUMNS) + 1)
 
     async def import_thread(self, exported: ExportedThread) -> None:
         """See `Transferable.import_thread`."""

@@ -190,6 +190,22 @@ CREATE INDEX runs_limited ON {schema}.runs (queue, limit_key) WHERE state = 1;
 CREATE INDEX runs_blocked ON {schema}.runs (queue, limit_key, priority, due) WHERE state = 3;
 CREATE INDEX runs_of_parent ON {schema}.runs (parent_key, parent_seq) WHERE parent_key <> 0 AND state < 4;
 
+-- A row is the metadata of a thread, a JSON object that its callers set. No commit reads or writes it. It is deleted with
+-- the thread.
+CREATE TABLE {schema}.thread_metadata (
+  thread_key bigint PRIMARY KEY,
+  updated_at bigint NOT NULL,
+  metadata   text COLLATE "C" NOT NULL
+);
+
+-- A row is a key of a thread's metadata with its value: a digest of both, by which a search finds the thread.
+CREATE TABLE {schema}.metadata_entries (
+  thread_key bigint NOT NULL,
+  digest     bytea NOT NULL,
+  PRIMARY KEY (thread_key, digest)
+);
+CREATE INDEX threads_of_entry ON {schema}.metadata_entries (digest, thread_key);
+
 -- A row is a process that executes runs, until its lease ends.
 CREATE TABLE {schema}.workers (
   id          bigint PRIMARY KEY,

@@ -130,6 +130,11 @@ class SqliteRuns:
         forgotten: int = await self._write("", lambda: run_retention.forget_ended(keep, limit, self._clock()))
         return forgotten
 
+    async def forget_run(self, thread: str, seq: int) -> RunState | None:
+        """See `RunStore.forget_run`."""
+        state: RunState | None = await self._write(thread, lambda: run_retention.forget_run(thread, seq))
+        return state
+
     async def repair(self, *, limit: int = 50) -> int:
         """See `RunStore.repair`."""
         check_limit(limit)

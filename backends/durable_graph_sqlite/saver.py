@@ -34,6 +34,7 @@ from durable_graph.records import (
 from durable_graph_sqlite import reading
 from durable_graph_sqlite.backup import back_up
 from durable_graph_sqlite.connection import Connection
+from durable_graph_sqlite.directory import SqliteDirectory
 from durable_graph_sqlite.events import SqliteEvents
 from durable_graph_sqlite.failures import told_in_ours
 from durable_graph_sqlite.group import GroupCommit
@@ -72,6 +73,7 @@ class SqliteSaver:
         self._backups: set[asyncio.Task[None]] = set()
         self.runs: SqliteRuns = SqliteRuns(self._path, self._retry, self._connection, self._write)
         self.events: SqliteEvents = SqliteEvents(self._path, self._connection, self._write)
+        self.directory: SqliteDirectory = SqliteDirectory(self._path, self._connection, self._write)
         self.notifier: SqliteNotifier = SqliteNotifier(
             self._path, self._file.is_closed, lambda: time.time_ns() // 1000 + self.runs.skew
         )

@@ -180,6 +180,22 @@ CREATE INDEX runs_limited ON runs (queue, limit_key) WHERE state = 1;
 CREATE INDEX runs_blocked ON runs (queue, limit_key, priority, due) WHERE state = 3;
 CREATE INDEX runs_of_parent ON runs (parent_key, parent_seq) WHERE parent_key <> 0 AND state < 4;
 
+-- A row is the metadata of a thread, a JSON object that its callers set. No commit reads or writes it. It is deleted with
+-- the thread.
+CREATE TABLE thread_metadata (
+  thread_key INTEGER PRIMARY KEY,
+  updated_at INTEGER NOT NULL,
+  metadata   TEXT NOT NULL
+) STRICT;
+
+-- A row is a key of a thread's metadata with its value: a digest of both, by which a search finds the thread.
+CREATE TABLE metadata_entries (
+  thread_key INTEGER NOT NULL,
+  digest     BLOB NOT NULL,
+  PRIMARY KEY (thread_key, digest)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX threads_of_entry ON metadata_entries (digest);
+
 -- A row is a process that executes runs, until its lease ends.
 CREATE TABLE workers (
   id          INTEGER PRIMARY KEY,

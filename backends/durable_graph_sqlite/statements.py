@@ -17,20 +17,25 @@ _HERE = files("durable_graph_sqlite")
 ESCAPED = "surrogateescape"
 """The error handler for invalid text: it keeps the bytes, so that a query can search for them again."""
 
-_NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
-_TOPICS = ("read", "write", "copy", "remove", "transfer", "runs", "retention", "events")
+_NAME = re.compile(r"^-- (name|part): (\w+)$", re.MULTILINE)
+_PART = re.compile(r"\{(\w+)\}")
+_TOPICS = ("read", "write", "copy", "remove", "transfer", "runs", "retention", "events", "directory")
 
 
 def named(*texts: str) -> dict[str, str]:
-    """The statements of files, by name. Raises `ValueError` for a name that two of them have."""
-    found: dict[str, str] = {}
+    """The statements of files, by name, with the parts that they include by name in braces. Raises `ValueError` for a
+    name that two of them have."""
+    found: dict[str, dict[str, str]] = {"name": {}, "part": {}}
     for text in texts:
-        _, *parts = _NAME.split(text)
-        for name, body in zip(parts[::2], parts[1::2], strict=True):
-            if name in found:
-                raise ValueError(f"two statements have the name {name!r}: rename one of them")
-            found[name] = body.strip()
-    return found
+        _, *pieces = _NAME.split(text)
+        for kind, name, body in zip(pieces[::3], pieces[1::3], pieces[2::3], strict=True):
+            if name in found["name"] or name in found["part"]:
+                raise ValueError(f"two statements or parts have the name {name!r}: rename one of them")
+            found[kind][name] = body.strip()
+    names, parts = found["name"], found["part"]
+    while any(_PART.search(body) for body in names.values()):
+        names = {name: _PART.sub(lambda part: parts[part[1]], body) for name, body in names.items()}
+    return names
 
 
 def script(text: str) -> Iterator[str]:
@@ -72,7 +77,11 @@ def _found(db: sqlite3.Connection, asked: Query | Batch) -> Sequence[Columns]:
 
 _IDS = ("after", "thread")
 _BY_ID = frozenset({"list_threads", "list_threads_of_status", "find_key"})
-_WITH_A_THREAD = frozenset({"lock_thread", "find_thread", "find_records", "find_checkpoint", "find_newest_checkpoint"})
+_WITH_A_THREAD = frozenset(
+    {"lock_thread", "find_thread", "find_records", "find_checkpoint", "find_newest_checkpoint"}
+) | {
+    *("find_entry", "search_threads"),
+}
 """The queries that find rows of `threads`, whose texts are checked by the row's digest."""
 
 

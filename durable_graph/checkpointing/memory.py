@@ -12,6 +12,7 @@ from durable_graph.checkpointing.columns import key_of
 from durable_graph.checkpointing.digests import EMPTY_STATE, request_digest, writes_digest
 from durable_graph.checkpointing.handles import CommitHandle
 from durable_graph.checkpointing.listeners import LocalNotifier
+from durable_graph.checkpointing.memory_directory import MemoryDirectory
 from durable_graph.checkpointing.memory_events import MemoryEvents
 from durable_graph.checkpointing.memory_lock import alone
 from durable_graph.checkpointing.memory_rows import Rows, RunRows, ThreadRows
@@ -69,6 +70,7 @@ class MemorySaver:
         self._lock = threading.RLock()
         self.runs: MemoryRuns = MemoryRuns(self._threads, self._lock, self._binding)
         self.events: MemoryEvents = MemoryEvents(self._threads, self._lock, self._binding)
+        self.directory: MemoryDirectory = MemoryDirectory(self._threads, self._lock, self._binding)
         self.notifier: LocalNotifier = LocalNotifier()
 
     @classmethod

@@ -10,6 +10,7 @@ import msgspec
 from durable_graph.checkpointing import rules, run_rules
 from durable_graph.checkpointing.columns import missing_head, missing_newest, signed
 from durable_graph.checkpointing.digests import EMPTY_STATE, add
+from durable_graph.checkpointing.directory_rules import NO_METADATA, StoredMetadata
 from durable_graph.checkpointing.event_log import STORED
 from durable_graph.records import (
     CheckpointRow,
@@ -233,11 +234,20 @@ class ThreadRows:
     records: dict[str, Records] = field(default_factory=dict)
     requests: dict[str, RequestRow] = field(default_factory=dict)
     runs: RunRows = field(default_factory=RunRows)
+    metadata: StoredMetadata = NO_METADATA
 
     @property
     def signed(self) -> StoredThread:
         """The row of a thread without a checkpoint, with its digest."""
         return signed(self.row, Sums(requests=self.requests_digest), 0)
+
+    def forget_run(self, seq: int) -> None:
+        """Remove a run, with its request and its events."""
+        del self.runs.by_seq[seq]
+        self.runs.drop_events(seq)
+        self.runs.followed.pop(seq, None)
+        for key in [key for key, request in self.requests.items() if request.seq == seq]:
+            del self.requests[key]
 
     @property
     def requests_digest(self) -> bytes:
@@ -254,6 +264,7 @@ class ThreadRows:
                 ns: {channel: rows.copy() for channel, rows in channels.items()} for ns, channels in self.values.items()
             },
             records={ns: rows.copy() for ns, rows in self.records.items()},
+            metadata=self.metadata,
         )
 
     def load(self, thread: str, ns: str, no: int | None) -> StoredCheckpoint:

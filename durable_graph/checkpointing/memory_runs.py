@@ -18,6 +18,7 @@ from durable_graph.checkpointing.run_changes import heartbeat_of
 from durable_graph.errors import CorruptCheckpointError
 from durable_graph.records import RequestRow, StoredCheckpoint
 from durable_graph.run_records import (
+    NEVER,
     UPDATES,
     Accepted,
     Claim,
@@ -215,14 +216,20 @@ class MemoryRuns:
         )
         first = heapq.nsmallest(limit, ended, key=lambda found: (found[0].ended_at, found[0].thread, found[0].seq))
         for run, stored in first:
-            del stored.runs.by_seq[run.seq]
-            stored.runs.drop_events(run.seq)
-            stored.runs.followed.pop(run.seq, None)
+            stored.forget_run(run.seq)
             stored.runs.inbox.forget(before)
-            gone = [key for key, request in stored.requests.items() if request.seq == run.seq]
-            for key in gone:
-                del stored.requests[key]
         return len(first)
+
+    @alone
+    async def forget_run(self, thread: str, seq: int) -> RunState | None:
+        """See `RunStore.forget_run`."""
+        found = self._found(thread, seq)
+        if found is None:
+            return None
+        stored, run = found
+        if run_rules.is_to_be_forgotten(run, NEVER):
+            stored.forget_run(seq)
+        return run.state
 
     @alone
     async def repair(self, *, limit: int = 50) -> int:

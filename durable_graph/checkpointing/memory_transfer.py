@@ -20,6 +20,7 @@ from durable_graph.checkpointing.columns import (
     value_from,
 )
 from durable_graph.checkpointing.digests import EMPTY_STATE, add, branch_digest
+from durable_graph.checkpointing.directory_rules import stored_metadata
 from durable_graph.checkpointing.memory_rows import Inbox, Rows, RunRows, StoredRun, ThreadRows
 from durable_graph.checkpointing.transfer import COLUMNS, ExportedThread, rows_of
 from durable_graph.records import CheckpointRow, Sums
@@ -50,6 +51,7 @@ def exported_from(found: ThreadRows) -> ExportedThread:
         "requests": _without_key(request_columns(0, each) for each in found.requests.values()),
         "runs": [_run_columns(each, found) for each in found.runs.by_seq.values()],
         "messages": _messages(found.runs.inbox),
+        "thread_metadata": [(found.metadata.updated_at, found.metadata.text)] if found.metadata.updated_at else [],
     }
     return ExportedThread(row.thread, {table: sorted(rows, key=repr) for table, rows in tables.items()})
 
@@ -93,6 +95,8 @@ def stored_from(exported: ExportedThread) -> ThreadRows:
             inbox.taken[seq] = each["taken"]
         else:
             inbox.waiting[seq] = Message(seq, each["topic"], each["value"])
+    for each in _named(exported, "thread_metadata"):
+        stored.metadata = stored_metadata(each["metadata"], each["updated_at"])
     return stored
 
 

@@ -4,11 +4,13 @@ lost. `run_rules` has the decisions, as functions of rows.
 
 from durable_graph.checkpointing.columns import key_of, signed, thread_columns
 from durable_graph.checkpointing.digests import subtract
-from durable_graph.checkpointing.queries import Query
+from durable_graph.checkpointing.queries import Query, first_of
+from durable_graph.checkpointing.run_changes import run_from
 from durable_graph.checkpointing.run_transactions import Clock, time_of
 from durable_graph.checkpointing.transactions import Batch, Part, Transaction, WriteResult, lock
 from durable_graph.errors import CorruptCheckpointError
 from durable_graph.records import Sums
+from durable_graph.run_records import NEVER, RunState
 
 
 def forget_ended(keep: int, limit: int, clock: Clock) -> Transaction[int]:
@@ -31,6 +33,19 @@ def forget_ended(keep: int, limit: int, clock: Clock) -> Transaction[int]:
         yield Query("drop_events", {"thread_key": key})
         yield from _forget_requests(thread)
     return WriteResult(count)
+
+
+def forget_run(thread: str, seq: int) -> Transaction[RunState | None]:
+    """Delete a run that has ended. See `RunStore.forget_run`."""
+    yield from lock(thread)
+    sought = {"thread_key": key_of(thread), "seq": seq}
+    columns = yield from first_of("find_run", **sought)
+    if columns is None:
+        return WriteResult(None)
+    if (yield Query("drop_ended_run", {**sought, "before": NEVER})):
+        yield Query("drop_events", {"thread_key": sought["thread_key"]})
+        yield from _forget_requests(thread)
+    return WriteResult(run_from(columns).state)
 
 
 def _forget_requests(thread: str) -> Part[None]:

@@ -107,6 +107,11 @@ class RunStore(Protocol):
         """
         ...
 
+    async def forget_run(self, thread: str, seq: int) -> RunState | None:
+        """Delete a run that has ended, with its request and its events, now. Returns its state before, None for an
+        unknown run. A run that has not ended stays, and so does a quarantined one."""
+        ...
+
     async def settle(self, settlement: Settlement) -> bool:
         """Record the end or the suspension of a run that no commit carries. False if the worker does not hold it, and
         has not settled it so before.

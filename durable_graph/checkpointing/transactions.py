@@ -37,6 +37,7 @@ from durable_graph.checkpointing.columns import (
     value_columns,
 )
 from durable_graph.checkpointing.digests import EMPTY_STATE, add, branch_digest, writes_digest
+from durable_graph.checkpointing.directory_rules import entries_in
 from durable_graph.checkpointing.event_rows import event_columns
 from durable_graph.checkpointing.handles import CommitHandle
 from durable_graph.checkpointing.queries import Query, check_no_orphan, first_of, key_in
@@ -173,7 +174,10 @@ def save_writes(batch: WritesBatch) -> Transaction[SaveResult]:
     return WriteResult(Saved(row.wseq, is_bumped, stood, row.status == "cancelled", after), after)
 
 
-_OF_THREADS = ("branches", "checkpoints", "channel_rows", "tasks", "requests", "runs", "messages", "events")
+_OF_THREADS = (
+    *("branches", "checkpoints", "channel_rows", "tasks", "requests", "runs", "messages", "events"),
+    *("thread_metadata", "metadata_entries"),
+)
 
 
 def delete_thread(thread: str, seen: ThreadInfo | None, at: int, *, purge: bool) -> Transaction[bool]:
@@ -242,7 +246,7 @@ def copy_thread(source: str, target: str) -> Transaction[None]:
         if rules.is_copy(locked.row, there.row):
             return WriteResult(None, there)
         raise ThreadExistsError(target)
-    for table in ("branches", "checkpoints", "channel_rows", "tasks"):
+    for table in ("branches", "checkpoints", "channel_rows", "tasks", "thread_metadata", "metadata_entries"):
         yield Query(f"copy_{table}", {"source": key_of(source), "target": key_of(target)})
     grave = there.row if there else None
     row = rules.copied(locked.row, target, grave, rules.drawn_incarnation())
@@ -267,6 +271,8 @@ def import_thread(exported: ExportedThread) -> Transaction[None]:
         except ValueError as error:
             why = f"a column of {table} is out of range ({error})"
             raise CorruptCheckpointError(exported.thread, row="a row to import", why=why) from error
+    for _, metadata in exported.tables["thread_metadata"]:
+        yield Batch("add_metadata_entry", [(key, entry) for entry in entries_in(metadata)])
     return WriteResult(None)
 
 

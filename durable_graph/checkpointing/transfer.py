@@ -68,6 +68,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
         *("input_digest", "input", "options", "context", "extra"),
     ),
     "messages": ("seq", "topic", "key", "taken", "made_at", "extra", "value"),
+    "thread_metadata": ("updated_at", "metadata"),
 }
 """The tables of a thread, and the columns of each, without the key that is a hash of the thread's id."""
 
@@ -356,20 +357,23 @@ def _check_types(exported: ExportedThread) -> None:
                 if not _is_of_column(table, column, value):
                     why = f"its column {column} holds {type(value).__name__}"
                     raise CorruptCheckpointError(exported.thread, row=f"a row of {table}", why=why)
-                if table == "runs" and not _is_of_run(exported.thread, column, value):
-                    raise CorruptCheckpointError(exported.thread, row="a row of runs", why=f"its {column} is {value!r}")
+                if table in _WITH_JSON and not _can_be_read(exported.thread, column, value):
+                    why = f"its {column} is {value!r}"
+                    raise CorruptCheckpointError(exported.thread, row=f"a row of {table}", why=why)
 
 
+_WITH_JSON = ("runs", "thread_metadata")
 _STATES = frozenset(map(int, RunState))
 _JSON: Mapping[str, type] = {"waits_on": WaitsOn, "metadata": dict}
 
 
-def _is_of_run(thread: str, column: str, value: object) -> bool:
-    """Whether the row of a run can have this value. Stores read the objects in some of its columns."""
+def _can_be_read(thread: str, column: str, value: object) -> bool:
+    """Whether the row of a run, or of a thread's metadata, can have this value. Stores read the objects in some of its
+    columns."""
     if column in _JSON and isinstance(value, str):
         try:
             msgspec.json.decode(value, type=_JSON[column])
-        except (msgspec.DecodeError, RecursionError):
+        except (ValueError, RecursionError):
             return False
     return (column != "thread_id" or value == thread) and (column != "state" or value in _STATES)
 

@@ -42,6 +42,7 @@ from durable_graph.runs.claimed_request import StartOptions, sought_metadata
 from durable_graph.runs.handle import STATES, RunHandle, RunStatus, StateName, status_of
 from durable_graph.runs.new_run import Priority, new_run
 from durable_graph.runs.signals import Changes
+from durable_graph.runs.threads import AppThreads
 from durable_graph.runs.updates import is_new, send_empty_update, send_update
 from durable_graph.runs.upkeep import KEEP_RESULTS, KeepThreads, Upkeep, read_retention
 from durable_graph.runs.worker import DEFAULT_MAX_CRASHES, DEFAULT_TTL, Worker
@@ -281,6 +282,15 @@ class App:
         self._changes.is_ready(row.queue)
         return RunHandle(self, row.thread, row.seq, is_new=False)
 
+    async def forget(self, run_id: str) -> RunStatus:
+        """Delete a run that has ended, with its key and its events, before `keep_results` is over. Its thread stays. A
+        run that has not ended stays as it is, and so does a quarantined one. Returns the status before.
+
+        Raises `UnknownRunError`.
+        """
+        row = await operations.forget_run(self._runs, await operations.find_run(self._runs, run_id))
+        return status_of(row)
+
     async def answer(self, thread_id: ThreadId, value: Any, *, interrupt_id: str | None = None) -> tuple[str, ...]:
         """Answer an interrupt of the thread's unfinished run: recorded when this returns, also while sibling branches
         run. A worker continues the run. Returns the ids of the answered interrupts.
@@ -372,6 +382,11 @@ class App:
         if not isinstance(name, str) or name not in self._graphs:
             raise UnknownNameError.of_graph(name, known=self._graphs)
         return self._graphs[name]
+
+    @property
+    def threads(self) -> AppThreads:
+        """The threads of the store, their status and their metadata. Raises `MissingPowerError`."""
+        return AppThreads(self._saver, self._runs)
 
     @property
     def graphs(self) -> Mapping[str, Graph]:

@@ -53,6 +53,9 @@ def new_run(
         raise InvalidOptionError("context", None, allowed=allowed)
     check_config(config)
     merged = call_config(graph.setup.config, config, options)
+    if given is None and thread_id is None and not ((merged or {}).get("configurable") or {}).get("thread_id"):
+        allowed = "the input of a new run; None runs the pending tasks of a thread: pass its thread_id"
+        raise InvalidOptionError("input", None, allowed=allowed)
     thread = _thread(merged, thread_id, None if key is None else read_key(key))
     metadata = check_start(graph, given, merged, options, thread)
     _check_choices(priority, if_busy, events, saver)

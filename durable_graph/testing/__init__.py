@@ -6,6 +6,7 @@ from durable_graph.testing.conformance import (
     NotifierConformance,
     RunStoreConformance,
     StoredRow,
+    ThreadDirectoryConformance,
 )
 from durable_graph.testing.crash import CrashingSaver, CrashPoint, SimulatedCrashError, crash_points
 from durable_graph.testing.moves import expire_leases, move_clock, move_points
@@ -21,6 +22,7 @@ __all__ = [
     "RunningApp",
     "SimulatedCrashError",
     "StoredRow",
+    "ThreadDirectoryConformance",
     "crash_points",
     "expire_leases",
     "move_clock",

@@ -92,6 +92,9 @@ class CrashingRuns:
     async def forget_ended(self, *, keep: int, limit: int = 50) -> int:
         return await self._uncounted("forget_ended", lambda: self.inner.forget_ended(keep=keep, limit=limit))
 
+    async def forget_run(self, thread: str, seq: int) -> RunState | None:
+        return await self._call("forget_run", lambda: self.inner.forget_run(thread, seq))
+
     async def settle(self, settlement: Settlement) -> bool:
         return await self._call("settle", lambda: self.inner.settle(settlement))
 

@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from http import HTTPStatus
 
-import msgspec
-
 from durable_graph import errors
 from durable_graph_http.messages import NO_HEADERS, Reply
+from durable_graph_http.values import encoded
 
 PROBLEM_JSON = "application/problem+json"
 
@@ -29,7 +28,7 @@ class Problem(Exception):  # noqa: N818  # HTTP's name for it
             "detail": self.detail,
             **self.facts,
         }
-        return Reply(self.status, {"Content-Type": PROBLEM_JSON, **self.headers}, msgspec.json.encode(body))
+        return Reply(self.status, {"Content-Type": PROBLEM_JSON, **self.headers}, encoded(body))
 
 
 # The first class that matches decides.
@@ -50,6 +49,8 @@ _STATUS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], int], ...] =
             errors.UnfinishedThreadError,
             errors.WrongGraphError,
             errors.GraphChangedError,
+            errors.RunFailedError,
+            errors.CorruptCheckpointError,
         ),
         409,
     ),
@@ -69,9 +70,43 @@ _STATUS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], int], ...] =
 )
 
 
-def problem_of(error: errors.DurableGraphError) -> Problem | None:
-    """The problem that an error of the library is for a client. None for an error that is a fault of the service."""
+def problem_of(error: errors.DurableGraphError, prefix: str = "") -> Problem | None:
+    """The problem that an error of the library is for a client. None for an error that is a fault of the service.
+
+    `prefix` begins the stored ids of a tenant's threads: the tenant reads its own ids.
+    """
+    if isinstance(error, errors.InterruptAnsweredError):
+        text = "The question has been answered: answers has the answers that stand"
+        return Problem(409, text, interrupt_id=error.id, answer=error.answer, answers=error.answers)
     for kinds, status in _STATUS:
         if isinstance(error, kinds):
-            return Problem(status, str(error), headers=_RETRY_AFTER if status == 503 else NO_HEADERS)
+            headers = _RETRY_AFTER if status == 503 else NO_HEADERS
+            return Problem(status, _text(error, prefix), headers=headers)
     return None
+
+
+def _text(error: errors.DurableGraphError, prefix: str) -> str:
+    """The text for a client: without the names of Python's functions, where a client has other ones."""
+    thread = getattr(error, "thread_id", None)
+    named = f"thread {thread.removeprefix(prefix)!r:.300}" if isinstance(thread, str) else "thread"
+    match error:
+        case errors.UnknownThreadError():
+            return f"There is no {named}"
+        case errors.UnknownRunError() if thread is None:
+            return f"There is no run {error.run_id!r:.100}"
+        case errors.UnknownRunError():
+            return f"The {named} has no unfinished run: start one"
+        case errors.ThreadExistsError():
+            return f"The {named} exists already: choose another id, or set if_exists to do_nothing"
+        case errors.ThreadBusyError() if error.run_id is not None:
+            return f"The {named} is busy with the run {error.run_id}: wait for its end, or cancel it"
+        case errors.ThreadBusyError():
+            return f"The {named} is busy: repeat the request later"
+        case errors.ThreadCancelledError():
+            return f"The last run of the {named} was cancelled: retry the run, or start one with new input"
+        case errors.ThreadFinishedError():
+            return f"The {named} has no unfinished run to receive this: start one"
+        case errors.StoreUnavailableError():
+            return "The store is not available: repeat the request"
+        case _:
+            return str(error).replace(f"'{prefix}", "'").replace(f'"{prefix}', '"') if prefix else str(error)

@@ -2,19 +2,20 @@
 
 import asyncio
 import logging
+import traceback
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime
 from typing import Any, Self
-
-import msgspec
 
 from durable_graph.errors import DurableGraphError, InvalidOptionError
 from durable_graph.runs import App
-from durable_graph_http import operations, streams
+from durable_graph_http import absent, answers, assistants, operations, runs, stateless, states, streams, threads
 from durable_graph_http.access import Authorize, Operation, access_of
 from durable_graph_http.call import Call
 from durable_graph_http.messages import Reply, Request
 from durable_graph_http.problems import Problem, problem_of
+from durable_graph_http.reading import body_of, query_of
 from durable_graph_http.routes import Route, Router
 from durable_graph_http.tails import Tails
 
@@ -23,7 +24,17 @@ LOG = logging.getLogger("durable_graph_http")
 MAX_BODY_BYTES = 4 * 1024 * 1024
 BODY_SECONDS = 30.0
 
-ROUTES: tuple[Route, ...] = (*operations.ROUTES, *streams.ROUTES)
+ROUTES: tuple[Route, ...] = (
+    *operations.ROUTES,
+    *threads.ROUTES,
+    *states.ROUTES,
+    *runs.ROUTES,
+    *answers.ROUTES,
+    *stateless.ROUTES,
+    *streams.ROUTES,
+    *assistants.ROUTES,
+    *absent.ROUTES,
+)
 
 
 class AgentService:
@@ -48,6 +59,8 @@ class AgentService:
         self.max_body_bytes = max_body_bytes
         self.body_seconds = body_seconds
         self.stopping = asyncio.Event()
+        self.since: datetime = datetime.now(UTC)
+        self.routes: tuple[Route, ...] = ROUTES
         self.tails = Tails()
         self._tasks: set[asyncio.Task[None]] = set()
         self._authorize = authorize
@@ -57,25 +70,28 @@ class AgentService:
 
     async def reply(self, request: Request) -> Reply:
         """The reply to a request. Every error is a reply, and no reply shows more of an error than its text."""
+        prefix = ""
         try:
-            return await self._reply(request)
+            route, parameters = self._router.find(request.method, request.path)
+            wanted = Operation(route.operation, parameters.get("thread_id"), request.caller)
+            prefix = await access_of(self._authorize, wanted)
+            call = Call(self, request, parameters, query_of(route, request), body_of(route, request), prefix)
+            return await route.handler(call)
         except Problem as problem:
             return problem.reply()
         except DurableGraphError as error:
-            refused = problem_of(error)
+            refused = problem_of(error, prefix)
             if refused is not None:
                 return refused.reply()
-            LOG.exception("%s failed", request.method)
-        except Exception:
-            LOG.exception("%s failed", request.method)
+            self._log(request, error)
+        except Exception as error:
+            self._log(request, error)
         return Problem(500, "The service failed; its log has the reason").reply()
 
-    async def _reply(self, request: Request) -> Reply:
-        route, parameters = self._router.find(request.method, request.path)
-        wanted = Operation(route.operation, parameters.get("thread_id"), request.caller)
-        prefix = await access_of(self._authorize, wanted)
-        call = Call(self, request, parameters, _query(route, request), _body(route, request), prefix)
-        return await route.handler(call)
+    def _log(self, request: Request, error: Exception) -> None:
+        # The text of an unexpected error may have values of a state, and its traceback has none.
+        where = traceback.extract_tb(error.__traceback__)
+        LOG.error("%s failed: %s\n%s", request.method, type(error).__qualname__, "".join(traceback.format_list(where)))
 
     def drain(self) -> None:
         """End open streams: their clients reconnect, to this or another process."""
@@ -95,6 +111,7 @@ class AgentService:
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
+            self.stopping.clear()
             await stack.enter_async_context(self.app)
             if self._has_worker:
                 await stack.enter_async_context(self.app.worker())
@@ -111,26 +128,3 @@ async def _logged(work: Coroutine[Any, Any, object]) -> None:
         await work
     except Exception:
         LOG.exception("work that no client waits for failed")
-
-
-def _query(route: Route, request: Request) -> dict[str, Any]:
-    known = dict(route.query)
-    given = dict(request.query)
-    unknown = given.keys() - known.keys()
-    if unknown:
-        raise Problem(422, f"This operation has no query parameter {min(unknown)!r:.100}")
-    try:
-        return {name: msgspec.convert(text, known[name], strict=False) for name, text in given.items()}
-    except msgspec.ValidationError as error:
-        raise Problem(422, f"A query parameter is invalid: {error}") from error
-
-
-def _body(route: Route, request: Request) -> Any:
-    if route.body is None:
-        return None
-    try:
-        return msgspec.json.decode(request.body or b"{}", type=route.body)
-    except msgspec.ValidationError as error:
-        raise Problem(422, f"The body is invalid: {error}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Problem(400, f"The body is no JSON: {error}") from error

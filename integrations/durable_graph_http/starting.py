@@ -9,6 +9,7 @@ import msgspec
 from msgspec import UNSET
 
 from durable_graph import Command, Send
+from durable_graph.errors import ThreadBusyError
 from durable_graph.runs import RunHandle, RunStatus
 from durable_graph_http.bodies import CheckpointBody, CommandBody, RunBody, SendBody
 from durable_graph_http.call import Call
@@ -63,7 +64,7 @@ async def start_run(call: Call, body: RunBody, thread_id: str | None) -> Started
     Raises `Problem`, and the errors of `App.start` and `App.answer`.
     """
     graph = graph_of(call, body.assistant_id)
-    _check(body)
+    _check(call, body)
     command = body.command
     if thread_id is None:
         return await _start_stateless(call, body, graph)
@@ -72,13 +73,21 @@ async def start_run(call: Call, body: RunBody, thread_id: str | None) -> Started
     if command is not None and command.resume is not UNSET:
         return await _answered(call, body, command.resume, thread_id)
     checkpoint = _checkpoint_of(call, body)
-    if body.input is None:
-        unfinished = await _unfinished(call, thread_id)
-        if unfinished is not None:
+    has_input = command is not None or body.input is not None
+    unfinished = await call.service.app.unfinished(thread_id)
+    if checkpoint is None and unfinished is not None:
+        if command is not None and body.multitask_strategy in (None, "enqueue"):
+            return await _updated(call, command, unfinished)
+        if not has_input:
             return await _continued(call, body, unfinished)
+    if not has_input:
+        await _check_has_tasks(call, graph, thread_id, checkpoint)
     if checkpoint is not None:
-        await _fork(call, graph, thread_id, checkpoint)
-    return await _start(call, body, graph, thread_id)
+        await _fork(call, body, graph, thread_id, checkpoint)
+    if not has_input:
+        # A cancelled thread resumes no tasks.
+        await call.service.app.graph(graph).areopen(thread_id)
+    return await _start(call, body, graph, thread_id, unfinished)
 
 
 def run_path(call: Call, started: Started) -> str:
@@ -93,7 +102,7 @@ def thread_run_path(call: Call, handle: RunHandle) -> str:
     return f"/threads/{quote(call.shown(handle.thread_id), safe='')}/runs/{handle.run_id}"
 
 
-def _check(body: RunBody) -> None:
+def _check(call: Call, body: RunBody) -> None:
     """Refuse what has no meaning here, and members that contradict each other."""
     if body.webhook is not None:
         raise Problem(501, "The service calls no webhooks: leave out webhook, and follow the run's stream")
@@ -109,11 +118,13 @@ def _check(body: RunBody) -> None:
         raise Problem(422, "The command is empty: give it resume, update or goto")
     if command.resume is not UNSET and has_change:
         raise Problem(422, "A command with resume has neither update nor goto: POST /threads/{thread_id}/updates first")
+    if has_change and call.key is not None:
+        raise Problem(422, "A command with update or goto has no Idempotency-Key: POST /threads/{thread_id}/updates")
 
 
 async def _check_exists(call: Call, thread_id: str) -> None:
-    if not await call.service.app.runs(thread_id=thread_id, limit=1):
-        raise Problem(404, f"There is no thread {call.shown(thread_id)!r:.300}")
+    """Raises `UnknownThreadError`."""
+    await call.service.app.threads.get(thread_id)
 
 
 def _checkpoint_of(call: Call, body: RunBody) -> str | None:
@@ -136,20 +147,29 @@ def _checkpoint_of(call: Call, body: RunBody) -> str | None:
 async def _answered(call: Call, body: RunBody, answer: object, thread_id: str) -> Started:
     if _checkpoint_of(call, body) is not None:
         raise Problem(422, "An answer is for the newest checkpoint: leave out checkpoint")
-    unfinished = await _unfinished(call, thread_id)
-    await call.service.app.answer(thread_id, answer)
-    if unfinished is None:
-        # It was accepted since.
-        unfinished = await _unfinished(call, thread_id)
+    app = call.service.app
+    # Without a run, `answer` raises the error that says why.
+    before = await app.unfinished(thread_id)
+    await app.answer(thread_id, answer)
+    unfinished = before or await app.unfinished(thread_id)
     if unfinished is None:
         raise Problem(409, "The thread has no unfinished run to answer")
     return await _continuing(call, unfinished)
 
 
+async def _updated(call: Call, command: CommandBody, unfinished: RunStatus) -> Started:
+    """The unfinished run of the thread, with the update and the nodes of a command."""
+    given = _command(command)
+    await call.service.app.update(unfinished.thread_id, given.update, goto=given.goto, key=call.key)
+    return await _continuing(call, unfinished)
+
+
 async def _continued(call: Call, body: RunBody, unfinished: RunStatus) -> Started:
-    """The unfinished run of the thread, for a request without an input."""
-    if body.multitask_strategy in ("reject", "interrupt", "rollback"):
+    """The unfinished run of the thread, for a request without an input. At a breakpoint it is resumed."""
+    if body.multitask_strategy in ("reject", "interrupt", "rollback") and not unfinished.is_interrupted:
         raise Problem(409, f"The run {unfinished.run_id} of the thread has not ended, and the request has no input")
+    if unfinished.is_at_breakpoint:
+        await call.service.app.resume(unfinished.thread_id)
     return await _continuing(call, unfinished)
 
 
@@ -157,26 +177,36 @@ async def _continuing(call: Call, unfinished: RunStatus) -> Started:
     return Started(await call.service.app.find(unfinished.run_id), unfinished.graph, is_new=False)
 
 
-async def _unfinished(call: Call, thread_id: str) -> RunStatus | None:
-    """The first run of the thread that has not ended."""
-    last: RunStatus | None = None
-    while page := await call.service.app.runs(thread_id=thread_id, after=last):
-        for status in page:
-            if not status.has_ended:
-                return status
-        last = page[-1]
-    return None
+async def _check_has_tasks(call: Call, graph: str, thread_id: str, checkpoint: str | None) -> None:
+    snapshot = await call.service.app.graph(graph).aget_state(thread_id=thread_id, checkpoint_id=checkpoint)
+    if not snapshot.next:
+        raise Problem(409, "The request has no input, and the thread has no tasks to run: pass input or command")
 
 
-async def _fork(call: Call, graph: str, thread_id: str, checkpoint: str) -> None:
-    """Make a checkpoint the newest one of its thread, by a copy of it, unless it is that already."""
-    own = call.service.app.graph(graph)
+async def _fork(call: Call, body: RunBody, graph: str, thread_id: str, checkpoint: str) -> None:
+    """Make a checkpoint the newest one of its thread, by a copy of it.
+
+    A repeated request copies it once. A run that waits for an answer is cancelled, and so is any other unfinished run
+    if the request has the strategy "interrupt" or "rollback".
+    """
+    app, own = call.service.app, call.service.app.graph(graph)
+    key = None if call.key is None else f"fork-{call.key}"
     newest = await own.aget_state(thread_id=thread_id)
-    if newest.config["configurable"].get("checkpoint_id") != checkpoint:
-        key = _key_of(call)
-        # A repeated request copies the checkpoint once.
-        of_fork = None if key is None else f"fork-{key}"
-        await own.aupdate_state(thread_id=thread_id, checkpoint_id=checkpoint, as_node="__copy__", key=of_fork)
+    unfinished = await app.unfinished(thread_id)
+    if key is None and unfinished is None and newest.config["configurable"].get("checkpoint_id") == checkpoint:
+        return
+    while True:
+        try:
+            await own.aupdate_state(thread_id=thread_id, checkpoint_id=checkpoint, as_node="__copy__", key=key)
+        except ThreadBusyError:
+            unfinished = await app.unfinished(thread_id)
+            is_replaced = body.multitask_strategy in ("interrupt", "rollback")
+            if unfinished is None or not (unfinished.is_interrupted or is_replaced):
+                raise
+            handle = await app.find(unfinished.run_id)
+            await handle.cancel("a run from an older checkpoint takes its place", wait=True)
+        else:
+            return
 
 
 async def _start_stateless(call: Call, body: RunBody, graph: str) -> Started:
@@ -184,21 +214,25 @@ async def _start_stateless(call: Call, body: RunBody, graph: str) -> Started:
         raise Problem(422, "A run without a thread has nothing to answer: name the thread in the path")
     if _checkpoint_of(call, body) is not None:
         raise Problem(422, "A run without a thread has no checkpoint: name the thread in the path")
-    key = _key_of(call)
+    key = call.key
     thread_id = call.stored(str(uuid4()) if key is None else f"run-{key}")
-    started = await _start(call, body, graph, thread_id)
+    started = await _start(call, body, graph, thread_id, None)
     return msgspec.structs.replace(started, is_stateless=True, is_temporary=body.on_completion != "keep")
 
 
-async def _start(call: Call, body: RunBody, graph: str, thread_id: str) -> Started:
+async def _start(call: Call, body: RunBody, graph: str, thread_id: str, unfinished: RunStatus | None) -> Started:
+    if_busy = _IF_BUSY[body.multitask_strategy or "enqueue"]
+    if unfinished is not None and unfinished.is_interrupted and if_busy != "rollback":
+        # For LangGraph's clients, a thread that waits for an answer is not busy: new input takes the question's place.
+        if_busy = "interrupt"
     handle = await call.service.app.start(
         graph,
         body.input if body.command is None else _command(body.command),
         _config(body),
-        key=_key_of(call),
+        key=call.key,
         thread_id=thread_id,
         delay=body.after_seconds or None,
-        if_busy=_IF_BUSY[body.multitask_strategy or "enqueue"],
+        if_busy=if_busy,
         events="all",
         durability=body.durability,
         interrupt_before=body.interrupt_before,
@@ -221,14 +255,10 @@ _PLACE = ("thread_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map")
 
 
 def _command(body: CommandBody) -> Command[Any]:
-    goto = body.goto if isinstance(body.goto, list) else [] if body.goto is None else [body.goto]
-    return Command(update=body.update, goto=[_send(each) for each in goto])
+    return Command(update=body.update, goto=targets_of(body.goto))
 
 
-def _send(target: str | SendBody) -> str | Send:
-    return target if isinstance(target, str) else Send(target.node, target.input)
-
-
-def _key_of(call: Call) -> str | None:
-    """The key of a request that is to be applied once."""
-    return call.request.headers.get("idempotency-key")
+def targets_of(goto: str | SendBody | list[str | SendBody] | None) -> list[str | Send]:
+    """The nodes to run next."""
+    targets = goto if isinstance(goto, list) else [] if goto is None else [goto]
+    return [each if isinstance(each, str) else Send(each.node, each.input) for each in targets]

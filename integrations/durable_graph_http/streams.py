@@ -151,7 +151,7 @@ async def _deleting(
         return
 
 
-_STREAM_QUERY = (("stream_mode", str), ("stream_subgraphs", bool), ("cancel_on_disconnect", bool))
+_STREAM_QUERY = (("stream_mode", list[str]), ("stream_subgraphs", bool), ("cancel_on_disconnect", bool))
 _ERRORS = (404, 409, 422, 501)
 
 ROUTES: tuple[Route, ...] = (
@@ -200,7 +200,7 @@ ROUTES: tuple[Route, ...] = (
         operation="threads.read",
         handler=join_thread,
         summary="Stream the runs of a thread",
-        query=(("stream_mode", str),),
+        query=(("stream_mode", list[str]),),
         is_stream=True,
         statuses=(404, 422),
     ),

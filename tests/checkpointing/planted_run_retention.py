@@ -65,6 +65,37 @@ class ForgetsAllRequests(PlantedRuns):
         return count
 
 
+class ForgetsUnfinishedRuns(PlantedRuns):
+    async def forget_run(self, thread: str, seq: int) -> RunState | None:
+        run = await self.find_run(thread, seq)
+        if run is None:
+            return None
+        self._threads[key_of(thread)].forget_run(seq)
+        return run.state
+
+
+class ForgetsAllRunsOfTheThread(PlantedRuns):
+    async def forget_run(self, thread: str, seq: int) -> RunState | None:
+        for other in (await super().list_runs(thread=thread))[1:]:
+            await super().forget_run(thread, other.seq)
+        return await super().forget_run(thread, seq)
+
+
+class ForgetsNoRun(PlantedRuns):
+    async def forget_run(self, thread: str, seq: int) -> RunState | None:
+        run = await self.find_run(thread, seq)
+        return None if run is None else run.state
+
+
+class ForgetsWithoutRequests(PlantedRuns):
+    async def forget_run(self, thread: str, seq: int) -> RunState | None:
+        before = {key: dict(stored.requests) for key, stored in self._threads.items()}
+        state = await super().forget_run(thread, seq)
+        for key, requests in before.items():
+            self._threads[key].requests = requests
+        return state
+
+
 class KeepsKeysOfMessages(PlantedRuns):
     async def forget_ended(self, *, keep: int, limit: int = 50) -> int:
         before = {key: dict(stored.runs.inbox.keys) for key, stored in self._threads.items()}

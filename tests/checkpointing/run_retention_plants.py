@@ -43,6 +43,13 @@ RETENTION_PLANTS: Mapping[str, tuple[Plant, ...]] = {
         ruled("is_to_be_forgotten", lambda right, run, before: right(replace(run, accepted_at=0), before)),
     ),
     "a_key_is_deleted_with_its_run": (runs(retention.KeepsRequests), runs(retention.ForgetsAllRequests)),
+    "a_run_that_has_ended_is_forgotten_alone": (
+        runs(retention.ForgetsUnfinishedRuns),
+        runs(retention.ForgetsAllRunsOfTheThread),
+        runs(retention.ForgetsNoRun),
+        runs(retention.ForgetsWithoutRequests),
+    ),
+    "a_quarantined_run_is_not_forgotten": (runs(retention.ForgetsUnfinishedRuns),),
     "the_key_of_a_message_that_was_taken_long_ago_is_deleted": (
         runs(retention.KeepsKeysOfMessages),
         runs(retention.ForgetsKeysOfMessages),

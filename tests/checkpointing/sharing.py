@@ -18,6 +18,7 @@ class SharingSaver(MemorySaver):
         self.notifier = of.notifier
         self.runs = type(of.runs)(self._threads, self._lock, self._binding, of.runs._workers)
         self.events = type(of.events)(self._threads, self._lock, self._binding)
+        self.directory = type(of.directory)(self._threads, self._lock, self._binding)
 
 
 def block(saver: Checkpointer, thread: str, seq: int) -> None:

@@ -1,4 +1,4 @@
-"""The runs of a PostgresSaver, and their events, satisfy the clauses of every store of runs and event log."""
+"""The runs of a PostgresSaver, their events and its directory satisfy the clauses of every such store."""
 
 import itertools
 from collections.abc import AsyncIterator
@@ -8,7 +8,7 @@ import pytest
 
 from durable_graph import Checkpointer
 from durable_graph.checkpointing.columns import key_of
-from durable_graph.testing.conformance import EventLogConformance, RunStoreConformance
+from durable_graph.testing.conformance import EventLogConformance, RunStoreConformance, ThreadDirectoryConformance
 from durable_graph_postgres import PostgresSaver
 from tests.savers import dropped
 
@@ -47,4 +47,8 @@ class TestRunsOfPostgresSaver(Schemas, RunStoreConformance):
 
 
 class TestEventsOfPostgresSaver(Schemas, EventLogConformance):
+    pass
+
+
+class TestDirectoryOfPostgresSaver(Schemas, ThreadDirectoryConformance):
     pass

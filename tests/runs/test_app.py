@@ -492,7 +492,7 @@ async def test_an_invalid_input_is_refused_when_the_run_is_started(saver: Checkp
     app = App({"count": chain(add)}, saver)
     with pytest.raises(InvalidInputError):
         await app.start("count", 7)
-    with pytest.raises(InvalidOptionError, match=r"app\.answer"):
+    with pytest.raises(InvalidOptionError, match=r"pass its thread_id"):
         await app.start("count", None)
     assert await app.runs() == []
 

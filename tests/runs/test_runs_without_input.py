@@ -8,8 +8,8 @@ import pytest
 
 from durable_graph import (
     START,
-    Checkpointer,
     CheckpointCommitted,
+    Checkpointer,
     Command,
     CompiledGraph,
     InterruptAnsweredError,
@@ -198,3 +198,20 @@ async def test_an_answer_to_a_cancelled_thread_says_so(saver: Checkpointer) -> N
         assert (await handle.stopped(20)).state == "cancelled"
         with pytest.raises(ThreadCancelledError):
             await app.answer("t", "no")
+
+
+async def test_a_run_that_has_ended_is_forgotten(saver: Checkpointer) -> None:
+    app = App({"g": chain(), "ask": graph_of(ask=ask)}, saver)
+    async with app.worker():
+        waiting = await app.start("ask", {}, thread_id="a")
+        await waiting.stopped(20)
+        assert (await app.forget(waiting.run_id)).state == "waiting"
+        assert (await waiting.status()).state == "waiting"
+        handle = await app.start("g", {}, thread_id="t", key="k", events="all")
+        await handle.result(20)
+        assert (await app.forget(handle.run_id)).state == "done"
+        for call in (app.forget(handle.run_id), app.find(handle.run_id), handle.result(20)):
+            with pytest.raises(UnknownRunError):
+                await call
+        assert (await app.graph("g").aget_state(thread_id="t")).values == {"log": ["one", "two", "three"]}
+        assert (await app.start("g", {}, thread_id="t", key="k")).is_new

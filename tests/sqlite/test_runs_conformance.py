@@ -1,4 +1,4 @@
-"""The runs of a SqliteSaver, and their events, satisfy the clauses of every store of runs and event log."""
+"""The runs of a SqliteSaver, their events and its directory satisfy the clauses of every such store."""
 
 import asyncio
 import itertools
@@ -8,7 +8,7 @@ import pytest
 
 from durable_graph import Checkpointer
 from durable_graph.checkpointing.columns import key_of
-from durable_graph.testing.conformance import EventLogConformance, RunStoreConformance
+from durable_graph.testing.conformance import EventLogConformance, RunStoreConformance, ThreadDirectoryConformance
 from durable_graph_sqlite import SqliteSaver
 from tests.sqlite.inside import database
 
@@ -42,4 +42,8 @@ class TestRunsOfSqliteSaver(Files, RunStoreConformance):
 
 
 class TestEventsOfSqliteSaver(Files, EventLogConformance):
+    pass
+
+
+class TestDirectoryOfSqliteSaver(Files, ThreadDirectoryConformance):
     pass

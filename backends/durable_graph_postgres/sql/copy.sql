@@ -20,3 +20,11 @@ INSERT INTO {schema}.tasks (thread_key, namespace, planned_at, position, rank, r
   value)
 SELECT :target::bigint, namespace, planned_at, position, rank, revision, commit_id, digest, extra, value
   FROM {schema}.tasks WHERE thread_key = :source;
+
+-- name: copy_thread_metadata
+INSERT INTO {schema}.thread_metadata (thread_key, updated_at, metadata)
+SELECT :target::bigint, updated_at, metadata FROM {schema}.thread_metadata WHERE thread_key = :source;
+
+-- name: copy_metadata_entries
+INSERT INTO {schema}.metadata_entries (thread_key, digest)
+SELECT :target::bigint, digest FROM {schema}.metadata_entries WHERE thread_key = :source;

@@ -22,6 +22,12 @@ DELETE FROM {schema}.messages WHERE thread_key = :thread_key;
 -- name: delete_events
 DELETE FROM {schema}.events WHERE thread_key = :thread_key;
 
+-- name: delete_thread_metadata
+DELETE FROM {schema}.thread_metadata WHERE thread_key = :thread_key;
+
+-- name: delete_metadata_entries
+DELETE FROM {schema}.metadata_entries WHERE thread_key = :thread_key;
+
 -- name: delete_row
 DELETE FROM {schema}.threads WHERE thread_key = :thread_key;
 

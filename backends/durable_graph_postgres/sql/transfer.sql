@@ -77,3 +77,9 @@ SELECT seq, topic, key, taken, made_at, extra, value
 -- name: import_messages
 INSERT INTO {schema}.messages (thread_key, seq, topic, key, taken, made_at, extra, value)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8);
+
+-- name: export_thread_metadata
+SELECT updated_at, metadata FROM {schema}.thread_metadata WHERE thread_key = :thread_key;
+
+-- name: import_thread_metadata
+INSERT INTO {schema}.thread_metadata (thread_key, updated_at, metadata) VALUES ($1, $2, $3);

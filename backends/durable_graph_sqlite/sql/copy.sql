@@ -19,3 +19,11 @@ SELECT :target, namespace, channel, number, previous, kind, digest, value FROM c
 INSERT INTO tasks (thread_key, namespace, planned_at, position, rank, revision, commit_id, digest, extra, value)
 SELECT :target, namespace, planned_at, position, rank, revision, commit_id, digest, extra, value FROM tasks
   WHERE thread_key = :source;
+
+-- name: copy_thread_metadata
+INSERT INTO thread_metadata (thread_key, updated_at, metadata)
+SELECT :target, updated_at, metadata FROM thread_metadata WHERE thread_key = :source;
+
+-- name: copy_metadata_entries
+INSERT INTO metadata_entries (thread_key, digest)
+SELECT :target, digest FROM metadata_entries WHERE thread_key = :source;

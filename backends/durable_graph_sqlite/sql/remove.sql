@@ -22,6 +22,12 @@ DELETE FROM messages WHERE thread_key = :thread_key;
 -- name: delete_events
 DELETE FROM events WHERE thread_key = :thread_key;
 
+-- name: delete_thread_metadata
+DELETE FROM thread_metadata WHERE thread_key = :thread_key;
+
+-- name: delete_metadata_entries
+DELETE FROM metadata_entries WHERE thread_key = :thread_key;
+
 -- name: delete_row
 DELETE FROM threads WHERE thread_key = :thread_key;
 

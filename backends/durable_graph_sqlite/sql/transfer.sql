@@ -73,3 +73,9 @@ SELECT seq, topic, key, taken, made_at, extra, value
 -- name: import_messages
 INSERT INTO messages (thread_key, seq, topic, key, taken, made_at, extra, value)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: export_thread_metadata
+SELECT updated_at, metadata FROM thread_metadata WHERE thread_key = :thread_key;
+
+-- name: import_thread_metadata
+INSERT INTO thread_metadata (thread_key, updated_at, metadata) VALUES (?, ?, ?);

@@ -5,14 +5,15 @@
             return MySaver(...)
 
 Each clause is an `async def test_...`; run them with pytest and an asyncio plugin, or call them.
-`RunStoreConformance` has the clauses of the store of a saver's runs, `EventLogConformance` those of their events, and
-`NotifierConformance` those of its notifier.
+`RunStoreConformance` has the clauses of the store of a saver's runs, `EventLogConformance` those of their events,
+`ThreadDirectoryConformance` those of the directory of its threads, and `NotifierConformance` those of its notifier.
 """
 
 from durable_graph.testing.conformance.answers import AnswerClauses
 from durable_graph.testing.conformance.cancellation import CancellationClauses
 from durable_graph.testing.conformance.commits import CommitClauses
 from durable_graph.testing.conformance.damage import DamageClauses
+from durable_graph.testing.conformance.directory import ThreadDirectoryConformance
 from durable_graph.testing.conformance.events import EventLogConformance
 from durable_graph.testing.conformance.namespace_upkeep import NamespaceUpkeepClauses
 from durable_graph.testing.conformance.namespaces import NamespaceClauses
@@ -47,4 +48,5 @@ __all__ = [
     "RunStoreConformance",
     "SaverUnderTest",
     "StoredRow",
+    "ThreadDirectoryConformance",
 ]

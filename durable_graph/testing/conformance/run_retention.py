@@ -115,6 +115,27 @@ class RetentionClauses(RunStoreUnderTest):
             await commit_with(saver, await writer_of(saver), RunUpdate(second + 1, RunState.DONE), status="done")
             assert await _known(saver) == ["first", "second"]
 
+    async def test_a_run_that_has_ended_is_forgotten_alone(self) -> None:
+        async with self.saver() as saver:
+            runs = runs_of(saver)
+            first, second = await accept(saver, key="first"), await accept(saver, key="second")
+            assert await runs.forget_run("thread", first) == RunState.READY
+            assert await state_at(saver, first) == RunState.READY
+            await runs.cancel_run("thread", first, "reason")
+            await runs.cancel_run("thread", second, "reason")
+            assert await runs.forget_run("thread", first) == RunState.CANCELLED
+            assert await runs.forget_run("thread", first) is None
+            assert [run.seq for run in await runs.list_runs()] == [second]
+            assert await _known(saver) == ["second"]
+            assert await accept(saver, key="first") == second + 1
+
+    async def test_a_quarantined_run_is_not_forgotten(self) -> None:
+        async with self.saver() as saver:
+            seq = await accept(saver)
+            await self.crash(saver, most=1)
+            assert await runs_of(saver).forget_run("thread", seq) == RunState.QUARANTINED
+            assert await state_at(saver, seq) == RunState.QUARANTINED
+
     async def test_the_key_of_a_message_that_was_taken_long_ago_is_deleted(self) -> None:
         async with self.saver() as saver:
             runs = runs_of(saver)

@@ -1,0 +1,128 @@
+"""Replies that take as long as a run: blanks keep the connection alive, then comes the run's result."""
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any
+
+from durable_graph.errors import RunFailedError, UnknownThreadError
+from durable_graph.runs import RunHandle, RunStatus
+from durable_graph_http.call import Call
+from durable_graph_http.messages import NO_HEADERS, Later, Reply
+from durable_graph_http.shapes import interrupt_objects
+from durable_graph_http.starting import Started, thread_run_path
+from durable_graph_http.values import encoded
+
+BLANK = b"\n"
+BLANK_EVERY = 10.0
+"""In seconds. Proxies cut connections that are silent for longer."""
+
+
+def later_reply(
+    call: Call, handle: RunHandle, parts: AsyncGenerator[bytes, None], headers: Mapping[str, str] = NO_HEADERS
+) -> Reply:
+    """A reply that takes a while. `Location` is where a client gets the result whose connection was cut."""
+    location = f"{thread_run_path(call, handle)}/join"
+    return Reply(200, {"Content-Type": "application/json", "Location": location, **headers}, Later(parts))
+
+
+async def result_parts(call: Call, started: Started, *, cancels: bool) -> AsyncGenerator[bytes, None]:
+    """The result of the run, as `result_of`. With `cancels`, a client that leaves cancels the run."""
+    handle, is_complete = started.handle, False
+    try:
+        async for blank in _blanks_until_stopped(call, handle):
+            yield blank
+        result = await result_of(call, handle)
+        is_complete = True
+        yield result
+        if started.is_temporary:
+            await _drop(call, handle)
+    finally:
+        if cancels and not is_complete and not call.service.stopping.is_set():
+            call.service.spawn(handle.cancel("the client left"))
+
+
+async def cancelled_parts(call: Call, handle: RunHandle, after: AsyncGenerator[None, None]) -> AsyncGenerator[bytes]:
+    """An empty object once the run has ended."""
+    async for blank in _blanks_until_stopped(call, handle):
+        yield blank
+    async for _ in after:
+        pass
+    yield b"{}"
+
+
+async def _blanks_until_stopped(call: Call, handle: RunHandle) -> AsyncGenerator[bytes, None]:
+    """Blanks until the run has ended or waits for an answer. Raises `ConnectionAbortedError` if the service stops
+    before: the client then repeats its request elsewhere, at `Location`."""
+    while not await _is_stopped_within(call, handle, BLANK_EVERY):
+        if call.service.stopping.is_set():
+            raise ConnectionAbortedError("the service stops")
+        yield BLANK
+
+
+async def _is_stopped_within(call: Call, handle: RunHandle, seconds: float) -> bool:
+    """Whether the run has ended, or waits for an answer, before this time is over or the service stops."""
+    stopped = asyncio.ensure_future(handle.stopped())
+    stopping = asyncio.ensure_future(call.service.stopping.wait())
+    try:
+        await asyncio.wait((stopped, stopping), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        if stopped.done():
+            stopped.result()
+            return True
+        return False
+    finally:
+        stopped.cancel()
+        stopping.cancel()
+        await asyncio.gather(stopped, stopping, return_exceptions=True)
+
+
+async def result_of(call: Call, handle: RunHandle) -> bytes:
+    """The output of a run that is done, as JSON; the state with the open questions as `__interrupt__` of a run that
+    waits for answers; `__error__` of a run without a result."""
+    status = await handle.status()
+    if status.is_interrupted:
+        return encoded(await _interrupted(call, status))
+    try:
+        return encoded(await handle.result())
+    except RunFailedError as error:
+        return encoded({"__error__": error_object(call, error)})
+
+
+def error_object(call: Call, error: RunFailedError) -> dict[str, str]:
+    """The error of a run, as LangGraph's clients read it: the class and the text."""
+    text = call.plain(error.error)
+    named = re.match(r"(?:[A-Za-z_][\w.]*\.)?([A-Z]\w*): ", text)
+    if error.kind == "failed" and named is not None:
+        return {"error": named.group(1), "message": text[named.end() :]}
+    return {"error": _KINDS[error.kind], "message": text}
+
+
+_KINDS = {
+    "failed": "RunFailed",
+    "cancelled": "RunCancelled",
+    "deadline": "TimeoutError",
+    "quarantined": "RunQuarantined",
+}
+
+
+async def _interrupted(call: Call, status: RunStatus) -> Any:
+    graph = call.service.app.graph(status.graph)
+    snapshot = await graph.aget_state(thread_id=status.thread_id)
+    values: Any = snapshot.values
+    if isinstance(values, Mapping):
+        shown = graph.get_output_jsonschema().get("properties", values)
+        values = {key: value for key, value in values.items() if key in shown}
+    questions = interrupt_objects(snapshot.interrupts)
+    if not questions:
+        return values
+    return {**(values if isinstance(values, Mapping) else {}), "__interrupt__": questions}
+
+
+async def _drop(call: Call, handle: RunHandle) -> None:
+    """Delete the thread of a run that named none. A run that waits for an answer is cancelled: nobody can answer it."""
+    await handle.cancel("a run without a thread cannot be answered", wait=True)
+    try:
+        await call.service.app.threads.delete(handle.thread_id)
+    except UnknownThreadError:
+        # Another client of the same request was first.
+        return
