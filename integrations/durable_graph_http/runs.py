@@ -1,6 +1,5 @@
 """Runs of a thread: created, awaited, joined, listed, cancelled, retried and deleted."""
 
-from collections.abc import AsyncGenerator
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -45,8 +44,8 @@ async def wait(call: Call) -> Reply:
 
 def waiting_reply(call: Call, started: Started, body: RunBody) -> Reply:
     """The result of the run, later."""
-    parts = result_parts(call, started, cancels=body.on_disconnect == "cancel")
-    return later_reply(call, started.handle, parts, {"Content-Location": run_path(call, started)})
+    headers, cancels = {"Content-Location": run_path(call, started)}, body.on_disconnect == "cancel"
+    return later_reply(call, started.handle, result_parts(call, started), headers, cancels=cancels)
 
 
 async def join(call: Call) -> Reply:
@@ -54,7 +53,7 @@ async def join(call: Call) -> Reply:
     handle = await run_of(call)
     started = Started(handle, "", is_new=False)
     cancels = call.query.get("cancel_on_disconnect", False)
-    return later_reply(call, handle, result_parts(call, started, cancels=cancels))
+    return later_reply(call, handle, result_parts(call, started), cancels=cancels)
 
 
 async def listed(call: Call) -> Reply:
@@ -84,25 +83,15 @@ async def cancel(call: Call) -> Reply:
     handle = await run_of(call)
     is_rollback = call.query.get("action") == "rollback"
     await handle.cancel("cancelled by a client")
-    after = _rolled_back(call, handle) if is_rollback else _nothing()
     if call.query.get("wait") in ("1", "true"):
-        return later_reply(call, handle, cancelled_parts(call, handle, after))
+        then = (lambda: roll_back(call, handle)) if is_rollback else None
+        return later_reply(call, handle, cancelled_parts(call, handle, then))
     if is_rollback:
-        call.service.spawn(_ended_and_rolled_back(call, handle))
+        call.service.spawn(_rolled_back(call, handle))
     return empty_reply(202)
 
 
-async def _nothing() -> AsyncGenerator[None, None]:
-    return
-    yield
-
-
-async def _rolled_back(call: Call, handle: RunHandle) -> AsyncGenerator[None, None]:
-    await roll_back(call, handle)
-    yield
-
-
-async def _ended_and_rolled_back(call: Call, handle: RunHandle) -> None:
+async def _rolled_back(call: Call, handle: RunHandle) -> None:
     await handle.stopped()
     await roll_back(call, handle)
 
@@ -244,7 +233,7 @@ ROUTES: tuple[Route, ...] = (
         handler=cancel,
         summary="Cancel a run",
         answer=Json,
-        status=202,
+        others=(202,),
         query=(("wait", Flag), ("action", Action)),
         statuses=(404, 409, 422),
     ),

@@ -3,10 +3,10 @@
 import asyncio
 import logging
 import traceback
-from collections.abc import Coroutine
+from collections.abc import AsyncIterable, Coroutine
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import Any, Self, TypedDict
 
 from durable_graph.errors import DurableGraphError, InvalidOptionError
 from durable_graph.runs import App
@@ -16,6 +16,7 @@ from durable_graph_http.call import Call
 from durable_graph_http.messages import Reply, Request
 from durable_graph_http.problems import Problem, problem_of
 from durable_graph_http.reading import body_of, query_of
+from durable_graph_http.receiving import read_body
 from durable_graph_http.routes import Route, Router
 from durable_graph_http.tails import Tails
 
@@ -37,11 +38,20 @@ ROUTES: tuple[Route, ...] = (
 )
 
 
+class WorkerOptions(TypedDict, total=False):
+    """The options of the worker of a service, as for `App.worker`."""
+
+    concurrency: int
+    lease: float
+    grace: float
+    max_crashes: int
+
+
 class AgentService:
     """Replies to requests about the threads and runs of an app; a framework's adapter receives and sends them.
 
-    `async with service` runs a worker of the app, unless `worker` is False: then other processes execute the runs. At
-    its end, open streams end and the worker drains.
+    `async with service` runs a worker of the app, unless `worker` is False: then other processes execute the runs.
+    `worker` may also have the worker's options. At the end of the block, open streams end and the worker drains.
     """
 
     def __init__(
@@ -49,7 +59,7 @@ class AgentService:
         app: App,
         *,
         authorize: Authorize | None = None,
-        worker: bool = True,
+        worker: bool | WorkerOptions = True,
         max_body_bytes: int = MAX_BODY_BYTES,
         body_seconds: float = BODY_SECONDS,
     ) -> None:
@@ -64,16 +74,17 @@ class AgentService:
         self.tails = Tails()
         self._tasks: set[asyncio.Task[None]] = set()
         self._authorize = authorize
-        self._has_worker = worker
+        self._worker = _worker_options(worker)
         self._router = Router(ROUTES)
         self._stack = AsyncExitStack()
 
     async def reply(self, request: Request) -> Reply:
         """The reply to a request. Every error is a reply, and no reply shows more of an error than its text."""
-        prefix = ""
+        prefix, operation = "", "an unknown operation"
         try:
             route, parameters = self._router.find(request.method, request.path)
-            wanted = Operation(route.operation, parameters.get("thread_id"), request.caller)
+            operation = route.operation
+            wanted = Operation(operation, parameters.get("thread_id"), request.caller)
             prefix = await access_of(self._authorize, wanted)
             call = Call(self, request, parameters, query_of(route, request), body_of(route, request), prefix)
             return await route.handler(call)
@@ -83,15 +94,15 @@ class AgentService:
             refused = problem_of(error, prefix)
             if refused is not None:
                 return refused.reply()
-            self._log(request, error)
+            _log(f"{request.method} of {operation}", error)
         except Exception as error:
-            self._log(request, error)
+            _log(f"{request.method} of {operation}", error)
         return Problem(500, "The service failed; its log has the reason").reply()
 
-    def _log(self, request: Request, error: Exception) -> None:
-        # The text of an unexpected error may have values of a state, and its traceback has none.
-        where = traceback.extract_tb(error.__traceback__)
-        LOG.error("%s failed: %s\n%s", request.method, type(error).__qualname__, "".join(traceback.format_list(where)))
+    async def read_body(self, pieces: AsyncIterable[bytes]) -> bytes:
+        """A request's body. Raises `Problem` with 413 for one that is too long, and with 408 for one that is too
+        slow."""
+        return await read_body(pieces, most=self.max_body_bytes, seconds=self.body_seconds)
 
     def drain(self) -> None:
         """End open streams: their clients reconnect, to this or another process."""
@@ -110,11 +121,12 @@ class AgentService:
         await asyncio.gather(*self._tasks)
 
     async def __aenter__(self) -> Self:
+        # Another event loop may enter it again.
+        self.stopping = asyncio.Event()
         async with AsyncExitStack() as stack:
-            self.stopping.clear()
             await stack.enter_async_context(self.app)
-            if self._has_worker:
-                await stack.enter_async_context(self.app.worker())
+            if self._worker is not None:
+                await stack.enter_async_context(self.app.worker(**self._worker))
             stack.push_async_callback(self._aclose)
             self._stack = stack.pop_all()
         return self
@@ -123,8 +135,27 @@ class AgentService:
         await self._stack.__aexit__(*details)
 
 
+def _worker_options(worker: bool | WorkerOptions) -> WorkerOptions | None:
+    """The options of the worker, None without a worker."""
+    match worker:
+        case True:
+            return WorkerOptions()
+        case False:
+            return None
+        case {**options} if options.keys() <= WorkerOptions.__annotations__.keys():
+            return worker
+        case _:
+            raise InvalidOptionError("worker", worker, allowed="True, False, or a dict of the options of App.worker")
+
+
 async def _logged(work: Coroutine[Any, Any, object]) -> None:
     try:
         await work
-    except Exception:
-        LOG.exception("work that no client waits for failed")
+    except Exception as error:
+        _log("work that no client waits for", error)
+
+
+def _log(what: str, error: Exception) -> None:
+    # The text of an unexpected error may have values of a state. The frames of its traceback have none.
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    LOG.error("%s failed: %s\n%s", what, type(error).__qualname__, frames)

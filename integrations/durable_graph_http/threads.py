@@ -255,6 +255,7 @@ ROUTES: tuple[Route, ...] = (
         summary="Change the metadata of a thread",
         body=ThreadPatchBody,
         answer=Json,
+        others=(204,),
         statuses=(404, 409, 422, 501),
     ),
     Route(

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any
 
 from durable_graph.errors import RunFailedError, UnknownThreadError
@@ -19,45 +19,48 @@ BLANK_EVERY = 10.0
 
 
 def later_reply(
-    call: Call, handle: RunHandle, parts: AsyncGenerator[bytes, None], headers: Mapping[str, str] = NO_HEADERS
+    call: Call,
+    handle: RunHandle,
+    parts: AsyncGenerator[bytes, None],
+    headers: Mapping[str, str] = NO_HEADERS,
+    *,
+    cancels: bool = False,
 ) -> Reply:
-    """A reply that takes a while. `Location` is where a client gets the result whose connection was cut."""
+    """A reply that takes a while. `Location` is where a client gets the result whose connection was cut. With
+    `cancels`, a client that leaves cancels the run."""
+
+    async def left() -> None:
+        call.service.spawn(handle.cancel("its client has left"))
+
     location = f"{thread_run_path(call, handle)}/join"
-    return Reply(200, {"Content-Type": "application/json", "Location": location, **headers}, Later(parts))
+    later = Later(parts, left if cancels else None)
+    return Reply(200, {"Content-Type": "application/json", "Location": location, **headers}, later)
 
 
-async def result_parts(call: Call, started: Started, *, cancels: bool) -> AsyncGenerator[bytes, None]:
-    """The result of the run, as `result_of`. With `cancels`, a client that leaves cancels the run."""
-    handle, is_complete = started.handle, False
-    try:
-        async for blank in _blanks_until_stopped(call, handle):
-            yield blank
-        result = await result_of(call, handle)
-        is_complete = True
-        yield result
-        if started.is_temporary:
-            await _drop(call, handle)
-    finally:
-        if cancels and not is_complete and not call.service.stopping.is_set():
-            call.service.spawn(handle.cancel("the client left"))
-
-
-async def cancelled_parts(call: Call, handle: RunHandle, after: AsyncGenerator[None, None]) -> AsyncGenerator[bytes]:
-    """An empty object once the run has ended."""
-    async for blank in _blanks_until_stopped(call, handle):
-        yield blank
-    async for _ in after:
-        pass
-    yield b"{}"
-
-
-async def _blanks_until_stopped(call: Call, handle: RunHandle) -> AsyncGenerator[bytes, None]:
-    """Blanks until the run has ended or waits for an answer. Raises `ConnectionAbortedError` if the service stops
-    before: the client then repeats its request elsewhere, at `Location`."""
+async def result_parts(call: Call, started: Started) -> AsyncGenerator[bytes, None]:
+    """The result of the run, as `result_of`. Without a result if the service stops before: the client then repeats its
+    request elsewhere, at `Location`."""
+    handle = started.handle
     while not await _is_stopped_within(call, handle, BLANK_EVERY):
         if call.service.stopping.is_set():
-            raise ConnectionAbortedError("the service stops")
+            return
         yield BLANK
+    yield await result_of(call, handle)
+    if started.is_temporary:
+        await _drop(call, handle)
+
+
+async def cancelled_parts(
+    call: Call, handle: RunHandle, then: Callable[[], Awaitable[None]] | None
+) -> AsyncGenerator[bytes, None]:
+    """An empty object once the run has ended, and `then` has been done."""
+    while not await _is_stopped_within(call, handle, BLANK_EVERY):
+        if call.service.stopping.is_set():
+            return
+        yield BLANK
+    if then is not None:
+        await then()
+    yield b"{}"
 
 
 async def _is_stopped_within(call: Call, handle: RunHandle, seconds: float) -> bool:

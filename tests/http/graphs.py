@@ -73,14 +73,14 @@ def pushed_and_tools() -> Graph:
     async def stream_call(state: MessagesState) -> Any:
         parts = [
             AIMessageChunk("let me ", id="k1"),
-            AIMessageChunk(
-                "", id="k1", tool_call_chunks=[{"name": "find", "args": '{"x"', "id": "c2", "index": 0}]
-            ),
+            AIMessageChunk("", id="k1", tool_call_chunks=[{"name": "find", "args": '{"x"', "id": "c2", "index": 0}]),
             AIMessageChunk("", id="k1", tool_call_chunks=[{"name": None, "args": ": 2}", "id": None, "index": 0}]),
         ]
         for part in parts:
             push_message(part, state_key=None)
-        return {"messages": [AIMessage("let me ", id="k1", tool_calls=[{"name": "find", "args": {"x": 2}, "id": "c2"}])]}
+        return {
+            "messages": [AIMessage("let me ", id="k1", tool_calls=[{"name": "find", "args": {"x": 2}, "id": "c2"}])]
+        }
 
     builder = StateGraph(MessagesState).add_node("act", act).add_node("stream_call", stream_call)
     return builder.add_edge(START, "act").add_edge("act", "stream_call").compile()

@@ -87,5 +87,3 @@ async def replayed(
     """The frames of a run after this one."""
     query = {"stream_mode": modes, "stream_subgraphs": str(nested).lower()}
     return await Stream(await send(service, "GET", f"{path}/stream", query=query, last_event_id=str(after))).rest()
-
-

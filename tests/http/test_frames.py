@@ -151,7 +151,13 @@ async def test_messages_arrive_as_chunks_and_as_partial_messages() -> None:
         assert all(chunk["type"] == "AIMessageChunk" for chunk, _ in chunks)
         frames = await replayed(service, path, modes=("messages",))
         partial = data_of(frames, "messages/partial")
-        assert [message["content"] for (message,) in partial][:5] == ["one", "one ", "one two", "one two ", "one two three"]
+        assert [message["content"] for (message,) in partial][:5] == [
+            "one",
+            "one ",
+            "one two",
+            "one two ",
+            "one two three",
+        ]
         assert {message["type"] for (message,) in partial} == {"ai"}
         complete = data_of(frames, "messages/complete")
         assert [message["content"] for (message,) in complete] == ["one two three", "six seven"]
