@@ -10,7 +10,19 @@ from typing import Any, Self, TypedDict
 
 from durable_graph.errors import DurableGraphError, InvalidOptionError
 from durable_graph.runs import App
-from durable_graph_http import absent, answers, assistants, operations, runs, stateless, states, streams, threads
+from durable_graph_http import (
+    absent,
+    answers,
+    assistants,
+    commands,
+    operations,
+    runs,
+    stateless,
+    states,
+    streams,
+    thread_events,
+    threads,
+)
 from durable_graph_http.access import Authorize, Operation, access_of
 from durable_graph_http.call import Call
 from durable_graph_http.messages import Reply, Request
@@ -33,6 +45,8 @@ ROUTES: tuple[Route, ...] = (
     *answers.ROUTES,
     *stateless.ROUTES,
     *streams.ROUTES,
+    *thread_events.ROUTES,
+    *commands.ROUTES,
     *assistants.ROUTES,
     *absent.ROUTES,
 )
