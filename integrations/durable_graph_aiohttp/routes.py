@@ -14,10 +14,9 @@ from durable_graph_aiohttp.connections import Connections, is_lost
 from durable_graph_http.service import BODY_SECONDS, MAX_BODY_BYTES
 
 PING_SECONDS = 15
-LATER_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-
 T = TypeVar("T")
 R = TypeVar("R", bound=web.StreamResponse)
+LATER_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 
 def agent_routes(
@@ -82,15 +81,20 @@ class AgentRoutes:
 
     async def _send(self, request: web.Request, reply: http.Reply) -> web.StreamResponse:
         match reply.body:
-            case http.Frames(frames, left):
+            case http.Frames(frames):
                 events = EventSourceResponse(
-                    status=reply.status, headers=reply.headers, ping_interval=PING_SECONDS, allow_all_methods=True
+                    status=reply.status,
+                    headers=reply.headers,
+                    ping_interval=PING_SECONDS,
+                    allow_all_methods=True,
+                    # A client that does not read gets no more frames, and is not disconnected.
+                    send_timeout=None,
                 )
-                await self._send_stream(request, left, frames, events, _send_frames)
+                await self._send_stream(request, events, frames, _send_frames)
                 return events
-            case http.Later(parts, left):
-                later = web.StreamResponse(status=reply.status, headers={**LATER_HEADERS, **reply.headers})
-                await self._send_stream(request, left, parts, later, _send_parts)
+            case http.Later(parts):
+                later = web.StreamResponse(status=reply.status, headers={**reply.headers, **LATER_HEADERS})
+                await self._send_stream(request, later, parts, _send_parts)
                 return later
             case bytes() as body:
                 return web.Response(body=body, status=reply.status, headers=reply.headers)
@@ -98,35 +102,40 @@ class AgentRoutes:
     async def _send_stream(
         self,
         request: web.Request,
-        left: http.Left | None,
-        generator: AsyncGenerator[T, None],
         response: R,
+        generator: AsyncGenerator[T, None],
         send: Callable[[web.Request, R, AsyncGenerator[T, None]], Awaitable[None]],
     ) -> None:
         """Send all that the generator yields, and close it."""
         try:
             with self._connections.open(request):
                 async with aclosing(generator):
+                    try:
+                        await response.prepare(request)
+                    except ConnectionError:
+                        await _begin(generator)
+                        raise
                     await send(request, response, generator)
-        except (ConnectionError, asyncio.CancelledError) as error:
-            has_left = is_lost(request) and not self._service.stopping.is_set()
-            if has_left and left is not None:
-                await left()
-            if not is_lost(request) or isinstance(error, asyncio.CancelledError):
+        except ConnectionError:
+            if not is_lost(request):
                 raise
 
 
-async def _send_frames(
-    request: web.Request, response: EventSourceResponse, frames: AsyncGenerator[http.Frame, None]
-) -> None:
-    await response.prepare(request)
+async def _begin(generator: AsyncGenerator[T, None]) -> None:
+    """Begin the generator, which is closed then: one that has not begun would not notice that its client has left."""
+    beginning = asyncio.ensure_future(anext(generator, None))
+    await asyncio.sleep(0)
+    beginning.cancel()
+    await asyncio.wait([beginning])
+
+
+async def _send_frames(_: web.Request, response: EventSourceResponse, frames: AsyncGenerator[http.Frame, None]) -> None:
     async with response:
         async for frame in frames:
             await response.send(frame.data, id=frame.id, event=frame.event)
 
 
 async def _send_parts(request: web.Request, response: web.StreamResponse, parts: AsyncGenerator[bytes, None]) -> None:
-    await response.prepare(request)
     is_complete = False
     async for part in parts:
         await response.write(part)

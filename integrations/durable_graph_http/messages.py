@@ -1,12 +1,9 @@
 """Requests and replies without a framework."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 import msgspec
-
-Left = Callable[[], Awaitable[None]]
-"""What to do when a client leaves."""
 
 NO_HEADERS: Mapping[str, str] = {}
 
@@ -42,24 +39,20 @@ class Frames(msgspec.Struct, frozen=True):
     tells the service that a client left, and it cancels the run if the client asked for that. Before a server stops, it
     calls `AgentService.drain`: then the generators end by themselves, and closing one cancels no run. So the sender
     begins to iterate as soon as it has the reply, and never closes a generator for another reason.
-
-    `left` is called if the client closes the connection before the end of the stream, and not if the service ends it.
     """
 
     frames: AsyncGenerator[Frame, None]
-    left: Left | None = None
 
 
 class Later(msgspec.Struct, frozen=True):
-    """A JSON body that takes a while: blanks that keep the connection alive, then one JSON document. Whoever sends it
-    closes the generator.
+    """A JSON body that takes a while: blanks that keep the connection alive, then one JSON document. The generator is
+    closed as that of `Frames`.
 
-    The generator ends without a document when the service stops: then the connection is cut, so that no client takes
-    the blanks for a complete body. `left` is as for `Frames`.
+    It ends without a document when the service stops: then the sender cuts the connection, so that no client takes
+    the blanks for a complete body.
     """
 
     parts: AsyncGenerator[bytes, None]
-    left: Left | None = None
 
 
 class Reply(msgspec.Struct, frozen=True):

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -78,19 +79,20 @@ def app(form: Form) -> App:
 async def test_a_run_goes_on_in_another_process(own: Server, app: App) -> None:
     form = own.form
     async with app:
-        handle = await app.start("ticks", {"ticks": 1, "seconds": 0.5}, thread_id="t")
-        await noted(form.folder, "ran first of t")
+        handle = await app.start("gated", {"ticks": 1}, thread_id="t")
+        await noted(form.folder, "began gate of t")
         await asyncio.to_thread(own.stop)
         status = await handle.status()
         assert (status.state, status.crashes) == ("ready", 0)
 
+        (Path(form.folder) / "gate").touch()
         with served("aiohttp", form):
             result = await handle.result(timeout=60)
 
-    assert result["log"] == ["first", "second", "third"]
+    assert result["log"] == ["before", "gate", "after"]
     # Recorded results are not executed again.
     assert sorted(line for line in notes(form.folder) if line.startswith("ran")) == [
-        "ran first of t",
-        "ran second of t",
-        "ran third of t",
+        "ran after of t",
+        "ran before of t",
+        "ran gate of t",
     ]

@@ -37,7 +37,7 @@ class Form(msgspec.Struct, frozen=True, kw_only=True):
     folder: str
     store: str
     worker: bool = True
-    grace: float = 2.0
+    grace: float = 0.5
     lease: float = 2.0
     max_body_bytes: int = 100_000
     body_seconds: float = 30.0
@@ -72,13 +72,27 @@ async def ask(state: State) -> State:
     return {"log": [str(interrupt("go on?"))]}
 
 
+async def wait_at_gate(state: State, runtime: Runtime) -> State:
+    """Waits until the file `gate` exists."""
+    note(f"began gate of {runtime.execution_info.thread_id if runtime.execution_info else ''}")
+    while not (Path(form_of_environment().folder) / "gate").exists():
+        await asyncio.sleep(0.01)
+    return await _ticking("gate")(state, runtime)
+
+
 def graphs() -> dict[str, Any]:
     ticks = StateGraph(State)
     before = START
     for name in ("first", "second", "third"):
         ticks.add_node(name, _ticking(name)).add_edge(before, name)
         before = name
-    return {"ticks": ticks.compile(), "ask": StateGraph(State).add_node("ask", ask).add_edge(START, "ask").compile()}
+    gated = StateGraph(State).add_node("before", _ticking("before")).add_node("gate", wait_at_gate)
+    gated.add_node("after", _ticking("after")).add_edge(START, "before").add_edge("before", "gate")
+    return {
+        "ticks": ticks.compile(),
+        "gated": gated.add_edge("gate", "after").compile(),
+        "ask": StateGraph(State).add_node("ask", ask).add_edge(START, "ask").compile(),
+    }
 
 
 def note(line: str) -> None:
@@ -93,19 +107,19 @@ def note(line: str) -> None:
 # Routes of tests
 
 
-async def _left(name: str) -> None:
-    # The call may wait: it is not cancelled with the stream.
-    await asyncio.sleep(0)
-    note(f"left {name}")
+def _noted(call: Call, parts: AsyncGenerator[Any, None]) -> AsyncGenerator[Any, None]:
+    name = call.parameters["name"]
 
-
-def _with_notes(name: str, parts: AsyncGenerator[Any, None]) -> AsyncGenerator[Any, None]:
     async def noted() -> AsyncGenerator[Any, None]:
         note(f"opened {name}")
         try:
             async with contextlib.aclosing(parts):
                 async for part in parts:
                     yield part
+        except (GeneratorExit, asyncio.CancelledError):
+            if not call.service.stopping.is_set():
+                note(f"left {name}")
+            raise
         finally:
             note(f"closed {name}")
 
@@ -121,7 +135,7 @@ async def _wait(call: Call, seconds: float) -> bool:
 
 async def stream_numbers(call: Call) -> Reply:
     """A frame every few seconds, from the one after `Last-Event-ID` on. `size` is that of a frame's data."""
-    name, query = call.parameters["name"], call.query
+    query = call.query
     first = int(call.request.headers.get("last-event-id", "-1")) + 1
 
     async def frames() -> AsyncGenerator[Frame, None]:
@@ -131,12 +145,12 @@ async def stream_numbers(call: Call) -> Reply:
             if await _wait(call, query.get("seconds", 0.01)):
                 return
 
-    return Reply(200, {"Location": "/there"}, Frames(_with_notes(name, frames()), lambda: _left(name)))
+    return Reply(200, {"Location": "/there"}, Frames(_noted(call, frames())))
 
 
 async def answer_later(call: Call) -> Reply:
     """Blanks, and a document once the file `released` exists."""
-    name, released = call.parameters["name"], Path(form_of_environment().folder) / "released"
+    released = Path(form_of_environment().folder) / "released"
 
     async def parts() -> AsyncGenerator[bytes, None]:
         while not released.exists():
@@ -146,7 +160,7 @@ async def answer_later(call: Call) -> Reply:
         yield b'{"released":true}'
 
     headers = {"Content-Type": "application/json", "Location": "/there"}
-    return Reply(200, headers, Later(_with_notes(name, parts()), lambda: _left(name)))
+    return Reply(200, headers, Later(_noted(call, parts())))
 
 
 async def echo(call: Call) -> Reply:
