@@ -81,7 +81,7 @@ class AgentRoutes:
 
     async def _send(self, request: web.Request, reply: http.Reply) -> web.StreamResponse:
         match reply.body:
-            case http.Frames(frames):
+            case http.Frames(frames, left):
                 events = EventSourceResponse(
                     status=reply.status,
                     headers=reply.headers,
@@ -90,11 +90,11 @@ class AgentRoutes:
                     # A client that does not read gets no more frames, and is not disconnected.
                     send_timeout=None,
                 )
-                await self._send_stream(request, events, frames, _send_frames)
+                await self._send_stream(request, events, frames, left, _send_frames)
                 return events
-            case http.Later(parts):
+            case http.Later(parts, left):
                 later = web.StreamResponse(status=reply.status, headers={**reply.headers, **LATER_HEADERS})
-                await self._send_stream(request, later, parts, _send_parts)
+                await self._send_stream(request, later, parts, left, _send_parts)
                 return later
             case bytes() as body:
                 return web.Response(body=body, status=reply.status, headers=reply.headers)
@@ -104,29 +104,21 @@ class AgentRoutes:
         request: web.Request,
         response: R,
         generator: AsyncGenerator[T, None],
+        left: http.Left | None,
         send: Callable[[web.Request, R, AsyncGenerator[T, None]], Awaitable[None]],
     ) -> None:
         """Send all that the generator yields, and close it."""
         try:
             with self._connections.open(request):
                 async with aclosing(generator):
-                    try:
-                        await response.prepare(request)
-                    except ConnectionError:
-                        await _begin(generator)
-                        raise
+                    await response.prepare(request)
                     await send(request, response, generator)
-        except ConnectionError:
-            if not is_lost(request):
+        except (ConnectionError, asyncio.CancelledError) as error:
+            has_lost_client = is_lost(request)
+            if has_lost_client and left is not None and not self._service.stopping.is_set():
+                await left()
+            if not has_lost_client or isinstance(error, asyncio.CancelledError):
                 raise
-
-
-async def _begin(generator: AsyncGenerator[T, None]) -> None:
-    """Begin the generator, which is closed then: one that has not begun would not notice that its client has left."""
-    beginning = asyncio.ensure_future(anext(generator, None))
-    await asyncio.sleep(0)
-    beginning.cancel()
-    await asyncio.wait([beginning])
 
 
 async def _send_frames(_: web.Request, response: EventSourceResponse, frames: AsyncGenerator[http.Frame, None]) -> None:

@@ -7,15 +7,19 @@ from contextlib import aclosing
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from durable_graph_http import Left
+
 
 class LaterResponse(Response):
-    """Sends the parts as they come, until the client leaves.
+    """Sends the parts as they come, until the client leaves: then `left` is called.
 
     Starlette's `StreamingResponse` would end the body properly if the document is missing, because the service stops.
     """
 
-    def __init__(self, parts: AsyncGenerator[bytes, None], status: int, headers: Mapping[str, str]) -> None:
-        self._parts = parts
+    def __init__(
+        self, parts: AsyncGenerator[bytes, None], status: int, headers: Mapping[str, str], *, left: Left
+    ) -> None:
+        self._parts, self._left = parts, left
         super().__init__(None, status, {**headers, "Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
         # The length is not known.
         del self.headers["content-length"]
@@ -26,6 +30,8 @@ class LaterResponse(Response):
         leaving = asyncio.create_task(_disconnected(receive))
         try:
             await asyncio.wait((sending, leaving), return_when=asyncio.FIRST_COMPLETED)
+            if not sending.done():
+                await self._left()
         finally:
             for task in (sending, leaving):
                 task.cancel()

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request, Response
 from sse_starlette import EventSourceResponse
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import ClientDisconnect
+from starlette.types import Message
 
 import durable_graph_http as http
 from durable_graph.runs import App
@@ -67,11 +68,11 @@ def agent_router(
         try:
             body = await service.read_body(request.stream())
         except http.Problem as problem:
-            return _response(problem.reply())
+            return _response(service, problem.reply())
         except ClientDisconnect:
             # Nobody reads this.
             return Response(status_code=400)
-        return _response(await service.reply(_request(request, body)))
+        return _response(service, await service.reply(_request(request, body)))
 
     router = APIRouter(lifespan=lifespan)
     router.add_api_route("/{path:agent_path}", reply, methods=_METHODS, include_in_schema=False)
@@ -93,23 +94,44 @@ def _request(request: Request, body: bytes) -> http.Request:
     )
 
 
-def _response(reply: http.Reply) -> Response:
+def _response(service: http.AgentService, reply: http.Reply) -> Response:
     match reply.body:
-        case http.Frames(frames):
-            return EventSourceResponse(
-                _events(frames),
-                reply.status,
-                {**reply.headers, "Cache-Control": "no-cache"},
-                ping=PING_SECONDS,
-                shutdown_grace_period=END_SECONDS,
-            )
-        case http.Later(parts):
-            return LaterResponse(parts, reply.status, reply.headers)
+        case http.Frames() as body:
+            return _event_source(service, reply, body)
+        case http.Later(parts, left):
+            return LaterResponse(parts, reply.status, reply.headers, left=_unless_stopping(service, left))
         case bytes() as body:
             return Response(body, reply.status, dict(reply.headers))
 
 
-async def _events(frames: AsyncGenerator[http.Frame, None]) -> AsyncGenerator[dict[str, str], None]:
-    async with aclosing(frames):
-        async for frame in frames:
-            yield {"id": frame.id, "event": frame.event, "data": frame.data}
+def _event_source(service: http.AgentService, reply: http.Reply, body: http.Frames) -> Response:
+    leave, has_ended = _unless_stopping(service, body.left), False
+
+    async def events() -> AsyncGenerator[dict[str, str], None]:
+        nonlocal has_ended
+        async with aclosing(body.frames) as frames:
+            async for frame in frames:
+                yield {"id": frame.id, "event": frame.event, "data": frame.data}
+        has_ended = True
+
+    async def disconnected(_: Message) -> None:
+        # A server reports a disconnection also after the last message of a response.
+        if not has_ended:
+            await leave()
+
+    return EventSourceResponse(
+        events(),
+        reply.status,
+        {**reply.headers, "Cache-Control": "no-cache"},
+        ping=PING_SECONDS,
+        client_close_handler_callable=disconnected,
+        shutdown_grace_period=END_SECONDS,
+    )
+
+
+def _unless_stopping(service: http.AgentService, left: http.Left | None) -> http.Left:
+    async def leave() -> None:
+        if left is not None and not service.stopping.is_set():
+            await left()
+
+    return leave

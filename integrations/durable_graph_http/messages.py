@@ -1,9 +1,12 @@
 """Requests and replies without a framework."""
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
+
+Left = Callable[[], Awaitable[None]]
+"""What to do when a client leaves."""
 
 NO_HEADERS: Mapping[str, str] = {}
 
@@ -35,24 +38,24 @@ class Frame(msgspec.Struct, frozen=True):
 class Frames(msgspec.Struct, frozen=True):
     """The body of a stream of server-sent events.
 
-    The sender closes the generator, or cancels the task that waits for a frame, once the client has left. That is what
-    tells the service that a client left, and it cancels the run if the client asked for that. Before a server stops, it
-    calls `AgentService.drain`: then the generators end by themselves, and closing one cancels no run. So the sender
-    begins to iterate as soon as it has the reply, and never closes a generator for another reason.
+    The sender closes the generator, also when the client has left. Then it calls `left`, but not if the service or its
+    server ends the stream: before a server stops, it calls `AgentService.drain`, and the generators end by themselves.
     """
 
     frames: AsyncGenerator[Frame, None]
+    left: Left | None = None
 
 
 class Later(msgspec.Struct, frozen=True):
-    """A JSON body that takes a while: blanks that keep the connection alive, then one JSON document. The generator is
-    closed as that of `Frames`.
+    """A JSON body that takes a while: blanks that keep the connection alive, then one JSON document. Whoever sends it
+    closes the generator.
 
-    It ends without a document when the service stops: then the sender cuts the connection, so that no client takes
-    the blanks for a complete body.
+    The generator ends without a document when the service stops: then the connection is cut, so that no client takes
+    the blanks for a complete body. `left` is as for `Frames`.
     """
 
     parts: AsyncGenerator[bytes, None]
+    left: Left | None = None
 
 
 class Reply(msgspec.Struct, frozen=True):

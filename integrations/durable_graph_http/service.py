@@ -82,10 +82,10 @@ class AgentService:
         self.app = app
         self.max_body_bytes = max_body_bytes
         self.body_seconds = body_seconds
-        self.stopping = asyncio.Event()
+        self.stopping: asyncio.Event = asyncio.Event()
         self.since: datetime = datetime.now(UTC)
         self.routes: tuple[Route, ...] = ROUTES
-        self.tails = Tails()
+        self.tails: Tails = Tails()
         self._tasks: set[asyncio.Task[None]] = set()
         self._authorize = authorize
         self._worker = _worker_options(worker)
@@ -136,7 +136,7 @@ class AgentService:
 
     async def __aenter__(self) -> Self:
         # Another event loop may enter it again.
-        self.stopping = asyncio.Event()
+        self.stopping, self.tails = asyncio.Event(), Tails()
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self.app)
             if self._worker is not None:

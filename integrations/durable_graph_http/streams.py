@@ -1,6 +1,5 @@
 """Streams of server-sent events of runs and threads, as LangGraph's clients read them, and of typed events."""
 
-import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ from durable_graph.runs import RunHandle
 from durable_graph_http.bodies import RunBody
 from durable_graph_http.call import Call
 from durable_graph_http.frames import Wanted
-from durable_graph_http.messages import Frame, Frames, Reply
+from durable_graph_http.messages import Frame, Frames, Left, Reply
 from durable_graph_http.problems import Problem
 from durable_graph_http.routes import Route
 from durable_graph_http.run_streams import last_event_of, newest_event_of, run_frames, thread_frames, typed_frames
@@ -51,12 +50,10 @@ async def stream_new_run(call: Call) -> Reply:
         # The client has seen what the run did before.
         start = joined(before[1])
     frames = _frames(call, started.handle, started.graph, wanted, start)
-    if body.on_disconnect == "cancel":
-        frames = _cancelling(call.service, started.handle, frames)
     if started.is_temporary:
         frames = _deleting(call.service, started, frames)
     return stream_reply(
-        Frames(frames),
+        Frames(frames, _left(call.service, started.handle, cancels=body.on_disconnect == "cancel")),
         **{
             "Content-Location": run_path(call, started),
             "Location": reconnecting(thread_run_path(call, started.handle), wanted),
@@ -82,9 +79,8 @@ async def join_run(call: Call) -> Reply:
     if start is None:
         start = joined(await (last_event_of(handle) if status.has_ended else handle.newest_event_id()))
     frames = _frames(call, handle, status.graph, wanted, start)
-    if call.query.get("cancel_on_disconnect", False):
-        frames = _cancelling(call.service, handle, frames)
-    return stream_reply(Frames(frames), Location=reconnecting(thread_run_path(call, handle), wanted))
+    left = _left(call.service, handle, cancels=call.query.get("cancel_on_disconnect", False))
+    return stream_reply(Frames(frames, left), Location=reconnecting(thread_run_path(call, handle), wanted))
 
 
 async def join_thread(call: Call) -> Reply:
@@ -114,19 +110,13 @@ def _frames(call: Call, handle: RunHandle, graph: str, wanted: Wanted, start: St
     return run_frames(call.service, handle, graph, call.shown(handle.thread_id), wanted, start)
 
 
-async def _cancelling(
-    service: "AgentService", handle: RunHandle, frames: AsyncGenerator[Frame, None]
-) -> AsyncGenerator[Frame, None]:
-    """The frames. If the client leaves before the last one, the run is cancelled: see `Frames`."""
-    try:
-        async with aclosing(frames):
-            async for frame in frames:
-                yield frame
-    except (GeneratorExit, asyncio.CancelledError):
-        if not service.stopping.is_set():
-            # Another task, because this one may be cancelled at each wait.
-            service.spawn(_cancel(handle))
-        raise
+def _left(service: "AgentService", handle: RunHandle, *, cancels: bool) -> Left | None:
+    """What to do when the client leaves: cancel the run, if the client asked for that."""
+
+    async def cancel() -> None:
+        service.spawn(_cancel(handle))
+
+    return cancel if cancels else None
 
 
 async def _cancel(handle: RunHandle) -> None:

@@ -22,7 +22,7 @@ from durable_graph import START, Runtime, StateGraph, interrupt
 from durable_graph.runs import App
 from durable_graph_aiohttp import agent_routes, routes
 from durable_graph_fastapi import agent_router, router
-from durable_graph_http import Frame, Frames, Later, Reply, service
+from durable_graph_http import Frame, Frames, Later, Left, Reply, service
 from durable_graph_http.call import Call, json_reply
 from durable_graph_http.routes import Route
 
@@ -75,9 +75,10 @@ async def ask(state: State) -> State:
 async def wait_at_gate(state: State, runtime: Runtime) -> State:
     """Waits until the file `gate` exists."""
     note(f"began gate of {runtime.execution_info.thread_id if runtime.execution_info else ''}")
-    while not (Path(form_of_environment().folder) / "gate").exists():
+    while not (Path(form_of_environment().folder) / "gate").exists():  # noqa: ASYNC110  # a test makes the file
         await asyncio.sleep(0.01)
-    return await _ticking("gate")(state, runtime)
+    told: State = await _ticking("gate")(state, runtime)
+    return told
 
 
 def graphs() -> dict[str, Any]:
@@ -116,14 +117,19 @@ def _noted(call: Call, parts: AsyncGenerator[Any, None]) -> AsyncGenerator[Any, 
             async with contextlib.aclosing(parts):
                 async for part in parts:
                     yield part
-        except (GeneratorExit, asyncio.CancelledError):
-            if not call.service.stopping.is_set():
-                note(f"left {name}")
-            raise
         finally:
             note(f"closed {name}")
 
     return noted()
+
+
+def _left(call: Call) -> Left:
+    async def leave() -> None:
+        # The call may wait: it is not cancelled with the stream.
+        await asyncio.sleep(0)
+        note(f"left {call.parameters['name']}")
+
+    return leave
 
 
 async def _wait(call: Call, seconds: float) -> bool:
@@ -145,7 +151,7 @@ async def stream_numbers(call: Call) -> Reply:
             if await _wait(call, query.get("seconds", 0.01)):
                 return
 
-    return Reply(200, {"Location": "/there"}, Frames(_noted(call, frames())))
+    return Reply(200, {"Location": "/there"}, Frames(_noted(call, frames()), _left(call)))
 
 
 async def answer_later(call: Call) -> Reply:
@@ -160,7 +166,7 @@ async def answer_later(call: Call) -> Reply:
         yield b'{"released":true}'
 
     headers = {"Content-Type": "application/json", "Location": "/there"}
-    return Reply(200, headers, Later(_noted(call, parts())))
+    return Reply(200, headers, Later(_noted(call, parts()), _left(call)))
 
 
 async def echo(call: Call) -> Reply:
