@@ -1,8 +1,6 @@
 """The frames of a run, and of all runs of a thread, as they become known."""
 
-import ast
 import asyncio
-import re
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING
@@ -24,6 +22,7 @@ from durable_graph_http.frames import (
     typed_event,
 )
 from durable_graph_http.messages import Frame
+from durable_graph_http.run_errors import error_of
 from durable_graph_http.streaming import Start
 from durable_graph_http.tails import Entry, Stop
 from durable_graph_http.values import encoded_text
@@ -76,7 +75,7 @@ async def run_frames(
                 for frame in source.frames(step, start.after):
                     yield frame
                 continue
-            error = error_of(step.status)
+            error = failure_of(step.status)
             if error is not None:
                 last = error_frame(await last_event_of(handle, step), error)
                 if last.id > start.after:
@@ -115,7 +114,7 @@ async def thread_frames(
 
 
 async def _last_frames(handle: RunHandle, stop: Stop) -> list[RunFrame]:
-    error = error_of(stop.status)
+    error = failure_of(stop.status)
     last = await last_event_of(handle, stop)
     status = {"done": "success", "cancelled": "interrupted"}.get(stop.status.state, "error")
     frames = [] if error is None else [error_frame(last, error)]
@@ -225,19 +224,6 @@ async def last_event_of(handle: RunHandle, stop: Stop | None = None) -> int:
     return last
 
 
-_CALL = re.compile(r"([A-Za-z_][\w.]*)\((.*)\)", re.DOTALL)
-
-
-def error_of(status: RunStatus) -> dict[str, str] | None:
-    """How a failed run ended: the class of the error and its text. None for a run that did not fail."""
-    if status.state not in ("failed", "quarantined"):
-        return None
-    text = status.error or "no reason is recorded"
-    called = _CALL.fullmatch(text)
-    if called is None:
-        return {"error": "RunFailedError", "message": text}
-    name, arguments = called.groups()
-    with suppress(ValueError, SyntaxError, MemoryError, RecursionError):
-        value = ast.literal_eval(arguments)
-        return {"error": name, "message": value if isinstance(value, str) else str(value)}
-    return {"error": name, "message": arguments}
+def failure_of(status: RunStatus) -> dict[str, str] | None:
+    """The error of a run that failed or was quarantined, None for another one."""
+    return error_of(status) if status.state in ("failed", "quarantined") else None

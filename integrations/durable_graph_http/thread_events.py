@@ -15,7 +15,7 @@ from durable_graph_http.messages import Frame, Frames, Reply
 from durable_graph_http.problems import Problem
 from durable_graph_http.protocol import CHANNELS, STEPS, ProtocolEvent, RunProtocol, Subscription
 from durable_graph_http.routes import Route
-from durable_graph_http.run_streams import all_runs, error_of, follow_thread, last_event_of
+from durable_graph_http.run_streams import all_runs, failure_of, follow_thread, last_event_of
 from durable_graph_http.streaming import stream_reply
 from durable_graph_http.tails import Entry, Stop
 from durable_graph_http.values import encoded_text
@@ -116,7 +116,7 @@ def _end(protocol: RunProtocol, last: int, stop: Stop) -> ProtocolEvent:
     at = (status.ended_at or datetime.now(UTC)).timestamp()
     if status.state == "done":
         return protocol.ended(last, "completed", at)
-    error = error_of(status)
+    error = failure_of(status)
     text = f"cancelled: {status.error}" if error is None else f"{error['error']}: {error['message']}"
     return protocol.ended(last, "failed", at, text)
 

@@ -1,7 +1,6 @@
 """Replies that take as long as a run: blanks keep the connection alive, then comes the run's result."""
 
 import asyncio
-import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any
 
@@ -9,6 +8,7 @@ from durable_graph.errors import RunFailedError, UnknownThreadError
 from durable_graph.runs import RunHandle, RunStatus
 from durable_graph_http.call import Call
 from durable_graph_http.messages import NO_HEADERS, Later, Reply
+from durable_graph_http.run_errors import error_of
 from durable_graph_http.shapes import interrupt_objects
 from durable_graph_http.starting import Started, thread_run_path
 from durable_graph_http.values import encoded
@@ -87,25 +87,9 @@ async def result_of(call: Call, handle: RunHandle) -> bytes:
         return encoded(await _interrupted(call, status))
     try:
         return encoded(await handle.result())
-    except RunFailedError as error:
-        return encoded({"__error__": error_object(call, error)})
-
-
-def error_object(call: Call, error: RunFailedError) -> dict[str, str]:
-    """The error of a run, as LangGraph's clients read it: the class and the text."""
-    text = call.plain(error.error)
-    named = re.match(r"(?:[A-Za-z_][\w.]*\.)?([A-Z]\w*): ", text)
-    if error.kind == "failed" and named is not None:
-        return {"error": named.group(1), "message": text[named.end() :]}
-    return {"error": _KINDS[error.kind], "message": text}
-
-
-_KINDS = {
-    "failed": "RunFailed",
-    "cancelled": "RunCancelled",
-    "deadline": "TimeoutError",
-    "quarantined": "RunQuarantined",
-}
+    except RunFailedError:
+        error = error_of(await handle.status())
+        return encoded({"__error__": {**error, "message": call.plain(error["message"])}})
 
 
 async def _interrupted(call: Call, status: RunStatus) -> Any:
