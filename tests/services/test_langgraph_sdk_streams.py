@@ -37,6 +37,11 @@ async def thread_of(sdk: LangGraphClient) -> str:
     return (await sdk.threads.create())["thread_id"]
 
 
+async def words_of(message: Any) -> list[str]:
+    """The words of a message. The client has them once it has read further in its stream of messages."""
+    return [word async for word in message.text]
+
+
 # Streams of runs
 
 
@@ -201,9 +206,9 @@ async def test_a_thread_is_started_asks_is_answered_and_ends(sdk: LangGraphClien
 async def test_messages_of_a_thread_arrive_word_by_word(sdk: LangGraphClient) -> None:
     async with sdk.threads.stream(assistant_id="chat") as thread:
         await thread.run.start(input=HELLO)
-        said_so_far = [[word async for word in message.text] async for message in thread.messages]
+        reading = [asyncio.create_task(words_of(message)) async for message in thread.messages]
         output: Any = await thread.output
-    assert said_so_far == [WORDS]
+    assert [await task for task in reading] == [WORDS]
     assert contents(output) == ["hello", "You said hello to me"]
 
 
@@ -214,16 +219,14 @@ async def test_nested_graphs_and_progress_of_a_thread(sdk: LangGraphClient) -> N
         async def progress() -> list[Any]:
             return [each async for each in thread.extensions["progress"]]
 
-        async def nested() -> list[Any]:
-            found = []
-            async for graph in thread.subgraphs:
-                words = [[word async for word in message.text] async for message in graph.messages]
-                found.append((graph.graph_name, graph.status, words))
-            return found
+        async def nested() -> Any:
+            graphs = [graph async for graph in thread.subgraphs]
+            messages = [message for graph in graphs async for message in graph.messages]
+            return [(graph.graph_name, graph.status) for graph in graphs], [await words_of(each) for each in messages]
 
-        emitted, graphs = await asyncio.gather(progress(), nested())
+        emitted, (graphs, words) = await asyncio.gather(progress(), nested())
     assert emitted == [{"name": "progress", "looking for": "Lisbon"}]
-    assert graphs == [("write", "completed", [WORDS])]
+    assert (graphs, words) == ([("write", "completed")], [WORDS])
 
 
 async def test_another_client_continues_a_thread(sdk: LangGraphClient) -> None:
