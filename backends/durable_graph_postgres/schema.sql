@@ -190,8 +190,8 @@ CREATE INDEX runs_limited ON {schema}.runs (queue, limit_key) WHERE state = 1;
 CREATE INDEX runs_blocked ON {schema}.runs (queue, limit_key, priority, due) WHERE state = 3;
 CREATE INDEX runs_of_parent ON {schema}.runs (parent_key, parent_seq) WHERE parent_key <> 0 AND state < 4;
 
--- A row is the metadata of a thread, a JSON object that its callers set. No commit reads or writes it. It is deleted with
--- the thread.
+-- A row is the metadata of a thread, a JSON object that its callers set. No commit reads or writes it, and it is deleted
+-- with the thread.
 CREATE TABLE {schema}.thread_metadata (
   thread_key bigint PRIMARY KEY,
   updated_at bigint NOT NULL,

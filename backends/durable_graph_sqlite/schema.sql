@@ -180,8 +180,8 @@ CREATE INDEX runs_limited ON runs (queue, limit_key) WHERE state = 1;
 CREATE INDEX runs_blocked ON runs (queue, limit_key, priority, due) WHERE state = 3;
 CREATE INDEX runs_of_parent ON runs (parent_key, parent_seq) WHERE parent_key <> 0 AND state < 4;
 
--- A row is the metadata of a thread, a JSON object that its callers set. No commit reads or writes it. It is deleted with
--- the thread.
+-- A row is the metadata of a thread, a JSON object that its callers set. No commit reads or writes it, and it is deleted
+-- with the thread.
 CREATE TABLE thread_metadata (
   thread_key INTEGER PRIMARY KEY,
   updated_at INTEGER NOT NULL,

@@ -65,8 +65,9 @@ class App:
 
     A run that `start` has accepted is executed by a worker of any process, and taken over by another one if that
     process ends. Every method may be called in any process that has the same store. The store is a URL or a saver; it
-    opens on first use. `async with app` and `aclose` close it, unless it was given as a saver; `async with app` may be
-    entered again. A URL is read at start-up, outside of the event loop: see `open_checkpointer`.
+    opens on first use. `async with app` and `aclose` close it, unless it was given as a saver. `async with app` may be
+    entered again, and several times at once: then the last block closes the store. A URL is read at start-up, outside
+    of the event loop: see `open_checkpointer`.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class App:
         Raises `InvalidOptionError` for a graph with another name or another saver, and `MissingPowerError`.
         """
         self._owns_saver = isinstance(store, str)
+        self._entered = 0
         saver = open_checkpointer(store) if isinstance(store, str) else store
         if not isinstance(saver, KeepsRuns):
             raise MissingPowerError(type(saver).__name__, "runs")
@@ -432,12 +434,16 @@ class App:
             await self._saver.aclose()
 
     async def __aenter__(self) -> "App":
-        if self._owns_saver:
+        if self._owns_saver and not self._entered:
             await self._saver.__aenter__()
+        self._entered += 1
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
+        self._entered -= 1
+        # Several services of a process may have entered the same app.
+        if not self._entered:
+            await self.aclose()
 
     # For handles and tests
 

@@ -82,6 +82,19 @@ class RunStatus(msgspec.Struct, frozen=True):
         """Whether it waits for a caller: for an answer, or at a breakpoint."""
         return self.is_at_breakpoint or (self.state == "waiting" and bool(self.interrupts))
 
+    @property
+    def failure(self) -> RunFailedError | None:
+        """The error that `RunHandle.result` raises: for a run that has ended without a result. None for others."""
+        error = self.error or "no reason is recorded"
+        match self.state:
+            case "cancelled" | "quarantined":
+                return RunFailedError(self.run_id, self.thread_id, self.state, error)
+            case "failed":
+                kind = "deadline" if error == DEADLINE_PASSED else "failed"
+                return RunFailedError(self.run_id, self.thread_id, kind, error)
+            case _:
+                return None
+
 
 def status_of(row: RunRow) -> RunStatus:
     """The status that a run's row shows."""
@@ -147,9 +160,10 @@ class RunHandle:
         """
         async with asyncio.timeout(read_timeout(timeout)):
             row = await self._ended()
-        if row.state is RunState.DONE:
-            return await self._app.output_of(row)
-        raise _failure(row, self.run_id)
+        failure = status_of(row).failure
+        if failure is not None:
+            raise failure
+        return await self._app.output_of(row)
 
     async def stopped(self, timeout: float | None = None) -> RunStatus:  # noqa: ASYNC109  # as above
         """The run's status once it has ended, or waits for an answer or at a breakpoint. A waiting caller that is
@@ -224,14 +238,3 @@ class RunHandle:
                     return row
                 await is_set_within(changed, pause)
                 pause = min(pause * 1.5, _LONGEST_LOOK)
-
-
-def _failure(row: RunRow, id_: str) -> RunFailedError:
-    error = row.error or "no reason is recorded"
-    match row.state:
-        case RunState.CANCELLED:
-            return RunFailedError(id_, row.thread, "cancelled", error)
-        case RunState.QUARANTINED:
-            return RunFailedError(id_, row.thread, "quarantined", error)
-        case _:
-            return RunFailedError(id_, row.thread, "deadline" if error == DEADLINE_PASSED else "failed", error)

@@ -14,6 +14,7 @@ from typing import Literal, Self, TypeVar
 import msgspec
 
 from durable_graph.checkpointing import Checkpointer
+from durable_graph.checkpointing.directory import KeepsDirectory, ThreadDirectory
 from durable_graph.checkpointing.event_log import EventLog, KeepsEvents
 from durable_graph.checkpointing.run_store import KeepsRuns, RunStore
 from durable_graph.errors import DurableGraphError, InvalidOptionError
@@ -29,6 +30,7 @@ from durable_graph.records import (
     ThreadInfo,
     WritesBatch,
 )
+from durable_graph.testing.crashing_directory import CrashingDirectory
 from durable_graph.testing.crashing_events import CrashingEvents
 from durable_graph.testing.crashing_runs import CrashingRuns
 
@@ -71,7 +73,7 @@ class CrashingSaver:
     """Passes calls to `inner` until the crash point, and refuses all later calls, which a dead process would not make.
 
     Without a point it never crashes, and counts the calls: `calls` is their number, `names` their names. If `inner`
-    keeps runs and their events, the calls of `runs` and of `events` count as well.
+    keeps runs, their events and a directory, the calls of `runs`, `events` and `directory` count as well.
 
     With a `move` the process does not crash at the point: the move is awaited, before the call reaches the store
     ("before"), or after it was applied and before its reply arrives ("after"). `has_moved` says whether it has begun.
@@ -80,6 +82,7 @@ class CrashingSaver:
 
     runs: RunStore
     events: EventLog
+    directory: ThreadDirectory
 
     def __init__(self, inner: Checkpointer, point: CrashPoint | None = None, *, move: Move | None = None) -> None:
         """Raises `InvalidOptionError` for a move without a point, or at the moment "inside"."""
@@ -97,6 +100,8 @@ class CrashingSaver:
             self.runs = CrashingRuns(inner.runs, self._call, self._uncounted)
         if isinstance(inner, KeepsEvents):
             self.events = CrashingEvents(inner.events, self._call)
+        if isinstance(inner, KeepsDirectory):
+            self.directory = CrashingDirectory(inner.directory, self._call)
 
     async def load(self, thread: str, ns: str = "", no: int | None = None) -> StoredCheckpoint | None:
         return await self._call("load", lambda: self.inner.load(thread, ns, no))

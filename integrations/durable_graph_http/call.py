@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from durable_graph_http.messages import NO_HEADERS, Reply, Request
-from durable_graph_http.problems import Problem
+from durable_graph_http.problems import Problem, without_prefix
 from durable_graph_http.values import encoded
 
 if TYPE_CHECKING:
@@ -59,11 +59,6 @@ class Call(msgspec.Struct, frozen=True):
     def key(self) -> str | None:
         """The key of a request that is to be applied once: the header `Idempotency-Key`."""
         return self.request.headers.get("idempotency-key")
-
-
-def without_prefix(prefix: str, text: str) -> str:
-    """The text, with the quoted ids of a tenant's threads as the tenant names them."""
-    return text.replace(f"'{prefix}", "'").replace(f'"{prefix}', '"') if prefix else text
 
 
 def json_reply(body: object, status: int = 200, headers: Mapping[str, str] = NO_HEADERS) -> Reply:

@@ -58,7 +58,6 @@ _STATUS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], int], ...] =
         (
             errors.InvalidOptionError,
             errors.UnknownOptionError,
-            errors.UnknownNameError,
             errors.InvalidUpdateError,
             errors.AmbiguousResumeError,
             errors.UnstorableValueError,
@@ -70,6 +69,10 @@ _STATUS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], int], ...] =
 )
 
 
+_UNKNOWN = {"checkpoint": 404, "namespace": 404, "graph": 409}
+"""A name that is a part of a resource's address is not found. Others are values of a body."""
+
+
 def problem_of(error: errors.DurableGraphError, prefix: str = "") -> Problem | None:
     """The problem that an error of the library is for a client. None for an error that is a fault of the service.
 
@@ -78,6 +81,8 @@ def problem_of(error: errors.DurableGraphError, prefix: str = "") -> Problem | N
     if isinstance(error, errors.InterruptAnsweredError):
         text = "The question has been answered: answers has the answers that stand"
         return Problem(409, text, interrupt_id=error.id, answer=error.answer, answers=error.answers)
+    if isinstance(error, errors.UnknownNameError):
+        return Problem(_UNKNOWN.get(error.kind, 422), _text(error, prefix))
     for kinds, status in _STATUS:
         if isinstance(error, kinds):
             headers = _RETRY_AFTER if status == 503 else NO_HEADERS
@@ -85,28 +90,36 @@ def problem_of(error: errors.DurableGraphError, prefix: str = "") -> Problem | N
     return None
 
 
+_Texts = tuple[tuple[type[errors.DurableGraphError], str], ...]
+_OF_THREADS: _Texts = (
+    (errors.UnknownThreadError, "There is no {thread}"),
+    (errors.UnknownRunError, "The {thread} has no unfinished run: start one"),
+    (errors.ThreadExistsError, "The {thread} exists already: choose another id, or set if_exists to do_nothing"),
+    (errors.ThreadCancelledError, "The last run of the {thread} was cancelled: retry the run, or start one with input"),
+    (errors.ThreadFinishedError, "The {thread} has no unfinished run to receive this: start one"),
+)
+"""The texts for clients, where the error's own text names functions of Python."""
+
+
 def _text(error: errors.DurableGraphError, prefix: str) -> str:
-    """The text for a client: without the names of Python's functions, where a client has other ones."""
-    thread = getattr(error, "thread_id", None)
-    named = f"thread {thread.removeprefix(prefix)!r:.300}" if isinstance(thread, str) else "thread"
+    id_ = getattr(error, "thread_id", None)
+    thread = f"thread {id_.removeprefix(prefix)!r:.300}" if isinstance(id_, str) else "thread"
     match error:
-        case errors.UnknownThreadError():
-            return f"There is no {named}"
-        case errors.UnknownRunError() if thread is None:
+        case errors.UnknownRunError(thread_id=None):
             return f"There is no run {error.run_id!r:.100}"
-        case errors.UnknownRunError():
-            return f"The {named} has no unfinished run: start one"
-        case errors.ThreadExistsError():
-            return f"The {named} exists already: choose another id, or set if_exists to do_nothing"
-        case errors.ThreadBusyError() if error.run_id is not None:
-            return f"The {named} is busy with the run {error.run_id}: wait for its end, or cancel it"
         case errors.ThreadBusyError():
-            return f"The {named} is busy: repeat the request later"
-        case errors.ThreadCancelledError():
-            return f"The last run of the {named} was cancelled: retry the run, or start one with new input"
-        case errors.ThreadFinishedError():
-            return f"The {named} has no unfinished run to receive this: start one"
+            run = f"the run {error.run_id}" if error.run_id is not None else "another request"
+            return f"The {thread} is busy with {run}: wait for its end, or cancel it"
+        case errors.UnknownNameError(kind="checkpoint"):
+            return f"The {thread} has no such checkpoint: POST /threads/{{thread_id}}/history lists them"
         case errors.StoreUnavailableError():
             return "The store is not available: repeat the request"
-        case _:
-            return str(error).replace(f"'{prefix}", "'").replace(f'"{prefix}', '"') if prefix else str(error)
+    for kind, text in _OF_THREADS:
+        if isinstance(error, kind):
+            return text.format(thread=thread)
+    return without_prefix(prefix, str(error))
+
+
+def without_prefix(prefix: str, text: str) -> str:
+    """The text, with the quoted ids of a tenant's threads as the tenant names them."""
+    return text.replace(f"'{prefix}", "'").replace(f'"{prefix}', '"') if prefix else text

@@ -170,8 +170,7 @@ class RunProtocol:
         for mode, payload in self._items(asked) if asked is not None else ():
             match mode:
                 case "values":
-                    values = {name: value for name, value in payload.items() if name != "__interrupt__"}
-                    yield _Made("values", event.ns, values)
+                    yield from _values(event.ns, payload)
                 case "updates" if isinstance(event, TaskFinished):
                     yield _Made("updates", event.ns, _update(event.node, payload.get(event.node)), node=event.node)
                 case "tasks":
@@ -200,6 +199,14 @@ class RunProtocol:
                 yield _Made("lifecycle", event.ns, data)
             case _:
                 pass
+
+
+def _values(ns: tuple[str, ...], payload: Any) -> Iterator[_Made]:
+    """The state; its interrupts have events of their own."""
+    if not isinstance(payload, dict) or "__interrupt__" not in payload:
+        yield _Made("values", ns, payload)
+    elif len(payload) > 1:
+        yield _Made("values", ns, {name: value for name, value in payload.items() if name != "__interrupt__"})
 
 
 def _name_of(ns: tuple[str, ...]) -> str:

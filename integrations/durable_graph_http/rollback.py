@@ -1,40 +1,43 @@
 """Rolling back a run that was cancelled: its thread stands as it did before the run."""
 
+import asyncio
+from contextlib import aclosing
+
 from durable_graph import CheckpointCommitted
-from durable_graph.errors import ThreadBusyError
 from durable_graph.runs import RunHandle
 from durable_graph_http.call import Call
+from durable_graph_http.problems import Problem
+
+_LONGEST = 5.0
+"""In seconds: how long a run that a worker executes may take for its first checkpoint."""
 
 
-async def roll_back(call: Call, handle: RunHandle) -> None:
-    """Make the checkpoint before the run, which has ended, the newest one of its thread, by a copy of it. The history
-    still shows the run. A run that has made no checkpoint, or that another one has followed, is left alone. A thread
-    whose first run it is becomes empty, and keeps its metadata.
+async def checkpoint_before(handle: RunHandle) -> str | None:
+    """The checkpoint before a run, None for a run that has made no checkpoint.
+
+    Raises `Problem` with 409 for the first run of its thread: nothing precedes it.
     """
-    app, thread_id = call.service.app, handle.thread_id
-    status = await handle.status()
-    async for logged in handle.events():
-        event = logged.event
-        if not isinstance(event, CheckpointCommitted) or event.ns:
-            continue
-        if await app.unfinished(thread_id) is not None:
-            return
-        before = event.parent_checkpoint_id
-        if before is None:
-            await _empty(call, handle)
-        else:
-            graph = app.graph(status.graph)
-            await graph.aupdate_state(thread_id=thread_id, checkpoint_id=before, as_node="__copy__")
-            await graph.areopen(thread_id)
-        return
-
-
-async def _empty(call: Call, handle: RunHandle) -> None:
-    threads = call.service.app.threads
-    summary = await threads.get(handle.thread_id)
+    if (await handle.status()).attempt == 0:
+        return None
     try:
-        await threads.delete(handle.thread_id)
-    except ThreadBusyError:
-        # A new run has followed.
+        async with asyncio.timeout(_LONGEST), aclosing(handle.events()) as events:
+            async for logged in events:
+                if isinstance(logged.event, CheckpointCommitted) and not logged.event.ns:
+                    if logged.event.parent_checkpoint_id is None:
+                        text = "The run is the first one of its thread, which has no state before it: delete the thread"
+                        raise Problem(409, text)
+                    return logged.event.parent_checkpoint_id
+    except TimeoutError:
+        return None
+    return None
+
+
+async def roll_back(call: Call, handle: RunHandle, before: str) -> None:
+    """Make the checkpoint before a run, which has ended, the newest one of its thread, by a copy of it. The history
+    still shows the run. If another run has followed it, the thread is left alone."""
+    app, status = call.service.app, await handle.status()
+    if await app.unfinished(handle.thread_id) is not None:
         return
-    await threads.create(handle.thread_id, metadata=summary.metadata, if_exists="return")
+    graph = app.graph(status.graph)
+    await graph.aupdate_state(thread_id=handle.thread_id, checkpoint_id=before, as_node="__copy__")
+    await graph.areopen(handle.thread_id)

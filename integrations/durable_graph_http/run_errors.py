@@ -1,28 +1,37 @@
-"""How runs without a result ended, as LangGraph's clients read it: `{error, message}`, a class and a text."""
+"""The error of a run as clients read it."""
 
 import ast
 import re
-from collections.abc import Mapping
-from contextlib import suppress
 
-from durable_graph.runs import RunStatus
-
-DEADLINE = "its deadline has passed"
-"""The error of a run that ended at its deadline."""
-
-_CALL = re.compile(r"([A-Za-z_][\w.]*)\((.*)\)", re.DOTALL)
-_KINDS: Mapping[str, str] = {"cancelled": "RunCancelledError", "quarantined": "RunQuarantinedError"}
+from durable_graph.errors import RunFailedError
+from durable_graph_http.call import without_prefix
 
 
-def error_of(status: RunStatus) -> dict[str, str]:
-    """How this run ended: the class of the graph's error, or one that says how the run ended, and a text."""
-    text = status.error or "no reason is recorded"
-    called = _CALL.fullmatch(text) if status.state == "failed" else None
-    if called is None:
-        named = "TimeoutError" if text == DEADLINE else "RunFailedError"
-        return {"error": _KINDS.get(status.state, named), "message": text}
-    name, arguments = called.groups()
-    with suppress(ValueError, SyntaxError, MemoryError, RecursionError):
-        value = ast.literal_eval(arguments)
-        return {"error": name, "message": value if isinstance(value, str) else str(value)}
-    return {"error": name, "message": arguments}
+def error_object(error: RunFailedError, prefix: str) -> dict[str, str]:
+    """The error of a run, as LangGraph's clients read it: the class and the text. Its text has the ids of threads
+    without the tenant's prefix."""
+    text = without_prefix(prefix, error.error)
+    named = _SHOWN.match(text) if error.kind == "failed" else None
+    if named is None:
+        return {"error": _KINDS[error.kind], "message": text}
+    return {"error": named[1], "message": _message(named[2]) or text}
+
+
+def _message(arguments: str) -> str | None:
+    """The only argument of an error, if it is a text."""
+    try:
+        argument = ast.literal_eval(arguments)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return None
+    return argument if isinstance(argument, str) else None
+
+
+_SHOWN = re.compile(r"([A-Za-z_]\w*)\((.*)\)$", re.DOTALL)
+"""The text of an error in the row of its run: the repr of most errors."""
+
+_KINDS = {
+    "failed": "RunFailed",
+    "cancelled": "RunCancelled",
+    "deadline": "TimeoutError",
+    "quarantined": "RunQuarantined",
+}

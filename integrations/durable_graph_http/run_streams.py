@@ -22,7 +22,7 @@ from durable_graph_http.frames import (
     typed_event,
 )
 from durable_graph_http.messages import Frame
-from durable_graph_http.run_errors import error_of
+from durable_graph_http.run_errors import error_object
 from durable_graph_http.streaming import Start
 from durable_graph_http.tails import Entry, Stop
 from durable_graph_http.values import encoded_text
@@ -75,7 +75,7 @@ async def run_frames(
                 for frame in source.frames(step, start.after):
                     yield frame
                 continue
-            error = failure_of(step.status)
+            error = error_of(step.status, shown)
             if error is not None:
                 last = error_frame(await last_event_of(handle, step), error)
                 if last.id > start.after:
@@ -108,13 +108,13 @@ async def thread_frames(
                 for frame in source.frames(step, start.after):
                     yield frame
                 continue
-            for last in await _last_frames(handle, step):
+            for last in await _last_frames(handle, step, shown):
                 if last.id > start.after and wanted.takes(last):
                     yield source.sent(last)
 
 
-async def _last_frames(handle: RunHandle, stop: Stop) -> list[RunFrame]:
-    error = failure_of(stop.status)
+async def _last_frames(handle: RunHandle, stop: Stop, shown: str) -> list[RunFrame]:
+    error = error_of(stop.status, shown)
     last = await last_event_of(handle, stop)
     status = {"done": "success", "cancelled": "interrupted"}.get(stop.status.state, "error")
     frames = [] if error is None else [error_frame(last, error)]
@@ -224,6 +224,9 @@ async def last_event_of(handle: RunHandle, stop: Stop | None = None) -> int:
     return last
 
 
-def failure_of(status: RunStatus) -> dict[str, str] | None:
-    """The error of a run that failed or was quarantined, None for another one."""
-    return error_of(status) if status.state in ("failed", "quarantined") else None
+def error_of(status: RunStatus, shown: str) -> dict[str, str] | None:
+    """How a run failed, for a client that knows its thread as `shown`. None for a run that did not fail."""
+    failure = status.failure
+    if failure is None or failure.kind == "cancelled":
+        return None
+    return error_object(failure, status.thread_id.removesuffix(shown))

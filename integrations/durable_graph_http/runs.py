@@ -10,7 +10,7 @@ from durable_graph_http.call import Call, empty_reply, json_reply
 from durable_graph_http.finding import run_of, runs_of_thread, thread_of
 from durable_graph_http.messages import Reply
 from durable_graph_http.problems import Problem
-from durable_graph_http.rollback import roll_back
+from durable_graph_http.rollback import checkpoint_before, roll_back
 from durable_graph_http.routes import Route
 from durable_graph_http.shapes import RUN_FIELDS, Json, run_object, run_status, selected
 from durable_graph_http.starting import Started, run_path, start_run
@@ -79,21 +79,21 @@ async def get(call: Call) -> Reply:
 
 async def cancel(call: Call) -> Reply:
     """Cancel a run; a run that has ended stays as it is. With `wait=1`, the reply comes after its end. The action
-    "rollback" also makes the checkpoint before the run the newest one."""
+    "rollback" also makes the checkpoint before the run the newest one; the first run of a thread has none."""
     handle = await run_of(call)
-    is_rollback = call.query.get("action") == "rollback"
+    before = await checkpoint_before(handle) if call.query.get("action") == "rollback" else None
     await handle.cancel("cancelled by a client")
+    then = (lambda: roll_back(call, handle, before)) if before is not None else None
     if call.query.get("wait") in ("1", "true"):
-        then = (lambda: roll_back(call, handle)) if is_rollback else None
         return later_reply(call, handle, cancelled_parts(call, handle, then))
-    if is_rollback:
-        call.service.spawn(_rolled_back(call, handle))
+    if before is not None:
+        call.service.spawn(_rolled_back(call, handle, before))
     return empty_reply(202)
 
 
-async def _rolled_back(call: Call, handle: RunHandle) -> None:
+async def _rolled_back(call: Call, handle: RunHandle, before: str) -> None:
     await handle.stopped()
-    await roll_back(call, handle)
+    await roll_back(call, handle, before)
 
 
 async def delete(call: Call) -> Reply:
@@ -123,12 +123,13 @@ async def cancel_many(call: Call) -> Reply:
     """Cancel some runs of a thread, or all runs with a status."""
     body: CancelBody = call.body
     handles = await (_named(call, body) if body.run_ids is not None else _by_status(call, body))
+    is_rollback = call.query.get("action") == "rollback"
+    before = [await checkpoint_before(handle) if is_rollback else None for handle in handles]
     for handle in handles:
         await handle.cancel("cancelled by a client")
-    if call.query.get("action") == "rollback":
-        for handle in reversed(handles):
-            await handle.stopped()
-            await roll_back(call, handle)
+    for handle, checkpoint in reversed([*zip(handles, before, strict=True)]):
+        if checkpoint is not None:
+            await _rolled_back(call, handle, checkpoint)
     return empty_reply()
 
 

@@ -8,10 +8,11 @@ from durable_graph import Interrupt, StateSnapshot
 from durable_graph.runs import RunStatus, ThreadSummary
 from durable_graph_http.call import Call
 from durable_graph_http.problems import Problem
-from durable_graph_http.run_errors import DEADLINE
 from durable_graph_http.starting import assistant_id_of
 
 Json = dict[str, Any]
+
+_DEADLINE = "its deadline has passed"
 
 RUN_FIELDS = (
     "run_id",
@@ -102,7 +103,7 @@ def run_status(status: RunStatus) -> str:
             return "success"
         case "cancelled":
             return "interrupted"
-        case "failed" if status.error == DEADLINE:
+        case "failed" if status.error == _DEADLINE:
             return "timeout"
         case _:
             return "error"

@@ -210,6 +210,8 @@ async def _fork(call: Call, body: RunBody, graph: str, thread_id: str, checkpoin
 
 
 async def _start_stateless(call: Call, body: RunBody, graph: str) -> Started:
+    if body.command is None and body.input is None:
+        raise Problem(422, "A run without a thread has no tasks of its own: pass input or command")
     if body.command is not None and body.command.resume is not UNSET:
         raise Problem(422, "A run without a thread has nothing to answer: name the thread in the path")
     if _checkpoint_of(call, body) is not None:

@@ -1,7 +1,7 @@
 """Streams of server-sent events of runs and threads, as LangGraph's clients read them, and of typed events."""
 
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -26,6 +26,7 @@ from durable_graph_http.streaming import (
     stream_reply,
     wanted_modes,
 )
+from durable_graph_http.waiting import drop_thread
 
 if TYPE_CHECKING:
     from durable_graph_http.service import AgentService
@@ -52,7 +53,7 @@ async def stream_new_run(call: Call) -> Reply:
         start = joined(before[1])
     frames = _frames(call, started.handle, started.graph, wanted, start)
     if started.is_temporary:
-        frames = _deleting(call.service, started, frames)
+        frames = _deleting(call, started, frames)
     return stream_reply(
         Frames(frames, _left(call.service, started.handle, cancels=body.on_disconnect == "cancel")),
         **{
@@ -129,19 +130,15 @@ async def _cancel(handle: RunHandle) -> None:
         return
 
 
-async def _deleting(
-    service: "AgentService", started: Started, frames: AsyncGenerator[Frame, None]
-) -> AsyncGenerator[Frame, None]:
+async def _deleting(call: Call, started: Started, frames: AsyncGenerator[Frame, None]) -> AsyncGenerator[Frame, None]:
     """The frames; after the last one, the thread of the run is deleted."""
     async with aclosing(frames):
         async for frame in frames:
             yield frame
-    try:
+    with suppress(UnknownRunError, StoreUnavailableError):
         status = await started.handle.status()
-        if status.has_ended:
-            await service.app.graph(started.graph).adelete_thread(started.handle.thread_id)
-    except (UnknownRunError, StoreUnavailableError):
-        return
+        if status.has_ended or status.is_interrupted:
+            await drop_thread(call, started.handle)
 
 
 # `useStream` sends the id of the checkpoint that it shows, which is of no use here.

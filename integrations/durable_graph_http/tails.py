@@ -273,8 +273,10 @@ class _Reader:
                     self._has_caught_up = False
                     return
                 if number < tail.end:
-                    tail.places[self] = number + 1
-                    yield self._got(tail.entry(number))
+                    tail.places[self], entry = number + 1, tail.entry(number)
+                    # The tail may be behind what the reader has read from the store itself.
+                    if entry.logged.id > self._after:
+                        yield self._got(entry)
                     continue
                 if tail.error is not None:
                     raise tail.error

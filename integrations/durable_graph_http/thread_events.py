@@ -15,7 +15,7 @@ from durable_graph_http.messages import Frame, Frames, Reply
 from durable_graph_http.problems import Problem
 from durable_graph_http.protocol import CHANNELS, STEPS, ProtocolEvent, RunProtocol, Subscription
 from durable_graph_http.routes import Route
-from durable_graph_http.run_streams import all_runs, failure_of, follow_thread, last_event_of
+from durable_graph_http.run_streams import all_runs, error_of, follow_thread, last_event_of
 from durable_graph_http.streaming import stream_reply
 from durable_graph_http.tails import Entry, Stop
 from durable_graph_http.values import encoded_text
@@ -105,18 +105,18 @@ async def thread_events(
             if isinstance(step, Entry):
                 events = protocol(step.logged)
             else:
-                events = [_end(protocol, await last_event_of(handle, step), step)]
+                events = [_end(protocol, await last_event_of(handle, step), step, shown)]
             for event in events:
                 if event.is_after(since) and wanted.takes(event):
                     yield Frame("message", encoded_text(event.shown()), str(event.seq))
 
 
-def _end(protocol: RunProtocol, last: int, stop: Stop) -> ProtocolEvent:
+def _end(protocol: RunProtocol, last: int, stop: Stop, shown: str) -> ProtocolEvent:
     status = stop.status
     at = (status.ended_at or datetime.now(UTC)).timestamp()
     if status.state == "done":
         return protocol.ended(last, "completed", at)
-    error = failure_of(status)
+    error = error_of(status, shown)
     text = f"cancelled: {status.error}" if error is None else f"{error['error']}: {error['message']}"
     return protocol.ended(last, "failed", at, text)
 

@@ -8,7 +8,7 @@ from durable_graph.errors import RunFailedError, UnknownThreadError
 from durable_graph.runs import RunHandle, RunStatus
 from durable_graph_http.call import Call
 from durable_graph_http.messages import NO_HEADERS, Later, Reply
-from durable_graph_http.run_errors import error_of
+from durable_graph_http.run_errors import error_object
 from durable_graph_http.shapes import interrupt_objects
 from durable_graph_http.starting import Started, thread_run_path
 from durable_graph_http.values import encoded
@@ -47,7 +47,7 @@ async def result_parts(call: Call, started: Started) -> AsyncGenerator[bytes, No
         yield BLANK
     yield await result_of(call, handle)
     if started.is_temporary:
-        await _drop(call, handle)
+        await drop_thread(call, handle)
 
 
 async def cancelled_parts(
@@ -87,9 +87,8 @@ async def result_of(call: Call, handle: RunHandle) -> bytes:
         return encoded(await _interrupted(call, status))
     try:
         return encoded(await handle.result())
-    except RunFailedError:
-        error = error_of(await handle.status())
-        return encoded({"__error__": {**error, "message": call.plain(error["message"])}})
+    except RunFailedError as error:
+        return encoded({"__error__": error_object(error, call.prefix)})
 
 
 async def _interrupted(call: Call, status: RunStatus) -> Any:
@@ -105,7 +104,7 @@ async def _interrupted(call: Call, status: RunStatus) -> Any:
     return {**(values if isinstance(values, Mapping) else {}), "__interrupt__": questions}
 
 
-async def _drop(call: Call, handle: RunHandle) -> None:
+async def drop_thread(call: Call, handle: RunHandle) -> None:
     """Delete the thread of a run that named none. A run that waits for an answer is cancelled: nobody can answer it."""
     await handle.cancel("a run without a thread cannot be answered", wait=True)
     try:

@@ -8,7 +8,7 @@ import durable_graph_sqlite.statements
 
 def test_two_statements_of_one_name_are_refused() -> None:
     texts = "-- name: find_it\nSELECT 1;", "-- name: lose_it\nSELECT 2;\n\n-- name: find_it\nSELECT 3;"
-    with pytest.raises(ValueError, match="two statements have the name 'find_it'"):
+    with pytest.raises(ValueError, match="two statements or parts have the name 'find_it'"):
         durable_graph_sqlite.statements.named(*texts)
     with pytest.raises(ValueError, match="two statements or parts have the name 'find_it'"):
         durable_graph_postgres.statements.named(texts)

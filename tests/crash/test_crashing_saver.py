@@ -3,9 +3,11 @@
 import pytest
 
 from durable_graph import Checkpointer, MemorySaver
+from durable_graph.checkpointing.directory import KeepsDirectory, ThreadDirectory, ThreadQuery
 from durable_graph.checkpointing.run_store import KeepsRuns, RunStore
 from durable_graph.run_records import NewWorker
 from durable_graph.testing import CrashingSaver, CrashPoint, SimulatedCrashError, crash_points
+from durable_graph.testing.conformance.directory_under_test import new_thread
 from durable_graph.testing.conformance.run_store_under_test import new_run
 from durable_graph.testing.rows import Step, Writer
 
@@ -106,6 +108,24 @@ async def test_calls_of_the_store_of_runs_are_counted() -> None:
     assert isinstance(saver, KeepsRuns)
     assert isinstance(runs, RunStore)
     assert saver.names == ["accept", "register", "claim", "heartbeat", "release", "find_run", "load"]
+
+
+async def test_calls_of_the_directory_are_counted() -> None:
+    saver = CrashingSaver(MemorySaver())
+    directory = saver.directory
+
+    await directory.create(new_thread("t", {"user": "ann"}))
+    await directory.update("t", "{}")
+    await directory.find("t")
+    query = ThreadQuery()
+    found = await directory.search(query, sort_by="status", descending=True, limit=1, offset=0)
+    assert [each.metadata for each in found] == [{"user": "ann"}]
+    assert await directory.count(query) == 1
+    await directory.delete("t")
+
+    assert isinstance(saver, KeepsDirectory)
+    assert isinstance(directory, ThreadDirectory)
+    assert saver.names == ["create", "update", "find", "search", "count", "delete"]
 
 
 @pytest.mark.parametrize(("moment", "is_applied"), [("before", False), ("inside", True)])

@@ -77,7 +77,7 @@ def pushed_and_tools() -> Graph:
             AIMessageChunk("", id="k1", tool_call_chunks=[{"name": None, "args": ": 2}", "id": None, "index": 0}]),
         ]
         for part in parts:
-            push_message(part, state_key=None)
+            push_message(part)
         return {
             "messages": [AIMessage("let me ", id="k1", tool_calls=[{"name": "find", "args": {"x": 2}, "id": "c2"}])]
         }

@@ -9,8 +9,12 @@ from itertools import combinations
 import pytest
 
 from durable_graph import Checkpointer, Command, MemorySaver
-from durable_graph.runs import App
+from durable_graph.runs import App, RunHandle
 from durable_graph_http import AgentService, Frame
+from durable_graph_http.frames import Wanted
+from durable_graph_http.run_streams import Source
+from durable_graph_http.streaming import Start
+from durable_graph_http.tails import Entry
 from tests.http.graphs import STREAMED, input_of
 from tests.http.reading import ALL_MODES, Stream, data_of, ids, names, replayed, run_path_of, send
 
@@ -76,21 +80,42 @@ async def test_a_reconnect_after_every_frame_gives_exactly_the_rest(shape: str) 
             assert await replayed(service, path, frame.id) == frames[number + 1 :]
 
 
-@pytest.mark.parametrize("shape", ["nested", "chat_with_question", "chat_that_fails_once", "nested_chat", "failing"])
-async def test_the_modes_and_the_place_of_a_reconnect_change_no_frame(shape: str) -> None:
-    async with finished_stream(MemorySaver(), shape) as (service, path, _):
-        subsets = [modes for size in (1, 2) for modes in combinations(ALL_MODES, size)]
+@pytest.mark.parametrize("mode", ALL_MODES)
+async def test_a_reconnect_with_one_mode_gives_exactly_the_rest(mode: str) -> None:
+    async with finished_stream(MemorySaver(), "chat_that_fails_once") as (service, path, _):
         whole = await replayed(service, path)
-        for modes in subsets:
-            frames = await replayed(service, path, modes=modes)
-            assert set(frames) <= set(whole)
+        frames = await replayed(service, path, modes=(mode,))
+        assert set(frames) <= set(whole)
+        # After frames that the reader did not ask for, too.
+        for between in whole[::3]:
+            rest = [frame for frame in frames if int(frame.id) > int(between.id)]
+            assert await replayed(service, path, between.id, (mode,)) == rest
+
+
+@pytest.mark.parametrize("shape", ["nested_question", "chat_with_question", "chat_that_fails_once"])
+async def test_every_set_of_modes_begins_at_every_frame(shape: str) -> None:
+    async with finished_stream(MemorySaver(), shape) as (service, path, _):
+        handle = await service.app.find(path.rpartition("/")[2])
+        events = [logged async for logged in handle.events()]
+        entries = [Entry(logged, is_start=number == 0) for number, logged in enumerate(events)]
+        whole = await replayed(service, path)
+        for modes in (set_ for size in range(1, 10) for set_ in combinations(ALL_MODES, size)):
+            wanted = Wanted(frozenset(modes), with_subgraphs=True)
+            frames = frames_after(service, handle, entries, wanted, 0)
             assert ids(frames) == sorted(set(ids(frames)))
-            for number, frame in enumerate(frames):
-                assert await replayed(service, path, frame.id, modes) == frames[number + 1 :]
-            # Between two frames that it asked for, too.
-            for between in whole[:: max(len(whole) // 10, 1)]:
-                rest = [frame for frame in frames if int(frame.id) > int(between.id)]
-                assert await replayed(service, path, between.id, modes) == rest
+            assert set(frames) <= set(whole)
+            for start in (0, 16, *ids(whole)[:: max(len(whole) // 4, 1)], ids(whole)[-1]):
+                rest = [frame for frame in frames if int(frame.id) > start]
+                assert frames_after(service, handle, entries, wanted, start) == rest
+
+
+def frames_after(
+    service: AgentService, handle: RunHandle, entries: list[Entry], wanted: Wanted, after: int
+) -> list[Frame]:
+    """What a reader makes of the events that it has to see."""
+    source = Source(service, handle, "g", "t", wanted)
+    begin = source.first_event(Start(after))
+    return [frame for entry in entries if entry.logged.id > begin for frame in source.frames(entry, after)]
 
 
 @pytest.mark.parametrize("shape", STREAMED)

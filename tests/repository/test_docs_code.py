@@ -18,6 +18,12 @@ from tests.postgres.server import Server, started
 from tests.repository.tree import ROOT, readme_programs
 
 PRINTED: Final = {
+    "docs/aiohttp.md": [
+        "Book Hotel Lisbon?",
+        "{'city': 'Lisbon', 'hotel': 'Hotel Lisbon', 'booked': True}",
+        "{'looking in': 'Porto'}",
+        'data: {"looking in": "Faro"}',
+    ],
     "docs/coming-from-langgraph.md": [
         "{'publish?': 'Tea is a drink.'}",
         "['Write about tea.', 'Tea is a drink.', 'Yes.']",
@@ -26,6 +32,13 @@ PRINTED: Final = {
         "{'looking for': 'hotels'}",
         "{'found': ['a hotel in Lisbon']}",
         "() True",
+    ],
+    "docs/fastapi.md": [
+        "Book Hotel Lisbon?",
+        "{'city': 'Lisbon', 'hotel': 'Hotel Lisbon', 'booked': True}",
+        "403",
+        "[]",
+        "{'looking in': 'Porto'}",
     ],
     "docs/how-resume-works.md": [],
     "docs/signals.md": [

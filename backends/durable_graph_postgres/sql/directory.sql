@@ -1,5 +1,5 @@
--- The directory of threads: see `checkpointing/directory_transactions.py`. A `-- part:` is a text that statements include
--- by its name in braces.
+-- The directory of threads: see `checkpointing/directory_transactions.py`. A `-- part:` is a text that statements
+-- include by its name in braces.
 
 -- name: find_metadata
 SELECT metadata FROM {schema}.thread_metadata WHERE thread_key = :thread_key;
@@ -66,7 +66,7 @@ WITH
   found AS (
     SELECT t.thread_key, t.thread_id, t.created_at, greatest(t.updated_at, coalesce(m.updated_at, 0)) AS updated_at,
            CASE WHEN :status::text IS NOT NULL OR :sort_by::text = 'status' THEN {standing} END AS standing
-      FROM candidates c JOIN {schema}.threads t ON t.thread_key = c.thread_key
+      FROM candidates JOIN {schema}.threads t ON t.thread_key = candidates.thread_key
            LEFT JOIN {schema}.thread_metadata m ON m.thread_key = t.thread_key
      WHERE t.status <> 'deleted'
        AND t.thread_id >= :prefix AND (:following::text IS NULL OR t.thread_id < :following::text)
@@ -98,6 +98,6 @@ SELECT count(*) FROM matching;
       FROM matching),
   page AS MATERIALIZED (SELECT * FROM placed ORDER BY place LIMIT :limit::bigint OFFSET :offset::bigint)
 {entry}
-  FROM page p JOIN {schema}.threads t ON t.thread_key = p.thread_key
+  FROM page JOIN {schema}.threads t ON t.thread_key = page.thread_key
 {of_thread}
- ORDER BY p.place;
+ ORDER BY page.place;

@@ -1,5 +1,5 @@
--- The directory of threads: see `checkpointing/directory_transactions.py`. A `-- part:` is a text that statements include
--- by its name in braces.
+-- The directory of threads: see `checkpointing/directory_transactions.py`. A `-- part:` is a text that statements
+-- include by its name in braces.
 
 -- name: find_metadata
 SELECT metadata FROM thread_metadata WHERE thread_key = :thread_key;
@@ -24,7 +24,8 @@ SELECT t.thread_id, t.incarnation, t.origin, t.graph, t.graph_digest, t.version,
 -- The rows of `entry`, for the thread `t`.
 LEFT JOIN thread_metadata m ON m.thread_key = t.thread_key
 LEFT JOIN runs u ON u.thread_key = t.thread_key
-      AND u.seq = (SELECT min(r.seq) FROM runs r WHERE r.thread_key = t.thread_key AND r.state < 4)
+      AND u.seq = (SELECT min(r.seq) FROM runs r INDEXED BY runs_of_thread
+                    WHERE r.thread_key = t.thread_key AND r.state < 4)
 LEFT JOIN runs l ON l.thread_key = t.thread_key
       AND l.seq = (SELECT max(r.seq) FROM runs r WHERE r.thread_key = t.thread_key)
 
@@ -41,7 +42,7 @@ coalesce(
                WHEN json_array_length(r.waits_on, '$.interrupts') > 0 THEN 'interrupted'
                WHEN json_array_length(r.waits_on, '$.topics') > 0 OR r.due < r.deadline THEN 'busy'
                ELSE 'interrupted' END
-     FROM runs r WHERE r.thread_key = t.thread_key AND r.state < 4 ORDER BY r.seq LIMIT 1),
+     FROM runs r INDEXED BY runs_of_thread WHERE r.thread_key = t.thread_key AND r.state < 4 ORDER BY r.seq LIMIT 1),
   (SELECT 'error' FROM runs r
     WHERE r.thread_key = t.thread_key AND r.state IN (5, 7) AND r.ended_at >= t.updated_at
       AND r.seq = (SELECT max(n.seq) FROM runs n WHERE n.thread_key = t.thread_key)),
@@ -58,21 +59,22 @@ WITH
     SELECT value FROM json_each(:keys) WHERE :entry IS NULL
     UNION ALL
     SELECT thread_key FROM threads
-     WHERE :entry IS NULL AND :keys IS NULL AND :following IS NOT NULL AND thread_id >= :prefix AND thread_id < :following
+     WHERE :entry IS NULL AND :keys IS NULL AND :following IS NOT NULL
+       AND thread_id >= :prefix AND thread_id < :following
     UNION ALL
     SELECT thread_key FROM threads
      WHERE :entry IS NULL AND :keys IS NULL AND :following IS NULL AND thread_id >= :prefix),
-  found AS (
+  found AS MATERIALIZED (
     SELECT t.thread_key, t.thread_id, t.created_at, max(t.updated_at, coalesce(m.updated_at, 0)) AS updated_at,
            CASE WHEN :status IS NOT NULL OR :sort_by = 'status' THEN {standing} END AS standing
-      FROM candidates c CROSS JOIN threads t ON t.thread_key = c.thread_key
+      FROM candidates CROSS JOIN threads t ON t.thread_key = candidates.thread_key
            LEFT JOIN thread_metadata m ON m.thread_key = t.thread_key
      WHERE t.status <> 'deleted'
        AND t.thread_id >= :prefix AND (:following IS NULL OR t.thread_id < :following)
        AND (:keys IS NULL OR t.thread_key IN (SELECT value FROM json_each(:keys)))
        AND (:graph IS NULL
-            OR coalesce(t.graph, (SELECT r.graph FROM runs r WHERE r.thread_key = t.thread_key AND r.state < 4
-                                   ORDER BY r.seq LIMIT 1)) = :graph)
+            OR coalesce(t.graph, (SELECT r.graph FROM runs r INDEXED BY runs_of_thread
+                                   WHERE r.thread_key = t.thread_key AND r.state < 4 ORDER BY r.seq LIMIT 1)) = :graph)
        AND NOT EXISTS (SELECT 1 FROM json_each(:entries) w
                         WHERE NOT EXISTS (SELECT 1 FROM metadata_entries e
                                            WHERE e.thread_key = t.thread_key AND hex(e.digest) = w.value))),
@@ -95,6 +97,6 @@ SELECT count(*) FROM matching;
       FROM matching),
   page AS MATERIALIZED (SELECT * FROM placed ORDER BY place LIMIT :limit OFFSET :offset)
 {entry}
-  FROM page p CROSS JOIN threads t ON t.thread_key = p.thread_key
+  FROM page CROSS JOIN threads t ON t.thread_key = page.thread_key
 {of_thread}
- ORDER BY p.place;
+ ORDER BY page.place;

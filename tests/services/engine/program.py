@@ -53,6 +53,7 @@ def form_of_environment() -> Form:
 class State(TypedDict, total=False):
     ticks: int
     seconds: float
+    size: int
     log: Annotated[list[str], operator.add]
 
 
@@ -60,7 +61,7 @@ def _ticking(name: str) -> Any:
     async def tick(state: State, runtime: Runtime) -> State:
         """Emits numbered events, and notes that it ran."""
         for number in range(state.get("ticks", 3)):
-            runtime.stream_writer({"node": name, "tick": number})
+            runtime.stream_writer({"node": name, "tick": number, "padding": "x" * state.get("size", 0)})
             await asyncio.sleep(state.get("seconds", 0))
         note(f"ran {name} of {runtime.execution_info.thread_id if runtime.execution_info else ''}")
         return {"log": [name]}
