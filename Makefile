@@ -1,7 +1,7 @@
 # Each target makes and reuses .venv by itself, and peers .venv-peers; see .ci/venv. PYTHON=python3.12 chooses the interpreter.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo quick test long crash outages soak pgbouncer peers check lint types imports changelog bench bench-peers bench-runs
+.PHONY: help demo quick test long crash outages soak pgbouncer clients peers check lint types imports changelog bench bench-peers bench-runs
 MAKEFLAGS += --no-print-directory
 # Tests start many processes that import the same modules.
 unexport PYTHONDONTWRITEBYTECODE
@@ -50,6 +50,10 @@ soak:  ## workers killed and started at random on both databases, and what a liv
 pgbouncer:  ## PostgresSaver behind a real pgbouncer, from the system's packages
 	@.ci/venv dev
 	$(run) pytest tests/postgres/pgbouncer.py $(ARGS)
+
+clients:  ## LangGraph's clients for JavaScript on real servers; needs Node.js 20 and npm (ARGS="sdk.test.mjs" chooses)
+	@.ci/venv dev
+	PYTHONPATH=.:backends:integrations $(run) tests.clients $(ARGS)
 
 peers:  ## run programs written for LangGraph on LangGraph and on durable_graph (ARGS="approval" runs one)
 	@.ci/venv peers

@@ -56,11 +56,12 @@ def tested(node: str, framework: Framework, arguments: list[str]) -> int:
     """Run the tests on a server of the framework. Returns the exit code of node."""
     print(f"== LangGraph's clients for JavaScript, {framework}", flush=True)
     tests = [] if any(each.endswith(".mjs") for each in arguments) else sorted(FOLDER.glob("*.test.mjs"))
+    options = ["--test-reporter=spec", "--test-concurrency=1", f"--test-timeout={LIMIT}"]
     with tempfile.TemporaryDirectory() as folder:
         form = Form(folder=folder, store=f"sqlite:///{folder}/runs.db")
         with served(framework, form) as server:
             environment = {**os.environ, "SERVICE_URL": server.url, "SERVICE_FOLDER": folder}
-            command = [node, "--test", "--test-concurrency=1", f"--test-timeout={LIMIT}", *arguments, *map(str, tests)]
+            command = [node, "--test", *options, *arguments, *map(str, tests)]
             return subprocess.run(command, cwd=FOLDER, env=environment, check=False).returncode
 
 

@@ -276,8 +276,9 @@ async def test_several_runs_are_cancelled(sdk: LangGraphClient) -> None:
     thread = (await sdk.threads.create())["thread_id"]
     runs = [(await sdk.runs.create(thread, "chat", input={**HELLO, "gate": "never"}))["run_id"] for _ in range(2)]
     await sdk.runs.cancel_many(thread_id=thread, run_ids=runs)
-    await sdk.runs.join(thread, runs[1])
-    assert {run["status"] for run in await sdk.runs.list(thread)} == {"interrupted"}
+    for run in runs:
+        await sdk.runs.join(thread, run)
+    assert {each["status"] for each in await sdk.runs.list(thread)} == {"interrupted"}
 
     delayed = (await sdk.runs.create(thread, "chat", input=HELLO, after_seconds=3600))["run_id"]
     assert (await sdk.runs.get(thread, delayed))["status"] == "pending"

@@ -83,12 +83,19 @@ async def fail(state: Talk) -> Talk:
     raise ValueError("no luck")
 
 
+def _tour() -> StateGraph[Any, Any, Any, Any]:
+    tour = StateGraph(Trip)
+    tour.add_node("plan", plan, destinations=("find",)).add_node("find", find).add_node("write", _chat().compile())
+    return tour.add_edge(START, "plan").add_edge("find", "write")
+
+
+def _chat() -> StateGraph[Any, Any, Any, Any]:
+    return StateGraph(Talk).add_node("say", say).add_edge(START, "say")
+
+
 def team() -> dict[str, Any]:
-    """The graphs by name: "chat", "team" and "fails"."""
-    chat = StateGraph(Talk).add_node("say", say).add_edge(START, "say").compile()
-    trip = StateGraph(Trip)
-    trip.add_node("plan", plan, destinations=("find",)).add_node("find", find)
-    trip.add_node("write", chat).add_node("approve", approve)
-    trip.add_edge(START, "plan").add_edge("find", "write").add_edge("write", "approve")
-    fails = StateGraph(Talk).add_node("fail", fail).add_edge(START, "fail").compile()
-    return {"chat": chat, "team": trip.compile(), "fails": fails}
+    """The graphs by name: "chat", "tour", "team" (a tour that asks a question) and "fails"."""
+    asking = _tour().add_node("approve", approve).add_edge("write", "approve")
+    fails = StateGraph(Talk).add_node("fail", fail).add_edge(START, "fail")
+    graphs = {"chat": _chat(), "tour": _tour(), "team": asking, "fails": fails}
+    return {name: graph.compile() for name, graph in graphs.items()}
