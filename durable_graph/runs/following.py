@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import msgspec
 
 from durable_graph._runtime.events.model import LoggedEvent
-from durable_graph._runtime.threads.event_history import EventHistory
+from durable_graph._runtime.threads.event_history import CHECKPOINT, EventHistory
 from durable_graph._runtime.threads.open_events import opened_follow
 from durable_graph.app.compiled import CompiledGraph
 from durable_graph.checkpointing import Checkpointer
@@ -120,7 +120,7 @@ class _Reader:
 
     def __init__(self, graph: Graph, saver: Checkpointer, log: EventLog, row: RunRow, after: int) -> None:
         self.is_behind = False
-        self.is_start = not after
+        self.is_start, self._has_begun = not after, False
         self.state = row.state
         self._log, self._row, self._after = log, row, after
         self._cursor = after
@@ -137,11 +137,12 @@ class _Reader:
         if self._after >= (page.version + 1) * POSITIONS:
             allowed = f"the id of an event of the run: the newest has one below {(page.version + 1) * POSITIONS}"
             raise InvalidOptionError("after", self._after, allowed=allowed)
-        if self._cursor == self._after and page.first_checkpoint:
-            self.is_start = self._after < event_id(page.first_checkpoint, 0)
         self.is_behind = len(page.checkpoints) == PAGE or len(page.rows) == PAGE
         page = _complete(_of_run(page))
         events = await history.read(page, self._cursor)
+        if events and not self._has_begun:
+            self._has_begun = True
+            self.is_start = await self._begins_with(events[0].id, page.first_checkpoint)
         if page.checkpoints:
             self._cursor = max(self._cursor, event_id(page.checkpoints[-1].no, FIRST_ROW - 1))
         if page.rows:
@@ -149,6 +150,16 @@ class _Reader:
             self._cursor = max(self._cursor, event_id(last.version, last.position))
         self.state = page.state
         return events
+
+    async def _begins_with(self, event: int, first_checkpoint: int) -> bool:
+        """Whether the run's first event is the one with this id, the first that was read."""
+        if not self._after:
+            return True
+        if first_checkpoint and self._after >= event_id(first_checkpoint, CHECKPOINT):
+            return False
+        # The id is of an earlier run, or of an event before the run's first checkpoint.
+        first = await _Reader(self._graph, self._saver, self._log, self._row, 0).next()
+        return bool(first) and first[0].id == event
 
     def batch(self, events: tuple[LoggedEvent, ...]) -> EventBatch:
         """The events, and where the run stood when they were read."""

@@ -32,6 +32,9 @@ PRINTED: Final = {
         "{'looking for': 'hotels'}",
         "{'found': ['a hotel in Lisbon']}",
         "() True",
+        "[]",
+        "7 True",
+        "0 True",
     ],
     "docs/fastapi.md": [
         "Book Hotel Lisbon?",
