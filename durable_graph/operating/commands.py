@@ -148,7 +148,7 @@ def runs(
 
 @commands.command
 def threads(*, status: ListedStatus | None = None, limit: int = 100, place: Place = HERE) -> None:
-    """List threads, by id; those of one status by the time since which they have it.
+    """List threads with their metadata, by id; those of one status by the time since which they have it.
 
     Args:
         status: Only the threads with this status.
@@ -157,10 +157,13 @@ def threads(*, status: ListedStatus | None = None, limit: int = 100, place: Plac
     found = place.read(lambda saver: _first(listed_threads(saver, status), limit))
     now = _now()
     rows = [
-        (each.thread_id, each.status, each.graph, each.next, age(each.since, now), each.error or each.damage)
+        (
+            *(each.thread_id, each.status, each.graph, each.next, age(each.since, now)),
+            *(_compact(each.metadata) if each.metadata else "", each.error or each.damage),
+        )
         for each in found
     ]
-    place.print(found, table(("THREAD", "STATUS", "GRAPH", "NEXT", "AGE", "ERROR"), rows))
+    place.print(found, table(("THREAD", "STATUS", "GRAPH", "NEXT", "AGE", "METADATA", "ERROR"), rows))
 
 
 @commands.command
@@ -306,6 +309,7 @@ def _shown(found: ShownThread) -> list[str]:
             ("updated", found.updated_at),
             ("error", found.error),
             ("metadata", _compact(found.metadata) if found.metadata else None),
+            ("call metadata", _compact(found.call_metadata) if found.call_metadata else None),
         ]
     )
     checkpoints = table(

@@ -12,6 +12,7 @@ import pytest
 
 import durable_graph.__main__
 from durable_graph import import_threads
+from durable_graph.runs import App
 from durable_graph_sqlite import SqliteSaver
 from tests.operating.conftest import STORE, Operate, Shop
 
@@ -71,7 +72,7 @@ def test_threads_are_listed_with_status_graph_next_nodes_and_age(shop: Shop, ope
     shop.start("print", "t-2")
     shop.work("waiting", "failed")
     head, *lines = operate("threads", "--store", STORE).lines
-    assert head.split() == ["THREAD", "STATUS", "GRAPH", "NEXT", "AGE", "ERROR"]
+    assert head.split() == ["THREAD", "STATUS", "GRAPH", "NEXT", "AGE", "METADATA", "ERROR"]
     assert [line.split()[:4] for line in lines] == [
         ["t-1", "interrupted", "order", "approve"],
         ["t-2", "failed", "print", "fail"],
@@ -79,6 +80,29 @@ def test_threads_are_listed_with_status_graph_next_nodes_and_age(shop: Shop, ope
     (found,) = json.loads(operate("threads", "--store", STORE, "--status", "failed", "--json").out)
     assert (found["thread_id"], found["next"]) == ("t-2", ["fail"])
     assert found["since"] is not None
+
+
+def test_threads_are_listed_and_shown_with_their_metadata(shop: Shop, operate: Operate) -> None:
+    async def create(app: App) -> None:
+        await app.threads.create("created", metadata={"user": "Ann", "tags": [1]})
+        await app.start("order", {"sum": 1}, {"metadata": {"run": "one"}}, thread_id="ran")
+
+    shop.call(create)
+    shop.work("waiting")
+    head, created, ran = operate("threads", "--store", STORE).lines
+    at = head.index("METADATA")
+    assert (created.split()[:2], created[at:]) == (["created", "done"], '{"user":"Ann","tags":[1]}')
+    assert ran[at:].strip() == ""
+    found = json.loads(operate("threads", "--store", STORE, "--json").out)
+    assert [each["metadata"] for each in found] == [{"user": "Ann", "tags": [1]}, {}]
+    shown = [json.loads(operate("show", thread, "--store", STORE, "--json").out) for thread in ("created", "ran")]
+    assert [(each["metadata"], each["call_metadata"]) for each in shown] == [
+        ({"user": "Ann", "tags": [1]}, {}),
+        ({}, {"run": "one"}),
+    ]
+    assert shown[0]["checkpoints"] == []
+    printed = operate("show", "created", "--store", STORE).lines
+    assert 'metadata  {"user":"Ann","tags":[1]}' in printed
 
 
 def test_show_finds_a_thread_by_its_id_and_by_the_id_of_a_run(shop: Shop, operate: Operate) -> None:

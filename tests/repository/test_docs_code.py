@@ -65,6 +65,7 @@ PRINTED: Final = {
         "True",
         "cancelled",
         "True running",
+        "ann/1 idle orders Green tea",
     ],
     "docs/time.md": [
         "True True",
