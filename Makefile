@@ -53,7 +53,7 @@ pgbouncer:  ## PostgresSaver behind a real pgbouncer, from the system's packages
 
 clients:  ## LangGraph's clients for JavaScript on real servers; needs Node.js 20 and npm (ARGS="sdk.test.mjs" chooses)
 	@.ci/venv dev
-	PYTHONPATH=.:backends:integrations $(run) tests.clients $(ARGS)
+	$(run) tests.clients $(ARGS)
 
 peers:  ## run programs written for LangGraph on LangGraph and on durable_graph (ARGS="approval" runs one)
 	@.ci/venv peers
