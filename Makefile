@@ -1,7 +1,7 @@
 # Each target makes and reuses .venv by itself, and peers .venv-peers; see .ci/venv. PYTHON=python3.12 chooses the interpreter.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo service quick test long crash outages soak streams pgbouncer browser peers check lint types imports changelog bench bench-peers bench-runs
+.PHONY: help demo service quick test long crash outages soak streams pgbouncer browser clients peers check lint types imports changelog bench bench-peers bench-runs
 MAKEFLAGS += --no-print-directory
 # Tests start many processes that import the same modules.
 unexport PYTHONDONTWRITEBYTECODE
@@ -62,6 +62,10 @@ pgbouncer:  ## PostgresSaver behind a real pgbouncer, from the system's packages
 browser:  ## drive the page of `make service` in a headless Chromium, from the system's packages: 2 minutes
 	@.ci/venv dev
 	$(run) pytest tests/examples/browser.py $(ARGS)
+
+clients:  ## LangGraph's clients for JavaScript on real servers; needs Node.js 20 and npm (ARGS="sdk.test.mjs" chooses)
+	@.ci/venv dev
+	$(run) tests.clients $(ARGS)
 
 peers:  ## run programs written for LangGraph on LangGraph and on durable_graph (ARGS="approval" runs one)
 	@.ci/venv peers
