@@ -148,6 +148,7 @@ from durable_graph.errors import (
     UnknownThreadError,
     UnreachableNodeWarning,
     UnstorableValueError,
+    UpdateRefusedError,
     ValueTooLargeError,
     WrongGraphError,
 )
@@ -317,6 +318,7 @@ __all__ = [
     "UnreachableNodeWarning",
     "UnstorableValueError",
     "UntrackedValue",
+    "UpdateRefusedError",
     "ValueTooLargeError",
     "Workflow",
     "WrongGraphError",

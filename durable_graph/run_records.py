@@ -301,6 +301,7 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     seq: int
     topic: str
     value: bytes
+    key: str
 
 
 class Sent(Enum):
@@ -314,6 +315,17 @@ class Sent(Enum):
     """The thread has no unfinished run."""
     CANCELLED = 4
     """The thread has no unfinished run, and is cancelled."""
+
+
+class Discarded(Enum):
+    """What became of a request to discard a message."""
+
+    DISCARDED = 0
+    NO_MESSAGE = 1
+    """No such message is in the inbox: it was never sent, or a run has taken it, or it was discarded before."""
+    NO_THREAD = 2
+    RUNNING = 3
+    """A worker executes the thread's run, and may be about to take the message."""
 
 
 class QueueStats(msgspec.Struct, frozen=True, gc=False):

@@ -18,6 +18,7 @@ from durable_graph.run_records import (
     UPDATES,
     Accepted,
     Claim,
+    Discarded,
     Heartbeat,
     Message,
     NewMessage,
@@ -129,6 +130,15 @@ class PostgresRuns:
                 return decided
         sent: Sent = await self._write(message.thread, lambda: run_transactions.send(message, self._clock()))
         return sent
+
+    async def discard(self, thread: str, topic: str, key: str) -> Discarded:
+        """See `RunStore.discard`. Raises `InvalidOptionError` for a name that PostgreSQL cannot store."""
+        check_message(NewMessage(thread, topic, key, b""))
+        epoch = drawn_incarnation()
+        discarded: Discarded = await self._write(
+            thread, lambda: run_transactions.discard(thread, topic, key, epoch, self._clock())
+        )
+        return discarded
 
     # Upkeep
 

@@ -22,6 +22,7 @@ from durable_graph.records import StoredCheckpoint
 from durable_graph.run_records import (
     Accepted,
     Claim,
+    Discarded,
     Heartbeat,
     Message,
     NewMessage,
@@ -120,6 +121,14 @@ class SqliteRuns:
         """See `RunStore.send`."""
         sent: Sent = await self._write(message.thread, lambda: run_transactions.send(message, self._clock()))
         return sent
+
+    async def discard(self, thread: str, topic: str, key: str) -> Discarded:
+        """See `RunStore.discard`."""
+        epoch = drawn_incarnation()
+        discarded: Discarded = await self._write(
+            thread, lambda: run_transactions.discard(thread, topic, key, epoch, self._clock())
+        )
+        return discarded
 
     # Upkeep
 

@@ -23,7 +23,7 @@ from durable_graph.records import (
     ThreadRow,
     ValueRow,
 )
-from durable_graph.run_records import UPDATES, EventRow, Message, NewMessage, RunRow, RunState, RunUpdate
+from durable_graph.run_records import UPDATES, Discarded, EventRow, Message, NewMessage, RunRow, RunState, RunUpdate
 
 K = TypeVar("K", int, tuple[int, ...])
 R = TypeVar("R")
@@ -118,7 +118,7 @@ class Inbox:
     def put(self, message: NewMessage) -> None:
         self.last += 1
         self.keys[message.topic, message.key] = self.last
-        self.waiting[self.last] = Message(self.last, message.topic, message.value)
+        self.waiting[self.last] = Message(self.last, message.topic, message.value, message.key)
 
     def take(self, seq: int, at: int) -> None:
         if self.waiting.pop(seq, None) is not None:
@@ -212,6 +212,16 @@ class RunRows:
         if updates and not self.inbox.has_updates:
             for seq in self.unfinished:
                 self.change(run_rules.after_look(self.by_seq[seq].row))
+
+    def discard(self, topic: str, key: str, at: int) -> Discarded:
+        """Take a message that no run is to take. As `run_transactions.discard` does it."""
+        seq, first = self.inbox.keys.get((topic, key)), self.first()
+        if seq is None or seq not in self.inbox.waiting:
+            return Discarded.NO_MESSAGE
+        if first is not None and first.state is RunState.RUNNING:
+            return Discarded.RUNNING
+        self.take((seq,), at, updates=True)
+        return Discarded.DISCARDED
 
     def first(self) -> RunRow | None:
         """The first run that has not ended."""

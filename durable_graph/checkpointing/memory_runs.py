@@ -11,7 +11,7 @@ from durable_graph.checkpointing import rules, run_busy, run_rules, run_sweep
 from durable_graph.checkpointing.binding import Binding
 from durable_graph.checkpointing.columns import key_of, next_column
 from durable_graph.checkpointing.digests import request_digest
-from durable_graph.checkpointing.fresh_threads import fresh_thread
+from durable_graph.checkpointing.memory_claims import claimed, has_moved, place
 from durable_graph.checkpointing.memory_lock import alone
 from durable_graph.checkpointing.memory_rows import RunRows, StoredRun, ThreadRows
 from durable_graph.checkpointing.run_changes import heartbeat_of
@@ -21,6 +21,7 @@ from durable_graph.run_records import (
     UPDATES,
     Accepted,
     Claim,
+    Discarded,
     Heartbeat,
     Message,
     NewMessage,
@@ -79,7 +80,7 @@ class MemoryRuns:
         is_first = accepted.is_new and accepted.state is RunState.READY
         if found is None or not (is_first and run_rules.is_claimable(found[1], now) and self._is_alive(worker)):
             return accepted, None
-        claim = _claimed(*found, worker, now)
+        claim = claimed(*found, worker, now)
         return msgspec.structs.replace(accepted, state=RunState.RUNNING), claim
 
     def _accept(self, run: NewRun) -> Accepted:
@@ -199,6 +200,17 @@ class MemoryRuns:
         if message.topic == UPDATES:
             found.runs.ask_to_look()
         return Sent.NEW
+
+    @alone
+    async def discard(self, thread: str, topic: str, key: str) -> Discarded:
+        """See `RunStore.discard`."""
+        found = self._threads.get(key_of(thread))
+        if found is None or found.row.status == "deleted":
+            return Discarded.NO_THREAD
+        discarded = found.runs.discard(topic, key, self._now())
+        if discarded is Discarded.DISCARDED:
+            found.row = msgspec.structs.replace(found.row, epoch=rules.drawn_incarnation())
+        return discarded
 
     # Upkeep
 
@@ -347,7 +359,7 @@ class MemoryRuns:
         now = self._now()
         due = [found for found in self._first_runs(queues) if run_rules.is_claimable(found[1], now)]
         first = heapq.nsmallest(most, due, key=lambda found: (found[1].priority, found[1].due, found[1].thread))
-        return [_claimed(stored, run, worker, now) for stored, run in first]
+        return [claimed(stored, run, worker, now) for stored, run in first]
 
     @alone
     async def release(self, worker: int) -> int:
@@ -369,12 +381,12 @@ class MemoryRuns:
             for stored, run in self._runs_of(worker):
                 freed = run_sweep.freed(
                     crashes=run.crashes,
-                    has_moved=_has_moved(stored, run),
+                    has_moved=has_moved(stored, run),
                     nodes=next_column(stored.row),
                     most=max_crashes,
                     now=now,
                 )
-                _place(stored, run_rules.after_sweep(run, freed))
+                place(stored, run_rules.after_sweep(run, freed))
                 ready += freed.state == RunState.READY
                 quarantined += freed.state == RunState.QUARANTINED
             del self._workers[worker]
@@ -448,43 +460,3 @@ def _earlier(run: NewRun, living: ThreadRows) -> Accepted | None:
     of_request = living.runs.by_seq.get(request.seq)
     state = RunState.DONE if of_request is None else of_request.row.state
     return Accepted(request.seq, is_new=False, state=state, input_digest=request.input_digest)
-
-
-def _has_moved(stored: ThreadRows, run: RunRow) -> bool:
-    claimed = run.claimed_version, stored.runs.by_seq[run.seq].claimed_writes
-    return run_rules.has_moved(stored.row, *claimed)
-
-
-def _place(stored: ThreadRows, run: RunRow) -> None:
-    """Replace the row of the run; from here on its progress is counted."""
-    stored.runs.change(msgspec.structs.replace(run, claimed_version=stored.row.version))
-    placed = msgspec.structs.replace(stored.runs.by_seq[run.seq], claimed_writes=stored.row.wseq)
-    stored.runs.by_seq[run.seq] = placed
-
-
-def _claimed(stored: ThreadRows, run: RunRow, worker: int, now: int) -> Claim:
-    row = stored.row = msgspec.structs.replace(stored.row, epoch=rules.drawn_incarnation())
-    taken = run_rules.claimed(run, worker, has_moved=_has_moved(stored, run))
-    _place(stored, taken)
-    given = stored.runs.by_seq[run.seq]
-    return Claim(
-        thread=run.thread,
-        seq=run.seq,
-        graph=run.graph,
-        input=given.input,
-        options=given.options,
-        context=given.context,
-        first_checkpoint=run.first_checkpoint,
-        checkpoint=run.checkpoint,
-        deadline=run.deadline,
-        attempt=taken.attempt,
-        crashes=taken.crashes,
-        inbox=run.inbox,
-        request=run.request,
-        from_checkpoint=run.from_checkpoint,
-        epoch=row.epoch,
-        version=row.version,
-        now=now,
-        followed=stored.runs.followed.get(run.seq, 0),
-        fresh=fresh_thread(stored.signed) if row.version == 0 else None,
-    )

@@ -92,7 +92,7 @@ def stored_from(exported: ExportedThread) -> ThreadRows:
         if each["taken"]:
             inbox.taken[seq] = each["taken"]
         else:
-            inbox.waiting[seq] = Message(seq, each["topic"], each["value"])
+            inbox.waiting[seq] = Message(seq, each["topic"], each["value"], each["key"])
     return stored
 
 

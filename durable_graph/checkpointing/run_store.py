@@ -8,6 +8,7 @@ from durable_graph.records import StoredCheckpoint
 from durable_graph.run_records import (
     Accepted,
     Claim,
+    Discarded,
     Heartbeat,
     Message,
     NewMessage,
@@ -156,6 +157,14 @@ class RunStore(Protocol):
         """Record a message for the unfinished run of a thread, once for each key of a topic, and wake the run.
 
         It stays in the inbox until a run takes it: in the save that records what became of it (`WritesBatch.taken`).
+        """
+        ...
+
+    async def discard(self, thread: str, topic: str, key: str) -> Discarded:
+        """Take a message out of the inbox that no run is to take, unless a worker executes the thread's run.
+
+        Its key stays known, as that of a message that a run has taken. The thread's epoch changes, so that a worker
+        whose lease has ended cannot take it afterwards.
         """
         ...
 

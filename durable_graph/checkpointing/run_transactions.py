@@ -14,12 +14,13 @@ from durable_graph.checkpointing.columns import key_of, request_columns, request
 from durable_graph.checkpointing.digests import add, request_digest
 from durable_graph.checkpointing.queries import Query, check_no_orphan, first_of
 from durable_graph.checkpointing.rules import accepted_thread, reopened_thread
-from durable_graph.checkpointing.run_changes import ask_to_look, changes_of, run_from, update_of, wake
+from durable_graph.checkpointing.run_changes import ask_to_look, changes_of, end_look, run_from, take, update_of, wake
 from durable_graph.checkpointing.transactions import Batch, Part, Transaction, WriteResult, lock, put_thread, run_all
 from durable_graph.records import RequestRow, StoredThread, Sums, ThreadRow
 from durable_graph.run_records import (
     UPDATES,
     Accepted,
+    Discarded,
     NewMessage,
     NewRun,
     RequestOfRun,
@@ -210,6 +211,25 @@ def send(message: NewMessage, clock: Clock) -> Transaction[Sent]:
     if message.topic == UPDATES:
         yield ask_to_look(message.thread)
     return WriteResult(Sent.NEW)
+
+
+def discard(thread: str, topic: str, key: str, epoch: int, clock: Clock) -> Transaction[Discarded]:
+    """Take a message out of the inbox. See `RunStore.discard`. `epoch` is random."""
+    locked, now = (yield from lock(thread)), (yield from time_of(clock))
+    if locked is None or locked.row.status == "deleted":
+        return WriteResult(Discarded.NO_THREAD)
+    of_thread = {"thread_key": key_of(thread)}
+    found = yield from first_of("find_unread_message", **of_thread, topic=topic, key=key)
+    if found is None:
+        return WriteResult(Discarded.NO_MESSAGE)
+    unfinished = yield from first_of("find_unfinished_run", **of_thread)
+    if unfinished is not None and run_from(unfinished).state is RunState.RUNNING:
+        return WriteResult(Discarded.RUNNING)
+    yield take(thread, found[0], now)
+    yield end_look(thread)
+    row = msgspec.structs.replace(locked.row, epoch=epoch)
+    yield Query("change_thread", thread_columns(signed(row, locked.sums, locked.born), thread))
+    return WriteResult(Discarded.DISCARDED)
 
 
 def time_of(clock: Clock) -> Part[int]:

@@ -40,7 +40,7 @@ from durable_graph.errors.running import (
     ReducerError,
     UnknownNameError,
 )
-from durable_graph.errors.runs import MissingPowerError, RunFailedError, UnknownRunError
+from durable_graph.errors.runs import MissingPowerError, RunFailedError, UnknownRunError, UpdateRefusedError
 from durable_graph.errors.store import (
     CheckpointerMisuseError,
     MissingBackendError,
@@ -135,6 +135,7 @@ __all__ = [
     "UnknownThreadError",
     "UnreachableNodeWarning",
     "UnstorableValueError",
+    "UpdateRefusedError",
     "ValueTooLargeError",
     "WrongGraphError",
     "names",

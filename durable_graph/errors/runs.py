@@ -2,7 +2,7 @@
 
 from typing import Literal, Self
 
-from durable_graph.errors.tree import DurableGraphError, bounded
+from durable_graph.errors.tree import DurableGraphError, bounded, quoted
 
 
 class UnknownRunError(DurableGraphError, LookupError):
@@ -44,6 +44,27 @@ class RunFailedError(DurableGraphError):
         super().__init__(
             f"run {run_id!r} of thread {thread_id!r} {what}: {error}; correct the cause, then app.retry({run_id!r})"
         )
+
+
+class UpdateRefusedError(DurableGraphError):
+    """An update of a running graph (`App.update`) cannot be applied. Its run fails, and the update stays.
+
+    `key` is the key of the update: the caller's, or a random one. `why` is the text of the error, which is `__cause__`.
+    """
+
+    def __init__(self, thread_id: str, key: str, *, why: str) -> None:
+        self.thread_id = thread_id
+        self.key = key
+        self.why = why
+        thread, name = quoted(thread_id, 40), quoted(key, 40)
+        super().__init__(
+            f"update {name} of thread {thread} cannot be applied: {bounded(why, 170)}; "
+            f"correct the graph and retry the run, or drop the update: app.discard_update({thread}, {name})"
+        )
+
+    def __repr__(self) -> str:
+        # The run's row has it: the repr of a text with both kinds of quotes has backslashes.
+        return f"{type(self).__name__}: {self}"
 
 
 class MissingPowerError(DurableGraphError):

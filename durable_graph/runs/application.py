@@ -5,8 +5,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from types import MappingProxyType
-from typing import Any, Literal, Unpack, get_args
-from uuid import uuid4
+from typing import Any, Literal, Unpack
 from weakref import WeakSet
 
 import msgspec
@@ -14,8 +13,6 @@ import msgspec
 from durable_graph._runtime.entry.options import (
     Config,
     ThreadId,
-    call_config,
-    check_config,
     read_thread_place,
 )
 from durable_graph._runtime.request.identifiers import read_key, read_topic
@@ -23,9 +20,7 @@ from durable_graph._runtime.task.writes import encode_anything
 from durable_graph.app.compiled import CompiledGraph
 from durable_graph.checkpointing import Checkpointer, open_checkpointer
 from durable_graph.checkpointing.columns import key_of
-from durable_graph.checkpointing.digests import origin_of
-from durable_graph.checkpointing.event_log import KeepsEvents
-from durable_graph.checkpointing.rules import check_limit, drawn_incarnation
+from durable_graph.checkpointing.rules import check_limit
 from durable_graph.checkpointing.run_ids import parts_of, run_id
 from durable_graph.checkpointing.run_store import KeepsRuns, RunStore
 from durable_graph.errors import (
@@ -38,28 +33,22 @@ from durable_graph.errors import (
     WrongGraphError,
 )
 from durable_graph.graph import Command, Send
-from durable_graph.graph.durations import Duration, microseconds
+from durable_graph.graph.durations import Duration
 from durable_graph.graph.options import is_graph_name
 from durable_graph.run_records import IfBusy, NewMessage, NewRun, QueueStats, RunRow, RunState
 from durable_graph.runs import graph_calls, operations
 from durable_graph.runs.arguments import answer_by_id, read_contexts, read_timeout
 from durable_graph.runs.claimed_request import (
     StartOptions,
-    check_start,
-    digest_of_input,
-    encoded_input,
-    encoded_options,
     sought_metadata,
 )
 from durable_graph.runs.handle import STATES, RunHandle, RunStatus, StateName, status_of
+from durable_graph.runs.new_run import Priority, new_run
 from durable_graph.runs.signals import Changes
-from durable_graph.runs.updates import is_new, send_update
+from durable_graph.runs.updates import discard_update, is_new, send_update
 from durable_graph.runs.upkeep import KEEP_RESULTS, KeepThreads, Upkeep, read_retention
 from durable_graph.runs.worker import DEFAULT_MAX_CRASHES, DEFAULT_TTL, Worker
 from durable_graph.runs.worker_of_calls import WorkerOfCalls
-
-Priority = Literal["first", "high", "normal", "low", "last"]
-PRIORITIES: dict[Priority, int] = {"first": 0, "high": 1, "normal": 2, "low": 3, "last": 4}
 
 Graph = CompiledGraph[Any, Any, Any, Any]
 
@@ -181,58 +170,12 @@ class App:
         )
         return await self._accepted(run, None)
 
-    def _new_run(
-        self,
-        graph: str,
-        input: Any,  # noqa: A002  # LangGraph's name
-        config: Config | None = None,
-        *,
-        key: str | None = None,
-        thread_id: ThreadId | None = None,
-        delay: Duration | None = None,
-        deadline: Duration | None = None,
-        priority: Priority = "normal",
-        if_busy: IfBusy = "wait",
-        events: Literal["all", "followed"] = "followed",
-        **options: Unpack[StartOptions],
-    ) -> NewRun:
+    def _new_run(self, graph: str, input: Any, config: Config | None, **options: Any) -> NewRun:  # noqa: A002  # as above
         bound = self.graph(graph)
-        topology, most = bound.topology, self._saver.max_value_bytes
-        if topology.context is not None and graph not in self._contexts:
+        if bound.topology.context is not None and graph not in self._contexts:
             allowed = f"a function that makes the context of {graph!r}, in App(..., context={{{graph!r}: ...}})"
             raise InvalidOptionError("context", None, allowed=allowed)
-        check_config(config)
-        merged = call_config(bound.setup.config, config, options)
-        thread = self._thread(merged, thread_id, None if key is None else read_key(key))
-        metadata = check_start(bound, input, merged, options, thread)
-        if not isinstance(priority, str) or priority not in PRIORITIES:
-            raise InvalidOptionError("priority", priority, allowed=", ".join(map(repr, PRIORITIES)))
-        if if_busy not in get_args(IfBusy):
-            raise InvalidOptionError("if_busy", if_busy, allowed=", ".join(map(repr, get_args(IfBusy))))
-        if events not in ("all", "followed"):
-            raise InvalidOptionError("events", events, allowed="'all' or 'followed'")
-        if events == "all" and not isinstance(self._saver, KeepsEvents):
-            raise MissingPowerError(type(self._saver).__name__, "events")
-        incarnation = drawn_incarnation()
-        return NewRun(
-            thread=thread,
-            graph=graph,
-            queue=graph,
-            input=encoded_input(topology, input, most),
-            input_digest=b"" if key is None else digest_of_input(topology, input, key),
-            options=encoded_options(topology, merged, options, most, keeps_events=events == "all"),
-            incarnation=incarnation,
-            origin=origin_of(thread, incarnation),
-            epoch=drawn_incarnation(),
-            token=os.urandom(16),
-            formerly=topology.formerly,
-            key=key,
-            priority=PRIORITIES[priority],
-            delay=microseconds("delay", delay),
-            time_limit=microseconds("deadline", deadline, least=0.001),
-            if_busy=if_busy,
-            metadata=metadata,
-        )
+        return new_run(bound, self._saver, input, config, **options)
 
     async def _accepted(self, run: NewRun, worker: Worker | None) -> RunHandle:
         """The accepted run, which this worker executes, or any worker without one. Raises if the run is refused."""
@@ -254,12 +197,6 @@ class App:
                 # The worker that executes the run before this one is asked to cancel it.
                 self._changes.is_cancelled(before)
         return RunHandle(self, run.thread, accepted.seq, is_new=accepted.is_new)
-
-    def _thread(self, config: Config | None, thread_id: ThreadId | None, key: str | None) -> str:
-        given = ((config or {}).get("configurable") or {}).get("thread_id") if thread_id is None else thread_id
-        if given is None:
-            return f"run-{key}" if key is not None else str(uuid4())
-        return read_thread_place(config, thread_id, None).thread_id
 
     async def run(
         self,
@@ -412,6 +349,19 @@ class App:
         is_new_update = await send_update(self._graphs, self._saver, self._runs, thread, command, key)
         self._changes.has_update(thread, await self._runs.find_unfinished(thread))
         return is_new_update
+
+    async def discard_update(self, thread_id: ThreadId, key: str) -> bool:
+        """Remove an update that no run has applied, such as one that fails each run of its thread. Recorded when this
+        returns. False if the thread has no such update: it was applied, or discarded before.
+
+        `key` is that of `update`; the error of a run that cannot apply an update names it. The key stays stored: a
+        repetition of the update does nothing.
+
+        Raises `UnknownThreadError`, `ThreadBusyError` while a worker executes the thread's run, and
+        `InvalidOptionError` for a key that is no text of 1 to 255 bytes.
+        """
+        thread = read_thread_place(None, thread_id, None).thread_id
+        return await discard_update(self._runs, thread, key)
 
     def graph(self, name: str) -> Graph:
         """The graph of this name, bound to the store: for state and history. Raises `UnknownNameError`."""

@@ -9,6 +9,7 @@ from durable_graph.records import StoredCheckpoint
 from durable_graph.run_records import (
     Accepted,
     Claim,
+    Discarded,
     Heartbeat,
     Message,
     NewMessage,
@@ -126,6 +127,9 @@ class CrashingRuns:
 
     async def send(self, message: NewMessage) -> Sent:
         return await self._call("send", lambda: self.inner.send(message))
+
+    async def discard(self, thread: str, topic: str, key: str) -> Discarded:
+        return await self._call("discard", lambda: self.inner.discard(thread, topic, key))
 
     async def inbox(self, thread: str, topics: Collection[str]) -> list[Message]:
         return await self._call("inbox", lambda: self.inner.inbox(thread, topics))

@@ -10,7 +10,7 @@ from durable_graph.checkpointing import run_rules
 from durable_graph.checkpointing.columns import key_of
 from durable_graph.checkpointing.memory_rows import RunRows
 from durable_graph.records import CommitResult, Committed, CommitUnit
-from durable_graph.run_records import RequestOfRun, RunState
+from durable_graph.run_records import Discarded, RequestOfRun, RunState
 from tests.checkpointing.planted_runs import PlantedRuns, TellsRequestsOnce
 from tests.checkpointing.run_plants import Plant, made, rows_with, ruled, runs
 
@@ -79,6 +79,32 @@ class TakesAfterTheChange(MemorySaver):
         return answer
 
 
+class DiscardsNothing(PlantedRuns):
+    async def discard(self, thread: str, topic: str, key: str) -> Discarded:
+        return Discarded.NO_THREAD if self.thread(thread) is None else Discarded.DISCARDED
+
+
+class DiscardsWithoutAFence(PlantedRuns):
+    async def discard(self, thread: str, topic: str, key: str) -> Discarded:
+        return self._threads[key_of(thread)].runs.discard(topic, key, 1)
+
+
+class DiscardsForRunsThatHaveNotEnded(PlantedRuns):
+    async def discard(self, thread: str, topic: str, key: str) -> Discarded:
+        if await self.find_unfinished(thread) is None:
+            return Discarded.NO_MESSAGE
+        return await super().discard(thread, topic, key)
+
+
+def discards_without_a_key(rows: RunRows, topic: str, key: str, at: int) -> Discarded:
+    """In the place of `RunRows.discard`."""
+    seq = rows.inbox.keys.pop((topic, key), None)
+    if seq is None:
+        return Discarded.NO_MESSAGE
+    rows.take((seq,), at, updates=True)
+    return Discarded.DISCARDED
+
+
 class ForgetsKeysOfTakenUpdates(MemorySaver):
     async def commit(self, unit: CommitUnit) -> CommitResult:
         answer = await super().commit(unit)
@@ -131,6 +157,17 @@ UPDATE_PLANTS: Mapping[str, tuple[Plant, ...]] = {
         ruled("accepted_run", lambda right, *given, **named: right(*given, **{**named, "has_updates": False})),
         rows_with("take", ends_the_look_of_the_first),
     ),
+    "a_discarded_update_is_in_no_inbox_and_its_key_stays_known": (
+        runs(DiscardsNothing),
+        rows_with("discard", discards_without_a_key),
+        rows_with("take", ends_every_look),
+    ),
+    "only_an_update_that_is_in_the_inbox_is_discarded": (
+        runs(DiscardsNothing),
+        rows_with("discard", discards_without_a_key),
+    ),
+    "a_holder_that_was_released_cannot_take_a_discarded_update": (runs(DiscardsWithoutAFence),),
+    "the_update_of_a_run_that_failed_is_discarded": (runs(DiscardsForRunsThatHaveNotEnded),),
     "a_run_that_waits_is_woken_by_an_update": (
         ruled("woken", lambda right, run, at: run),
         rows_with("ask_to_look", lambda rows: None),

@@ -350,6 +350,9 @@ SELECT (SELECT status FROM {schema}.threads WHERE thread_key = :thread_key), EXI
 -- name: find_message
 SELECT seq FROM {schema}.messages WHERE thread_key = :thread_key AND topic = :topic AND key = :key;
 
+-- name: find_unread_message
+SELECT seq FROM {schema}.messages WHERE thread_key = :thread_key AND topic = :topic AND key = :key AND taken = 0;
+
 -- name: add_message
 -- It takes a number: see `and_runs_are_known`.
 WITH counted AS (UPDATE {schema}.threads SET run_seq = run_seq + 1 WHERE thread_key = :thread_key)
@@ -361,12 +364,12 @@ VALUES (:thread_key, (SELECT coalesce(max(seq), 0) + 1 FROM {schema}.messages WH
 UPDATE {schema}.messages SET taken = :at, value = '' WHERE thread_key = :thread_key AND seq = :seq AND taken = 0;
 
 -- name: find_inbox
-SELECT seq, topic, value FROM {schema}.messages
+SELECT seq, topic, value, key FROM {schema}.messages
  WHERE thread_key = :thread_key AND taken = 0 AND topic = ANY (:topics::text[]) ORDER BY seq;
 
 -- name: find_inboxes
 -- The messages of many threads: a topic of a thread in each row.
-SELECT m.thread_key, m.seq, m.topic, m.value
+SELECT m.thread_key, m.seq, m.topic, m.value, m.key
   FROM unnest(:thread_keys::bigint[], :topics::text[]) AS s (thread_key, topic)
   JOIN {schema}.messages m ON m.thread_key = s.thread_key AND m.topic = s.topic
  WHERE m.taken = 0 ORDER BY m.thread_key, m.seq;

@@ -97,6 +97,9 @@ UPDATE runs SET request = 0
 -- name: find_message
 SELECT seq FROM messages WHERE thread_key = :thread_key AND topic = :topic AND key = :key;
 
+-- name: find_unread_message
+SELECT seq FROM messages WHERE thread_key = :thread_key AND topic = :topic AND key = :key AND taken = 0;
+
 -- name: add_message
 INSERT INTO messages (thread_key, seq, topic, key, taken, made_at, extra, value)
 VALUES (:thread_key, (SELECT coalesce(max(seq), 0) + 1 FROM messages WHERE thread_key = :thread_key), :topic, :key, 0,
@@ -106,7 +109,7 @@ VALUES (:thread_key, (SELECT coalesce(max(seq), 0) + 1 FROM messages WHERE threa
 UPDATE messages SET taken = :at, value = x'' WHERE thread_key = :thread_key AND seq = :seq AND taken = 0;
 
 -- name: find_inbox
-SELECT seq, topic, value FROM messages
+SELECT seq, topic, value, key FROM messages
  WHERE thread_key = :thread_key AND taken = 0 AND topic IN (SELECT value FROM json_each(:topics)) ORDER BY seq;
 
 -- name: ask_run

@@ -4,7 +4,16 @@ from msgspec.structs import replace
 
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.records import Committed, CommitUnit, Status
-from durable_graph.run_records import UPDATES, NewMessage, RequestOfRun, RunState, RunUpdate, Sent, Settlement
+from durable_graph.run_records import (
+    UPDATES,
+    Discarded,
+    NewMessage,
+    RequestOfRun,
+    RunState,
+    RunUpdate,
+    Sent,
+    Settlement,
+)
 from durable_graph.testing.conformance.run_store_under_test import (
     RunStoreUnderTest,
     accept,
@@ -138,6 +147,55 @@ class UpdatesClauses(RunStoreUnderTest):
             await _update(saver, "a")
             run = await run_at(saver, seq)
             assert (run.state, run.request) == (RunState.READY, LOOK)
+
+    async def test_a_discarded_update_is_in_no_inbox_and_its_key_stays_known(self) -> None:
+        async with self.saver() as saver, await self.open_another(saver) as other:
+            first, second = [await accept(saver) for _ in range(2)]
+            for key in ("a", "b"):
+                await _update(saver, key)
+            assert await _discard(other, "a") == Discarded.DISCARDED
+            assert await _values(saver) == [b"b"]
+            assert await _requests(saver, first, second) == [LOOK, LOOK]
+            assert await _discard(saver, "a") == Discarded.NO_MESSAGE
+            assert await _sent(saver, "a") == Sent.KNOWN
+            assert await _discard(saver, "b") == Discarded.DISCARDED
+            assert await _requests(saver, first, second) == [NOTHING, NOTHING]
+            assert (await claim_one(saver)).request == NOTHING
+
+    async def test_only_an_update_that_is_in_the_inbox_is_discarded(self) -> None:
+        async with self.saver() as saver:
+            assert await _discard(saver, "a") == Discarded.NO_THREAD
+            seq = await claim_one_new(saver)
+            assert await _discard(saver, "a") == Discarded.NO_MESSAGE
+            await runs_of(saver).send(NewMessage("thread", "topic", "a", b""))
+            assert await _discard(saver, "a") == Discarded.NO_MESSAGE
+            await _update(saver, "a")
+            assert await _discard(saver, "a") == Discarded.RUNNING
+            assert await _values(saver) == [b"a"]
+            await _take(saver, seq)
+            assert await _discard(saver, "a") == Discarded.NO_MESSAGE
+
+    async def test_a_holder_that_was_released_cannot_take_a_discarded_update(self) -> None:
+        async with self.saver() as saver:
+            seq = await claim_one_new(saver)
+            await _update(saver, "a")
+            unit = await _taking(saver, seq)
+            await runs_of(saver).release(1)
+            assert await _discard(saver, "a") == Discarded.DISCARDED
+            assert not isinstance(await saver.commit(unit), Committed)
+
+    async def test_the_update_of_a_run_that_failed_is_discarded(self) -> None:
+        async with self.saver() as saver:
+            seq = await claim_one_new(saver)
+            await _update(saver, "a")
+            await runs_of(saver).settle(_failed(seq, (await run_at(saver, seq)).attempt))
+            assert await _discard(saver, "a") == Discarded.DISCARDED
+            later = await accept(saver)
+            assert await _requests(saver, later) == [NOTHING]
+
+
+async def _discard(saver: Checkpointer, key: str) -> Discarded:
+    return await runs_of(saver).discard("thread", UPDATES, key)
 
 
 async def claim_one_new(saver: Checkpointer) -> int:
