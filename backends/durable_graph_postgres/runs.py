@@ -149,6 +149,15 @@ class PostgresRuns:
         forgotten: int = await self._write("", lambda: run_retention.forget_ended(keep, limit, self._clock()))
         return forgotten
 
+    async def fail_overdue(self, *, limit: int = 50) -> list[tuple[str, int]]:
+        """See `RunStore.fail_overdue`."""
+        check_limit(limit)
+        epoch = drawn_incarnation()
+        failed: list[tuple[str, int]] = await self._write(
+            "", lambda: run_retention.fail_overdue(limit, epoch, self._clock())
+        )
+        return failed
+
     async def repair(self, *, limit: int = 50) -> int:
         """See `RunStore.repair`."""
         check_limit(limit)
@@ -222,6 +231,11 @@ class PostgresRuns:
     async def next_due(self, queues: Sequence[str]) -> int | None:
         """See `RunStore.next_due`."""
         ((wait,),) = await self._change("find_next_due", queues=list(queues), skew=self.skew)
+        return None if wait is None else max(wait, 0)
+
+    async def next_deadline(self) -> int | None:
+        """See `RunStore.next_deadline`."""
+        ((wait,),) = await self._change("find_next_deadline", skew=self.skew)
         return None if wait is None else max(wait, 0)
 
     # Workers

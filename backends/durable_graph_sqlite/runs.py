@@ -139,6 +139,15 @@ class SqliteRuns:
         forgotten: int = await self._write("", lambda: run_retention.forget_ended(keep, limit, self._clock()))
         return forgotten
 
+    async def fail_overdue(self, *, limit: int = 50) -> list[tuple[str, int]]:
+        """See `RunStore.fail_overdue`."""
+        check_limit(limit)
+        epoch = drawn_incarnation()
+        failed: list[tuple[str, int]] = await self._write(
+            "", lambda: run_retention.fail_overdue(limit, epoch, self._clock())
+        )
+        return failed
+
     async def repair(self, *, limit: int = 50) -> int:
         """See `RunStore.repair`."""
         check_limit(limit)
@@ -221,6 +230,11 @@ class SqliteRuns:
             return None if due is None else max(due - self._now(), 0)
 
         return await self._read(look)
+
+    async def next_deadline(self) -> int | None:
+        """See `RunStore.next_deadline`."""
+        ((deadline,),) = await self._read(lambda db: rows(db, "find_next_deadline", {}))
+        return None if deadline is None else max(deadline - self._now(), 0)
 
     # Workers
 

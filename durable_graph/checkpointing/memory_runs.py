@@ -18,6 +18,7 @@ from durable_graph.checkpointing.run_changes import heartbeat_of
 from durable_graph.errors import CorruptCheckpointError
 from durable_graph.records import RequestRow, StoredCheckpoint
 from durable_graph.run_records import (
+    NEVER,
     UPDATES,
     Accepted,
     Claim,
@@ -237,6 +238,21 @@ class MemoryRuns:
         return len(first)
 
     @alone
+    async def fail_overdue(self, *, limit: int = 50) -> list[tuple[str, int]]:
+        """See `RunStore.fail_overdue`."""
+        rules.check_limit(limit)
+        now = self._now()
+        rows = ((run.row, stored) for stored in self._threads.values() for run in stored.runs.by_seq.values())
+        overdue = [(row, stored) for row, stored in rows if run_rules.is_overdue(row, now)]
+        first = heapq.nsmallest(limit, overdue, key=lambda found: (found[0].deadline, found[0].thread, found[0].seq))
+        for run, stored in first:
+            # As it is now: the failure of a run before it may have made it ready.
+            row = stored.runs.by_seq[run.seq].row
+            stored.runs.update(run_rules.failed_by_deadline(row), now)
+            stored.row = run_rules.thread_after_deadline(stored.row, row, rules.drawn_incarnation(), now)
+        return [(run.thread, run.seq) for run, _ in first]
+
+    @alone
     async def repair(self, *, limit: int = 50) -> int:
         """See `RunStore.repair`."""
         rules.check_limit(limit)
@@ -334,6 +350,13 @@ class MemoryRuns:
         """See `RunStore.next_due`."""
         due = [run.due for _, run in self._first_runs(queues) if run_rules.waits_for_time(run)]
         return max(min(due) - self._now(), 0) if due else None
+
+    @alone
+    async def next_deadline(self) -> int | None:
+        """See `RunStore.next_deadline`."""
+        rows = (run.row for stored in self._threads.values() for run in stored.runs.by_seq.values())
+        deadlines = [row.deadline for row in rows if row.deadline < NEVER and run_rules.is_overdue(row, NEVER)]
+        return max(min(deadlines) - self._now(), 0) if deadlines else None
 
     # Workers
 

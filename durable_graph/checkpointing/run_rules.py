@@ -63,7 +63,7 @@ def accepted_run(
         state=state,
         priority=run.priority,
         due=now + run.delay,
-        deadline=now + run.time_limit if run.time_limit else NEVER,
+        deadline=now + run.delay + run.time_limit if run.time_limit else NEVER,
         first_checkpoint=0,
         checkpoint=0,
         claimed_version=0,
@@ -233,6 +233,35 @@ def settled(settlement: Settlement, now: int) -> RunUpdate:
         error=settlement.error,
         waits_on=settlement.waits_on,
     )
+
+
+# Deadlines ----------------------------------------------------------------------------------------
+
+DEADLINE_PASSED = "its deadline has passed"
+
+
+def is_overdue(run: RunRow, now: int) -> bool:
+    """Whether the run's deadline has passed and no worker executes it. See `find_overdue_runs`."""
+    return run.deadline <= now and (run.state in _CLAIMABLE or run.state is RunState.BLOCKED)
+
+
+def failed_by_deadline(run: RunRow) -> RunUpdate:
+    """The update of a run that is overdue."""
+    return RunUpdate(run.seq, RunState.FAILED, error=DEADLINE_PASSED)
+
+
+def thread_after_deadline(thread: ThreadRow, run: RunRow, epoch: int, at: int) -> ThreadRow:
+    """The thread's row after an overdue run has failed. `epoch` is random.
+
+    The thread fails with a run that has begun, or is its first one. A blocked run leaves the thread to the run before
+    it.
+    """
+    if run.state == RunState.BLOCKED:
+        return thread
+    if run.first_checkpoint or begins_thread(thread):
+        thread = failed_thread(thread, DEADLINE_PASSED, at)
+    # A worker whose lease has ended may still execute it.
+    return msgspec.structs.replace(thread, epoch=epoch) if run.attempt else thread
 
 
 # Cancelling and retrying --------------------------------------------------------------------------

@@ -65,6 +65,20 @@ class RunStore(Protocol):
         """The microseconds until the next run of these queues is due, 0 if one is. None if nothing waits for a time."""
         ...
 
+    async def next_deadline(self) -> int | None:
+        """The microseconds until the next deadline of a run that no worker executes, 0 if one has passed. None if no
+        such run has a deadline."""
+        ...
+
+    async def fail_overdue(self, *, limit: int = 50) -> list[tuple[str, int]]:
+        """Fail up to `limit` runs whose deadline has passed and that no worker executes: they are ready, wait or are
+        blocked. Returns their threads and numbers.
+
+        A thread fails with its run, if the run has begun or is its first one. Raises `InvalidOptionError` for a limit
+        below 1.
+        """
+        ...
+
     async def register(self, worker: NewWorker) -> None:
         """Begin the lease of a worker."""
         ...

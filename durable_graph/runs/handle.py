@@ -11,6 +11,7 @@ import msgspec
 from durable_graph._runtime.events.model import LoggedEvent
 from durable_graph.checkpointing.columns import key_of
 from durable_graph.checkpointing.run_ids import run_id
+from durable_graph.checkpointing.run_rules import DEADLINE_PASSED
 from durable_graph.checkpointing.waiting import is_set_within
 from durable_graph.errors import RunFailedError, UnknownRunError
 from durable_graph.run_records import RunRow, RunState, WaitsOn
@@ -31,8 +32,6 @@ _NAMES: dict[RunState, StateName] = {
     RunState.QUARANTINED: "quarantined",
 }
 STATES: dict[StateName, RunState] = {name: state for state, name in _NAMES.items()}
-
-DEADLINE_PASSED = "its deadline has passed"
 
 _FIRST_LOOK, _LONGEST_LOOK = 0.02, 1.0
 """In seconds: the pauses between polls of a run, if no notice arrives."""

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-import random
 import socket
 import time
 from collections.abc import Callable, Coroutine, Mapping
@@ -17,6 +16,7 @@ from durable_graph.app.compiled import CompiledGraph
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.checkpointing.rules import drawn_incarnation
 from durable_graph.checkpointing.run_changes import pause_after
+from durable_graph.checkpointing.run_rules import DEADLINE_PASSED
 from durable_graph.checkpointing.run_store import RunStore
 from durable_graph.checkpointing.waiting import is_set_within
 from durable_graph.errors import (
@@ -46,12 +46,12 @@ from durable_graph.runs.accepting import Accepting
 from durable_graph.runs.claimed_request import StoredInput, request_of
 from durable_graph.runs.execution import Execution, text_of
 from durable_graph.runs.grouped_reads import GroupedReads
-from durable_graph.runs.handle import DEADLINE_PASSED
 from durable_graph.runs.lease import Lease
 from durable_graph.runs.run_logs import RunLogs
 from durable_graph.runs.signals import Changes
 from durable_graph.runs.stopping import finished, late_tasks
 from durable_graph.runs.suspects import Suspects
+from durable_graph.runs.sweeps import Sweeps, spread
 from durable_graph.runs.upkeep import Upkeep
 
 DEFAULT_TTL = 10.0
@@ -133,7 +133,9 @@ class Worker:
         await self._register()
         self._changes.begin(self)
         self._begin(self._claim_all())
-        self._begin(self._sweep_all())
+        sweeps = Sweeps(self._runs, self._changes, list(self._graphs))
+        self._begin(sweeps.free_runs(self._ttl, self._max_crashes))
+        self._begin(sweeps.apply_deadlines())
         self._begin(self._upkeep.repeat(partial(self._changes.is_ready, *self._graphs)))
         return self
 
@@ -367,7 +369,7 @@ class Worker:
         postponed = [each for position, each in enumerate(suspects) if position not in admitted]
         delays = self._suspects.delays([each.claim.crashes for each in postponed])
         given_back = [
-            each.settlement(RunState.READY, delay=_spread(delay)) for each, delay in zip(postponed, delays, strict=True)
+            each.settlement(RunState.READY, delay=spread(delay)) for each, delay in zip(postponed, delays, strict=True)
         ]
         await asyncio.gather(*map(self._runs.settle, given_back))
         return [each for each in claimed if each not in postponed]
@@ -406,18 +408,6 @@ class Worker:
         self._executions.pop(key, None)
         self._changes.has_changed(thread, seq)
         self._nudge.set()
-
-    async def _sweep_all(self) -> None:
-        while True:
-            await asyncio.sleep(_spread(self._ttl / 4) / 1_000_000)
-            try:
-                swept = await self._runs.sweep(self._max_crashes)
-            except DurableGraphError as error:
-                _logger.warning("a worker cannot look for runs of dead workers: %s", error)
-            else:
-                if swept.ready or swept.quarantined:
-                    # This worker may have no slot for them.
-                    self._changes.is_ready(*self._graphs)
 
     # Executions
 
@@ -485,11 +475,6 @@ class Worker:
     def _context_of(self, graph: str) -> Any:
         make = self._contexts.get(graph)
         return None if make is None else context_of(self._graphs[graph].topology.context, make())
-
-
-def _spread(seconds: float) -> int:
-    """About so many seconds, in microseconds, so that neither workers nor runs come all at once."""
-    return round(seconds * random.uniform(0.5, 1.5) * 1_000_000)  # noqa: S311  # spreads the load
 
 
 def _check(option: str, given: float, least: float, most: float, *, whole: bool = False) -> None:

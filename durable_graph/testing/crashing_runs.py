@@ -72,6 +72,12 @@ class CrashingRuns:
     async def next_due(self, queues: Sequence[str]) -> int | None:
         return await self._call("next_due", lambda: self.inner.next_due(queues))
 
+    async def next_deadline(self) -> int | None:
+        return await self._uncounted("next_deadline", self.inner.next_deadline)
+
+    async def fail_overdue(self, *, limit: int = 50) -> list[tuple[str, int]]:
+        return await self._uncounted("fail_overdue", lambda: self.inner.fail_overdue(limit=limit))
+
     async def register(self, worker: NewWorker) -> None:
         await self._call("register", lambda: self.inner.register(worker))
 

@@ -48,6 +48,17 @@ class ForgetsTheNewest(PlantedRuns):
         return count
 
 
+class HasNoNextDeadline(PlantedRuns):
+    async def next_deadline(self) -> int | None:
+        return None
+
+
+class FailsTheLatestFirst(PlantedRuns):
+    async def fail_overdue(self, *, limit: int = 50) -> list[tuple[str, int]]:
+        rules.check_limit(limit)
+        return list(reversed(await super().fail_overdue(limit=1 << 40)))
+
+
 class KeepsRequests(PlantedRuns):
     async def forget_ended(self, *, keep: int, limit: int = 50) -> int:
         before = {key: dict(stored.requests) for key, stored in self._threads.items()}

@@ -24,6 +24,8 @@ HOUR = 3600 * 1_000_000
         ("drop_events", "SEARCH events USING PRIMARY KEY (thread_key=?)"),
         ("find_requests_without_runs", "SEARCH q USING PRIMARY KEY (thread_key=?)"),
         ("free_stuck_run", "SEARCH runs USING PRIMARY KEY (thread_key=? AND seq=?)"),
+        ("find_overdue_runs", "SEARCH runs USING INDEX runs_with_deadline (deadline<?)"),
+        ("find_next_deadline", "SEARCH runs USING INDEX runs_with_deadline (deadline<?)"),
         # These two indexes have only unread messages, and only blocked runs.
         ("find_stuck_runs", "SCAN m USING INDEX messages_unread"),
         ("find_stuck_runs", "SEARCH r USING INDEX runs_of_thread (thread_key=?)"),

@@ -175,7 +175,7 @@ WITH
                                metadata, input_digest, input, options, context, extra)
     SELECT thread_key, n.run_seq, CASE WHEN n.worker IS NULL THEN n.state ELSE 1 END, r.priority,
            c.now + r.skew + r.delay,
-           CASE WHEN r.time_limit > 0 THEN c.now + r.skew + r.time_limit ELSE 4611686018427387904 END, 0, 0,
+           CASE WHEN r.time_limit > 0 THEN c.now + r.skew + r.delay + r.time_limit ELSE 4611686018427387904 END, 0, 0,
            CASE WHEN n.worker IS NULL THEN 0 ELSE n.version END, CASE WHEN n.worker IS NULL THEN 0 ELSE n.writes_seq END,
            CASE WHEN n.worker IS NULL THEN 0 ELSE 1 END, 0,
            (SELECT count(*) FROM {schema}.messages m WHERE m.thread_key = r.thread_key AND m.taken = 0),
