@@ -67,6 +67,35 @@ class UpdateRefusedError(DurableGraphError):
         return f"{type(self).__name__}: {self}"
 
 
+class RunDeadlockError(DurableGraphError):
+    """A node waits for a run that cannot begin before the node has ended. The awaited run stays accepted.
+
+    `run_id` is the awaited run. `slots` is the number of slots of this process, all of which are held by nodes that
+    wait for runs; 0 for a run that is blocked behind the node's own run.
+    """
+
+    def __init__(self, run_id: str, *, slots: int) -> None:
+        self.run_id = run_id
+        self.slots = slots
+        held = "the only slot is" if slots == 1 else f"all {slots} slots are"
+        super().__init__(
+            f"a node waits for run {run_id!r}, which cannot begin: {held} held by nodes that wait for runs, and no "
+            f"other worker is alive; call the graph in the node (graph.ainvoke), raise concurrency=, or start another "
+            f"worker"
+        )
+
+    @classmethod
+    def of_own_thread(cls, run_id: str, thread_id: str) -> Self:
+        """The error for a run that is the node's own, or blocked behind it."""
+        error = cls(run_id, slots=0)
+        text = (
+            f"a node waits for run {run_id!r} of its own thread {quoted(thread_id, 60)}, which cannot end before the "
+            f"node's run has ended; start it with another thread_id, or call the graph in the node (graph.ainvoke)"
+        )
+        error.args = (bounded(text),)
+        return error
+
+
 class MissingPowerError(DurableGraphError):
     """The saver cannot do this: it lacks a power that other savers have. `saver` is its class, `power` names it."""
 

@@ -45,6 +45,7 @@ from durable_graph.runs.claimed_request import (
 from durable_graph.runs.handle import STATES, RunHandle, RunStatus, StateName, status_of
 from durable_graph.runs.new_run import Priority, new_run
 from durable_graph.runs.signals import Changes
+from durable_graph.runs.slots import Slots
 from durable_graph.runs.updates import discard_update, is_new, send_update
 from durable_graph.runs.upkeep import KEEP_RESULTS, KeepThreads, Upkeep, read_retention
 from durable_graph.runs.worker import DEFAULT_MAX_CRASHES, DEFAULT_TTL, Worker
@@ -95,6 +96,7 @@ class App:
             raise MissingPowerError(type(saver).__name__, "runs")
         self._saver: Checkpointer = saver
         self._runs: RunStore = saver.runs
+        self._slots = Slots(self._runs)
         self._workers: WeakSet[Worker] = WeakSet()
         self._worker_of_calls: dict[asyncio.AbstractEventLoop, WorkerOfCalls] = {}
         if not isinstance(graphs, Mapping) or not graphs:
@@ -399,6 +401,7 @@ class App:
             grace=grace,
             max_crashes=max_crashes,
             upkeep=Upkeep(self._saver, self._runs, self._retention),
+            slots=self._slots,
         )
         self._workers.add(worker)
         return worker

@@ -17,6 +17,7 @@ from durable_graph.errors import RunFailedError, UnknownRunError
 from durable_graph.run_records import RunRow, RunState, WaitsOn
 from durable_graph.runs.arguments import read_timeout
 from durable_graph.runs.following import FollowedApp, follow
+from durable_graph.runs.slots import waiting_for
 from durable_graph.runs.times import moment
 
 StateName = Literal["ready", "running", "waiting", "blocked", "done", "failed", "cancelled", "quarantined"]
@@ -131,8 +132,8 @@ class RunHandle:
         """The run's output, as `ainvoke` returns it, once it has ended. A waiting caller that is cancelled, or whose
         `timeout` in seconds is over (`TimeoutError`), cancels no run.
 
-        Raises `RunFailedError` for a run that ended without a result, `UnknownRunError`, and `InvalidOptionError` for a
-        `timeout` that is no number.
+        Raises `RunFailedError` for a run that ended without a result, `UnknownRunError`, `InvalidOptionError` for a
+        `timeout` that is no number, and `RunDeadlockError` in a node if the run cannot begin while the node waits.
         """
         async with asyncio.timeout(read_timeout(timeout)):
             row = await self._ended()
@@ -173,13 +174,15 @@ class RunHandle:
 
     async def _ended(self) -> RunRow:
         pause = _FIRST_LOOK
-        with self._app.changes.watching_run(self.thread_id, self._seq) as changed:
+        run = self.thread_id, self._seq
+        with self._app.changes.watching_run(*run) as changed, waiting_for(*run) as wait:
             while True:
                 # Cleared before the query, so that a change after the query is not missed.
                 changed.clear()
                 row = await self._row()
                 if row.state.is_ended:
                     return row
+                await wait.check(row.state)
                 await is_set_within(changed, pause)
                 pause = min(pause * 1.5, _LONGEST_LOOK)
 

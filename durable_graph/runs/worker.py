@@ -49,6 +49,7 @@ from durable_graph.runs.grouped_reads import GroupedReads
 from durable_graph.runs.lease import Lease
 from durable_graph.runs.run_logs import RunLogs
 from durable_graph.runs.signals import Changes
+from durable_graph.runs.slots import Slots
 from durable_graph.runs.stopping import finished, late_tasks
 from durable_graph.runs.suspects import Suspects
 from durable_graph.runs.sweeps import Sweeps, spread
@@ -87,6 +88,7 @@ class Worker:
         grace: float = 10.0,
         max_crashes: int = DEFAULT_MAX_CRASHES,
         upkeep: Upkeep,
+        slots: Slots,
     ) -> None:
         """Raises `InvalidOptionError` for numbers that make no sense."""
         _check("concurrency", concurrency, 1, 100_000, whole=True)
@@ -99,6 +101,7 @@ class Worker:
         self._reads = GroupedReads(saver, runs)
         self._concurrency, self._ttl, self._grace, self._max_crashes = concurrency, float(lease), grace, max_crashes
         self._suspects = Suspects(max_crashes)
+        self._slots = slots
         # By thread, run and claim: a run may be claimed again before the task of the claim before has ended.
         self._executions: dict[tuple[str, int, int], Execution] = {}
         self._nudge = asyncio.Event()
@@ -131,6 +134,7 @@ class Worker:
         self._is_draining, self._loop = False, asyncio.get_running_loop()
         self._has_no_time.clear()
         await self._register()
+        self._slots.open(self, self._concurrency)
         self._changes.begin(self)
         self._begin(self._claim_all())
         sweeps = Sweeps(self._runs, self._changes, list(self._graphs))
@@ -188,6 +192,7 @@ class Worker:
         ends the grace: what is left is cancelled, and released before this raises."""
         if self._lease is not None and self._stopping is None:
             self._is_draining = True
+            self._slots.close(self)
             self._changes.end(self)
             self._stopping = asyncio.get_running_loop().create_task(self._stop())
         if self._stopping is not None:
@@ -415,7 +420,8 @@ class Worker:
         """Execute a claimed run to its end or its next suspension, and have that recorded."""
         is_interrupted = False
         try:
-            settled = await self._outcome(execution)
+            with self._slots.hold(execution.claim.thread, execution.claim.seq):
+                settled = await self._outcome(execution)
         except asyncio.CancelledError:
             is_interrupted = not execution.is_cancelled
             # The run is cancelled, or the worker ends or has lost its lease. What had finished is recorded.
