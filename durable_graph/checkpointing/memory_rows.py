@@ -108,17 +108,15 @@ class Inbox:
     waiting: dict[int, Message] = field(default_factory=dict)
     keys: dict[tuple[str, str], int] = field(default_factory=dict)
     taken: dict[int, int] = field(default_factory=dict)
-    last: int = 0
 
     @property
     def has_updates(self) -> bool:
         """Whether an update is left to apply."""
         return any(message.topic == UPDATES for message in self.waiting.values())
 
-    def put(self, message: NewMessage) -> None:
-        self.last += 1
-        self.keys[message.topic, message.key] = self.last
-        self.waiting[self.last] = Message(self.last, message.topic, message.value, message.key)
+    def put(self, seq: int, message: NewMessage) -> None:
+        self.keys[message.topic, message.key] = seq
+        self.waiting[seq] = Message(seq, message.topic, message.value, message.key)
 
     def take(self, seq: int, at: int) -> None:
         if self.waiting.pop(seq, None) is not None:
@@ -181,6 +179,14 @@ class RunRows:
             self.take(unit.taken, unit.at, updates=True)
         if unit.run is not None:
             self.update(unit.run, unit.at)
+
+    def with_status_of_run(self, unit: CommitUnit) -> CommitUnit:
+        """As `transactions.commit`: the thread is not done before its run, for which an update may be left."""
+        run = None if unit.run is None else self.by_seq.get(unit.run.seq)
+        if unit.run is None or run is None or not run_rules.has_update_left(run.row, unit.run):
+            return unit
+        left = [each for seq, each in self.inbox.waiting.items() if each.topic == UPDATES and seq not in unit.taken]
+        return msgspec.structs.replace(unit, status="running") if left else unit
 
     def log(self, events: Iterable[EventRow]) -> None:
         """Store events. An event that exists was stored by an earlier call with the same events."""

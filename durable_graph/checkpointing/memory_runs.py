@@ -196,8 +196,11 @@ class MemoryRuns:
             return Sent.KNOWN
         if found.runs.first() is None:
             return Sent.CANCELLED if found.row.status == "cancelled" else Sent.NO_RUN
-        found.runs.inbox.put(message)
-        found.runs.wake(self._now())
+        now = self._now()
+        # A number of the thread's runs: it is not used again once the message is deleted.
+        seq = found.runs.last = run_rules.next_seq(found.runs.last, now)
+        found.runs.inbox.put(seq, message)
+        found.runs.wake(now)
         if message.topic == UPDATES:
             found.runs.ask_to_look()
         return Sent.NEW

@@ -88,7 +88,6 @@ def stored_from(exported: ExportedThread) -> ThreadRows:
     for each in _named(exported, "messages"):
         inbox, seq = stored.runs.inbox, each["seq"]
         inbox.keys[each["topic"], each["key"]] = seq
-        inbox.last = max(inbox.last, seq)
         if each["taken"]:
             inbox.taken[seq] = each["taken"]
         else:

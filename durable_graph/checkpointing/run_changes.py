@@ -70,12 +70,16 @@ def end_look(thread: str) -> Query:
     return Query("end_look", {"thread_key": key_of(thread)})
 
 
+def takes_of(request: CommitUnit | WritesBatch) -> list[Query]:
+    """The statements for the messages that the write takes."""
+    taken = [take(request.thread, seq, request.at) for seq in request.taken]
+    return [*taken, end_look(request.thread)] if taken and isinstance(request, CommitUnit) else taken
+
+
 def changes_of_request(request: CommitUnit | WritesBatch) -> list[Query]:
     """The statements for the messages that the write takes, the run that it changes, and the run that it wakes."""
     # First, because a run that ends is ready again instead while an update is left.
-    changes = [take(request.thread, seq, request.at) for seq in request.taken]
-    if isinstance(request, CommitUnit) and request.taken:
-        changes.append(end_look(request.thread))
+    changes = takes_of(request)
     changes += [] if request.run is None else changes_of(request.thread, request.run, request.at)
     if isinstance(request, WritesBatch) and request.wakes_run:
         changes.append(wake(request.thread, request.at))

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from durable_graph.checkpointing.rules import begins_thread, cancelled_thread, failed_thread
+from durable_graph.checkpointing.rules import begins_thread, cancelled_thread, done_thread, failed_thread
 from durable_graph.checkpointing.run_sweep import Freed
 from durable_graph.records import ThreadRow
 from durable_graph.run_records import (
@@ -38,7 +38,7 @@ def is_of_another_graph(run: NewRun, stored: str | None) -> bool:
 
 
 def next_seq(last: int, now: int) -> int:
-    """The number of the thread's next run after the number `last` (0: it had none). As `take_run_seq` does it.
+    """The number of the thread's next run or message after the number `last` (0: it had none). See `take_run_seq`.
 
     The numbers begin at the time, so that a thread that is created again after a purge repeats none.
     """
@@ -141,7 +141,7 @@ def row_after(run: RunRow, update: RunUpdate, at: int) -> RunRow:
     state, due = update.state, run.due
     if is_running:
         state = run.state
-    elif update.state == RunState.DONE and run.request == RequestOfRun.LOOK:
+    elif has_update_left(run, update):
         # An update arrived since the execution looked for updates.
         state, due = RunState.READY, at
     elif update.state == RunState.WAITING and (run.inbox > update.inbox or run.request):
@@ -163,6 +163,12 @@ def row_after(run: RunRow, update: RunUpdate, at: int) -> RunRow:
         error=run.error if is_running else update.error,
         waits_on=run.waits_on if is_running else update.waits_on,
     )
+
+
+def has_update_left(run: RunRow, update: RunUpdate) -> bool:
+    """Whether an update arrived for a run that would be done with this update of its row. Then the run is ready again,
+    and its thread is not done either."""
+    return update.state == RunState.DONE and run.request == RequestOfRun.LOOK
 
 
 def woken(run: RunRow, at: int) -> RunRow:
@@ -204,18 +210,21 @@ def was_settled(run: RunRow, settlement: Settlement) -> bool:
 
 
 def ends_thread(state: RunState) -> bool:
-    """Whether a settlement with this state changes the thread's row. That of a run that is done is made by a commit."""
-    return state in (RunState.FAILED, RunState.CANCELLED)
+    """Whether a settlement with this state may change the thread's row."""
+    return state.is_ended
 
 
 def thread_after_settlement(thread: ThreadRow, run: RunRow, settlement: Settlement, epoch: int, at: int) -> ThreadRow:
     """The thread's row after its run was settled. `epoch` is random.
 
     The thread fails or is cancelled with a run that has begun, or is its first one: otherwise its status would still be
-    "running" while nothing runs.
+    "running" while nothing runs. It is done with a run that had an update left, which was discarded.
     """
     if not run.first_checkpoint and not begins_thread(thread):
         return thread
+    if settlement.state == RunState.DONE:
+        is_done = run.first_checkpoint and not has_update_left(run, settled(settlement, at))
+        return done_thread(thread, at) if is_done else thread
     if settlement.state == RunState.FAILED:
         return failed_thread(thread, settlement.error, at)
     is_cancelled = thread.status == "cancelled" or settlement.state != RunState.CANCELLED

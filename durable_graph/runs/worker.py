@@ -29,7 +29,7 @@ from durable_graph.errors import (
     ThreadBusyError,
     ThreadCancelledError,
 )
-from durable_graph.errors.shown import shown
+from durable_graph.errors.shown import logged
 from durable_graph.graph.state_kinds import context_of
 from durable_graph.run_records import (
     Accepted,
@@ -315,7 +315,7 @@ class Worker:
     def _has_ended(self, task: "asyncio.Task[None]") -> None:
         self._loops.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            _logger.error("a part of a worker has failed: %s", shown(error), exc_info=error)
+            _logger.error("a part of a worker has failed: %s", logged(error), exc_info=error)
 
     # Claims
 

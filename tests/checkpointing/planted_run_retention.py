@@ -11,7 +11,7 @@ from durable_graph.checkpointing.columns import key_of
 from durable_graph.checkpointing.memory_runs import MemoryRuns
 from durable_graph.checkpointing.pruning import Kept
 from durable_graph.records import Conflict, ThreadInfo
-from durable_graph.run_records import Accepted, NewRun, RunState
+from durable_graph.run_records import Accepted, NewMessage, NewRun, RunState, Sent
 from tests.checkpointing.planted_runs import PlantedRuns
 
 replace = msgspec.structs.replace
@@ -57,6 +57,17 @@ class FailsTheLatestFirst(PlantedRuns):
     async def fail_overdue(self, *, limit: int = 50) -> list[tuple[str, int]]:
         rules.check_limit(limit)
         return list(reversed(await super().fail_overdue(limit=1 << 40)))
+
+
+class CountsTheMessagesThatItHas(PlantedRuns):
+    async def send(self, message: NewMessage) -> Sent:
+        sent = await super().send(message)
+        inbox = self._threads[key_of(message.thread)].runs.inbox
+        last = inbox.waiting.pop(max(inbox.waiting))
+        seq = 1 + max((each for each in inbox.keys.values() if each != last.seq), default=0)
+        inbox.keys[message.topic, message.key] = seq
+        inbox.waiting[seq] = replace(last, seq=seq)
+        return sent
 
 
 class KeepsRequests(PlantedRuns):

@@ -91,6 +91,7 @@ RETENTION_PLANTS: Mapping[str, tuple[Plant, ...]] = {
         ruled("is_to_be_forgotten", lambda right, run, before: right(replace(run, accepted_at=0), before)),
     ),
     "a_key_is_deleted_with_its_run": (runs(retention.KeepsRequests), runs(retention.ForgetsAllRequests)),
+    "the_number_of_a_deleted_message_is_not_used_again": (runs(retention.CountsTheMessagesThatItHas),),
     "the_key_of_a_message_that_was_taken_long_ago_is_deleted": (
         runs(retention.KeepsKeysOfMessages),
         runs(retention.ForgetsKeysOfMessages),

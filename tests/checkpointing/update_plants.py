@@ -121,6 +121,10 @@ def ends_without_looking(right: Any, run: Any, update: Any, at: int) -> Any:
     return right(replace(run, request=0) if update.state == RunState.DONE else run, update, at)
 
 
+def leaves_threads_of_done_runs(right: Any, thread: Any, run: Any, settlement: Any, *given: Any) -> Any:
+    return thread if settlement.state == RunState.DONE else right(thread, run, settlement, *given)
+
+
 UPDATE_PLANTS: Mapping[str, tuple[Plant, ...]] = {
     "an_update_sets_a_request_in_each_unfinished_run_of_its_thread": (
         rows_with("ask_to_look", asks_the_first),
@@ -149,6 +153,11 @@ UPDATE_PLANTS: Mapping[str, tuple[Plant, ...]] = {
         ruled("row_after", lambda right, run, update, at: replace(right(run, update, at), request=0)),
         made(TakesAfterTheChange),
         ruled("was_settled", lambda right, run, settlement: right(run, settlement) and run.state == settlement.state),
+        rows_with("with_status_of_run", lambda rows, unit: unit),
+    ),
+    "a_run_whose_last_update_was_discarded_is_done_by_its_settlement": (
+        ruled("thread_after_settlement", leaves_threads_of_done_runs),
+        rows_with("with_status_of_run", lambda rows, unit: unit),
     ),
     "a_run_that_fails_leaves_the_update_to_its_retry": (
         ruled("retried", lambda right, run, state, now, **named: right(run, state, now)),

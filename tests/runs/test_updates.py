@@ -443,6 +443,31 @@ async def test_no_update_is_discarded_while_a_worker_executes_the_run(saver: Che
         assert await handle.result(20) == {"log": ["gate", "update"]}
 
 
+async def test_a_run_at_its_end_is_done_once_its_last_update_is_discarded(saver: Checkpointer) -> None:
+    gate = Gate()
+
+    async def hold(state: Guarded) -> Guarded:
+        gate.reached.set()
+        await gate.open.wait()
+        return {"log": ["held"]}
+
+    builder = StateGraph(Guarded).add_node("hold", hold).add_edge(START, "hold")
+    app = App({"g": builder.compile()}, saver)
+    handle = await app.start("g", {}, thread_id="t")
+    async with app.worker():
+        await gate.reached.wait()
+        # From another process: the worker learns of it by its next heartbeat, after the last superstep.
+        await App({"g": builder.compile()}, saver).update("t", {"log": ["bad"]}, key="bad")
+        gate.open.set()
+        with pytest.raises(RunFailedError, match="update 'bad'"):
+            await handle.result(20)
+        assert (await app.graph("g").aget_state(thread_id="t")).status == "failed"
+        await app.discard_update("t", "bad")
+        await app.retry(handle.run_id)
+        assert await handle.result(20) == {"log": ["held"]}
+        assert (await app.graph("g").aget_state(thread_id="t")).status == "done"
+
+
 async def test_the_update_whose_value_cannot_be_stored_is_named(saver: Checkpointer) -> None:
     def joined(old: Any, new: Any) -> Any:
         return [object()] if "bad" in new else [*old, *new]

@@ -71,6 +71,9 @@ UPDATE runs
        waits_on = CASE WHEN :state = 1 THEN waits_on ELSE :waits_on END
  WHERE thread_key = :thread_key AND seq = :seq AND (state < 4 OR (state = 7 AND :state IN (1, 4)));
 
+-- name: find_run_with_update
+SELECT 1 FROM runs WHERE thread_key = :thread_key AND seq = :seq AND request = 3;
+
 -- name: unblock_run
 -- A run of the thread has ended: the next one may begin, unless an earlier one has not ended either.
 UPDATE runs SET state = 0
@@ -102,8 +105,7 @@ SELECT seq FROM messages WHERE thread_key = :thread_key AND topic = :topic AND k
 
 -- name: add_message
 INSERT INTO messages (thread_key, seq, topic, key, taken, made_at, extra, value)
-VALUES (:thread_key, (SELECT coalesce(max(seq), 0) + 1 FROM messages WHERE thread_key = :thread_key), :topic, :key, 0,
-        :made_at, x'', :value);
+VALUES (:thread_key, :seq, :topic, :key, 0, :made_at, x'', :value);
 
 -- name: take_message
 UPDATE messages SET taken = :at, value = x'' WHERE thread_key = :thread_key AND seq = :seq AND taken = 0;

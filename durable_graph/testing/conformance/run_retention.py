@@ -115,6 +115,21 @@ class RetentionClauses(RunStoreUnderTest):
             await commit_with(saver, await writer_of(saver), RunUpdate(second + 1, RunState.DONE), status="done")
             assert await _known(saver) == ["first", "second"]
 
+    async def test_the_number_of_a_deleted_message_is_not_used_again(self) -> None:
+        async with self.saver() as saver:
+            runs, numbers = runs_of(saver), []
+            for key in ("first", "second"):
+                seq = await accept(saver)
+                await _send(saver, key)
+                (message,) = await runs.inbox("thread", ["parcel"])
+                numbers.append(message.seq)
+                await _take(saver, key, (await claim_one(saver)).now)
+                await runs.release(1)
+                await runs.cancel_run("thread", seq, "reason")
+                self.move_clock(saver, 2 * HOUR)
+                assert await runs.forget_ended(keep=HOUR) == 1
+            assert numbers[0] < numbers[1]
+
     async def test_the_key_of_a_message_that_was_taken_long_ago_is_deleted(self) -> None:
         async with self.saver() as saver:
             runs = runs_of(saver)

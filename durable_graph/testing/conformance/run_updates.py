@@ -24,6 +24,7 @@ from durable_graph.testing.conformance.run_store_under_test import (
     run_at,
     runs_of,
     state_at,
+    thread_row,
     unit_with,
     wait,
     writer_of,
@@ -105,6 +106,8 @@ class UpdatesClauses(RunStoreUnderTest):
             await commit_with(saver, await writer_of(saver), RunUpdate(first, RunState.DONE), status="done")
             run = await run_at(saver, first)
             assert (run.state, run.worker, run.ended_at, run.request) == (RunState.READY, 0, 0, LOOK)
+            # Nor is its thread done.
+            assert (await thread_row(saver)).status == "running"
             assert await state_at(saver, second) == RunState.BLOCKED
             claim = await claim_one(saver)
             assert (claim.seq, claim.request) == (first, LOOK)
@@ -115,7 +118,21 @@ class UpdatesClauses(RunStoreUnderTest):
             await claim_one(saver)
             await _take(saver, first, RunState.DONE, status="done")
             assert await state_at(saver, first) == RunState.DONE
+            assert (await thread_row(saver)).status == "done"
             assert await state_at(saver, second) == RunState.READY
+
+    async def test_a_run_whose_last_update_was_discarded_is_done_by_its_settlement(self) -> None:
+        async with self.saver() as saver:
+            seq = await claim_one_new(saver)
+            await _update(saver, "a")
+            update = RunUpdate(seq, RunState.DONE, first_checkpoint=1, checkpoint=1)
+            await commit_with(saver, await writer_of(saver), update, status="done")
+            assert await _discard(saver, "a") == Discarded.DISCARDED
+            assert (await thread_row(saver)).status == "running"
+            claim = await claim_one(saver)
+            assert await runs_of(saver).settle(end_of(claim, 1, RunState.DONE))
+            assert await state_at(saver, seq) == RunState.DONE
+            assert (await thread_row(saver)).status == "done"
 
     async def test_a_run_that_fails_leaves_the_update_to_its_retry(self) -> None:
         async with self.saver() as saver:
