@@ -9,8 +9,9 @@ from durable_graph.checkpointing.run_store import RunStore
 from durable_graph.errors import DurableGraphError
 from durable_graph.runs.signals import Changes
 
-_LONGEST_PAUSE = 2.0
-"""Seconds between two looks for deadlines. A run that was accepted meanwhile may have an earlier one."""
+_LONGEST_PAUSE = 10.0
+"""Seconds between two looks for deadlines, if a lease is long. A run that was accepted meanwhile may have an earlier
+deadline."""
 _SHORT_PAUSE = 100_000
 """Microseconds."""
 _BATCH = 50
@@ -37,10 +38,13 @@ class Sweeps:
                     # This worker may have no slot for them.
                     self._changes.is_ready(*self._queues)
 
-    async def apply_deadlines(self) -> None:
-        """Fail runs whose deadline passes while no worker executes them: they are blocked, or every slot is in use."""
+    async def apply_deadlines(self, ttl: float) -> None:
+        """Fail runs whose deadline passes while no worker executes them: they are blocked, or every slot is in use.
+
+        It looks for deadlines as often as `free_runs` for dead workers, and when the next one passes.
+        """
         while True:
-            pause = spread(_LONGEST_PAUSE) / 1_000_000
+            pause = spread(min(ttl / 4, _LONGEST_PAUSE)) / 1_000_000
             try:
                 wait = await self._runs.next_deadline()
                 if wait == 0 and not await self._fail_overdue():

@@ -139,7 +139,7 @@ class Worker:
         self._begin(self._claim_all())
         sweeps = Sweeps(self._runs, self._changes, list(self._graphs))
         self._begin(sweeps.free_runs(self._ttl, self._max_crashes))
-        self._begin(sweeps.apply_deadlines())
+        self._begin(sweeps.apply_deadlines(self._ttl))
         self._begin(self._upkeep.repeat(partial(self._changes.is_ready, *self._graphs)))
         return self
 

@@ -65,10 +65,9 @@ NOT EXISTS (SELECT FROM {schema}.runs e
 WITH
   stuck AS MATERIALIZED (
     SELECT * FROM (
-      SELECT r.thread_key, r.seq
-        FROM (SELECT DISTINCT thread_key FROM {schema}.messages WHERE taken = 0) m
-        JOIN {schema}.runs r ON r.thread_key = m.thread_key AND r.state < 4
-       WHERE r.state = 2 AND {waits_for_a_message}
+      -- The server begins with the runs that wait for messages or with the unread messages, whichever are fewer.
+      SELECT r.thread_key, r.seq FROM {schema}.messages m JOIN {schema}.runs r USING (thread_key)
+       WHERE m.taken = 0 AND r.state = 2 AND r.waits_on LIKE '{"topics"%' AND r.waits_on::jsonb -> 'topics' ? m.topic
        UNION
       SELECT r.thread_key, r.seq FROM {schema}.runs r WHERE r.state = 3 AND {is_first_of_its_thread}) s
      LIMIT :limit),
