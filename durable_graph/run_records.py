@@ -41,7 +41,7 @@ class RequestOfRun(IntEnum):
 
     NOTHING = 0
     CANCEL = 1
-    LOOK = 3
+    APPLY_UPDATES = 3
     """An update of its thread is in the inbox. Every unfinished run of the thread has this request until a commit has
     taken the last update, unless it has another request."""
 
@@ -148,8 +148,8 @@ class RunUpdate(msgspec.Struct, frozen=True, gc=False):
     `first_checkpoint` is the checkpoint that the input became: the row then gives its input up (0: no change).
     `checkpoint` is the checkpoint that the run is at (0: no change). A run that becomes WAITING is due at `due`; it
     becomes READY instead if a message arrived since the execution read its inbox, whose counter was `inbox`, or if its
-    holder was asked for something. A run that becomes DONE becomes READY instead if it has the request LOOK: an update
-    is left to apply. `waits_on` says what it waits for: see `WaitsOn`. `error` is the text of a failure.
+    holder was asked for something. A run that becomes DONE becomes READY instead if it has the request APPLY_UPDATES:
+    an update is left to apply. `waits_on` says what it waits for: see `WaitsOn`. `error` is the text of a failure.
     """
 
     seq: int

@@ -123,7 +123,7 @@ class PostgresRuns:
     async def send(self, message: NewMessage) -> Sent:
         """See `RunStore.send`. Raises `InvalidOptionError` for a name that PostgreSQL cannot store."""
         check_message(message)
-        # An update also sets the request LOOK: that is a second change of the run.
+        # An update also sets the request APPLY_UPDATES: that is a second change of the run.
         if message.topic != UPDATES:
             decided = await self._decided(lambda db: run_statements.send(db, message, self.skew))
             if decided is not None:
@@ -142,11 +142,11 @@ class PostgresRuns:
 
     # Upkeep
 
-    async def forget_ended(self, *, keep: int, limit: int = 50) -> int:
-        """See `RunStore.forget_ended`."""
+    async def delete_ended(self, *, keep: int, limit: int = 50) -> int:
+        """See `RunStore.delete_ended`."""
         check_limit(limit)
         # The write belongs to no thread: the empty id is no thread's.
-        forgotten: int = await self._write("", lambda: run_retention.forget_ended(keep, limit, self._clock()))
+        forgotten: int = await self._write("", lambda: run_retention.delete_ended(keep, limit, self._clock()))
         return forgotten
 
     async def fail_overdue(self, *, limit: int = 50) -> list[tuple[str, int]]:

@@ -132,11 +132,11 @@ class SqliteRuns:
 
     # Upkeep
 
-    async def forget_ended(self, *, keep: int, limit: int = 50) -> int:
-        """See `RunStore.forget_ended`."""
+    async def delete_ended(self, *, keep: int, limit: int = 50) -> int:
+        """See `RunStore.delete_ended`."""
         check_limit(limit)
         # The write belongs to no thread: the empty id is no thread's.
-        forgotten: int = await self._write("", lambda: run_retention.forget_ended(keep, limit, self._clock()))
+        forgotten: int = await self._write("", lambda: run_retention.delete_ended(keep, limit, self._clock()))
         return forgotten
 
     async def fail_overdue(self, *, limit: int = 50) -> list[tuple[str, int]]:

@@ -206,10 +206,10 @@ class RunRows:
         for seq in self.unfinished:
             self.change(run_rules.woken(self.by_seq[seq].row, at))
 
-    def ask_to_look(self) -> None:
+    def ask_to_apply_updates(self) -> None:
         """Request that the unfinished runs look for updates in the inbox."""
         for seq in self.unfinished:
-            self.change(run_rules.asked_to_look(self.by_seq[seq].row))
+            self.change(run_rules.asked_to_apply_updates(self.by_seq[seq].row))
 
     def take(self, messages: Iterable[int], at: int, *, updates: bool = False) -> None:
         """Take messages. After the last of the `updates`, the request to look for updates is removed."""
@@ -217,7 +217,7 @@ class RunRows:
             self.inbox.take(message, at)
         if updates and not self.inbox.has_updates:
             for seq in self.unfinished:
-                self.change(run_rules.after_look(self.by_seq[seq].row))
+                self.change(run_rules.after_updates(self.by_seq[seq].row))
 
     def discard(self, topic: str, key: str, at: int) -> Discarded:
         """Take a message that no run is to take. As `run_transactions.discard` does it."""

@@ -202,7 +202,7 @@ class MemoryRuns:
         found.runs.inbox.put(seq, message)
         found.runs.wake(now)
         if message.topic == UPDATES:
-            found.runs.ask_to_look()
+            found.runs.ask_to_apply_updates()
         return Sent.NEW
 
     @alone
@@ -219,15 +219,15 @@ class MemoryRuns:
     # Upkeep
 
     @alone
-    async def forget_ended(self, *, keep: int, limit: int = 50) -> int:
-        """See `RunStore.forget_ended`."""
+    async def delete_ended(self, *, keep: int, limit: int = 50) -> int:
+        """See `RunStore.delete_ended`."""
         rules.check_limit(limit)
         before = self._now() - keep
         ended = (
             (run.row, stored)
             for stored in self._threads.values()
             for run in stored.runs.by_seq.values()
-            if run_rules.is_to_be_forgotten(run.row, before)
+            if run_rules.is_expired(run.row, before)
         )
         first = heapq.nsmallest(limit, ended, key=lambda found: (found[0].ended_at, found[0].thread, found[0].seq))
         for run, stored in first:

@@ -60,20 +60,20 @@ def take(thread: str, seq: int, at: int) -> Query:
     return Query("take_message", {"thread_key": key_of(thread), "seq": seq, "at": at})
 
 
-def ask_to_look(thread: str) -> Query:
+def ask_to_apply_updates(thread: str) -> Query:
     """The statement that requests each unfinished run of the thread to look for updates in the inbox."""
-    return Query("ask_to_look", {"thread_key": key_of(thread)})
+    return Query("ask_to_apply_updates", {"thread_key": key_of(thread)})
 
 
-def end_look(thread: str) -> Query:
+def end_updates(thread: str) -> Query:
     """The statement that ends the request to look for updates, if none is left in the inbox."""
-    return Query("end_look", {"thread_key": key_of(thread)})
+    return Query("end_updates", {"thread_key": key_of(thread)})
 
 
 def takes_of(request: CommitUnit | WritesBatch) -> list[Query]:
     """The statements for the messages that the write takes."""
     taken = [take(request.thread, seq, request.at) for seq in request.taken]
-    return [*taken, end_look(request.thread)] if taken and isinstance(request, CommitUnit) else taken
+    return [*taken, end_updates(request.thread)] if taken and isinstance(request, CommitUnit) else taken
 
 
 def changes_of_request(request: CommitUnit | WritesBatch) -> list[Query]:

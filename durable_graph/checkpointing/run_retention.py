@@ -13,8 +13,8 @@ from durable_graph.errors import CorruptCheckpointError
 from durable_graph.records import Sums
 
 
-def forget_ended(keep: int, limit: int, clock: Clock) -> Transaction[int]:
-    """Delete runs that ended long ago. See `RunStore.forget_ended`.
+def delete_ended(keep: int, limit: int, clock: Clock) -> Transaction[int]:
+    """Delete runs that ended long ago. See `RunStore.delete_ended`.
 
     A thread that another transaction has locked is left for the next call. A commit waits for at most this transaction.
     """

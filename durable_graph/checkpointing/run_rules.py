@@ -168,7 +168,7 @@ def row_after(run: RunRow, update: RunUpdate, at: int) -> RunRow:
 def has_update_left(run: RunRow, update: RunUpdate) -> bool:
     """Whether an update arrived for a run that would be done with this update of its row. Then the run is ready again,
     and its thread is not done either."""
-    return update.state == RunState.DONE and run.request == RequestOfRun.LOOK
+    return update.state == RunState.DONE and run.request == RequestOfRun.APPLY_UPDATES
 
 
 def woken(run: RunRow, at: int) -> RunRow:
@@ -178,19 +178,19 @@ def woken(run: RunRow, at: int) -> RunRow:
     return run if run.state.is_ended else msgspec.structs.replace(run, inbox=run.inbox + 1)
 
 
-def asked_to_look(run: RunRow) -> RunRow:
-    """The unfinished run of a thread to which an update was sent. As `ask_to_look` does it."""
+def asked_to_apply_updates(run: RunRow) -> RunRow:
+    """The unfinished run of a thread to which an update was sent. As `ask_to_apply_updates` does it."""
     is_free = run.request == RequestOfRun.NOTHING
-    return msgspec.structs.replace(run, request=int(RequestOfRun.LOOK)) if is_free else run
+    return msgspec.structs.replace(run, request=int(RequestOfRun.APPLY_UPDATES)) if is_free else run
 
 
-def after_look(run: RunRow) -> RunRow:
-    """The unfinished run of a thread of which all updates are taken. As `end_look` does it."""
-    return msgspec.structs.replace(run, request=0) if run.request == RequestOfRun.LOOK else run
+def after_updates(run: RunRow) -> RunRow:
+    """The unfinished run of a thread of which all updates are taken. As `end_updates` does it."""
+    return msgspec.structs.replace(run, request=0) if run.request == RequestOfRun.APPLY_UPDATES else run
 
 
 def _request(*, has_updates: bool) -> int:
-    return int(RequestOfRun.LOOK if has_updates else RequestOfRun.NOTHING)
+    return int(RequestOfRun.APPLY_UPDATES if has_updates else RequestOfRun.NOTHING)
 
 
 def is_held(run: RunRow, settlement: Settlement) -> bool:
@@ -204,7 +204,7 @@ def was_settled(run: RunRow, settlement: Settlement) -> bool:
     if run.attempt != settlement.attempt or run.worker:
         return False
     # A message may have woken a run that was to wait, and an update may be left for one that was to be done.
-    is_looking = settlement.state == RunState.DONE and run.request == RequestOfRun.LOOK
+    is_looking = settlement.state == RunState.DONE and run.request == RequestOfRun.APPLY_UPDATES
     is_ready = run.state == RunState.READY and (settlement.state == RunState.WAITING or is_looking)
     return run.state == settlement.state or is_ready
 
@@ -316,7 +316,7 @@ def retried(run: RunRow, state: RunState, now: int, *, has_updates: bool = False
 # Retention and repair -----------------------------------------------------------------------------
 
 
-def is_to_be_forgotten(run: RunRow, before: int) -> bool:
+def is_expired(run: RunRow, before: int) -> bool:
     """Whether the run was accepted and ended before this time. A quarantined run stays until it is retried. See
     `find_ended_runs`."""
     return run.state in _FORGOTTEN and max(run.accepted_at, run.ended_at) <= before

@@ -112,7 +112,7 @@ class RunStore(Protocol):
         """
         ...
 
-    async def forget_ended(self, *, keep: int, limit: int = 50) -> int:
+    async def delete_ended(self, *, keep: int, limit: int = 50) -> int:
         """Delete up to `limit` runs that ended more than `keep` microseconds ago by the store's clock, in the order of
         their ends, with their requests and events, and with the keys of messages of their threads that were taken that
         long ago. Returns their number. A quarantined run stays.

@@ -14,7 +14,15 @@ from durable_graph.checkpointing.columns import key_of, request_columns, request
 from durable_graph.checkpointing.digests import add, request_digest
 from durable_graph.checkpointing.queries import Query, check_no_orphan, first_of
 from durable_graph.checkpointing.rules import accepted_thread, reopened_thread
-from durable_graph.checkpointing.run_changes import ask_to_look, changes_of, end_look, run_from, take, update_of, wake
+from durable_graph.checkpointing.run_changes import (
+    ask_to_apply_updates,
+    changes_of,
+    end_updates,
+    run_from,
+    take,
+    update_of,
+    wake,
+)
 from durable_graph.checkpointing.transactions import Batch, Part, Transaction, WriteResult, lock, put_thread, run_all
 from durable_graph.errors import CorruptCheckpointError
 from durable_graph.records import RequestRow, StoredThread, Sums, ThreadRow
@@ -219,7 +227,7 @@ def send(message: NewMessage, clock: Clock) -> Transaction[Sent]:
     yield Query("add_message", {**sought, "seq": seq, "value": message.value, "made_at": now})
     yield wake(message.thread, now)
     if message.topic == UPDATES:
-        yield ask_to_look(message.thread)
+        yield ask_to_apply_updates(message.thread)
     return WriteResult(Sent.NEW)
 
 
@@ -236,7 +244,7 @@ def discard(thread: str, topic: str, key: str, epoch: int, clock: Clock) -> Tran
     if unfinished is not None and run_from(unfinished).state is RunState.RUNNING:
         return WriteResult(Discarded.RUNNING)
     yield take(thread, found[0], now)
-    yield end_look(thread)
+    yield end_updates(thread)
     row = msgspec.structs.replace(locked.row, epoch=epoch)
     yield Query("change_thread", thread_columns(signed(row, locked.sums, locked.born), thread))
     return WriteResult(Discarded.DISCARDED)

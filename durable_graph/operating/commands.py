@@ -26,9 +26,9 @@ from durable_graph.operating.targets import listed_runs, run_to_cancel, run_to_r
 from durable_graph.operating.threads import ShownThread, listed_threads, shown
 from durable_graph.records import ListedStatus
 from durable_graph.runs import updates
+from durable_graph.runs.changes import Changes
 from durable_graph.runs.handle import STATES, RunStatus, StateName, status_of
 from durable_graph.runs.operations import cancel_run, retry_run
-from durable_graph.runs.signals import Changes
 from durable_graph.runs.upkeep import Upkeep, days, read_retention
 from durable_graph.runs.worker import DEFAULT_MAX_CRASHES, DEFAULT_TTL
 

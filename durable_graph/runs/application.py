@@ -38,13 +38,13 @@ from durable_graph.graph.options import is_graph_name
 from durable_graph.run_records import IfBusy, NewMessage, NewRun, QueueStats, RunRow, RunState
 from durable_graph.runs import graph_calls, operations
 from durable_graph.runs.arguments import answer_by_id, read_contexts, read_timeout
+from durable_graph.runs.changes import Changes
 from durable_graph.runs.claimed_request import (
     StartOptions,
     sought_metadata,
 )
 from durable_graph.runs.handle import STATES, RunHandle, RunStatus, StateName, status_of
 from durable_graph.runs.new_run import Priority, new_run
-from durable_graph.runs.signals import Changes
 from durable_graph.runs.slots import Slots
 from durable_graph.runs.updates import discard_update, is_new, send_update
 from durable_graph.runs.upkeep import KEEP_RESULTS, KeepThreads, Upkeep, read_retention

@@ -35,7 +35,7 @@ class Execution:
             log=log,
         )
         self.owned.from_checkpoint = claim.from_checkpoint
-        self.owned.has_updates = claim.request == RequestOfRun.LOOK
+        self.owned.has_updates = claim.request == RequestOfRun.APPLY_UPDATES
         self.log: RunLog | None = log
         self.is_cancelled: bool = False
         self.is_stopping: bool = False

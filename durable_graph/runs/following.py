@@ -26,7 +26,7 @@ from durable_graph.checkpointing.run_store import RunStore
 from durable_graph.checkpointing.waiting import is_set_within
 from durable_graph.errors import InvalidOptionError, MissingPowerError, UnknownRunError
 from durable_graph.run_records import RunRow, RunState
-from durable_graph.runs.signals import Changes
+from durable_graph.runs.changes import Changes
 from durable_graph.runs.slots import waiting_for
 
 PAGE = 64

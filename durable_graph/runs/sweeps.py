@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from durable_graph.checkpointing.run_store import RunStore
 from durable_graph.errors import DurableGraphError
-from durable_graph.runs.signals import Changes
+from durable_graph.runs.changes import Changes
 
 _LONGEST_PAUSE = 10.0
 """Seconds between two looks for deadlines, if a lease is long. A run that was accepted meanwhile may have an earlier

@@ -43,12 +43,12 @@ from durable_graph.run_records import (
 )
 from durable_graph.runs import graph_calls
 from durable_graph.runs.accepting import Accepting
+from durable_graph.runs.changes import Changes
 from durable_graph.runs.claimed_request import StoredInput, request_of
 from durable_graph.runs.execution import Execution, text_of
 from durable_graph.runs.grouped_reads import GroupedReads
 from durable_graph.runs.lease import Lease
 from durable_graph.runs.run_logs import RunLogs
-from durable_graph.runs.signals import Changes
 from durable_graph.runs.slots import Slots
 from durable_graph.runs.stopping import finished, late_tasks
 from durable_graph.runs.suspects import Suspects
@@ -247,8 +247,8 @@ class Worker:
             self._begin(self._start_again())
             return
         for thread, seq, request in beat.requests:
-            if request == RequestOfRun.LOOK:
-                self.look(thread)
+            if request == RequestOfRun.APPLY_UPDATES:
+                self.expect_updates(thread)
             for execution in list(self._executions.values()):
                 claim = execution.claim
                 is_meant = (claim.thread, claim.seq) == (thread, seq) and not execution.is_stopping
@@ -265,8 +265,8 @@ class Worker:
             if (claim.thread, claim.seq) == (thread, seq) and log is not None and not log.is_active:
                 self._begin(self._logs.join(log, claim))
 
-    def look(self, thread: str) -> None:
-        """Have the run of the thread look for updates, if this worker executes it."""
+    def expect_updates(self, thread: str) -> None:
+        """An update was sent to the run of the thread. It looks for updates, if this worker executes it."""
         for execution in self._executions.values():
             if execution.claim.thread == thread:
                 execution.owned.has_updates = True

@@ -96,8 +96,8 @@ class CrashingRuns:
     async def repair(self, *, limit: int = 50) -> int:
         return await self._uncounted("repair", lambda: self.inner.repair(limit=limit))
 
-    async def forget_ended(self, *, keep: int, limit: int = 50) -> int:
-        return await self._uncounted("forget_ended", lambda: self.inner.forget_ended(keep=keep, limit=limit))
+    async def delete_ended(self, *, keep: int, limit: int = 50) -> int:
+        return await self._uncounted("delete_ended", lambda: self.inner.delete_ended(keep=keep, limit=limit))
 
     async def settle(self, settlement: Settlement) -> bool:
         return await self._call("settle", lambda: self.inner.settle(settlement))

@@ -18,8 +18,8 @@ replace = msgspec.structs.replace
 
 
 class _ForgetsThreads(MemoryRuns):
-    async def forget_ended(self, *, keep: int, limit: int = 50) -> int:
-        count = await super().forget_ended(keep=keep, limit=limit)
+    async def delete_ended(self, *, keep: int, limit: int = 50) -> int:
+        count = await super().delete_ended(keep=keep, limit=limit)
         if count:
             self._threads.clear()
         return count
@@ -32,15 +32,15 @@ class ForgetsThreads(MemorySaver):
 
 
 class ForgetsAll(PlantedRuns):
-    async def forget_ended(self, *, keep: int, limit: int = 50) -> int:
+    async def delete_ended(self, *, keep: int, limit: int = 50) -> int:
         rules.check_limit(limit)
-        return await super().forget_ended(keep=keep, limit=1 << 40)
+        return await super().delete_ended(keep=keep, limit=1 << 40)
 
 
 class ForgetsTheNewest(PlantedRuns):
-    async def forget_ended(self, *, keep: int, limit: int = 50) -> int:
+    async def delete_ended(self, *, keep: int, limit: int = 50) -> int:
         before = sorted(self.all_runs(), key=lambda run: run.ended_at)
-        count = await super().forget_ended(keep=keep, limit=limit)
+        count = await super().delete_ended(keep=keep, limit=limit)
         stored = self.thread("thread")
         if stored is not None and count == 1:
             kept = stored.runs.by_seq.pop(before[-1].seq)
@@ -71,34 +71,34 @@ class CountsTheMessagesThatItHas(PlantedRuns):
 
 
 class KeepsRequests(PlantedRuns):
-    async def forget_ended(self, *, keep: int, limit: int = 50) -> int:
+    async def delete_ended(self, *, keep: int, limit: int = 50) -> int:
         before = {key: dict(stored.requests) for key, stored in self._threads.items()}
-        count = await super().forget_ended(keep=keep, limit=limit)
+        count = await super().delete_ended(keep=keep, limit=limit)
         for key, requests in before.items():
             self._threads[key].requests = requests
         return count
 
 
 class ForgetsAllRequests(PlantedRuns):
-    async def forget_ended(self, *, keep: int, limit: int = 50) -> int:
-        count = await super().forget_ended(keep=keep, limit=limit)
+    async def delete_ended(self, *, keep: int, limit: int = 50) -> int:
+        count = await super().delete_ended(keep=keep, limit=limit)
         for stored in self._threads.values():
             stored.requests.clear()
         return count
 
 
 class KeepsKeysOfMessages(PlantedRuns):
-    async def forget_ended(self, *, keep: int, limit: int = 50) -> int:
+    async def delete_ended(self, *, keep: int, limit: int = 50) -> int:
         before = {key: dict(stored.runs.inbox.keys) for key, stored in self._threads.items()}
-        count = await super().forget_ended(keep=keep, limit=limit)
+        count = await super().delete_ended(keep=keep, limit=limit)
         for key, keys in before.items():
             self._threads[key].runs.inbox.keys = keys
         return count
 
 
 class ForgetsKeysOfMessages(PlantedRuns):
-    async def forget_ended(self, *, keep: int, limit: int = 50) -> int:
-        count = await super().forget_ended(keep=keep, limit=limit)
+    async def delete_ended(self, *, keep: int, limit: int = 50) -> int:
+        count = await super().delete_ended(keep=keep, limit=limit)
         for stored in self._threads.values():
             stored.runs.inbox.keys.clear()
         return count

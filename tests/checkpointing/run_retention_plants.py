@@ -73,14 +73,14 @@ RETENTION_PLANTS: Mapping[str, tuple[Plant, ...]] = {
     ),
     # Retention and repairs
     "an_ended_run_is_deleted_after_its_time": (
-        ruled("is_to_be_forgotten", lambda right, run, before: False),
-        ruled("is_to_be_forgotten", lambda right, run, before: right(run, NEVER)),
-        ruled("is_to_be_forgotten", lambda right, run, before: run.state == RunState.DONE and right(run, before)),
+        ruled("is_expired", lambda right, run, before: False),
+        ruled("is_expired", lambda right, run, before: right(run, NEVER)),
+        ruled("is_expired", lambda right, run, before: run.state == RunState.DONE and right(run, before)),
         made(retention.ForgetsThreads),
     ),
     "unfinished_and_quarantined_runs_are_not_deleted": (
-        ruled("is_to_be_forgotten", lambda right, run, before: run.ended_at <= before),
-        ruled("is_to_be_forgotten", lambda right, run, before: run.state.is_ended and run.ended_at <= before),
+        ruled("is_expired", lambda right, run, before: run.ended_at <= before),
+        ruled("is_expired", lambda right, run, before: run.state.is_ended and run.ended_at <= before),
     ),
     "the_runs_that_ended_first_are_deleted_first": (
         runs(retention.ForgetsAll),
@@ -88,7 +88,7 @@ RETENTION_PLANTS: Mapping[str, tuple[Plant, ...]] = {
         ruled("check_limit", lambda right, limit: None),
     ),
     "a_run_whose_worker_has_a_wrong_clock_is_not_deleted_early": (
-        ruled("is_to_be_forgotten", lambda right, run, before: right(replace(run, accepted_at=0), before)),
+        ruled("is_expired", lambda right, run, before: right(replace(run, accepted_at=0), before)),
     ),
     "a_key_is_deleted_with_its_run": (runs(retention.KeepsRequests), runs(retention.ForgetsAllRequests)),
     "the_number_of_a_deleted_message_is_not_used_again": (runs(retention.CountsTheMessagesThatItHas),),

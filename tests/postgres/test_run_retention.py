@@ -35,12 +35,12 @@ async def test_retention_and_repair_wait_for_no_locked_thread(postgres: str) -> 
             async with connection.transaction():
                 locking = f"FROM {quoted(schema)}.threads WHERE thread_key = $1 FOR UPDATE"
                 await connection.execute(f"SELECT {locking}", key_of("locked"))
-                assert await runs_of(saver).forget_ended(keep=HOUR) == 1
+                assert await runs_of(saver).delete_ended(keep=HOUR) == 1
                 assert await runs_of(saver).repair() == 0
                 assert [run.thread for run in await runs_of(saver).list_runs()] == ["locked", "locked"]
         finally:
             await connection.close()
-        assert await runs_of(saver).forget_ended(keep=HOUR) == 1
+        assert await runs_of(saver).delete_ended(keep=HOUR) == 1
         assert await runs_of(saver).repair() == 1
         assert (await run_at(saver, seq, "locked")).state == RunState.READY
 
@@ -59,7 +59,7 @@ async def test_simultaneous_upkeeps_count_each_run_once(postgres: str, limit: in
             runs_of(each).skew += 2 * HOUR
         total = 0
         while await runs_of(saver).list_runs():
-            cleaning = (runs_of(each).forget_ended(keep=HOUR, limit=limit) for each in (saver, other))
+            cleaning = (runs_of(each).delete_ended(keep=HOUR, limit=limit) for each in (saver, other))
             total += sum(await asyncio.gather(*cleaning))
         assert total == 6
 

@@ -55,7 +55,7 @@ async def test_a_damaged_thread_keeps_its_requests_and_does_not_stop_retention(t
         with database(path) as db:
             db.execute("UPDATE threads SET head = 9 WHERE thread_id = 'damaged'")
         runs_of(saver).skew += 2 * HOUR
-        assert await runs_of(saver).forget_ended(keep=HOUR) == 2
+        assert await runs_of(saver).delete_ended(keep=HOUR) == 2
         with database(path) as db:
             assert db.execute("SELECT thread_key FROM requests").fetchall() == [(key_of("damaged"),)]
         assert [(each.thread, each.status) for each in await saver.list_threads()] == [

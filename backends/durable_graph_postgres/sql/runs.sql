@@ -276,11 +276,11 @@ UPDATE {schema}.runs r
     AS c (state, due, inbox, checkpoint, first_checkpoint, ended_at, error, waits_on)
  WHERE r.thread_key = :thread_key AND r.state < 4;
 
--- name: ask_to_look
+-- name: ask_to_apply_updates
 -- An update arrived. A run with a request to cancel it keeps that request.
 UPDATE {schema}.runs SET request = 3 WHERE thread_key = :thread_key AND state < 4 AND request = 0;
 
--- name: end_look
+-- name: end_updates
 -- Removes the request if the last update was taken. It takes a number: see `and_runs_are_known`.
 WITH counted AS (UPDATE {schema}.threads SET run_seq = run_seq + 1 WHERE thread_key = :thread_key)
 UPDATE {schema}.runs SET request = 0

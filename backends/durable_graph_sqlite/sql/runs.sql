@@ -87,11 +87,11 @@ UPDATE runs SET inbox = inbox + 1, due = CASE WHEN state = 2 THEN :at ELSE due E
                 state = CASE WHEN state = 2 THEN 0 ELSE state END
  WHERE thread_key = :thread_key AND state < 4;
 
--- name: ask_to_look
+-- name: ask_to_apply_updates
 -- An update arrived. A run with a request to cancel it keeps that request.
 UPDATE runs SET request = 3 WHERE thread_key = :thread_key AND state < 4 AND request = 0;
 
--- name: end_look
+-- name: end_updates
 -- Removes the request if the last update was taken.
 UPDATE runs SET request = 0
  WHERE thread_key = :thread_key AND state < 4 AND request = 3
