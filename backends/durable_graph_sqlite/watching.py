@@ -13,6 +13,7 @@ from typing import Any
 
 from durable_graph.checkpointing.listeners import Listener, Listeners
 from durable_graph.checkpointing.notices import EventsAdded, Notice, RunChanged, RunReady, Wanted, WorkerAsked
+from durable_graph.errors.shown import logged
 from durable_graph_sqlite.runs import first_due
 from durable_graph_sqlite.statements import rows
 
@@ -84,7 +85,7 @@ class Watch:
                     raise
                 except sqlite3.Error as error:
                     # No listener depends on the thread: each also polls.
-                    _logger.debug("changes of %s are not noticed: %s", self._path, error)
+                    _logger.debug("changes of %s are not noticed: %s", self._path, logged(error))
                     self._wait(_PAUSE_AFTER_FAILURE)
         finally:
             with self._lock:

@@ -5,10 +5,10 @@ import asyncio
 from durable_graph._runtime.events.run_log import RunLog
 from durable_graph._runtime.request.owned_run import OwnedRun
 from durable_graph.checkpointing.fresh_threads import loaded_by
+from durable_graph.checkpointing.run_rules import DEADLINE_PASSED
 from durable_graph.errors.shown import shown
 from durable_graph.run_records import NEVER, Claim, RequestOfRun, RunState, Settlement
 from durable_graph.runs.grouped_reads import GroupedReads
-from durable_graph.runs.handle import DEADLINE_PASSED
 from durable_graph.runs.lease import Lease, LeasedControl
 from durable_graph.runs.operations import for_row
 
@@ -35,7 +35,7 @@ class Execution:
             log=log,
         )
         self.owned.from_checkpoint = claim.from_checkpoint
-        self.owned.has_updates = claim.request == RequestOfRun.LOOK
+        self.owned.has_updates = claim.request == RequestOfRun.APPLY_UPDATES
         self.log: RunLog | None = log
         self.is_cancelled: bool = False
         self.is_stopping: bool = False

@@ -11,7 +11,7 @@ from durable_graph.app.compiled import CompiledGraph
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.checkpointing.event_log import ASKED, KeepsEvents
 from durable_graph.run_records import Claim
-from durable_graph.runs.signals import Changes
+from durable_graph.runs.changes import Changes
 
 Graphs = Mapping[str, CompiledGraph[Any, Any, Any, Any]]
 
