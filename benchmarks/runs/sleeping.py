@@ -14,7 +14,8 @@ from typing import Any, Final, TypedDict
 
 from benchmarks.lab import Lab
 from benchmarks.record import OURS
-from benchmarks.runs.stores import Place, StoreName, Stores
+from benchmarks.runs.contenders import StoreName
+from benchmarks.runs.stores import Place, Stores
 from durable_graph import START, StateGraph, sleep
 from durable_graph.runs import App, RunHandle
 from durable_graph.runs.worker import Worker
