@@ -21,7 +21,7 @@ from durable_graph_sqlite.waker import Waker, new_waker
 _SHORTEST_PAUSE = 0.002
 """In seconds: the pause between two polls of the file's version after a change. The next pauses are longer."""
 _LONGEST_PAUSE, _GROWTH = 0.05, 1.05
-_LONGEST_PAUSE_WITH_WRITES, _GROWTH_WITH_WRITES = 0.5, 1.3
+_LONGEST_PAUSE_WITH_WRITES, _GROWTH_WITH_WRITES = 0.5, 1.15
 """Where the system reports writes: then polling finds commits whose flush took long, and reports that were lost."""
 _SHARE = 4
 """The pause after a change is at least this many times as long as the queries for the changes took."""
