@@ -179,10 +179,12 @@ def _make(db: sqlite3.Connection, write: PreparedWrite) -> bool:
     else:
         # The new row has the same epoch, so that one parameter is both.
         columns["before"] = before.digest
-        if not db.execute(SQL["swap_thread"], columns).rowcount:
+        known, row = before.row, after.row
+        has_status = (known.status, known.status_since) == (row.status, row.status_since)
+        if not db.execute(SQL["swap_thread" if has_status else "swap_status"], columns).rowcount:
             return False
-        if (before.row.status, before.row.status_since) != (after.row.status, after.row.status_since):
-            db.execute(SQL["swap_status"], columns)
+        if known.status == "deleted":
+            db.execute(SQL["name_thread"], columns)
     for name, added in (
         ("add_checkpoint", write.checkpoints()),
         ("add_channel_row", write.values()),

@@ -369,11 +369,7 @@ def _inbox(db: sqlite3.Connection, thread: str, topics: Collection[str]) -> list
 
 def first_due(db: sqlite3.Connection, queues: Iterable[str]) -> int | None:
     """When the first run of these queues is due that can be claimed at a time, None if there is none."""
-    found = [
-        rows(db, "find_next_due", {"queue": queue, "priority": priority})[0][0]
-        for queue in queues
-        for priority in _PRIORITIES
-    ]
+    found = [rows(db, "find_next_due", {"queue": queue})[0][0] for queue in queues]
     return min((due for due in found if due is not None), default=None)
 
 

@@ -15,12 +15,14 @@ from durable_graph.runs.operations import for_row
 
 class Execution:
     """A claimed run while this worker executes it under a lease. `is_cancelled`: a caller has cancelled the run.
-    `is_stopping`: the worker is carrying out a request to cancel it."""
+    `is_stopping`: the worker is carrying out a request to cancel it. `key` is the thread, the run and the claim: a run
+    may be claimed again before the task of the claim before has ended."""
 
-    __slots__ = ("claim", "control", "deadline", "is_cancelled", "is_stopping", "lease", "log", "owned", "task")
+    __slots__ = ("claim", "control", "deadline", "is_cancelled", "is_stopping", "key", "lease", "log", "owned", "task")
 
     def __init__(self, claim: Claim, lease: Lease, reads: GroupedReads, log: RunLog | None) -> None:
         self.claim: Claim = claim
+        self.key: tuple[str, int, int] = claim.thread, claim.seq, claim.attempt
         self.lease: Lease = lease
         self.control: LeasedControl = LeasedControl(lease)
         self.owned: OwnedRun = OwnedRun(

@@ -30,7 +30,6 @@ from durable_graph.errors import (
     ThreadCancelledError,
 )
 from durable_graph.errors.shown import logged
-from durable_graph.graph.state_kinds import context_of
 from durable_graph.run_records import (
     Accepted,
     Claim,
@@ -44,7 +43,7 @@ from durable_graph.run_records import (
 from durable_graph.runs import graph_calls
 from durable_graph.runs.accepting import Accepting
 from durable_graph.runs.changes import Changes
-from durable_graph.runs.claimed_request import StoredInput, request_of
+from durable_graph.runs.claimed_request import ClaimedCalls
 from durable_graph.runs.execution import Execution, text_of
 from durable_graph.runs.grouped_reads import GroupedReads
 from durable_graph.runs.lease import Lease
@@ -95,14 +94,15 @@ class Worker:
         _check("lease", lease, 0.1, 86_400)
         _check("grace", grace, 0, 86_400)
         _check("max_crashes", max_crashes, 1, 1_000, whole=True)
-        self._graphs, self._contexts = dict(graphs), contexts
+        self._graphs = dict(graphs)
+        self._calls = {name: ClaimedCalls(graph, contexts.get(name)) for name, graph in self._graphs.items()}
         self._saver, self._runs, self._changes = saver, runs, changes
         self._logs = RunLogs(self._graphs, saver, changes)
         self._reads = GroupedReads(saver, runs)
         self._concurrency, self._ttl, self._grace, self._max_crashes = concurrency, float(lease), grace, max_crashes
         self._suspects = Suspects(max_crashes)
         self._slots = slots
-        # By thread, run and claim: a run may be claimed again before the task of the claim before has ended.
+        # By their keys.
         self._executions: dict[tuple[str, int, int], Execution] = {}
         self._nudge = asyncio.Event()
         self._upkeep = upkeep
@@ -353,11 +353,11 @@ class Worker:
         return Execution(claim, lease, self._reads, self._logs.of(claim))
 
     def _start(self, executions: list[Execution]) -> None:
+        loop = asyncio.get_running_loop()
         for execution in executions:
-            key = execution.claim.thread, execution.claim.seq, execution.claim.attempt
-            self._executions[key] = execution
-            execution.task = asyncio.get_running_loop().create_task(self._execute(execution))
-            execution.task.add_done_callback(partial(self._is_over, key))
+            self._executions[execution.key] = execution
+            execution.task = loop.create_task(self._execute(execution))
+            execution.task.add_done_callback(partial(self._is_over, execution))
 
     async def _admitted(self, claimed: list[Execution]) -> list[Execution]:
         """The runs to execute now. The other suspects are released before the first one begins: otherwise a crash of
@@ -408,10 +408,11 @@ class Worker:
         due = await self._runs.next_due(list(self._graphs))
         return longest if due is None else min(longest, max(due / 1_000_000, 0.001))
 
-    def _is_over(self, key: tuple[str, int, int], _: "asyncio.Task[None]") -> None:
-        thread, seq, _attempt = key
-        self._executions.pop(key, None)
-        self._changes.has_changed(thread, seq)
+    def _is_over(self, execution: Execution, _: "asyncio.Task[None]") -> None:
+        self._executions.pop(execution.key, None)
+        if execution.log is not None:
+            execution.log.leave()
+        self._changes.has_changed(execution.claim.thread, execution.claim.seq)
         self._nudge.set()
 
     # Executions
@@ -453,11 +454,9 @@ class Worker:
                 if claim.first_checkpoint:
                     await graph_calls.cancel(graph, self._saver, claim.thread, claim.seq)
                 return execution.cancelled()
-            stored = StoredInput.of(graph, claim)
-            request = request_of(graph, stored, claim, execution.owned, execution.control)
-            request = msgspec.structs.replace(request, context=self._context_of(claim.graph))
+            request, keeps_events = self._calls[claim.graph].of(claim, execution.owned, execution.control)
             async with deadline:
-                sink = await self._logs.begun(execution.log, claim, keeps_events=stored.keeps_events)
+                sink = await self._logs.begun(execution.log, claim, keeps_events=keeps_events)
                 ended = await graph_calls.execute(graph, self._saver, request, claim.epoch, sink)
         except GraphDrained:
             return execution.settlement(RunState.READY)
@@ -477,10 +476,6 @@ class Worker:
         state = RunState.WAITING if ended.is_stopped else RunState.DONE
         settled = execution.settlement(state, due=execution.owned.due)
         return msgspec.structs.replace(settled, waits_on=execution.owned.waits_on if ended.is_stopped else None)
-
-    def _context_of(self, graph: str) -> Any:
-        make = self._contexts.get(graph)
-        return None if make is None else context_of(self._graphs[graph].topology.context, make())
 
 
 def _check(option: str, given: float, least: float, most: float, *, whole: bool = False) -> None:

@@ -296,9 +296,7 @@ async def test_a_busy_thread(sdk: LangGraphClient) -> None:
         await sdk.threads.update_state(thread, said("b"))
     queued = (await sdk.runs.create(thread, "chat", input=said("b"), multitask_strategy="enqueue"))["run_id"]
     assert (await sdk.runs.get(thread, queued))["status"] == "pending"
-    instead: Any = await sdk.runs.wait(
-        thread, "chat", input={**said("c"), "gate": ""}, multitask_strategy="interrupt"
-    )
+    instead: Any = await sdk.runs.wait(thread, "chat", input={**said("c"), "gate": ""}, multitask_strategy="interrupt")
     assert contents(instead)[-1] == "You said c to me"
     assert (await sdk.runs.get(thread, first))["status"] == "interrupted"
 

@@ -48,9 +48,7 @@ async def words_of(message: Any) -> list[str]:
 async def test_a_stream_in_four_modes(sdk: LangGraphClient) -> None:
     thread = await thread_of(sdk)
     created: list[Any] = []
-    parts = await read(
-        sdk.runs.stream(thread, "team", input=TRIP, stream_mode=MODES, on_run_created=created.append)
-    )
+    parts = await read(sdk.runs.stream(thread, "team", input=TRIP, stream_mode=MODES, on_run_created=created.append))
 
     (run,) = await sdk.runs.list(thread)
     assert (parts[0].event, parts[0].data) == ("metadata", {"run_id": run["run_id"], "attempt": 1})

@@ -169,8 +169,23 @@ RETURNING thread_id, seq, graph, input, options, context, first_checkpoint, chec
           inbox, request, from_checkpoint, followed;
 
 -- name: find_next_due
-SELECT min(due) FROM runs INDEXED BY runs_due
- WHERE queue = :queue AND priority = :priority AND state IN (0, 2) AND due < 1 << 62;
+-- By priority, because the index has the times of each priority in their order.
+SELECT min(first) FROM (
+  SELECT min(due) AS first FROM runs INDEXED BY runs_due
+   WHERE queue = :queue AND priority = 0 AND state IN (0, 2) AND due < 1 << 62
+UNION ALL
+  SELECT min(due) AS first FROM runs INDEXED BY runs_due
+   WHERE queue = :queue AND priority = 1 AND state IN (0, 2) AND due < 1 << 62
+UNION ALL
+  SELECT min(due) AS first FROM runs INDEXED BY runs_due
+   WHERE queue = :queue AND priority = 2 AND state IN (0, 2) AND due < 1 << 62
+UNION ALL
+  SELECT min(due) AS first FROM runs INDEXED BY runs_due
+   WHERE queue = :queue AND priority = 3 AND state IN (0, 2) AND due < 1 << 62
+UNION ALL
+  SELECT min(due) AS first FROM runs INDEXED BY runs_due
+   WHERE queue = :queue AND priority = 4 AND state IN (0, 2) AND due < 1 << 62
+);
 
 -- name: add_worker
 INSERT INTO workers (id, lease_until, boot_id, name, extra) VALUES (:worker, :until, :boot_id, :name, x'')
