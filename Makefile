@@ -1,7 +1,7 @@
 # Each target makes and reuses .venv by itself, and peers .venv-peers; see .ci/venv. PYTHON=python3.12 chooses the interpreter.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo service quick test long crash outages soak streams pgbouncer browser clients peers check lint types imports changelog bench bench-peers bench-runs
+.PHONY: help demo service quick test long crash outages soak streams pgbouncer browser clients fuzz-http peers check lint types imports changelog bench bench-peers bench-runs
 MAKEFLAGS += --no-print-directory
 # Tests start many processes that import the same modules.
 unexport PYTHONDONTWRITEBYTECODE
@@ -66,6 +66,10 @@ browser:  ## drive the page of `make service` in a headless Chromium, from the s
 clients:  ## LangGraph's clients for JavaScript on real servers; needs Node.js 20 and npm (ARGS="sdk.test.mjs" chooses)
 	@.ci/venv dev
 	$(run) tests.clients $(ARGS)
+
+fuzz-http:  ## requests made at random of the HTTP service's description: 20 minutes (EXAMPLES=50 of each operation)
+	@.ci/venv dev
+	DURABLE_GRAPH_FUZZ=long DURABLE_GRAPH_FUZZ_EXAMPLES=$(or $(EXAMPLES),400) $(run) pytest tests/http/test_description.py --timeout=3600 $(ARGS)
 
 peers:  ## run programs written for LangGraph on LangGraph and on durable_graph (ARGS="approval" runs one)
 	@.ci/venv peers
