@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import msgspec
 
 from durable_graph._runtime.events.model import LoggedEvent
-from durable_graph._runtime.threads.event_history import EventHistory
+from durable_graph._runtime.threads.event_history import CHECKPOINT, EventHistory
 from durable_graph._runtime.threads.open_events import opened_follow
 from durable_graph.app.compiled import CompiledGraph
 from durable_graph.checkpointing import Checkpointer
@@ -26,7 +26,8 @@ from durable_graph.checkpointing.run_store import RunStore
 from durable_graph.checkpointing.waiting import is_set_within
 from durable_graph.errors import InvalidOptionError, MissingPowerError, UnknownRunError
 from durable_graph.run_records import RunRow, RunState
-from durable_graph.runs.signals import Changes
+from durable_graph.runs.changes import Changes
+from durable_graph.runs.slots import waiting_for
 
 PAGE = 64
 """The number of checkpoints, and of rows, that are read at once."""
@@ -91,7 +92,9 @@ async def follow(app: FollowedApp, row: RunRow, after: int | None) -> AsyncGener
                 yield reader.batch(())
                 if reader.state.is_ended:
                     return
-                await is_set_within(change, pause)
+                with waiting_for(row.thread, row.seq) as wait:
+                    await wait.check(reader.state)
+                    await is_set_within(change, pause)
             pause = _FIRST_LOOK if events else min(pause * 1.5, _LONGEST_LOOK)
             if events:
                 yield reader.batch(tuple(events))
@@ -120,7 +123,7 @@ class _Reader:
 
     def __init__(self, graph: Graph, saver: Checkpointer, log: EventLog, row: RunRow, after: int) -> None:
         self.is_behind = False
-        self.is_start = not after
+        self.is_start, self._has_begun = not after, False
         self.state = row.state
         self._log, self._row, self._after = log, row, after
         self._cursor = after
@@ -137,11 +140,12 @@ class _Reader:
         if self._after >= (page.version + 1) * POSITIONS:
             allowed = f"the id of an event of the run: the newest has one below {(page.version + 1) * POSITIONS}"
             raise InvalidOptionError("after", self._after, allowed=allowed)
-        if self._cursor == self._after and page.first_checkpoint:
-            self.is_start = self._after < event_id(page.first_checkpoint, 0)
         self.is_behind = len(page.checkpoints) == PAGE or len(page.rows) == PAGE
         page = _complete(_of_run(page))
         events = await history.read(page, self._cursor)
+        if events and not self._has_begun:
+            self._has_begun = True
+            self.is_start = await self._begins_with(events[0].id, page.first_checkpoint)
         if page.checkpoints:
             self._cursor = max(self._cursor, event_id(page.checkpoints[-1].no, FIRST_ROW - 1))
         if page.rows:
@@ -149,6 +153,16 @@ class _Reader:
             self._cursor = max(self._cursor, event_id(last.version, last.position))
         self.state = page.state
         return events
+
+    async def _begins_with(self, event: int, first_checkpoint: int) -> bool:
+        """Whether the run's first event is the one with this id, the first that was read."""
+        if not self._after:
+            return True
+        if first_checkpoint and self._after >= event_id(first_checkpoint, CHECKPOINT):
+            return False
+        # The id is of an earlier run, or of an event before the run's first checkpoint.
+        first = await _Reader(self._graph, self._saver, self._log, self._row, 0).next()
+        return bool(first) and first[0].id == event
 
     def batch(self, events: tuple[LoggedEvent, ...]) -> EventBatch:
         """The events, and where the run stood when they were read."""

@@ -20,7 +20,7 @@ class CommandRequest(Body, frozen=True, kw_only=True):
 
     id: int
     method: str
-    params: dict[str, Any] = {}
+    params: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
 class RunStart(Body, frozen=True, kw_only=True):
@@ -31,6 +31,8 @@ class RunStart(Body, frozen=True, kw_only=True):
     config: ConfigBody | None = None
     metadata: dict[str, Any] | None = None
     multitask_strategy: MultitaskStrategy | None = None
+    # Clients for JavaScript send both spellings, and older ones only this one.
+    multitask_strategy_again: MultitaskStrategy | None = msgspec.field(name="multitaskStrategy", default=None)
     # Ignored.
     langsmith_tracer: Any = None
 
@@ -40,7 +42,7 @@ class Response(Body, frozen=True, kw_only=True):
 
     interrupt_id: str
     response: Any
-    namespace: list[str] = []
+    namespace: tuple[str, ...] = ()
 
 
 class Respond(Body, frozen=True, kw_only=True):
@@ -48,7 +50,7 @@ class Respond(Body, frozen=True, kw_only=True):
 
     interrupt_id: str | None = None
     response: Any = None
-    namespace: list[str] = []
+    namespace: tuple[str, ...] = ()
     responses: list[Response] | None = None
     update: Any = None
     goto: Any = None
@@ -62,7 +64,8 @@ class CommandError(Exception):
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
-        self.code, self.message = code, message
+        self.code: str = code
+        self.message: str = message
 
 
 async def command(call: Call) -> Reply:
@@ -76,10 +79,10 @@ async def command(call: Call) -> Reply:
     except Problem as problem:
         return _refused(given, _code_of(problem), problem.detail)
     except errors.DurableGraphError as error:
-        problem = problem_of(error)
-        if problem is None or problem.status == 503:
+        refused = problem_of(error, call.prefix)
+        if refused is None or refused.status == 503:
             raise
-        return _refused(given, _code_of(problem), problem.detail)
+        return _refused(given, _code_of(refused), refused.detail)
     meta = {"applied_through_seq": through}
     return json_reply({"type": "success", "id": given.id, "result": result, "meta": meta})
 
@@ -118,7 +121,7 @@ async def _start(call: Call, params: RunStart) -> dict[str, Any]:
         input=params.input,
         config=params.config,
         metadata=params.metadata,
-        multitask_strategy=params.multitask_strategy,
+        multitask_strategy=params.multitask_strategy or params.multitask_strategy_again,
         if_not_exists="create",
     )
     try:
@@ -147,9 +150,9 @@ async def _respond(call: Call, params: Respond) -> dict[str, Any]:
         else:
             await app.answer(call.thread_id, {each.interrupt_id: each.response for each in answers})
     except errors.InterruptAnsweredError as error:
-        raise CommandError("invalid_argument", str(error)) from error
+        raise CommandError("invalid_argument", call.plain(str(error))) from error
     except (errors.UnknownRunError, errors.UnknownInterruptError) as error:
-        raise CommandError("no_such_interrupt", str(error)) from error
+        raise CommandError("no_such_interrupt", call.plain(str(error))) from error
     return {} if run is None else {"run_id": run.run_id}
 
 

@@ -1,8 +1,6 @@
 """The frames of a run, and of all runs of a thread, as they become known."""
 
-import ast
 import asyncio
-import re
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING
@@ -24,6 +22,7 @@ from durable_graph_http.frames import (
     typed_event,
 )
 from durable_graph_http.messages import Frame
+from durable_graph_http.run_errors import error_object
 from durable_graph_http.streaming import Start
 from durable_graph_http.tails import Entry, Stop
 from durable_graph_http.values import encoded_text
@@ -76,7 +75,7 @@ async def run_frames(
                 for frame in source.frames(step, start.after):
                     yield frame
                 continue
-            error = error_of(step.status)
+            error = error_of(step.status, shown)
             if error is not None:
                 last = error_frame(await last_event_of(handle, step), error)
                 if last.id > start.after:
@@ -109,13 +108,13 @@ async def thread_frames(
                 for frame in source.frames(step, start.after):
                     yield frame
                 continue
-            for last in await _last_frames(handle, step):
+            for last in await _last_frames(handle, step, shown):
                 if last.id > start.after and wanted.takes(last):
                     yield source.sent(last)
 
 
-async def _last_frames(handle: RunHandle, stop: Stop) -> list[RunFrame]:
-    error = error_of(stop.status)
+async def _last_frames(handle: RunHandle, stop: Stop, shown: str) -> list[RunFrame]:
+    error = error_of(stop.status, shown)
     last = await last_event_of(handle, stop)
     status = {"done": "success", "cancelled": "interrupted"}.get(stop.status.state, "error")
     frames = [] if error is None else [error_frame(last, error)]
@@ -166,7 +165,7 @@ async def _next_run(service: "AgentService", thread_id: str, last: _Followed | N
             if service.tails.is_stopping:
                 return None
             with suppress(StoreUnavailableError, UnknownRunError):
-                for status in await app.runs(thread_id=thread_id, after=last and last.status, limit=1):
+                for status in await app.runs(thread_id=thread_id, after=None if last is None else last.status, limit=1):
                     return _Followed(await app.find(status.run_id), status)
                 if last is not None and last.status.state != "done":
                     status = await last.handle.status()
@@ -225,19 +224,9 @@ async def last_event_of(handle: RunHandle, stop: Stop | None = None) -> int:
     return last
 
 
-_CALL = re.compile(r"([A-Za-z_][\w.]*)\((.*)\)", re.DOTALL)
-
-
-def error_of(status: RunStatus) -> dict[str, str] | None:
-    """How a failed run ended: the class of the error and its text. None for a run that did not fail."""
-    if status.state not in ("failed", "quarantined"):
+def error_of(status: RunStatus, shown: str) -> dict[str, str] | None:
+    """How a run failed, for a client that knows its thread as `shown`. None for a run that did not fail."""
+    failure = status.failure
+    if failure is None or failure.kind == "cancelled":
         return None
-    text = status.error or "no reason is recorded"
-    called = _CALL.fullmatch(text)
-    if called is None:
-        return {"error": "RunFailedError", "message": text}
-    name, arguments = called.groups()
-    with suppress(ValueError, SyntaxError, MemoryError, RecursionError):
-        value = ast.literal_eval(arguments)
-        return {"error": name, "message": value if isinstance(value, str) else str(value)}
-    return {"error": name, "message": arguments}
+    return error_object(failure, status.thread_id.removesuffix(shown))

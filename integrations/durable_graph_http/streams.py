@@ -1,7 +1,7 @@
 """Streams of server-sent events of runs and threads, as LangGraph's clients read them, and of typed events."""
 
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -26,13 +26,15 @@ from durable_graph_http.streaming import (
     stream_reply,
     wanted_modes,
 )
+from durable_graph_http.waiting import drop_thread
 
 if TYPE_CHECKING:
     from durable_graph_http.service import AgentService
 
 _THREAD_MODES = ("run_modes", "lifecycle", "state_update")
+_MODES_OF_RUNS = frozenset({"values", "updates", "messages-tuple", "custom"})
 _MODES_OF_THREADS = {
-    "run_modes": frozenset({"values", "updates", "messages-tuple", "custom", "run_done"}),
+    "run_modes": _MODES_OF_RUNS | {"run_done"},
     "lifecycle": frozenset({"run_done"}),
     "state_update": frozenset({"state_update"}),
 }
@@ -51,7 +53,7 @@ async def stream_new_run(call: Call) -> Reply:
         start = joined(before[1])
     frames = _frames(call, started.handle, started.graph, wanted, start)
     if started.is_temporary:
-        frames = _deleting(call.service, started, frames)
+        frames = _deleting(call, started, frames)
     return stream_reply(
         Frames(frames, _left(call.service, started.handle, cancels=body.on_disconnect == "cancel")),
         **{
@@ -71,10 +73,12 @@ async def _standing(call: Call, thread_id: str) -> tuple[str, int] | None:
 
 
 async def join_run(call: Call) -> Reply:
-    """Stream a run that was started before: after the `Last-Event-ID`, or from now on."""
+    """Stream a run that was started before: after the `Last-Event-ID`, or from now on. Without `stream_mode` it has the
+    modes that a thread's stream has, since no request says which ones the run was started with."""
     handle = await run_of(call)
     status = await handle.status()
-    wanted = Wanted(frozenset(query_modes(call)), call.query.get("stream_subgraphs", False))
+    modes = query_modes(call) if "stream_mode" in call.query else _MODES_OF_RUNS
+    wanted = Wanted(frozenset(modes), call.query.get("stream_subgraphs", False))
     start = start_of(call, await handle.newest_event_id())
     if start is None:
         start = joined(await (last_event_of(handle) if status.has_ended else handle.newest_event_id()))
@@ -126,22 +130,24 @@ async def _cancel(handle: RunHandle) -> None:
         return
 
 
-async def _deleting(
-    service: "AgentService", started: Started, frames: AsyncGenerator[Frame, None]
-) -> AsyncGenerator[Frame, None]:
+async def _deleting(call: Call, started: Started, frames: AsyncGenerator[Frame, None]) -> AsyncGenerator[Frame, None]:
     """The frames; after the last one, the thread of the run is deleted."""
     async with aclosing(frames):
         async for frame in frames:
             yield frame
-    try:
+    with suppress(UnknownRunError, StoreUnavailableError):
         status = await started.handle.status()
-        if status.has_ended:
-            await service.app.graph(started.graph).adelete_thread(started.handle.thread_id)
-    except (UnknownRunError, StoreUnavailableError):
-        return
+        if status.has_ended or status.is_interrupted:
+            await drop_thread(call, started.handle)
 
 
-_STREAM_QUERY = (("stream_mode", list[str]), ("stream_subgraphs", bool), ("cancel_on_disconnect", bool))
+# `useStream` sends the id of the checkpoint that it shows, which is of no use here.
+_STREAM_QUERY = (
+    ("stream_mode", list[str]),
+    ("stream_subgraphs", bool),
+    ("cancel_on_disconnect", bool),
+    ("checkpoint_id", str),
+)
 _ERRORS = (404, 409, 422, 501)
 
 ROUTES: tuple[Route, ...] = (

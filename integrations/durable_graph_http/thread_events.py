@@ -105,18 +105,18 @@ async def thread_events(
             if isinstance(step, Entry):
                 events = protocol(step.logged)
             else:
-                events = [_end(protocol, await last_event_of(handle, step), step)]
+                events = [_end(protocol, await last_event_of(handle, step), step, shown)]
             for event in events:
                 if event.is_after(since) and wanted.takes(event):
                     yield Frame("message", encoded_text(event.shown()), str(event.seq))
 
 
-def _end(protocol: RunProtocol, last: int, stop: Stop) -> ProtocolEvent:
+def _end(protocol: RunProtocol, last: int, stop: Stop, shown: str) -> ProtocolEvent:
     status = stop.status
     at = (status.ended_at or datetime.now(UTC)).timestamp()
     if status.state == "done":
         return protocol.ended(last, "completed", at)
-    error = error_of(status)
+    error = error_of(status, shown)
     text = f"cancelled: {status.error}" if error is None else f"{error['error']}: {error['message']}"
     return protocol.ended(last, "failed", at, text)
 

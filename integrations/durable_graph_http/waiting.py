@@ -1,8 +1,6 @@
 """Replies that take as long as a run: blanks keep the connection alive, then comes the run's result."""
 
-import ast
 import asyncio
-import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any
 
@@ -10,6 +8,7 @@ from durable_graph.errors import RunFailedError, UnknownThreadError
 from durable_graph.runs import RunHandle, RunStatus
 from durable_graph_http.call import Call
 from durable_graph_http.messages import NO_HEADERS, Later, Reply
+from durable_graph_http.run_errors import error_object
 from durable_graph_http.shapes import interrupt_objects
 from durable_graph_http.starting import Started, thread_run_path
 from durable_graph_http.values import encoded
@@ -48,7 +47,7 @@ async def result_parts(call: Call, started: Started) -> AsyncGenerator[bytes, No
         yield BLANK
     yield await result_of(call, handle)
     if started.is_temporary:
-        await _drop(call, handle)
+        await drop_thread(call, handle)
 
 
 async def cancelled_parts(
@@ -89,36 +88,7 @@ async def result_of(call: Call, handle: RunHandle) -> bytes:
     try:
         return encoded(await handle.result())
     except RunFailedError as error:
-        return encoded({"__error__": error_object(call, error)})
-
-
-def error_object(call: Call, error: RunFailedError) -> dict[str, str]:
-    """The error of a run, as LangGraph's clients read it: the class and the text."""
-    text = call.plain(error.error)
-    named = _SHOWN.match(text) if error.kind == "failed" else None
-    if named is None:
-        return {"error": _KINDS[error.kind], "message": text}
-    return {"error": named[1], "message": _message(named[2]) or text}
-
-
-def _message(arguments: str) -> str | None:
-    """The only argument of an error, if it is a text."""
-    try:
-        argument = ast.literal_eval(arguments)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return None
-    return argument if isinstance(argument, str) else None
-
-
-_SHOWN = re.compile(r"([A-Za-z_]\w*)\((.*)\)$", re.DOTALL)
-"""The text of an error in the row of its run: the repr of most errors."""
-
-_KINDS = {
-    "failed": "RunFailed",
-    "cancelled": "RunCancelled",
-    "deadline": "TimeoutError",
-    "quarantined": "RunQuarantined",
-}
+        return encoded({"__error__": error_object(error, call.prefix)})
 
 
 async def _interrupted(call: Call, status: RunStatus) -> Any:
@@ -134,7 +104,7 @@ async def _interrupted(call: Call, status: RunStatus) -> Any:
     return {**(values if isinstance(values, Mapping) else {}), "__interrupt__": questions}
 
 
-async def _drop(call: Call, handle: RunHandle) -> None:
+async def drop_thread(call: Call, handle: RunHandle) -> None:
     """Delete the thread of a run that named none. A run that waits for an answer is cancelled: nobody can answer it."""
     await handle.cancel("a run without a thread cannot be answered", wait=True)
     try:

@@ -45,6 +45,7 @@ class Stream:
         assert isinstance(reply.body, Frames)
         self.reply = reply
         self.frames = reply.body.frames
+        self._left = reply.body.left
         self.seen: list[Frame] = []
 
     async def until(self, name: str) -> Frame:
@@ -56,6 +57,12 @@ class Stream:
                     return frame
         message = f"the stream has ended without {name}"
         raise AssertionError(message)
+
+    async def leave(self) -> None:
+        """Leave as a client does."""
+        await self.frames.aclose()
+        if self._left is not None:
+            await self._left()
 
     async def rest(self) -> list[Frame]:
         """All frames of the stream, once it has ended."""

@@ -256,3 +256,24 @@ async def test_messages_of_a_run_with_a_command_are_frames() -> None:
         frames = await replayed(service, path, modes=("updates",), nested=False)
         assert names(frames)[0] == "metadata"
         assert [list(each) for each in data_of(frames, "updates")] == [["b"], ["c"]]
+
+
+async def test_a_run_without_an_input_begins_with_its_own_frames() -> None:
+    app = App({"g": STREAMED["chain"]()}, MemorySaver())
+    async with AgentService(app) as service:
+        first = await app.start("g", {"count": 0}, thread_id="t", events="all")
+        await first.result(20)
+        earlier = await first.newest_event_id()
+        graph = app.graph("g")
+        states = [each async for each in graph.aget_state_history({"configurable": {"thread_id": "t"}})]
+        before = next(each for each in states if each.next == ("b",))
+        await graph.aupdate_state(before.config, None, as_node="__copy__")
+        handle = await app.start("g", None, thread_id="t", events="all")
+        await handle.result(20)
+        path = f"/threads/t/runs/{handle.run_id}"
+        frames = await replayed(service, path)
+        assert names(frames).count("metadata") == 1
+        assert names(frames)[0] == "metadata"
+        for number, frame in enumerate(frames):
+            assert await replayed(service, path, frame.id) == frames[number + 1 :]
+        assert await replayed(service, path, earlier * 16) == frames

@@ -14,10 +14,16 @@ from typing import Any, Final
 
 import pytest
 
-from tests.postgres.server import Server, started
+from tests.postgres.server import Server, free_port, started
 from tests.repository.tree import ROOT, readme_programs
 
 PRINTED: Final = {
+    "docs/aiohttp.md": [
+        "Book Hotel Lisbon?",
+        "{'city': 'Lisbon', 'hotel': 'Hotel Lisbon', 'booked': True}",
+        "{'looking in': 'Porto'}",
+        'data: {"looking in": "Faro"}',
+    ],
     "docs/coming-from-langgraph.md": [
         "{'publish?': 'Tea is a drink.'}",
         "['Write about tea.', 'Tea is a drink.', 'Yes.']",
@@ -26,6 +32,16 @@ PRINTED: Final = {
         "{'looking for': 'hotels'}",
         "{'found': ['a hotel in Lisbon']}",
         "() True",
+        "[]",
+        "7 True",
+        "0 True",
+    ],
+    "docs/fastapi.md": [
+        "Book Hotel Lisbon?",
+        "{'city': 'Lisbon', 'hotel': 'Hotel Lisbon', 'booked': True}",
+        "403",
+        "[]",
+        "{'looking in': 'Porto'}",
     ],
     "docs/how-resume-works.md": [],
     "docs/http.md": [
@@ -35,6 +51,13 @@ PRINTED: Final = {
         "409 ada",
         "['order-7']",
         "1",
+    ],
+    "docs/langgraph-clients.md": [
+        "Take| |the| |train|Book it?",
+        "True",
+        "idle",
+        "Book it?",
+        "True",
     ],
     "docs/signals.md": [
         "False",
@@ -49,6 +72,12 @@ PRINTED: Final = {
         "{'topic': 'coffee', 'text': 'all about coffee'}",
         "{'topic': 'tea', 'text': 'all about tea'}",
     ],
+    "docs/streams-over-http.md": [
+        "metadata ",
+        'custom {"looking in":"Porto"}',
+        'updates {"search":{"hotel":"a hotel in Porto"}}',
+        "['metadata', 'values', 'values']",
+    ],
     "docs/threads.md": [
         "orders refunds",
         "True {'log': ['order 8', 'charged']}",
@@ -57,6 +86,7 @@ PRINTED: Final = {
         "True",
         "cancelled",
         "True running",
+        "ann/1 idle orders Green tea",
     ],
     "docs/time.md": [
         "True True",
@@ -120,6 +150,7 @@ def test_the_code_of_a_page_runs(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DSN", server.url)
+    monkeypatch.setenv("PORT", str(free_port()))
     programs = [str(server.programs), str(Path(sys.executable).parent), os.environ["PATH"]]
     monkeypatch.setenv("PATH", os.pathsep.join(programs))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(str(ROOT / each) for each in ("", "backends", "integrations")))

@@ -25,6 +25,7 @@ from durable_graph_fastapi import agent_router, router
 from durable_graph_http import Frame, Frames, Later, Left, Reply, service
 from durable_graph_http.call import Call, json_reply
 from durable_graph_http.routes import Route
+from tests.services.engine.team import team
 
 PREFIX = "/agent"
 VALUE = "a secret of the state"
@@ -52,6 +53,7 @@ def form_of_environment() -> Form:
 class State(TypedDict, total=False):
     ticks: int
     seconds: float
+    size: int
     log: Annotated[list[str], operator.add]
 
 
@@ -59,7 +61,7 @@ def _ticking(name: str) -> Any:
     async def tick(state: State, runtime: Runtime) -> State:
         """Emits numbered events, and notes that it ran."""
         for number in range(state.get("ticks", 3)):
-            runtime.stream_writer({"node": name, "tick": number})
+            runtime.stream_writer({"node": name, "tick": number, "padding": "x" * state.get("size", 0)})
             await asyncio.sleep(state.get("seconds", 0))
         note(f"ran {name} of {runtime.execution_info.thread_id if runtime.execution_info else ''}")
         return {"log": [name]}
@@ -93,6 +95,7 @@ def graphs() -> dict[str, Any]:
         "ticks": ticks.compile(),
         "gated": gated.add_edge("gate", "after").compile(),
         "ask": StateGraph(State).add_node("ask", ask).add_edge(START, "ask").compile(),
+        **team(),
     }
 
 
