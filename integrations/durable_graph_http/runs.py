@@ -99,7 +99,7 @@ async def _rolled_back(call: Call, handle: RunHandle, before: str) -> None:
 async def delete(call: Call) -> Reply:
     """Delete a run that has ended. Its thread stays."""
     handle = await run_of(call)
-    status = await call.service.app.forget(handle.run_id)
+    status = await call.service.app.delete_run(handle.run_id)
     if not status.has_ended or status.state == "quarantined":
         raise Problem(409, f"The run is {status.state}: cancel it first")
     return empty_reply()
