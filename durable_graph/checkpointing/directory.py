@@ -104,7 +104,8 @@ class ThreadDirectory(Protocol):
     async def search(
         self, query: ThreadQuery, *, sort_by: SortKey, descending: bool, limit: int, offset: int
     ) -> list[ThreadEntry]:
-        """A page of the threads, as of one moment. Threads with equal keys are in the order of their ids.
+        """A page of the threads, as of one moment. Threads with equal keys are in the order of their ids, or in the
+        reverse of it if `descending`.
 
         A status is compared as it is stored. A thread whose row turns out to be damaged has the status "error" in the
         result, whatever the query.

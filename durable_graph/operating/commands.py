@@ -25,9 +25,10 @@ from durable_graph.operating.stores import opened, place_of, runs_of
 from durable_graph.operating.targets import listed_runs, run_to_cancel, run_to_retry
 from durable_graph.operating.threads import ShownThread, listed_threads, shown
 from durable_graph.records import ListedStatus
+from durable_graph.runs import updates
+from durable_graph.runs.changes import Changes
 from durable_graph.runs.handle import STATES, RunStatus, StateName, status_of
 from durable_graph.runs.operations import cancel_run, retry_run
-from durable_graph.runs.signals import Changes
 from durable_graph.runs.upkeep import Upkeep, days, read_retention
 from durable_graph.runs.worker import DEFAULT_MAX_CRASHES, DEFAULT_TTL
 
@@ -148,7 +149,7 @@ def runs(
 
 @commands.command
 def threads(*, status: ListedStatus | None = None, limit: int = 100, place: Place = HERE) -> None:
-    """List threads, by id; those of one status by the time since which they have it.
+    """List threads with their metadata, by id; those of one status by the time since which they have it.
 
     Args:
         status: Only the threads with this status.
@@ -157,15 +158,19 @@ def threads(*, status: ListedStatus | None = None, limit: int = 100, place: Plac
     found = place.read(lambda saver: _first(listed_threads(saver, status), limit))
     now = _now()
     rows = [
-        (each.thread_id, each.status, each.graph, each.next, age(each.since, now), each.error or each.damage)
+        (
+            *(each.thread_id, each.status, each.graph, each.next, age(each.since, now)),
+            *(_compact(each.metadata) if each.metadata else "", each.error or each.damage),
+        )
         for each in found
     ]
-    place.print(found, table(("THREAD", "STATUS", "GRAPH", "NEXT", "AGE", "ERROR"), rows))
+    place.print(found, table(("THREAD", "STATUS", "GRAPH", "NEXT", "AGE", "METADATA", "ERROR"), rows))
 
 
 @commands.command
 def show(target: str, /, *, limit: int = 20, place: Place = HERE) -> None:
-    """Show a thread or a run: its state, its newest checkpoints and its open questions.
+    """Show a thread or a run: its state, its newest checkpoints, its open questions, and the keys of its
+    updates that no run has applied.
 
     Args:
         target: The id of a thread or a run.
@@ -211,6 +216,22 @@ def retry(target: str, /, *, place: Place = HERE) -> None:
 
     status = place.read(change)
     place.print(status, [f"{status.run_id} {status.state}"])
+
+
+@commands.command
+def discard_update(thread: str, key: str, /, *, place: Place = HERE) -> int:
+    """Drop an update that no run has applied, such as one that fails each run of its thread.
+
+    `show` lists the updates of a thread. The exit code is 1 if the thread has no such update.
+
+    Args:
+        thread: The id of the thread.
+        key: The key of the update. The error of the run that failed names it.
+    """
+    is_discarded = place.read(lambda saver: updates.discard_update(runs_of(saver), thread, key))
+    said = f"update {key} discarded" if is_discarded else f"thread {thread} has no update {key} that is not applied"
+    place.print({"discarded": is_discarded}, [said])
+    return 0 if is_discarded else 1
 
 
 @commands.command
@@ -306,6 +327,7 @@ def _shown(found: ShownThread) -> list[str]:
             ("updated", found.updated_at),
             ("error", found.error),
             ("metadata", _compact(found.metadata) if found.metadata else None),
+            ("call metadata", _compact(found.call_metadata) if found.call_metadata else None),
         ]
     )
     checkpoints = table(
@@ -323,7 +345,8 @@ def _shown(found: ShownThread) -> list[str]:
         ],
         longest=_LONGEST_QUESTION,
     )
-    for part in (_runs(found.runs), checkpoints, questions):
+    pending = table(("UPDATE",), [(each,) for each in found.updates])
+    for part in (_runs(found.runs), checkpoints, questions, pending):
         lines += ["", *part] if part else []
     return lines
 

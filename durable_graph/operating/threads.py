@@ -1,6 +1,6 @@
 """Threads as the store has them: their state of affairs, history and questions, without the code of their graphs."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from datetime import datetime
 from typing import Any
 
@@ -10,12 +10,22 @@ from durable_graph._engine.delays import delay_of
 from durable_graph._engine.header import decode_header, open_asks_in
 from durable_graph._engine.task import Task
 from durable_graph.checkpointing import Checkpointer
+from durable_graph.checkpointing.directory import KeepsDirectory, ThreadQuery
 from durable_graph.checkpointing.integrity import verify, verify_page
 from durable_graph.checkpointing.run_store import KeepsRuns
 from durable_graph.errors import UnknownThreadError
 from durable_graph.operating.stored_values import plain_value
 from durable_graph.operating.targets import listed_runs, named_run
-from durable_graph.records import CheckpointRow, ListedStatus, StoredCheckpoint, ThreadInfo, checkpoint_id, next_nodes
+from durable_graph.records import (
+    CheckpointRow,
+    ListedStatus,
+    StoredCheckpoint,
+    ThreadInfo,
+    checkpoint_id,
+    is_text,
+    next_nodes,
+)
+from durable_graph.run_records import UPDATES
 from durable_graph.runs.handle import RunStatus, status_of
 from durable_graph.runs.times import moment
 
@@ -23,8 +33,8 @@ _PAGE = 500
 
 
 class ListedThread(msgspec.Struct, frozen=True):
-    """A thread in a listing. `since` is the time since which it has its status. Of a damaged thread only the id and the
-    description of the damage are reliable."""
+    """A thread in a listing. `since` is the time since which it has its status, `metadata` its own (empty for a saver
+    without a directory). Of a damaged thread only the id and the description of the damage are reliable."""
 
     thread_id: str
     status: ListedStatus
@@ -35,6 +45,7 @@ class ListedThread(msgspec.Struct, frozen=True):
     updated_at: datetime | None
     error: str | None
     damage: str | None
+    metadata: dict[str, Any]
 
 
 class ShownCheckpoint(msgspec.Struct, frozen=True):
@@ -65,7 +76,8 @@ class ShownInterrupt(msgspec.Struct, frozen=True):
 class ShownThread(msgspec.Struct, frozen=True):
     """A thread with its runs (those that were asked for), its newest checkpoints, newest first, and its open questions.
 
-    `metadata` is the metadata of its newest call.
+    `metadata` is the thread's own, `call_metadata` that of its newest call, and `updates` has the keys of the updates
+    that no run has applied.
     """
 
     thread_id: str
@@ -76,21 +88,33 @@ class ShownThread(msgspec.Struct, frozen=True):
     updated_at: datetime | None
     error: str | None
     metadata: dict[str, Any]
+    call_metadata: dict[str, Any]
     runs: list[RunStatus]
     checkpoints: list[ShownCheckpoint]
     interrupts: list[ShownInterrupt]
+    updates: list[str]
 
 
 async def listed_threads(saver: Checkpointer, status: ListedStatus | None) -> AsyncGenerator[ListedThread, None]:
     """The threads of the store, or those of one status."""
     after: ThreadInfo | None = None
     while page := await saver.list_threads(status=status, limit=_PAGE, after=after):
+        metadata = await _metadata_of(saver, [info.thread for info in page])
         for info in page:
-            yield _listed(info)
+            yield _listed(info, metadata.get(info.thread, {}))
         after = page[-1]
 
 
-def _listed(info: ThreadInfo) -> ListedThread:
+async def _metadata_of(saver: Checkpointer, threads: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """The metadata of threads, by their ids. A damaged id may be no text, and then names no thread."""
+    if not isinstance(saver, KeepsDirectory):
+        return {}
+    query = ThreadQuery(ids=tuple(thread for thread in threads if is_text(thread)))
+    found = await saver.directory.search(query, sort_by="thread_id", descending=False, limit=_PAGE, offset=0)
+    return {entry.thread: entry.metadata for entry in found}
+
+
+def _listed(info: ThreadInfo, metadata: dict[str, Any]) -> ListedThread:
     return ListedThread(
         thread_id=info.thread,
         status=info.status,
@@ -101,6 +125,7 @@ def _listed(info: ThreadInfo) -> ListedThread:
         updated_at=moment(info.updated_at),
         error=info.error,
         damage=info.damage,
+        metadata=metadata,
     )
 
 
@@ -117,9 +142,11 @@ async def shown(saver: Checkpointer, target: str, limit: int) -> ShownThread:
         raise UnknownThreadError(target)
     verify(found)
     runs: list[RunStatus] = []
+    updates: list[str] = []
     if isinstance(saver, KeepsRuns):
         # The listing has the names of workers, which the row of a single run has not.
         every = [status_of(row) async for row in listed_runs(saver.runs, thread=thread)]
+        updates = [message.key for message in await saver.runs.inbox(thread, (UPDATES,))]
         runs = every if run is None else [each for each in every if each.run_id == status_of(run).run_id]
     row = found.thread
     return ShownThread(
@@ -130,10 +157,12 @@ async def shown(saver: Checkpointer, target: str, limit: int) -> ShownThread:
         created_at=moment(row.created_at),
         updated_at=moment(row.updated_at),
         error=row.error,
-        metadata=msgspec.json.decode(row.metadata, type=dict[str, Any]),
+        metadata=(await _metadata_of(saver, [thread])).get(thread, {}),
+        call_metadata=msgspec.json.decode(row.metadata, type=dict[str, Any]),
         runs=runs,
         checkpoints=await _history(saver, thread, limit),
         interrupts=_questions(found),
+        updates=updates,
     )
 
 

@@ -1,13 +1,14 @@
 """`app.threads`: the threads of a store by id, status and metadata, whether runs have touched them or not."""
 
 from collections.abc import Collection, Mapping
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 from uuid import uuid4
 
 import msgspec
 
-from durable_graph._runtime.commit.busy import is_held, only_run
+from durable_graph._runtime.commit.busy import is_held_by_run, only_run
 from durable_graph._runtime.entry.options import ThreadId, read_thread_place
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.checkpointing.columns import key_of
@@ -100,7 +101,8 @@ class AppThreads:
 
     async def get(self, thread_id: ThreadId) -> ThreadSummary:
         """The thread, also one that only runs have touched. Raises `UnknownThreadError`."""
-        return _known(thread := _id(thread_id), await self._directory.find(thread))
+        thread = _id(thread_id)
+        return _known(thread, await self._directory.find(thread))
 
     async def update(self, thread_id: ThreadId, metadata: Mapping[str, Any]) -> ThreadSummary:
         """Replace the values of these keys of the thread's metadata, and keep all other keys, also while it runs.
@@ -108,8 +110,8 @@ class AppThreads:
         Raises `UnknownThreadError`, and `InvalidOptionError` for metadata that cannot be stored, or would be larger
         than 64 KB with the keys that are kept.
         """
-        changes = encoded_metadata(metadata)
-        return _known(thread := _id(thread_id), await self._directory.update(thread, changes))
+        thread = _id(thread_id)
+        return _known(thread, await self._directory.update(thread, encoded_metadata(metadata)))
 
     async def delete(self, thread_id: ThreadId) -> None:
         """Delete the thread with its runs and its metadata.
@@ -118,14 +120,14 @@ class AppThreads:
         this process executes.
         """
         thread = _id(thread_id)
-        # The call that holds the thread may be a run of a worker of this process: then the error names the run.
-        row = await self._runs.find_unfinished(thread) if is_held(self._saver, thread) else None
-        if row is not None:
-            raise ThreadBusyError.of_run(thread, run_id(key_of(thread), row.seq), row.worker_name or None)
-        async with only_run(self._saver, thread, None):
+        # The store decides about runs. A worker may hold the thread for a moment after the end of its run.
+        is_of_run = is_held_by_run(self._saver, thread)
+        async with nullcontext() if is_of_run else only_run(self._saver, thread, None):
             deleted = await self._directory.delete(thread)
         if deleted.busy_seq:
-            raise ThreadBusyError.of_run(thread, run_id(key_of(thread), deleted.busy_seq))
+            row = await self._runs.find_run(thread, deleted.busy_seq)
+            worker = None if row is None else row.worker_name
+            raise ThreadBusyError.of_run(thread, run_id(key_of(thread), deleted.busy_seq), worker or None)
         if not deleted.is_deleted:
             raise UnknownThreadError(thread)
 
@@ -133,7 +135,8 @@ class AppThreads:
         """Copy the thread with its checkpoints and its metadata, and without its runs, to the id `target` (None: a
         random one). Returns the copy.
 
-        Raises `UnknownThreadError` and `ThreadExistsError`.
+        A repetition returns the same copy, if neither thread has run since. Raises `UnknownThreadError` and
+        `ThreadExistsError`.
         """
         source, copy = _id(thread_id), str(uuid4()) if target is None else _id(target)
         await self._saver.copy_thread(source, copy)
@@ -155,10 +158,10 @@ class AppThreads:
         """The threads that fulfil all conditions, as of one moment.
 
         `metadata`: all these keys have these values. A list or a dict is compared as a whole, and 1 is equal to 1.0.
-        `prefix` is the beginning of the ids. Threads with equal values of `sort_by` are in the order of their ids.
-        An index finds threads by metadata, ids or a prefix; the other conditions, and the sorting, read all threads
-        that these leave. A status is compared as it is stored: a thread with a damaged row has the status "error" in
-        the result of any search that finds it.
+        `prefix` is the beginning of the ids. Threads with equal values of `sort_by` are in the order of their ids, or
+        in the reverse of it if `descending`. An index finds threads by metadata, ids or a prefix; the other conditions,
+        and the sorting, read all threads that these leave. A status is compared as it is stored: a thread with a damaged
+        row has the status "error" in the result of any search that finds it.
 
         Raises `InvalidOptionError` for a value that a condition cannot have.
         """
@@ -191,7 +194,7 @@ def _query(
 ) -> ThreadQuery:
     if status is not None:
         _check_choice("status", status, get_args(DirectoryStatus))
-    if ids is not None and (isinstance(ids, str) or not isinstance(ids, Collection)):
+    if ids is not None and (isinstance(ids, str | bytes) or not isinstance(ids, Collection)):
         raise InvalidOptionError("ids", ids, allowed="a list of thread ids")
     for option, text in (("prefix", prefix), ("graph", graph)):
         if text is not None and not (isinstance(text, str) and is_text(text) and "\0" not in text):

@@ -53,9 +53,9 @@ class RunBody(Body, frozen=True, kw_only=True):
     """A run to start. Only `assistant_id` is required: the name of a graph, or the id of its assistant.
 
     `stream_mode`, `stream_subgraphs` and `on_disconnect` are for streams, `on_completion` is for runs without a thread.
-    The members of LangGraph's clients that have no meaning here are accepted and ignored: `checkpoint_during`,
-    `feedback_keys`, `langsmith_tracer`, `stream_resumable` (every stream can be resumed) and `strict_resume` (answers
-    are always strict).
+    The members of LangGraph's clients that have no meaning here are accepted and ignored: `assistantId` (the client for
+    JavaScript repeats the id in batches), `checkpoint_during`, `feedback_keys`, `langsmith_tracer`, `stream_resumable`
+    (every stream can be resumed) and `strict_resume` (answers are always strict).
     """
 
     assistant_id: str
@@ -78,6 +78,7 @@ class RunBody(Body, frozen=True, kw_only=True):
     stream_subgraphs: bool | None = None
     webhook: str | None = None
     # Ignored.
+    assistant_id_again: Any = msgspec.field(name="assistantId", default=None)
     checkpoint_during: Any = None
     feedback_keys: Any = None
     langsmith_tracer: Any = None

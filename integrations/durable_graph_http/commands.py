@@ -31,6 +31,8 @@ class RunStart(Body, frozen=True, kw_only=True):
     config: ConfigBody | None = None
     metadata: dict[str, Any] | None = None
     multitask_strategy: MultitaskStrategy | None = None
+    # Clients for JavaScript send both spellings, and older ones only this one.
+    multitask_strategy_again: MultitaskStrategy | None = msgspec.field(name="multitaskStrategy", default=None)
     # Ignored.
     langsmith_tracer: Any = None
 
@@ -119,7 +121,7 @@ async def _start(call: Call, params: RunStart) -> dict[str, Any]:
         input=params.input,
         config=params.config,
         metadata=params.metadata,
-        multitask_strategy=params.multitask_strategy,
+        multitask_strategy=params.multitask_strategy or params.multitask_strategy_again,
         if_not_exists="create",
     )
     try:

@@ -45,10 +45,23 @@ def body_of(route: Route, request: Request) -> Any:
     for JSON of another form."""
     if route.is_absent or route.body is None:
         return None
+    given = request.body or b"{}"
     try:
-        return msgspec.json.decode(request.body or b"{}", type=route.body)
+        return msgspec.json.decode(given, type=route.body)
     except msgspec.ValidationError as error:
+        # The decoder stops at the first fault, which may be before the end of the JSON.
+        _check_is_json(given)
         raise Problem(422, f"The body is invalid: {error!s:.{_MOST}}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Problem(400, f"The body is not JSON: {_why(error)}") from None
+
+
+def _check_is_json(given: bytes) -> None:
+    try:
+        msgspec.json.decode(given)
+    except msgspec.ValidationError:
+        # A number that is out of range.
+        return
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Problem(400, f"The body is not JSON: {_why(error)}") from None
 

@@ -14,7 +14,7 @@ from durable_graph_http.messages import Frame, Frames, Left, Reply
 from durable_graph_http.problems import Problem
 from durable_graph_http.routes import Route
 from durable_graph_http.run_streams import last_event_of, newest_event_of, run_frames, thread_frames, typed_frames
-from durable_graph_http.starting import Started, run_path, start_run, thread_run_path
+from durable_graph_http.starting import Started, start_run, started_path, thread_run_path
 from durable_graph_http.streaming import (
     Start,
     joined,
@@ -32,8 +32,9 @@ if TYPE_CHECKING:
     from durable_graph_http.service import AgentService
 
 _THREAD_MODES = ("run_modes", "lifecycle", "state_update")
+_MODES_OF_RUNS = frozenset({"values", "updates", "messages-tuple", "custom"})
 _MODES_OF_THREADS = {
-    "run_modes": frozenset({"values", "updates", "messages-tuple", "custom", "run_done"}),
+    "run_modes": _MODES_OF_RUNS | {"run_done"},
     "lifecycle": frozenset({"run_done"}),
     "state_update": frozenset({"state_update"}),
 }
@@ -56,7 +57,7 @@ async def stream_new_run(call: Call) -> Reply:
     return stream_reply(
         Frames(frames, _left(call.service, started.handle, cancels=body.on_disconnect == "cancel")),
         **{
-            "Content-Location": run_path(call, started),
+            "Content-Location": started_path(call, started),
             "Location": reconnecting(thread_run_path(call, started.handle), wanted),
         },
     )
@@ -72,10 +73,12 @@ async def _standing(call: Call, thread_id: str) -> tuple[str, int] | None:
 
 
 async def join_run(call: Call) -> Reply:
-    """Stream a run that was started before: after the `Last-Event-ID`, or from now on."""
+    """Stream a run that was started before: after the `Last-Event-ID`, or from now on. Without `stream_mode` it has the
+    modes that a thread's stream has, since no request says which ones the run was started with."""
     handle = await run_of(call)
     status = await handle.status()
-    wanted = Wanted(frozenset(query_modes(call)), call.query.get("stream_subgraphs", False))
+    modes = query_modes(call) if "stream_mode" in call.query else _MODES_OF_RUNS
+    wanted = Wanted(frozenset(modes), call.query.get("stream_subgraphs", False))
     start = start_of(call, await handle.newest_event_id())
     if start is None:
         start = joined(await (last_event_of(handle) if status.has_ended else handle.newest_event_id()))
@@ -138,7 +141,13 @@ async def _deleting(call: Call, started: Started, frames: AsyncGenerator[Frame, 
             await drop_thread(call, started.handle)
 
 
-_STREAM_QUERY = (("stream_mode", list[str]), ("stream_subgraphs", bool), ("cancel_on_disconnect", bool))
+# `useStream` sends the id of the checkpoint that it shows, which is of no use here.
+_STREAM_QUERY = (
+    ("stream_mode", list[str]),
+    ("stream_subgraphs", bool),
+    ("cancel_on_disconnect", bool),
+    ("checkpoint_id", str),
+)
 _ERRORS = (404, 409, 422, 501)
 
 ROUTES: tuple[Route, ...] = (

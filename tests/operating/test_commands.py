@@ -12,6 +12,7 @@ import pytest
 
 import durable_graph.__main__
 from durable_graph import import_threads
+from durable_graph.runs import App
 from durable_graph_sqlite import SqliteSaver
 from tests.operating.conftest import STORE, Operate, Shop
 
@@ -71,7 +72,7 @@ def test_threads_are_listed_with_status_graph_next_nodes_and_age(shop: Shop, ope
     shop.start("print", "t-2")
     shop.work("waiting", "failed")
     head, *lines = operate("threads", "--store", STORE).lines
-    assert head.split() == ["THREAD", "STATUS", "GRAPH", "NEXT", "AGE", "ERROR"]
+    assert head.split() == ["THREAD", "STATUS", "GRAPH", "NEXT", "AGE", "METADATA", "ERROR"]
     assert [line.split()[:4] for line in lines] == [
         ["t-1", "interrupted", "order", "approve"],
         ["t-2", "failed", "print", "fail"],
@@ -79,6 +80,29 @@ def test_threads_are_listed_with_status_graph_next_nodes_and_age(shop: Shop, ope
     (found,) = json.loads(operate("threads", "--store", STORE, "--status", "failed", "--json").out)
     assert (found["thread_id"], found["next"]) == ("t-2", ["fail"])
     assert found["since"] is not None
+
+
+def test_threads_are_listed_and_shown_with_their_metadata(shop: Shop, operate: Operate) -> None:
+    async def create(app: App) -> None:
+        await app.threads.create("created", metadata={"user": "Ann", "tags": [1]})
+        await app.start("order", {"sum": 1}, {"metadata": {"run": "one"}}, thread_id="ran")
+
+    shop.call(create)
+    shop.work("waiting")
+    head, created, ran = operate("threads", "--store", STORE).lines
+    at = head.index("METADATA")
+    assert (created.split()[:2], created[at:]) == (["created", "done"], '{"user":"Ann","tags":[1]}')
+    assert ran[at:].strip() == ""
+    found = json.loads(operate("threads", "--store", STORE, "--json").out)
+    assert [each["metadata"] for each in found] == [{"user": "Ann", "tags": [1]}, {}]
+    shown = [json.loads(operate("show", thread, "--store", STORE, "--json").out) for thread in ("created", "ran")]
+    assert [(each["metadata"], each["call_metadata"]) for each in shown] == [
+        ({"user": "Ann", "tags": [1]}, {}),
+        ({}, {"run": "one"}),
+    ]
+    assert shown[0]["checkpoints"] == []
+    printed = operate("show", "created", "--store", STORE).lines
+    assert 'metadata  {"user":"Ann","tags":[1]}' in printed
 
 
 def test_show_finds_a_thread_by_its_id_and_by_the_id_of_a_run(shop: Shop, operate: Operate) -> None:
@@ -169,6 +193,19 @@ def test_a_run_that_another_one_followed_is_not_retried(shop: Shop, operate: Ope
     assert (refused.code, refused.out) == (1, "")
     assert first in refused.err
     assert "followed" in refused.err
+
+
+def test_an_update_is_shown_until_it_is_discarded(shop: Shop, operate: Operate) -> None:
+    shop.start("order", "t-1")
+    shop.call(lambda app: app.update("t-1", {"log": "other"}, key="change-1"))
+    assert json.loads(operate("show", "t-1", "--store", STORE, "--json").out)["updates"] == ["change-1"]
+    assert operate("show", "t-1", "--store", STORE).lines[-2:] == ["UPDATE", "change-1"]
+    discarded = operate("discard-update", "t-1", "change-1", "--store", STORE)
+    assert (discarded.code, discarded.lines) == (0, ["update change-1 discarded"])
+    again = operate("discard-update", "t-1", "change-1", "--store", STORE, "--json")
+    assert (again.code, json.loads(again.out)) == (1, {"discarded": False})
+    assert "UPDATE" not in operate("show", "t-1", "--store", STORE).out
+    assert shop.work("waiting") == ["waiting"]
 
 
 def test_an_answer_wakes_the_run_and_a_second_answer_is_refused(shop: Shop, operate: Operate) -> None:
@@ -273,6 +310,7 @@ def test_commands_use_the_store_of_an_app_or_of_the_environment(
         (["show", "65a55b6b-d4ff-8096-8c06-6167db4510e5"], "'65a55b6b-d4ff-8096-8c06-6167db4510e5'"),
         (["cancel", "nothing"], "'nothing'"),
         (["retry", "nothing"], "'nothing'"),
+        (["discard-update", "nothing", "key"], "'nothing'"),
         (["check", "nothing"], "'nothing'"),
         (["export", "x.export", "--thread", "nothing"], "'nothing'"),
         (["runs", "--limit", "-1"], "limit"),
@@ -341,7 +379,10 @@ def test_a_command_without_a_store_says_how_to_name_one(shop: Shop, operate: Ope
 def test_help_lists_the_commands(operate: Operate) -> None:
     printed = operate("--help")
     assert printed.code == 0
-    for command in ("worker", "runs", "threads", "show", "cancel", "retry", "answer", "export", "clean", "check"):
+    for command in (
+        *("worker", "runs", "threads", "show", "cancel", "retry", "discard-update", "answer", "export", "clean"),
+        "check",
+    ):
         assert f"\n  {command}" in printed.out
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.postgres.server import Server, started
+from tests.postgres.server import Server, free_port, started
 from tests.repository.tree import ROOT, readme_programs
 
 PRINTED: Final = {
@@ -44,6 +44,21 @@ PRINTED: Final = {
         "{'looking in': 'Porto'}",
     ],
     "docs/how-resume-works.md": [],
+    "docs/http.md": [
+        "idle {'user': 'ada'}",
+        "Ship this order?",
+        "{'id': 7, 'approved_by': 'ada'}",
+        "409 ada",
+        "['order-7']",
+        "1",
+    ],
+    "docs/langgraph-clients.md": [
+        "Take| |the| |train|Book it?",
+        "True",
+        "idle",
+        "Book it?",
+        "True",
+    ],
     "docs/signals.md": [
         "False",
         "True",
@@ -71,6 +86,7 @@ PRINTED: Final = {
         "True",
         "cancelled",
         "True running",
+        "ann/1 idle orders Green tea",
     ],
     "docs/time.md": [
         "True True",
@@ -134,6 +150,7 @@ def test_the_code_of_a_page_runs(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DSN", server.url)
+    monkeypatch.setenv("PORT", str(free_port()))
     programs = [str(server.programs), str(Path(sys.executable).parent), os.environ["PATH"]]
     monkeypatch.setenv("PATH", os.pathsep.join(programs))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(str(ROOT / each) for each in ("", "backends", "integrations")))

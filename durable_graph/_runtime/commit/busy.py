@@ -16,12 +16,13 @@ from durable_graph.errors import ThreadBusyError, ThreadCancelledError
 class _Claim:
     """A call that wants the thread. The oldest claim has it.
 
-    `turn` is set when it is its turn; `runner` is then the asyncio task of the call. `is_cancelled`: the thread was
-    cancelled meanwhile. `waiting` are set when the call stores something, or ends.
+    `turn` is set when it is its turn; `runner` is then the asyncio task of the call. `is_of_run`: a worker executes a
+    run. `is_cancelled`: the thread was cancelled meanwhile. `waiting` are set when the call stores something, or ends.
     """
 
     loop: asyncio.AbstractEventLoop
     turn: "asyncio.Future[None]"
+    is_of_run: bool = False
     runner: "asyncio.Task[object] | None" = None
     is_cancelled: bool = False
     waiting: "list[asyncio.Future[None]]" = field(default_factory=list)
@@ -37,8 +38,11 @@ _claims: WeakKeyDictionary[Checkpointer, dict[str, list[_Claim]]] = WeakKeyDicti
 
 
 @asynccontextmanager
-async def only_run(saver: Checkpointer | None, thread_id: str | None, if_busy: IfBusy | None) -> AsyncIterator[None]:
-    """Hold the thread while the body runs. Waiting calls take turns in the order in which they came.
+async def only_run(
+    saver: Checkpointer | None, thread_id: str | None, if_busy: IfBusy | None, *, is_of_run: bool = False
+) -> AsyncIterator[None]:
+    """Hold the thread while the body runs. Waiting calls take turns in the order in which they came. `is_of_run`: the
+    body executes a run that a worker has claimed.
 
     Raises `ThreadBusyError` if another call holds it and `if_busy` is "reject", or None: a call without that option.
     Raises `ThreadCancelledError` if the thread is cancelled while the body runs.
@@ -52,7 +56,7 @@ async def only_run(saver: Checkpointer | None, thread_id: str | None, if_busy: I
         message = "a run needs an asyncio task: await it in a coroutine that the event loop runs as a task"
         raise RuntimeError(message)
     loop = asyncio.get_running_loop()
-    claim = _Claim(loop, loop.create_future())
+    claim = _Claim(loop, loop.create_future(), is_of_run)
     with _lock:
         claims = _living(saver, thread_id)
         if claims and if_busy != "wait":
@@ -100,6 +104,13 @@ def is_held(saver: Checkpointer, thread_id: str) -> bool:
     """Whether a call of this process has the thread."""
     with _lock:
         return bool(_claims.get(saver, {}).get(thread_id))
+
+
+def is_held_by_run(saver: Checkpointer, thread_id: str) -> bool:
+    """Whether a worker of this process that executes a run has the thread, perhaps for a moment after the run's end."""
+    with _lock:
+        claims = _claims.get(saver, {}).get(thread_id)
+        return claims[0].is_of_run if claims else False
 
 
 def has_written(saver: Checkpointer, thread_id: str) -> None:

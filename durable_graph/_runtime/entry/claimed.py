@@ -36,7 +36,7 @@ async def execute_claimed(
     thread_id = request.thread_id or ""
     call = StoredCall(plan, saver, request, thread_id, sink, cache)
     # A run may be claimed again just before the execution that suspended it has left its thread.
-    async with only_run(saver, thread_id, "wait"):
+    async with only_run(saver, thread_id, "wait", is_of_run=True):
         begins = None if request.owned is None else request.owned.begins_from
         opened = await call.opened(begins or None)
         if opened.thread.epoch != epoch:

@@ -114,8 +114,8 @@ class SearchClauses(DirectoryUnderTest):
             assert await ids(saver, sought, **every) == ["a/1"]
             for name, other in (("prefix", "b/"), ("graph", "invoice"), ("status", "idle"), ("ids", ("a/2", "b/1"))):
                 assert await ids(saver, sought, **{**every, name: other}) == [], name
-            for other in ({"user": "a", "number": 2}, {"user": "b", "number": 1}):
-                assert await ids(saver, other, **every) == []
+            for metadata in ({"user": "a", "number": 2}, {"user": "b", "number": 1}):
+                assert await ids(saver, metadata, **every) == []
 
     async def test_threads_are_sorted_in_both_directions_and_then_by_id(self) -> None:
         async with self.saver() as saver:

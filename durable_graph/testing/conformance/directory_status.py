@@ -147,17 +147,15 @@ class StatusClauses(DirectoryUnderTest):
 
     async def test_a_thread_whose_runs_have_ended_has_the_status_of_its_row(self) -> None:
         async with self.saver() as saver:
-            for thread, status, state in (
-                ("done", "done", RunState.DONE),
-                ("cancelled", "cancelled", RunState.CANCELLED),
-            ):
-                await accept(saver, thread)
+            ended: dict[Status, RunState] = {"done": RunState.DONE, "cancelled": RunState.CANCELLED}
+            for status, state in ended.items():
+                await accept(saver, status)
                 claim = await claim_one(saver)
-                writer = await writer_of(saver, thread)
+                writer = await writer_of(saver, status)
                 first = RunUpdate(claim.seq, RunState.RUNNING, checkpoint=1, first_checkpoint=1)
                 await commit_with(saver, writer, first)
                 await save_with(saver, writer, RunUpdate(claim.seq, state), status)
-                assert (await entry_at(saver, thread)).status == "idle"
+                assert (await entry_at(saver, status)).status == "idle"
             await self._is_searched(saver)
 
     async def _wait(

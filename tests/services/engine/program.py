@@ -25,6 +25,7 @@ from durable_graph_fastapi import agent_router, router
 from durable_graph_http import Frame, Frames, Later, Left, Reply, service
 from durable_graph_http.call import Call, json_reply
 from durable_graph_http.routes import Route
+from tests.services.engine.team import team
 
 PREFIX = "/agent"
 VALUE = "a secret of the state"
@@ -94,6 +95,7 @@ def graphs() -> dict[str, Any]:
         "ticks": ticks.compile(),
         "gated": gated.add_edge("gate", "after").compile(),
         "ask": StateGraph(State).add_node("ask", ask).add_edge(START, "ask").compile(),
+        **team(),
     }
 
 

@@ -78,6 +78,8 @@ class Server:
         else:
             command += ["-m", "uvicorn", "tests.services.engine.program:fastapi_app", "--factory"]
             command += ["--port", str(self.port), "--log-level", "warning"]
+            # A client that reuses an idle connection when the server closes it gets an error. Both wait five seconds.
+            command += ["--timeout-keep-alive", "60"]
             command += ["--workers", "3"] if self.framework == "fastapi-3" else []
             if self._stopping_seconds is not None:
                 command += ["--timeout-graceful-shutdown", str(self._stopping_seconds)]
