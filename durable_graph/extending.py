@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from durable_graph._runtime.events.model import Event
 from durable_graph._runtime.events.modes import LoggedItems
 from durable_graph._runtime.task.run_context import context_of, current
 from durable_graph._runtime.task.task_calls import TaskDefinition
@@ -51,7 +52,11 @@ def remaining_supersteps() -> int:
     return context.run.place(context.state).remaining
 
 
-def logged_items(graph: CompiledGraph[Any, Any, Any, Any]) -> LoggedItems:
+ItemsOfEvent = Callable[[Event], list[tuple[str, Any]]]
+"""Gives the items of an event by stream mode."""
+
+
+def logged_items(graph: CompiledGraph[Any, Any, Any, Any]) -> ItemsOfEvent:
     """A function that gives the items of each event of `RunHandle.events` by stream mode: `(mode, payload)` pairs.
 
     The items of an event depend on that event only, so it may be called with the events from any id on.

@@ -29,7 +29,7 @@ async def server() -> AsyncIterator[int]:
     """The port of a server in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "benchmarks.streams.server", folder]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: ASYNC220  # before all else
             assert process.stdout is not None
             port = int(await asyncio.to_thread(process.stdout.readline))
             try:
@@ -100,7 +100,7 @@ async def pulsed(port: int, paths: list[str], number: int, stalled: int) -> dict
         await request(port, "POST", f"/pulse?size={SIZE}")
         await asyncio.sleep(EVERY)
     async with asyncio.timeout(300):
-        while any(len(reader.delays) < PULSES for reader in readers):
+        while any(len(reader.delays) < PULSES for reader in readers):  # noqa: ASYNC110  # the readers have no event
             await asyncio.sleep(0.1)
     after, cpu_after = await facts(port)
     delays = sorted(delay for reader in readers for delay in reader.delays)

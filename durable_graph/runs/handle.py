@@ -1,7 +1,7 @@
 """A run as its callers see it, from any process."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from datetime import datetime
 from typing import Any, Literal, Protocol
@@ -90,8 +90,8 @@ class RunStatus(msgspec.Struct, frozen=True):
             case "cancelled" | "quarantined":
                 return RunFailedError(self.run_id, self.thread_id, self.state, error)
             case "failed":
-                kind = "deadline" if error == DEADLINE_PASSED else "failed"
-                return RunFailedError(self.run_id, self.thread_id, kind, error)
+                has_passed = error == DEADLINE_PASSED
+                return RunFailedError(self.run_id, self.thread_id, "deadline" if has_passed else "failed", error)
             case _:
                 return None
 
@@ -183,7 +183,7 @@ class RunHandle:
         status = await self._app.cancel(self.run_id, reason)
         return status_of(await self._ended()) if wait else status
 
-    async def events(self, *, after: int | None = None) -> AsyncIterator[LoggedEvent]:
+    async def events(self, *, after: int | None = None) -> AsyncGenerator[LoggedEvent]:
         """The events of the run, from its first event on, or from the first one after the id `after`. The iteration
         ends after the last event of a run that has ended.
 

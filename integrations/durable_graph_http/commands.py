@@ -20,7 +20,7 @@ class CommandRequest(Body, frozen=True, kw_only=True):
 
     id: int
     method: str
-    params: dict[str, Any] = {}
+    params: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
 class RunStart(Body, frozen=True, kw_only=True):
@@ -42,7 +42,7 @@ class Response(Body, frozen=True, kw_only=True):
 
     interrupt_id: str
     response: Any
-    namespace: list[str] = []
+    namespace: tuple[str, ...] = ()
 
 
 class Respond(Body, frozen=True, kw_only=True):
@@ -50,7 +50,7 @@ class Respond(Body, frozen=True, kw_only=True):
 
     interrupt_id: str | None = None
     response: Any = None
-    namespace: list[str] = []
+    namespace: tuple[str, ...] = ()
     responses: list[Response] | None = None
     update: Any = None
     goto: Any = None
@@ -64,7 +64,8 @@ class CommandError(Exception):
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
-        self.code, self.message = code, message
+        self.code: str = code
+        self.message: str = message
 
 
 async def command(call: Call) -> Reply:
@@ -78,10 +79,10 @@ async def command(call: Call) -> Reply:
     except Problem as problem:
         return _refused(given, _code_of(problem), problem.detail)
     except errors.DurableGraphError as error:
-        problem = problem_of(error)
-        if problem is None or problem.status == 503:
+        refused = problem_of(error, call.prefix)
+        if refused is None or refused.status == 503:
             raise
-        return _refused(given, _code_of(problem), problem.detail)
+        return _refused(given, _code_of(refused), refused.detail)
     meta = {"applied_through_seq": through}
     return json_reply({"type": "success", "id": given.id, "result": result, "meta": meta})
 
@@ -149,9 +150,9 @@ async def _respond(call: Call, params: Respond) -> dict[str, Any]:
         else:
             await app.answer(call.thread_id, {each.interrupt_id: each.response for each in answers})
     except errors.InterruptAnsweredError as error:
-        raise CommandError("invalid_argument", str(error)) from error
+        raise CommandError("invalid_argument", call.plain(str(error))) from error
     except (errors.UnknownRunError, errors.UnknownInterruptError) as error:
-        raise CommandError("no_such_interrupt", str(error)) from error
+        raise CommandError("no_such_interrupt", call.plain(str(error))) from error
     return {} if run is None else {"run_id": run.run_id}
 
 

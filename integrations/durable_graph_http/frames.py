@@ -21,7 +21,7 @@ from durable_graph import (
     RunInterrupted,
     TaskInterrupted,
 )
-from durable_graph.extending import LoggedItems
+from durable_graph.extending import ItemsOfEvent
 from durable_graph_http.partial_messages import PartialMessages, SeenMessage, fields_of
 from durable_graph_http.values import encoded_text
 
@@ -74,7 +74,9 @@ class RunFrame:
         self, event: int, name: str, mode: str, payload: object, ns: tuple[str, ...] = (), *, is_pushed: bool = False
     ) -> None:
         self.id: int = frame_id(event, name)
-        self.name, self.mode, self.ns = name, mode, ns
+        self.name: str = name
+        self.mode: str = mode
+        self.ns: tuple[str, ...] = ns
         self.is_everywhere: bool = not ns or is_pushed
         self._payload: object = payload
         self._data: str | None = None
@@ -116,7 +118,7 @@ class EventFrames:
     `run_id` is that of the run, `shown` the thread's id as the client knows it.
     """
 
-    def __init__(self, items: LoggedItems, run_id: str, shown: str) -> None:
+    def __init__(self, items: ItemsOfEvent, run_id: str, shown: str) -> None:
         self._items, self._run_id, self._shown = items, run_id, shown
 
     def __call__(self, logged: LoggedEvent, *, is_start: bool) -> list[RunFrame]:

@@ -17,7 +17,10 @@ class Problem(Exception):  # noqa: N818  # HTTP's name for it
 
     def __init__(self, status: int, detail: str, *, headers: Mapping[str, str] = NO_HEADERS, **facts: object) -> None:
         super().__init__(detail)
-        self.status, self.detail, self.headers, self.facts = status, detail, headers, facts
+        self.status: int = status
+        self.detail: str = detail
+        self.headers: Mapping[str, str] = headers
+        self.facts: dict[str, object] = facts
 
     def reply(self) -> Reply:
         """The problem as a reply."""

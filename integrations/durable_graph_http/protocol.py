@@ -23,7 +23,7 @@ from durable_graph import (
     TaskFinished,
     TaskInterrupted,
 )
-from durable_graph.extending import LoggedItems
+from durable_graph.extending import ItemsOfEvent
 from durable_graph_http.frames import event_shown, retraction, with_questions
 from durable_graph_http.message_protocol import MessageProtocol
 from durable_graph_http.partial_messages import field_of
@@ -84,7 +84,7 @@ class _Made(msgspec.Struct, frozen=True):
 class RunProtocol:
     """Makes the protocol events of one run. It has to see every event of the run, from the first one on."""
 
-    def __init__(self, items: LoggedItems, run_id: str, graph: str, shown: str) -> None:
+    def __init__(self, items: ItemsOfEvent, run_id: str, graph: str, shown: str) -> None:
         self._items, self._run_id, self._graph, self._shown = items, run_id, graph, shown
         self._messages = MessageProtocol()
         # From a question to its answer, a run is several runs for clients: each is named by where it begins.

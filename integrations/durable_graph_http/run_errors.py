@@ -4,7 +4,7 @@ import ast
 import re
 
 from durable_graph.errors import RunFailedError
-from durable_graph_http.call import without_prefix
+from durable_graph_http.problems import without_prefix
 
 
 def error_object(error: RunFailedError, prefix: str) -> dict[str, str]:

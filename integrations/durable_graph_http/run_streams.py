@@ -165,7 +165,7 @@ async def _next_run(service: "AgentService", thread_id: str, last: _Followed | N
             if service.tails.is_stopping:
                 return None
             with suppress(StoreUnavailableError, UnknownRunError):
-                for status in await app.runs(thread_id=thread_id, after=last and last.status, limit=1):
+                for status in await app.runs(thread_id=thread_id, after=None if last is None else last.status, limit=1):
                     return _Followed(await app.find(status.run_id), status)
                 if last is not None and last.status.state != "done":
                     status = await last.handle.status()

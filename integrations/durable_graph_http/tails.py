@@ -30,7 +30,8 @@ class Entry:
     __slots__ = ("is_start", "logged", "made")
 
     def __init__(self, logged: LoggedEvent, *, is_start: bool) -> None:
-        self.logged, self.is_start = logged, is_start
+        self.logged: LoggedEvent = logged
+        self.is_start: bool = is_start
         self.made: dict[str, list[RunFrame]] = {}
 
 
@@ -177,7 +178,7 @@ class Tail:
 
     async def _follow(self) -> None:
         try:
-            while not await self._has_ended():
+            while not await self._has_ended():  # noqa: ASYNC110  # a store has no event for its return
                 await asyncio.sleep(_RETRY_AFTER)
         except Exception as error:
             # The readers raise it.

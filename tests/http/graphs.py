@@ -72,9 +72,13 @@ def pushed_and_tools() -> Graph:
 
     async def stream_call(state: MessagesState) -> Any:
         parts = [
-            AIMessageChunk("let me ", id="k1"),
-            AIMessageChunk("", id="k1", tool_call_chunks=[{"name": "find", "args": '{"x"', "id": "c2", "index": 0}]),
-            AIMessageChunk("", id="k1", tool_call_chunks=[{"name": None, "args": ": 2}", "id": None, "index": 0}]),
+            AIMessageChunk(content="let me ", id="k1"),
+            AIMessageChunk(
+                content="", id="k1", tool_call_chunks=[{"name": "find", "args": '{"x"', "id": "c2", "index": 0}]
+            ),
+            AIMessageChunk(
+                content="", id="k1", tool_call_chunks=[{"name": None, "args": ": 2}", "id": None, "index": 0}]
+            ),
         ]
         for part in parts:
             push_message(part)

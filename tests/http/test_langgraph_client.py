@@ -20,9 +20,14 @@ Client = Any
 async def client(store: Checkpointer) -> AsyncIterator[Client]:
     shapes = ("chat", "question", "nested_question", "nested_chat", "pushed_and_tools", "failing", "news")
     app = App({shape: STREAMED[shape]() for shape in shapes}, store)
-    async with served(AgentService(app)) as url, asyncio.timeout(40):
-        async with get_client(url=url) as opened:
-            yield opened
+    async with served(AgentService(app)) as url, asyncio.timeout(40), get_client(url=url) as opened:
+        yield opened
+
+
+async def interrupted(thread: Any) -> None:
+    """Wait until the client has noticed a question."""
+    while not thread.interrupted:  # noqa: ASYNC110  # the client has no event
+        await asyncio.sleep(0.01)
 
 
 async def parts_of(stream: Any) -> list[Any]:
@@ -114,8 +119,7 @@ async def test_messages_of_a_thread_are_put_together_by_the_client(client: Clien
 async def test_a_question_of_a_thread_is_answered(client: Client) -> None:
     async with client.threads.stream(assistant_id="nested_question") as thread:
         await thread.run.start(input={"count": 0})
-        while not thread.interrupted:
-            await asyncio.sleep(0.01)
+        await interrupted(thread)
         (asked,) = thread.interrupts
         assert asked["value"] == "ok?"
         assert asked["namespace"] == ["inner:2.0"]
@@ -152,8 +156,7 @@ async def test_a_stream_is_open_before_its_thread_exists(client: Client) -> None
         while seen[-1]["method"] != "input.requested":
             seen.append(await anext(events))
         assert [event["seq"] for event in seen] == sorted({event["seq"] for event in seen})
-        while not thread.interrupted:
-            await asyncio.sleep(0.01)
+        await interrupted(thread)
         await thread.run.respond("yes", interrupt_id=seen[-1]["params"]["data"]["interrupt_id"])
         assert (await thread.output)["answer"] == "yes"
 
@@ -161,10 +164,8 @@ async def test_a_stream_is_open_before_its_thread_exists(client: Client) -> None
 async def test_a_client_attaches_to_a_thread_that_waits(client: Client) -> None:
     async with client.threads.stream(thread_id="mine", assistant_id="question") as thread:
         await thread.run.start(input={"count": 0})
-        while not thread.interrupted:
-            await asyncio.sleep(0.01)
+        await interrupted(thread)
     async with client.threads.stream(thread_id="mine", assistant_id="question") as thread:
-        while not thread.interrupted:
-            await asyncio.sleep(0.01)
+        await interrupted(thread)
         await thread.run.respond("yes")
         assert (await thread.output)["answer"] == "yes"

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from durable_graph import Checkpointer, Interrupt, MemorySaver, sleep
+from durable_graph import START, Checkpointer, Interrupt, MemorySaver, sleep
 from durable_graph.runs import App
 from durable_graph_http import AgentService, Operation, Tenant
 from durable_graph_http.frames import shown_interrupt
 from tests.http.graphs import STREAMED
 from tests.http.reading import Stream, data_of, ids, names, problem, replayed, run_path_of, send
-from tests.runs.engine.events import START, Gate, State, gated_fan, graph_of, tell
+from tests.runs.engine.events import Gate, State, gated_fan, graph_of, tell
 
 NEW = {"assistant_id": "g", "if_not_exists": "create", "input": {"count": 0}}
 
@@ -265,7 +265,7 @@ async def test_streams_end_when_the_service_stops_and_no_run_is_cancelled(saver:
         streams.append(Stream(await send(service, "POST", "/threads/t/stream/events", {"channels": ["values"]})))
         streams.append(Stream(await send(service, "POST", "/threads/new/stream/events", {"channels": ["values"]})))
         reading = [asyncio.create_task(stream.rest()) for stream in streams]
-        while not service.tails.count:
+        while not service.tails.count:  # noqa: ASYNC110  # the tails have no event
             await asyncio.sleep(0.01)
         service.drain()
         async with asyncio.timeout(5):

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from durable_graph import Checkpointer, MemorySaver, Runtime
+from durable_graph import START, Checkpointer, MemorySaver, Runtime, interrupt
 from durable_graph.errors import StoreUnavailableError
 from durable_graph.runs import App, RunHandle
 from durable_graph_http import AgentService
 from durable_graph_http import tails as tails_module
 from durable_graph_http.tails import Entry, Stop, Tails
 from tests.http.reading import Stream, replayed, run_path_of, send
-from tests.runs.engine.events import START, Gate, Graph, State, graph_of
+from tests.runs.engine.events import Gate, Graph, State, graph_of
 
 NEW = {"assistant_id": "g", "if_not_exists": "create", "input": {"count": 0}, "stream_mode": ["custom"]}
 
@@ -36,7 +36,7 @@ def telling(gate: Gate, number: int) -> Graph:
 async def waiting_readers(tails: Tails, handle: RunHandle, number: int) -> None:
     """Wait until so many readers wait for the run."""
     async with asyncio.timeout(20):
-        while (tail := tails.find(handle)) is None or len(tail.places) < number:
+        while (tail := tails.find(handle)) is None or len(tail.places) < number:  # noqa: ASYNC110  # no event
             await asyncio.sleep(0.005)
 
 
@@ -198,8 +198,6 @@ async def test_a_reader_of_a_deleted_run_ends() -> None:
 
 
 async def test_a_reader_after_an_answer_waits_although_the_tail_has_not_seen_the_answer() -> None:
-    from durable_graph import interrupt
-
     gate = Gate()
 
     async def ask(state: State) -> State:
@@ -215,7 +213,7 @@ async def test_a_reader_after_an_answer_waits_although_the_tail_has_not_seen_the
         await waiting_readers(service.tails, handle, 1)
         await handle.stopped(20)
         async with asyncio.timeout(20):
-            while (tail := service.tails.find(handle)) is None or tail.stop is None:
+            while (tail := service.tails.find(handle)) is None or tail.stop is None:  # noqa: ASYNC110  # no event
                 await asyncio.sleep(0.005)
         newest = await handle.newest_event_id()
         await app.answer(handle.thread_id, "yes")

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from durable_graph import Checkpointer, MemorySaver, interrupt
+from durable_graph import START, Checkpointer, MemorySaver, interrupt
 from durable_graph.runs import App
 from durable_graph_http import AgentService, Frame
 from tests.http.graphs import STREAMED, input_of
 from tests.http.reading import Stream, problem, send
-from tests.runs.engine.events import START, State, graph_of
+from tests.runs.engine.events import State, graph_of
 
 ALL = ["values", "updates", "messages", "tools", "lifecycle", "input", "checkpoints", "tasks", "custom"]
 EVENTS = "/threads/t/stream/events"
@@ -224,7 +224,7 @@ async def test_an_event_with_very_many_parts_loses_none_at_a_reconnect() -> None
             again = Stream(await send(service, "POST", EVENTS, {"channels": ["input"], "since": each["seq"]}))
             seen = {each["event_id"] for each in asked[: asked.index(each) + 1]}
             rest = asked[asked.index(each) + 1 :]
-            got = []
+            got: list[dict[str, Any]] = []
             while len(got) < len(rest):
                 found = event(await anext(again.frames))
                 if found["event_id"] not in seen:

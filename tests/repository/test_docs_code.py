@@ -64,6 +64,12 @@ PRINTED: Final = {
         "{'topic': 'coffee', 'text': 'all about coffee'}",
         "{'topic': 'tea', 'text': 'all about tea'}",
     ],
+    "docs/streams-over-http.md": [
+        "metadata ",
+        'custom {"looking in":"Porto"}',
+        'updates {"search":{"hotel":"a hotel in Porto"}}',
+        "['metadata', 'values', 'values']",
+    ],
     "docs/threads.md": [
         "orders refunds",
         "True {'log': ['order 8', 'charged']}",

@@ -10,6 +10,7 @@ from durable_graph._runtime.events.model import (
     AnyEvent,
     CheckpointCommitted,
     CustomEvent,
+    Event,
     MessageEvent,
     ReaderGap,
     RunInterrupted,
@@ -295,9 +296,9 @@ class LoggedItems:
         self._view = View(topology, MODES, subgraphs=True, version="v1", output_keys=None)
         self._view.begin_at(())
 
-    def __call__(self, event: AnyEvent) -> list[tuple[str, Any]]:
+    def __call__(self, event: Event) -> list[tuple[str, Any]]:
         """The items of the event."""
-        return self._view.items_alone(event)
+        return self._view.items_alone(event) if isinstance(event, AnyEvent) else []
 
 
 _NOTHING: object = object()
