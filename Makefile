@@ -1,7 +1,7 @@
 # Each target makes and reuses .venv by itself, and peers .venv-peers; see .ci/venv. PYTHON=python3.12 chooses the interpreter.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo quick test long crash outages soak pgbouncer clients peers check lint types imports changelog bench bench-peers bench-runs
+.PHONY: help demo quick test long crash outages soak pgbouncer streams clients peers check lint types imports changelog bench bench-peers bench-runs
 MAKEFLAGS += --no-print-directory
 # Tests start many processes that import the same modules.
 unexport PYTHONDONTWRITEBYTECODE
@@ -46,6 +46,10 @@ outages:  ## PostgreSQL away for 30 seconds, and a failover, during 50 leased ru
 soak:  ## workers killed and started at random on both databases, and what a living one holds: 20 minutes (MINUTES=3)
 	@.ci/venv dev
 	$(run) tests.runs.soak --minutes $(or $(MINUTES),20)
+
+streams:  ## 1,000 streams that a proxy cuts while servers are killed, and shutdowns with readers: 10 minutes (STREAMS=100)
+	@.ci/venv dev
+	STREAMS=$(or $(STREAMS),1000) $(run) pytest tests/services/streams.py -s $(ARGS)
 
 pgbouncer:  ## PostgresSaver behind a real pgbouncer, from the system's packages
 	@.ci/venv dev

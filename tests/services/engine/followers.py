@@ -13,10 +13,14 @@ from tests.services.engine.servers import PATIENCE
 MODES = ("custom", "updates", "values")
 
 
-async def start_run(client: httpx.AsyncClient, url: str, graph: str, thread: str, **body: Any) -> str:
-    """Start a run. Returns its id."""
+async def start_run(
+    client: httpx.AsyncClient, url: str, graph: str, thread: str, *, key: str | None = None, **body: Any
+) -> str:
+    """Start a run. Returns its id. A request that is repeated with its key starts it once."""
     reply = await client.post(
-        f"{url}/threads/{thread}/runs", json={"assistant_id": graph, "if_not_exists": "create", **body}
+        f"{url}/threads/{thread}/runs",
+        json={"assistant_id": graph, "if_not_exists": "create", **body},
+        headers={} if key is None else {"Idempotency-Key": key},
     )
     reply.raise_for_status()
     found: str = reply.json()["run_id"]

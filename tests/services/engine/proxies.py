@@ -19,8 +19,8 @@ class CuttingProxy:
         assert task is not None
         self._tasks.add(task)
         try:
-            # The server may be gone.
-            with suppress(OSError):
+            # The server may be gone. The task is cancelled at the end of the proxy.
+            with suppress(OSError, asyncio.CancelledError):
                 inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", self._target())
                 asking = asyncio.create_task(_copy(reader, inner_writer))
                 try:
