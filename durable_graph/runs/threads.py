@@ -101,7 +101,8 @@ class AppThreads:
 
     async def get(self, thread_id: ThreadId) -> ThreadSummary:
         """The thread, also one that only runs have touched. Raises `UnknownThreadError`."""
-        return _known(thread := _id(thread_id), await self._directory.find(thread))
+        thread = _id(thread_id)
+        return _known(thread, await self._directory.find(thread))
 
     async def update(self, thread_id: ThreadId, metadata: Mapping[str, Any]) -> ThreadSummary:
         """Replace the values of these keys of the thread's metadata, and keep all other keys, also while it runs.
@@ -109,8 +110,8 @@ class AppThreads:
         Raises `UnknownThreadError`, and `InvalidOptionError` for metadata that cannot be stored, or would be larger
         than 64 KB with the keys that are kept.
         """
-        changes = encoded_metadata(metadata)
-        return _known(thread := _id(thread_id), await self._directory.update(thread, changes))
+        thread = _id(thread_id)
+        return _known(thread, await self._directory.update(thread, encoded_metadata(metadata)))
 
     async def delete(self, thread_id: ThreadId) -> None:
         """Delete the thread with its runs and its metadata.
@@ -157,10 +158,9 @@ class AppThreads:
         """The threads that fulfil all conditions, as of one moment.
 
         `metadata`: all these keys have these values. A list or a dict is compared as a whole, and 1 is equal to 1.0.
-        `prefix` is the beginning of the ids. Threads with equal values of `sort_by` are in the order of their ids, or in
-        the reverse of it if `descending`.
-        An index finds threads by metadata, ids or a prefix; the other conditions, and the sorting, read all threads
-        that these leave. A status is compared as it is stored: a thread with a damaged row has the status "error" in
+        `prefix` is the beginning of the ids. Threads with equal values of `sort_by` are in the order of their ids, or
+        in the reverse of it if `descending`. An index finds threads by metadata, ids or a prefix; the other conditions,
+        and the sorting, read all threads that these leave. A status is compared as it is stored: a thread with a damaged row has the status "error" in
         the result of any search that finds it.
 
         Raises `InvalidOptionError` for a value that a condition cannot have.
