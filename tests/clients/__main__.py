@@ -35,7 +35,9 @@ def programs() -> tuple[str, str]:
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
         missing = [name for name, path in (("node", node), ("npm", npm)) if path is None]
-        raise SystemExit(f"{_NEEDED}. Not on the search path: {', '.join(missing)}. Install the system's nodejs and npm")
+        raise SystemExit(
+            f"{_NEEDED}. Not on the search path: {', '.join(missing)}. Install the system's nodejs and npm"
+        )
     version = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout.strip()
     if int(version.removeprefix("v").partition(".")[0]) < OLDEST:
         raise SystemExit(f"{_NEEDED}. {node} is {version}: install a newer one, or put it first on the search path")

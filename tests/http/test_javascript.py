@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from durable_graph import MemorySaver
+from durable_graph import START, MemorySaver
 from durable_graph.runs import App
 from durable_graph_http import AgentService
 from tests.http.client import Client
 from tests.http.graphs import STREAMED, input_of
 from tests.http.reading import Stream, names, run_path_of, send
-from tests.runs.engine.events import START, Gate, graph_of, tell
+from tests.runs.engine.events import Gate, graph_of, tell
 
 NEW = {"assistant_id": "chat", "if_not_exists": "create", "input": input_of("chat")}
 

@@ -48,9 +48,7 @@ async def words_of(message: Any) -> list[str]:
 async def test_a_stream_in_four_modes(sdk: LangGraphClient) -> None:
     thread = await thread_of(sdk)
     created: list[Any] = []
-    parts = await read(
-        sdk.runs.stream(thread, "team", input=TRIP, stream_mode=MODES, on_run_created=created.append)
-    )
+    parts = await read(sdk.runs.stream(thread, "team", input=TRIP, stream_mode=MODES, on_run_created=created.append))
 
     (run,) = await sdk.runs.list(thread)
     assert (parts[0].event, parts[0].data) == ("metadata", {"run_id": run["run_id"], "attempt": 1})
@@ -144,7 +142,7 @@ async def test_a_run_is_joined_in_the_middle(sdk: LangGraphClient, either: Serve
     thread = await thread_of(sdk)
     stream = sdk.runs.stream(thread, "chat", input={**HELLO, "gate": f"join-{thread}"}, stream_mode="messages-tuple")
     before = [await anext(stream) for _ in range(4)]
-    run: Any = before[0].data["run_id"]  # type: ignore[union-attr]
+    run: Any = before[0].data["run_id"]
 
     joined = sdk.runs.join_stream(thread, run, stream_mode="messages-tuple")
     header = await anext(joined)
