@@ -454,6 +454,6 @@ def test_every_method_of_the_client_is_called() -> None:
     assert methods - called == set()
 
 
-async def test_an_open_port_of_the_server_says_what_it_is(either: Server, client: httpx.AsyncClient) -> None:
+async def test_the_service_names_its_version(either: Server, client: httpx.AsyncClient) -> None:
     info = (await client.get(f"{either.url}/info")).json()
     assert info.keys() >= {"version"}
