@@ -189,7 +189,7 @@ async def test_cancelling(client: Any, gates: Gates) -> None:
 
 
 async def _is_interrupted(client: Any, thread: str, run: str) -> bool:
-    return (await client.runs.get(thread, run))["status"] == "interrupted"
+    return bool((await client.runs.get(thread, run))["status"] == "interrupted")
 
 
 async def test_errors_of_a_graph(client: Any) -> None:
