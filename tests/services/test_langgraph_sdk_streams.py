@@ -142,7 +142,7 @@ async def test_a_run_is_joined_in_the_middle(sdk: LangGraphClient, either: Serve
     thread = await thread_of(sdk)
     stream = sdk.runs.stream(thread, "chat", input={**HELLO, "gate": f"join-{thread}"}, stream_mode="messages-tuple")
     before = [await anext(stream) for _ in range(4)]
-    run: Any = before[0].data["run_id"]  # type: ignore[union-attr]
+    run: Any = before[0].data["run_id"]
 
     joined = sdk.runs.join_stream(thread, run, stream_mode="messages-tuple")
     header = await anext(joined)

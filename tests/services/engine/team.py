@@ -85,7 +85,9 @@ async def fail(state: Talk) -> Talk:
 
 def _tour() -> StateGraph[Any, Any, Any, Any]:
     tour = StateGraph(Trip)
-    tour.add_node("plan", plan, destinations=("find",)).add_node("find", find).add_node("write", _chat().compile())
+    tour.add_node("plan", plan, destinations=("find",)).add_node("find", find, input_schema=Find).add_node(
+        "write", _chat().compile()
+    )
     return tour.add_edge(START, "plan").add_edge("find", "write")
 
 
