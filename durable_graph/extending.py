@@ -1,12 +1,16 @@
-"""Functions for packages that run user functions inside a node, as durable_graph_langchain runs tools."""
+"""Functions for packages that run user functions inside a node, as durable_graph_langchain runs tools, and for
+packages that convert the events of runs, as durable_graph_http does."""
 
 import asyncio
 import inspect
 from collections.abc import Callable
 from typing import Any
 
+from durable_graph._runtime.events.model import Event
+from durable_graph._runtime.events.modes import LoggedItems
 from durable_graph._runtime.task.run_context import context_of, current
 from durable_graph._runtime.task.task_calls import TaskDefinition
+from durable_graph.app.compiled import CompiledGraph
 from durable_graph.errors import GraphValidationError
 from durable_graph.graph.validation import problems_of_name
 
@@ -46,3 +50,15 @@ def remaining_supersteps() -> int:
     """The number of supersteps that the recursion limit still allows, with this one. Raises `OutsideOfRunError`."""
     context = context_of("remaining_supersteps()")
     return context.run.place(context.state).remaining
+
+
+ItemsOfEvent = Callable[[Event], list[tuple[str, Any]]]
+"""Gives the items of an event by stream mode."""
+
+
+def logged_items(graph: CompiledGraph[Any, Any, Any, Any]) -> ItemsOfEvent:
+    """A function that gives the items of each event of `RunHandle.events` by stream mode: `(mode, payload)` pairs.
+
+    The items of an event depend on that event only, so it may be called with the events from any id on.
+    """
+    return LoggedItems(graph.topology)

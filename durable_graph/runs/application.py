@@ -5,8 +5,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from types import MappingProxyType
-from typing import Any, Literal, Unpack, get_args
-from uuid import uuid4
+from typing import Any, Literal, Unpack
 from weakref import WeakSet
 
 import msgspec
@@ -14,8 +13,6 @@ import msgspec
 from durable_graph._runtime.entry.options import (
     Config,
     ThreadId,
-    call_config,
-    check_config,
     read_thread_place,
 )
 from durable_graph._runtime.request.identifiers import read_key, read_topic
@@ -23,9 +20,7 @@ from durable_graph._runtime.task.writes import encode_anything
 from durable_graph.app.compiled import CompiledGraph
 from durable_graph.checkpointing import Checkpointer, open_checkpointer
 from durable_graph.checkpointing.columns import key_of
-from durable_graph.checkpointing.digests import origin_of
-from durable_graph.checkpointing.event_log import KeepsEvents
-from durable_graph.checkpointing.rules import check_limit, drawn_incarnation
+from durable_graph.checkpointing.rules import check_limit
 from durable_graph.checkpointing.run_ids import parts_of, run_id
 from durable_graph.checkpointing.run_store import KeepsRuns, RunStore
 from durable_graph.errors import (
@@ -38,29 +33,21 @@ from durable_graph.errors import (
     WrongGraphError,
 )
 from durable_graph.graph import Command, Send
-from durable_graph.graph.durations import Duration, microseconds
+from durable_graph.graph.durations import Duration
 from durable_graph.graph.options import is_graph_name
 from durable_graph.run_records import IfBusy, NewMessage, NewRun, QueueStats, RunRow, RunState
 from durable_graph.runs import graph_calls, operations
 from durable_graph.runs.arguments import answer_by_id, read_contexts, read_timeout
-from durable_graph.runs.claimed_request import (
-    StartOptions,
-    check_start,
-    digest_of_input,
-    encoded_input,
-    encoded_options,
-    sought_metadata,
-)
+from durable_graph.runs.changes import Changes
+from durable_graph.runs.claimed_request import StartOptions, sought_metadata
 from durable_graph.runs.handle import STATES, RunHandle, RunStatus, StateName, status_of
-from durable_graph.runs.signals import Changes
+from durable_graph.runs.new_run import Priority, new_run
+from durable_graph.runs.slots import Slots
 from durable_graph.runs.threads import AppThreads
-from durable_graph.runs.updates import is_new, send_update
+from durable_graph.runs.updates import discard_update, is_new, send_empty_update, send_update
 from durable_graph.runs.upkeep import KEEP_RESULTS, KeepThreads, Upkeep, read_retention
 from durable_graph.runs.worker import DEFAULT_MAX_CRASHES, DEFAULT_TTL, Worker
 from durable_graph.runs.worker_of_calls import WorkerOfCalls
-
-Priority = Literal["first", "high", "normal", "low", "last"]
-PRIORITIES: dict[Priority, int] = {"first": 0, "high": 1, "normal": 2, "low": 3, "last": 4}
 
 Graph = CompiledGraph[Any, Any, Any, Any]
 
@@ -79,8 +66,9 @@ class App:
 
     A run that `start` has accepted is executed by a worker of any process, and taken over by another one if that
     process ends. Every method may be called in any process that has the same store. The store is a URL or a saver; it
-    opens on first use. `async with app` and `aclose` close it, unless it was given as a saver; `async with app` may be
-    entered again. A URL is read at start-up, outside of the event loop: see `open_checkpointer`.
+    opens on first use. `async with app` and `aclose` close it, unless it was given as a saver. `async with app` may be
+    entered again, and several times at once: then the last block closes the store. A URL is read at start-up, outside
+    of the event loop: see `open_checkpointer`.
     """
 
     def __init__(
@@ -102,11 +90,13 @@ class App:
         Raises `InvalidOptionError` for a graph with another name or another saver, and `MissingPowerError`.
         """
         self._owns_saver = isinstance(store, str)
+        self._entered = 0
         saver = open_checkpointer(store) if isinstance(store, str) else store
         if not isinstance(saver, KeepsRuns):
             raise MissingPowerError(type(saver).__name__, "runs")
         self._saver: Checkpointer = saver
         self._runs: RunStore = saver.runs
+        self._slots = Slots(self._runs)
         self._workers: WeakSet[Worker] = WeakSet()
         self._worker_of_calls: dict[asyncio.AbstractEventLoop, WorkerOfCalls] = {}
         if not isinstance(graphs, Mapping) or not graphs:
@@ -153,8 +143,9 @@ class App:
     ) -> RunHandle:
         """Accept a run: recorded when this returns, and executed by a worker of any process.
 
-        `input`, `config` and the options are as for `ainvoke`, and stored with the run; a `checkpoint_id` is refused,
-        because a run begins at the newest checkpoint. With a `key` the run is started once: a repetition with the same
+        `input`, `config` and the options are as for `ainvoke`, and stored with the run; None runs the pending tasks of
+        the thread, such as those of a fork, and a `Command` has no answers. A `checkpoint_id` is refused, because a run
+        begins at the newest checkpoint. With a `key` the run is started once: a repetition with the same
         input returns the same run (`handle.is_new` is False), in any process; without a `thread_id` its thread is
         `run-<key>`. Without both, the thread has a random id. `delay` is the time until it
         is due, `deadline` the time from then on within which it has to end; both are seconds or a `timedelta`.
@@ -182,58 +173,8 @@ class App:
         )
         return await self._accepted(run, None)
 
-    def _new_run(
-        self,
-        graph: str,
-        input: Any,  # noqa: A002  # LangGraph's name
-        config: Config | None = None,
-        *,
-        key: str | None = None,
-        thread_id: ThreadId | None = None,
-        delay: Duration | None = None,
-        deadline: Duration | None = None,
-        priority: Priority = "normal",
-        if_busy: IfBusy = "wait",
-        events: Literal["all", "followed"] = "followed",
-        **options: Unpack[StartOptions],
-    ) -> NewRun:
-        bound = self.graph(graph)
-        topology, most = bound.topology, self._saver.max_value_bytes
-        if topology.context is not None and graph not in self._contexts:
-            allowed = f"a function that makes the context of {graph!r}, in App(..., context={{{graph!r}: ...}})"
-            raise InvalidOptionError("context", None, allowed=allowed)
-        check_config(config)
-        merged = call_config(bound.setup.config, config, options)
-        thread = self._thread(merged, thread_id, None if key is None else read_key(key))
-        metadata = check_start(bound, input, merged, options, thread)
-        if not isinstance(priority, str) or priority not in PRIORITIES:
-            raise InvalidOptionError("priority", priority, allowed=", ".join(map(repr, PRIORITIES)))
-        if if_busy not in get_args(IfBusy):
-            raise InvalidOptionError("if_busy", if_busy, allowed=", ".join(map(repr, get_args(IfBusy))))
-        if events not in ("all", "followed"):
-            raise InvalidOptionError("events", events, allowed="'all' or 'followed'")
-        if events == "all" and not isinstance(self._saver, KeepsEvents):
-            raise MissingPowerError(type(self._saver).__name__, "events")
-        incarnation = drawn_incarnation()
-        return NewRun(
-            thread=thread,
-            graph=graph,
-            queue=graph,
-            input=encoded_input(topology, input, most),
-            input_digest=b"" if key is None else digest_of_input(topology, input, key),
-            options=encoded_options(topology, merged, options, most, keeps_events=events == "all"),
-            incarnation=incarnation,
-            origin=origin_of(thread, incarnation),
-            epoch=drawn_incarnation(),
-            token=os.urandom(16),
-            formerly=topology.formerly,
-            key=key,
-            priority=PRIORITIES[priority],
-            delay=microseconds("delay", delay),
-            time_limit=microseconds("deadline", deadline, least=0.001),
-            if_busy=if_busy,
-            metadata=metadata,
-        )
+    def _new_run(self, graph: str, given: Any, config: Config | None, **options: Any) -> NewRun:
+        return new_run(self.graph(graph), self._saver, given, config, has_context=graph in self._contexts, **options)
 
     async def _accepted(self, run: NewRun, worker: Worker | None) -> RunHandle:
         """The accepted run, which this worker executes, or any worker without one. Raises if the run is refused."""
@@ -255,12 +196,6 @@ class App:
                 # The worker that executes the run before this one is asked to cancel it.
                 self._changes.is_cancelled(before)
         return RunHandle(self, run.thread, accepted.seq, is_new=accepted.is_new)
-
-    def _thread(self, config: Config | None, thread_id: ThreadId | None, key: str | None) -> str:
-        given = ((config or {}).get("configurable") or {}).get("thread_id") if thread_id is None else thread_id
-        if given is None:
-            return f"run-{key}" if key is not None else str(uuid4())
-        return read_thread_place(config, thread_id, None).thread_id
 
     async def run(
         self,
@@ -330,6 +265,11 @@ class App:
         )
         return [status_of(row) for row in found]
 
+    async def unfinished(self, thread_id: ThreadId) -> RunStatus | None:
+        """The first run of the thread that has not ended, None if there is none."""
+        row = await self._runs.find_unfinished(read_thread_place(None, thread_id, None).thread_id)
+        return None if row is None else status_of(row)
+
     async def cancel(self, run_id: str, reason: str = "cancelled by a caller") -> RunStatus:
         """Cancel a run: recorded when this returns. See `RunHandle.cancel`. Raises `UnknownRunError`."""
         row = await operations.cancel_run(self._runs, await operations.find_run(self._runs, run_id), reason)
@@ -346,6 +286,15 @@ class App:
         self._changes.is_ready(row.queue)
         return RunHandle(self, row.thread, row.seq, is_new=False)
 
+    async def delete_run(self, run_id: str) -> RunStatus:
+        """Delete a run that has ended, with its key and its events, before `keep_results` is over. Its thread stays. A
+        run that has not ended stays as it is, and so does a quarantined one. Returns the status before.
+
+        Raises `UnknownRunError`.
+        """
+        row = await operations.delete_run(self._runs, await operations.find_run(self._runs, run_id))
+        return status_of(row)
+
     async def answer(self, thread_id: ThreadId, value: Any, *, interrupt_id: str | None = None) -> tuple[str, ...]:
         """Answer an interrupt of the thread's unfinished run: recorded when this returns, also while sibling branches
         run. A worker continues the run. Returns the ids of the answered interrupts.
@@ -357,13 +306,31 @@ class App:
         `InvalidOptionError` for an `interrupt_id` that is no id.
         """
         thread = read_thread_place(None, thread_id, None).thread_id
+        command: Command[Any] = Command(resume=value if interrupt_id is None else answer_by_id(interrupt_id, value))
         row = await self._runs.find_unfinished(thread)
         if row is None:
+            # The run may have ended since another caller answered it.
+            await graph_calls.refuse_answer(self._graphs, self._saver, thread, command)
             raise UnknownRunError.of_thread(thread)
-        command: Command[Any] = Command(resume=value if interrupt_id is None else answer_by_id(interrupt_id, value))
         answered = await graph_calls.answer(self.graph(row.graph), self._saver, thread, command)
         self._changes.is_ready(row.queue)
         return answered
+
+    async def resume(self, thread_id: ThreadId) -> bool:
+        """Continue the thread's unfinished run past a breakpoint: recorded when this returns. False if it is at none.
+
+        Raises `UnknownRunError` for a thread without an unfinished run.
+        """
+        thread = read_thread_place(None, thread_id, None).thread_id
+        row = await self._runs.find_unfinished(thread)
+        if row is None:
+            raise UnknownRunError.of_thread(thread)
+        if not status_of(row).is_at_breakpoint:
+            return False
+        # Two callers at once continue it once.
+        is_first = await send_empty_update(self._runs, thread, f"resume-{row.seq}-{row.checkpoint}")
+        self._changes.is_ready(row.queue)
+        return is_first
 
     async def signal(self, thread_id: ThreadId, topic: str, value: Any, *, key: str | None = None) -> bool:
         """Send a message to the thread's unfinished run: recorded when this returns, whatever the run does meanwhile.
@@ -414,6 +381,19 @@ class App:
         self._changes.has_update(thread, await self._runs.find_unfinished(thread))
         return is_new_update
 
+    async def discard_update(self, thread_id: ThreadId, key: str) -> bool:
+        """Remove an update that no run has applied, such as one that fails each run of its thread. Recorded when this
+        returns. False if the thread has no such update: it was applied, or discarded before.
+
+        `key` is that of `update`; the error of a run that cannot apply an update names it. The key stays stored: a
+        repetition of the update does nothing.
+
+        Raises `UnknownThreadError`, `ThreadBusyError` while a worker executes the thread's run, and
+        `InvalidOptionError` for a key that is no text of 1 to 255 bytes.
+        """
+        thread = read_thread_place(None, thread_id, None).thread_id
+        return await discard_update(self._runs, thread, key)
+
     def graph(self, name: str) -> Graph:
         """The graph of this name, bound to the store: for state and history. Raises `UnknownNameError`."""
         if not isinstance(name, str) or name not in self._graphs:
@@ -455,6 +435,7 @@ class App:
             grace=grace,
             max_crashes=max_crashes,
             upkeep=Upkeep(self._saver, self._runs, self._retention),
+            slots=self._slots,
         )
         self._workers.add(worker)
         return worker
@@ -469,12 +450,16 @@ class App:
             await self._saver.aclose()
 
     async def __aenter__(self) -> "App":
-        if self._owns_saver:
+        if self._owns_saver and not self._entered:
             await self._saver.__aenter__()
+        self._entered += 1
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
+        self._entered -= 1
+        # Several services of a process may have entered the same app.
+        if not self._entered:
+            await self.aclose()
 
     # For handles and tests
 

@@ -1,14 +1,14 @@
 """Calls of a graph that an `App` has bound to its store: a claimed run, answers, and the result of a run."""
 
 import dataclasses
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from typing import Any
 
 import msgspec
 
 from durable_graph._runtime.commit.thread import open_thread
 from durable_graph._runtime.entry import sent_update
-from durable_graph._runtime.entry.claimed import answer_claimed, execute_claimed
+from durable_graph._runtime.entry.claimed import answer_claimed, execute_claimed, refuse_answered
 from durable_graph._runtime.entry.observed_run import observed_run
 from durable_graph._runtime.entry.subgraph import Nested
 from durable_graph._runtime.events.sink import EventSink
@@ -49,6 +49,17 @@ async def answer(graph: Graph, saver: Checkpointer, thread_id: str, command: Com
     """Record answers for the unfinished run of a thread, which a worker executes. Returns their interrupts' ids."""
     request = msgspec.structs.replace(graph.setup.defaults, input=command, thread_id=thread_id)
     return await answer_claimed(graph.setup.plan, saver, request)
+
+
+async def refuse_answer(
+    graphs: Mapping[str, Graph], saver: Checkpointer, thread_id: str, command: Command[Any]
+) -> None:
+    """Raise the error for an answer to a thread without an unfinished run, if its questions have been answered."""
+    found = await saver.load(thread_id)
+    graph = None if found is None or found.thread.status == "deleted" else graphs.get(found.thread.graph or "")
+    if graph is not None:
+        request = msgspec.structs.replace(graph.setup.defaults, input=command, thread_id=thread_id)
+        await refuse_answered(graph.setup.plan, saver, request)
 
 
 async def cancel(graph: Graph, saver: Checkpointer, thread_id: str, seq: int) -> bool:

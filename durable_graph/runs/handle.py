@@ -1,7 +1,7 @@
 """A run as its callers see it, from any process."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from datetime import datetime
 from typing import Any, Literal, Protocol
@@ -11,11 +11,13 @@ import msgspec
 from durable_graph._runtime.events.model import LoggedEvent
 from durable_graph.checkpointing.columns import key_of
 from durable_graph.checkpointing.run_ids import run_id
+from durable_graph.checkpointing.run_rules import DEADLINE_PASSED
 from durable_graph.checkpointing.waiting import is_set_within
 from durable_graph.errors import RunFailedError, UnknownRunError
 from durable_graph.run_records import RunRow, RunState, WaitsOn
 from durable_graph.runs.arguments import read_timeout
-from durable_graph.runs.following import FollowedApp, follow
+from durable_graph.runs.following import EventBatch, FollowedApp, follow, newest_event_id
+from durable_graph.runs.slots import waiting_for
 from durable_graph.runs.times import moment
 
 StateName = Literal["ready", "running", "waiting", "blocked", "done", "failed", "cancelled", "quarantined"]
@@ -31,8 +33,6 @@ _NAMES: dict[RunState, StateName] = {
     RunState.QUARANTINED: "quarantined",
 }
 STATES: dict[StateName, RunState] = {name: state for state, name in _NAMES.items()}
-
-DEADLINE_PASSED = "its deadline has passed"
 
 _FIRST_LOOK, _LONGEST_LOOK = 0.02, 1.0
 """In seconds: the pauses between polls of a run, if no notice arrives."""
@@ -71,6 +71,29 @@ class RunStatus(msgspec.Struct, frozen=True):
     def has_ended(self) -> bool:
         """Whether the run has ended, with a result or without. A quarantined run has, until it is retried."""
         return STATES[self.state].is_ended
+
+    @property
+    def is_at_breakpoint(self) -> bool:
+        """Whether it waits at a breakpoint, for `App.resume`."""
+        return self.state == "waiting" and not self.interrupts and not self.topics and self.due is None
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether it waits for a caller: for an answer, or at a breakpoint."""
+        return self.is_at_breakpoint or (self.state == "waiting" and bool(self.interrupts))
+
+    @property
+    def failure(self) -> RunFailedError | None:
+        """The error that `RunHandle.result` raises: for a run that has ended without a result. None for others."""
+        error = self.error or "no reason is recorded"
+        match self.state:
+            case "cancelled" | "quarantined":
+                return RunFailedError(self.run_id, self.thread_id, self.state, error)
+            case "failed":
+                has_passed = error == DEADLINE_PASSED
+                return RunFailedError(self.run_id, self.thread_id, "deadline" if has_passed else "failed", error)
+            case _:
+                return None
 
 
 def status_of(row: RunRow) -> RunStatus:
@@ -132,14 +155,24 @@ class RunHandle:
         """The run's output, as `ainvoke` returns it, once it has ended. A waiting caller that is cancelled, or whose
         `timeout` in seconds is over (`TimeoutError`), cancels no run.
 
-        Raises `RunFailedError` for a run that ended without a result, `UnknownRunError`, and `InvalidOptionError` for a
-        `timeout` that is no number.
+        Raises `RunFailedError` for a run that ended without a result, `UnknownRunError`, `InvalidOptionError` for a
+        `timeout` that is no number, and `RunDeadlockError` in a node if the run cannot begin while the node waits.
         """
         async with asyncio.timeout(read_timeout(timeout)):
             row = await self._ended()
-        if row.state is RunState.DONE:
-            return await self._app.output_of(row)
-        raise _failure(row, self.run_id)
+        failure = status_of(row).failure
+        if failure is not None:
+            raise failure
+        return await self._app.output_of(row)
+
+    async def stopped(self, timeout: float | None = None) -> RunStatus:  # noqa: ASYNC109  # as above
+        """The run's status once it has ended, or waits for an answer or at a breakpoint. A waiting caller that is
+        cancelled, or whose `timeout` in seconds is over (`TimeoutError`), cancels no run.
+
+        Raises `UnknownRunError`, and `InvalidOptionError` for a `timeout` that is no number.
+        """
+        async with asyncio.timeout(read_timeout(timeout)):
+            return status_of(await self._row_once(lambda row: row.state.is_ended or status_of(row).is_interrupted))
 
     async def cancel(self, reason: str = "cancelled by a caller", *, wait: bool = False) -> RunStatus:
         """Cancel the run, and its thread with it. The cancellation is recorded when this returns.
@@ -150,7 +183,7 @@ class RunHandle:
         status = await self._app.cancel(self.run_id, reason)
         return status_of(await self._ended()) if wait else status
 
-    async def events(self, *, after: int | None = None) -> AsyncIterator[LoggedEvent]:
+    async def events(self, *, after: int | None = None) -> AsyncGenerator[LoggedEvent]:
         """The events of the run, from its first event on, or from the first one after the id `after`. The iteration
         ends after the last event of a run that has ended.
 
@@ -162,9 +195,28 @@ class RunHandle:
         Raises `UnknownRunError`, `InvalidOptionError` for an id that no event can have, `UnknownNameError` for a run
         of a graph that this app does not have, and `MissingPowerError`.
         """
-        async with aclosing(follow(self._app, await self._row(), after)) as found:
-            async for event in found:
-                yield event
+        async with aclosing(self.event_batches(after=after)) as batches:
+            async for batch in batches:
+                for event in batch.events:
+                    yield event
+
+    async def event_batches(self, *, after: int | None = None) -> AsyncGenerator[EventBatch]:
+        """The events of `events` as they are read, several at once. A batch without events precedes each wait: the
+        follower has every event so far, and the batch has the run's state at that time. The last batch is empty.
+
+        Raises the errors of `events`.
+        """
+        async with aclosing(follow(self._app, await self._row(), after)) as batches:
+            async for batch in batches:
+                yield batch
+
+    async def newest_event_id(self) -> int:
+        """An id that no event so far exceeds: `events(after=...)` with it has only the events from now on. It need not
+        be the id of an event.
+
+        Raises `UnknownRunError` and `MissingPowerError`.
+        """
+        return await newest_event_id(self._app, await self._row())
 
     async def _row(self) -> RunRow:
         row = await self._app.store.find_run(self._key, self._seq)
@@ -173,24 +225,18 @@ class RunHandle:
         return row
 
     async def _ended(self) -> RunRow:
+        return await self._row_once(lambda row: row.state.is_ended)
+
+    async def _row_once(self, is_reached: Callable[[RunRow], bool]) -> RunRow:
         pause = _FIRST_LOOK
-        with self._app.changes.watching_run(self.thread_id, self._seq) as changed:
+        run = self.thread_id, self._seq
+        with self._app.changes.watching_run(*run) as changed, waiting_for(*run) as wait:
             while True:
                 # Cleared before the query, so that a change after the query is not missed.
                 changed.clear()
                 row = await self._row()
-                if row.state.is_ended:
+                if is_reached(row):
                     return row
+                await wait.check(row.state)
                 await is_set_within(changed, pause)
                 pause = min(pause * 1.5, _LONGEST_LOOK)
-
-
-def _failure(row: RunRow, id_: str) -> RunFailedError:
-    error = row.error or "no reason is recorded"
-    match row.state:
-        case RunState.CANCELLED:
-            return RunFailedError(id_, row.thread, "cancelled", error)
-        case RunState.QUARANTINED:
-            return RunFailedError(id_, row.thread, "quarantined", error)
-        case _:
-            return RunFailedError(id_, row.thread, "deadline" if error == DEADLINE_PASSED else "failed", error)

@@ -1,5 +1,7 @@
 """What callers and operators do to one run, by the store alone: no graph's code is needed."""
 
+import msgspec
+
 from durable_graph.checkpointing.columns import key_of
 from durable_graph.checkpointing.run_ids import parts_of, run_id
 from durable_graph.checkpointing.run_store import RunStore
@@ -47,6 +49,14 @@ async def retry_run(runs: RunStore, row: RunRow) -> RunRow:
         why = "a later run of its thread has followed it, so it cannot be retried"
         raise RunFailedError(id_of(row), row.thread, "failed", why)
     return await find_run(runs, id_of(row))
+
+
+async def delete_run(runs: RunStore, row: RunRow) -> RunRow:
+    """Delete the run, if it has ended. Returns its row before. Raises `UnknownRunError`."""
+    state = await runs.delete_run(row.thread, row.seq)
+    if state is None:
+        raise UnknownRunError(id_of(row))
+    return msgspec.structs.replace(row, state=state)
 
 
 def id_of(row: RunRow) -> str:

@@ -2,9 +2,10 @@
 on it."""
 
 from durable_graph_http.access import Access, Authorize, Operation, Tenant
-from durable_graph_http.messages import Frame, Frames, Later, Reply, Request
+from durable_graph_http.messages import Frame, Frames, Later, Left, Reply, Request
 from durable_graph_http.problems import Problem
-from durable_graph_http.service import AgentService
+from durable_graph_http.receiving import path_below
+from durable_graph_http.service import AgentService, WorkerOptions
 
 __all__ = [
     "Access",
@@ -13,9 +14,12 @@ __all__ = [
     "Frame",
     "Frames",
     "Later",
+    "Left",
     "Operation",
     "Problem",
     "Reply",
     "Request",
     "Tenant",
+    "WorkerOptions",
+    "path_below",
 ]

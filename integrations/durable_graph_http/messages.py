@@ -1,9 +1,12 @@
 """Requests and replies without a framework."""
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
+
+Left = Callable[[], Awaitable[None]]
+"""What to do when a client leaves."""
 
 NO_HEADERS: Mapping[str, str] = {}
 
@@ -33,16 +36,26 @@ class Frame(msgspec.Struct, frozen=True):
 
 
 class Frames(msgspec.Struct, frozen=True):
-    """The body of a stream of server-sent events. Whoever sends it closes the generator, also when the client left."""
+    """The body of a stream of server-sent events.
+
+    The sender closes the generator, also when the client has left. Then it calls `left`, but not if the service or its
+    server ends the stream: before a server stops, it calls `AgentService.drain`, and the generators end by themselves.
+    """
 
     frames: AsyncGenerator[Frame, None]
+    left: Left | None = None
 
 
 class Later(msgspec.Struct, frozen=True):
     """A JSON body that takes a while: blanks that keep the connection alive, then one JSON document. Whoever sends it
-    closes the generator."""
+    closes the generator.
+
+    The generator ends without a document when the service stops: then the connection is cut, so that no client takes
+    the blanks for a complete body. `left` is as for `Frames`.
+    """
 
     parts: AsyncGenerator[bytes, None]
+    left: Left | None = None
 
 
 class Reply(msgspec.Struct, frozen=True):

@@ -20,7 +20,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     `path` is a template such as `/threads/{thread_id}`. `operation` is the name that `authorize` sees. `body` is the
     type of the request's JSON body (None: it has none), `answer` that of a reply with `status` (None: no content, or a
     stream). `query` are the names of the query's parameters with their types. `statuses` are the errors that the
-    operation can have, besides 400, 413 and 503.
+    operation can have, besides those that every operation has; `others` are further successes, without content.
+    `is_absent`: the service does not have the operation, and the handler says why, whatever the query and the body are.
     """
 
     method: str
@@ -31,7 +32,9 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     body: Any = None
     answer: Any = None
     status: int = 200
+    others: tuple[int, ...] = ()
     is_stream: bool = False
+    is_absent: bool = False
     query: tuple[tuple[str, Any], ...] = ()
     statuses: tuple[int, ...] = ()
 
@@ -52,24 +55,24 @@ class Router:
             self._by_length.setdefault(len(parts), []).append((parts, route))
 
     def find(self, method: str, path: str) -> tuple[Route, dict[str, str]]:
-        """The route, and the path's parameters, decoded once. A part that is spelled out wins over a parameter.
+        """The route, and the path's parameters, decoded once. A part that is spelled out wins over a parameter, among
+        the routes with the method.
 
         Raises `Problem` with 404, and with 405 if the path has other methods.
         """
         given = path.split("/")
         found = [
-            (sum(part.startswith("{") for part in parts), route, parts)
+            (len(route.parameters), route, parts)
             for parts, route in self._by_length.get(len(given), ())
             if all(part.startswith("{") or part == own for part, own in zip(parts, given, strict=True))
         ]
         if not found:
             raise Problem(404, "There is nothing at this path; GET /openapi.json lists the paths")
-        best = min(count for count, _, _ in found)
-        candidates = {route.method: (route, parts) for count, route, parts in found if count == best}
-        if method not in candidates:
-            allowed = ", ".join(sorted(candidates))
+        candidates = [each for each in found if each[1].method == method]
+        if not candidates:
+            allowed = ", ".join(sorted({route.method for _, route, _ in found}))
             raise Problem(405, f"This path has the methods {allowed}", headers={"Allow": allowed})
-        route, parts = candidates[method]
+        _, route, parts = min(candidates, key=lambda each: each[0])
         return route, _decoded(parts, given)
 
 

@@ -2,33 +2,70 @@
 
 import asyncio
 import logging
+import traceback
+from collections.abc import AsyncIterable, Coroutine
 from contextlib import AsyncExitStack
-from typing import Any, Self
-
-import msgspec
+from datetime import UTC, datetime
+from typing import Any, Self, TypedDict
 
 from durable_graph.errors import DurableGraphError, InvalidOptionError
 from durable_graph.runs import App
-from durable_graph_http import operations
+from durable_graph_http import (
+    absent,
+    answers,
+    assistants,
+    commands,
+    operations,
+    runs,
+    stateless,
+    states,
+    streams,
+    thread_events,
+    threads,
+)
 from durable_graph_http.access import Authorize, Operation, access_of
 from durable_graph_http.call import Call
 from durable_graph_http.messages import Reply, Request
 from durable_graph_http.problems import Problem, problem_of
+from durable_graph_http.reading import body_of, query_of
+from durable_graph_http.receiving import read_body
 from durable_graph_http.routes import Route, Router
+from durable_graph_http.tails import Tails
 
 LOG = logging.getLogger("durable_graph_http")
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 BODY_SECONDS = 30.0
 
-ROUTES: tuple[Route, ...] = (*operations.ROUTES,)
+ROUTES: tuple[Route, ...] = (
+    *operations.ROUTES,
+    *threads.ROUTES,
+    *states.ROUTES,
+    *runs.ROUTES,
+    *answers.ROUTES,
+    *stateless.ROUTES,
+    *streams.ROUTES,
+    *thread_events.ROUTES,
+    *commands.ROUTES,
+    *assistants.ROUTES,
+    *absent.ROUTES,
+)
+
+
+class WorkerOptions(TypedDict, total=False):
+    """The options of the worker of a service, as for `App.worker`."""
+
+    concurrency: int
+    lease: float
+    grace: float
+    max_crashes: int
 
 
 class AgentService:
     """Replies to requests about the threads and runs of an app; a framework's adapter receives and sends them.
 
-    `async with service` runs a worker of the app, unless `worker` is False: then other processes execute the runs. At
-    its end, open streams end and the worker drains.
+    `async with service` runs a worker of the app, unless `worker` is False: then other processes execute the runs.
+    `worker` may also have the worker's options. At the end of the block, open streams end and the worker drains.
     """
 
     def __init__(
@@ -36,7 +73,7 @@ class AgentService:
         app: App,
         *,
         authorize: Authorize | None = None,
-        worker: bool = True,
+        worker: bool | WorkerOptions = True,
         max_body_bytes: int = MAX_BODY_BYTES,
         body_seconds: float = BODY_SECONDS,
     ) -> None:
@@ -45,44 +82,66 @@ class AgentService:
         self.app = app
         self.max_body_bytes = max_body_bytes
         self.body_seconds = body_seconds
-        self.stopping = asyncio.Event()
+        self.stopping: asyncio.Event = asyncio.Event()
+        self.since: datetime = datetime.now(UTC)
+        self.routes: tuple[Route, ...] = ROUTES
+        self.tails: Tails = Tails()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._authorize = authorize
-        self._has_worker = worker
+        self._worker = _worker_options(worker)
         self._router = Router(ROUTES)
         self._stack = AsyncExitStack()
 
     async def reply(self, request: Request) -> Reply:
         """The reply to a request. Every error is a reply, and no reply shows more of an error than its text."""
+        prefix, operation = "", "an unknown operation"
         try:
-            return await self._reply(request)
+            route, parameters = self._router.find(request.method, request.path)
+            operation = route.operation
+            wanted = Operation(operation, parameters.get("thread_id"), request.caller)
+            prefix = await access_of(self._authorize, wanted)
+            call = Call(self, request, parameters, query_of(route, request), body_of(route, request), prefix)
+            return await route.handler(call)
         except Problem as problem:
             return problem.reply()
         except DurableGraphError as error:
-            refused = problem_of(error)
+            refused = problem_of(error, prefix)
             if refused is not None:
                 return refused.reply()
-            LOG.exception("%s failed", request.method)
-        except Exception:
-            LOG.exception("%s failed", request.method)
+            _log(f"{request.method} of {operation}", error)
+        except Exception as error:
+            _log(f"{request.method} of {operation}", error)
         return Problem(500, "The service failed; its log has the reason").reply()
 
-    async def _reply(self, request: Request) -> Reply:
-        route, parameters = self._router.find(request.method, request.path)
-        wanted = Operation(route.operation, parameters.get("thread_id"), request.caller)
-        prefix = await access_of(self._authorize, wanted)
-        call = Call(self, request, parameters, _query(route, request), _body(route, request), prefix)
-        return await route.handler(call)
+    async def read_body(self, pieces: AsyncIterable[bytes]) -> bytes:
+        """A request's body. Raises `Problem` with 413 for one that is too long, and with 408 for one that is too
+        slow."""
+        return await read_body(pieces, most=self.max_body_bytes, seconds=self.body_seconds)
 
     def drain(self) -> None:
         """End open streams: their clients reconnect, to this or another process."""
         self.stopping.set()
+        self.tails.stop()
+
+    def spawn(self, work: Coroutine[Any, Any, object]) -> None:
+        """Do work that no client waits for any more. It is complete before the service ends; a failure is logged."""
+        task = asyncio.create_task(_logged(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _aclose(self) -> None:
+        self.drain()
+        await self.tails.aclose()
+        await asyncio.gather(*self._tasks)
 
     async def __aenter__(self) -> Self:
+        # Another event loop may enter it again.
+        self.stopping, self.tails = asyncio.Event(), Tails()
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self.app)
-            if self._has_worker:
-                await stack.enter_async_context(self.app.worker())
-            stack.callback(self.drain)
+            if self._worker is not None:
+                await stack.enter_async_context(self.app.worker(**self._worker))
+            stack.push_async_callback(self._aclose)
             self._stack = stack.pop_all()
         return self
 
@@ -90,24 +149,27 @@ class AgentService:
         await self._stack.__aexit__(*details)
 
 
-def _query(route: Route, request: Request) -> dict[str, Any]:
-    known = dict(route.query)
-    given = dict(request.query)
-    unknown = given.keys() - known.keys()
-    if unknown:
-        raise Problem(422, f"This operation has no query parameter {min(unknown)!r:.100}")
-    try:
-        return {name: msgspec.convert(text, known[name], strict=False) for name, text in given.items()}
-    except msgspec.ValidationError as error:
-        raise Problem(422, f"A query parameter is invalid: {error}") from error
+def _worker_options(worker: bool | WorkerOptions) -> WorkerOptions | None:
+    """The options of the worker, None without a worker."""
+    match worker:
+        case True:
+            return WorkerOptions()
+        case False:
+            return None
+        case {**options} if options.keys() <= WorkerOptions.__annotations__.keys():
+            return worker
+        case _:
+            raise InvalidOptionError("worker", worker, allowed="True, False, or a dict of the options of App.worker")
 
 
-def _body(route: Route, request: Request) -> Any:
-    if route.body is None:
-        return None
+async def _logged(work: Coroutine[Any, Any, object]) -> None:
     try:
-        return msgspec.json.decode(request.body or b"{}", type=route.body)
-    except msgspec.ValidationError as error:
-        raise Problem(422, f"The body is invalid: {error}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Problem(400, f"The body is no JSON: {error}") from error
+        await work
+    except Exception as error:
+        _log("work that no client waits for", error)
+
+
+def _log(what: str, error: Exception) -> None:
+    # The text of an unexpected error may have values of a state. The frames of its traceback have none.
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    LOG.error("%s failed: %s\n%s", what, type(error).__qualname__, frames)

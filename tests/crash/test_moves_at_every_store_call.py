@@ -76,7 +76,10 @@ async def test_a_run_whose_worker_dies_at_any_call_is_taken_over_without_repeati
         await world.finish_elsewhere()
         again = sorted({*recorded} & {*world.nodes_of("b")})
         broken = [f"executed again: {again}"] if again else []
-        broken += [f"begun by a dead process: {late}"] if late else []
+        # The crash may hit a call of the worker itself, while the run is between two calls: it begins a superstep, and
+        # its next call is refused.
+        if late and not any({*late} <= superstep for superstep in SUPERSTEPS):
+            broken.append(f"begun by a dead process: {late}")
         return saver.crashed, [*broken, *await world.violations()]
 
     check(await at_every_call(store, MOMENTS, scenario), 3, echo, "crashes")

@@ -14,10 +14,16 @@ from typing import Any, Final
 
 import pytest
 
-from tests.postgres.server import Server, started
+from tests.postgres.server import Server, free_port, started
 from tests.repository.tree import ROOT, readme_programs
 
 PRINTED: Final = {
+    "docs/aiohttp.md": [
+        "Book Hotel Lisbon?",
+        "{'city': 'Lisbon', 'hotel': 'Hotel Lisbon', 'booked': True}",
+        "{'looking in': 'Porto'}",
+        'data: {"looking in": "Faro"}',
+    ],
     "docs/coming-from-langgraph.md": [
         "{'publish?': 'Tea is a drink.'}",
         "['Write about tea.', 'Tea is a drink.', 'Yes.']",
@@ -26,8 +32,33 @@ PRINTED: Final = {
         "{'looking for': 'hotels'}",
         "{'found': ['a hotel in Lisbon']}",
         "() True",
+        "[]",
+        "7 True",
+        "0 True",
+    ],
+    "docs/fastapi.md": [
+        "Book Hotel Lisbon?",
+        "{'city': 'Lisbon', 'hotel': 'Hotel Lisbon', 'booked': True}",
+        "403",
+        "[]",
+        "{'looking in': 'Porto'}",
     ],
     "docs/how-resume-works.md": [],
+    "docs/http.md": [
+        "idle {'user': 'ada'}",
+        "Ship this order?",
+        "{'id': 7, 'approved_by': 'ada'}",
+        "409 ada",
+        "['order-7']",
+        "1",
+    ],
+    "docs/langgraph-clients.md": [
+        "Take| |the| |train|Book it?",
+        "True",
+        "idle",
+        "Book it?",
+        "True",
+    ],
     "docs/signals.md": [
         "False",
         "True",
@@ -40,6 +71,12 @@ PRINTED: Final = {
         "1 threads can be read",
         "{'topic': 'coffee', 'text': 'all about coffee'}",
         "{'topic': 'tea', 'text': 'all about tea'}",
+    ],
+    "docs/streams-over-http.md": [
+        "metadata ",
+        'custom {"looking in":"Porto"}',
+        'updates {"search":{"hotel":"a hotel in Porto"}}',
+        "['metadata', 'values', 'values']",
     ],
     "docs/threads.md": [
         "orders refunds",
@@ -113,6 +150,7 @@ def test_the_code_of_a_page_runs(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DSN", server.url)
+    monkeypatch.setenv("PORT", str(free_port()))
     programs = [str(server.programs), str(Path(sys.executable).parent), os.environ["PATH"]]
     monkeypatch.setenv("PATH", os.pathsep.join(programs))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(str(ROOT / each) for each in ("", "backends", "integrations")))

@@ -1,5 +1,7 @@
 """Followers of a run: when they come, when they end, and how slowly they read."""
 
+import asyncio
+from contextlib import aclosing
 from typing import Any
 
 import pytest
@@ -8,19 +10,25 @@ from durable_graph import (
     START,
     CheckpointCommitted,
     Checkpointer,
+    Command,
     CustomEvent,
     InvalidOptionError,
+    LoggedEvent,
     MemorySaver,
     RunInterrupted,
     Runtime,
+    Send,
+    StateGraph,
     TaskFailed,
     TaskInterrupted,
 )
 from durable_graph.checkpointing.event_log import KeepsEvents
 from durable_graph.checkpointing.run_ids import parts_of
 from durable_graph.errors import MissingPowerError, UnknownRunError
-from durable_graph.runs import App
+from durable_graph.extending import logged_items
+from durable_graph.runs import App, RunHandle
 from tests.runs.engine.events import (
+    SHAPES,
     Gate,
     Reader,
     State,
@@ -256,3 +264,115 @@ async def test_a_saver_without_events_is_refused_by_name() -> None:
         await app.start("g", {}, events="all")
     async with app.worker():
         assert await handle.result(20) == {"count": 3, "found": []}
+
+
+# From now on, and in batches
+
+
+async def test_a_follower_from_now_on_gets_only_later_events(saver: Checkpointer) -> None:
+    app = App({"g": question()}, saver)
+    handle = await app.start("g", {"count": 0}, events="all")
+    async with app.worker():
+        await waiting(handle)
+        before = await replayed_so_far(handle)
+        newest = await handle.newest_event_id()
+        assert newest >= before[-1].id
+        await app.answer(handle.thread_id, "yes")
+        later = await replayed(handle, after=newest)
+        assert [*before, *later] == await replayed(handle)
+        assert results_in(later) == ["q", "z"]
+
+
+async def replayed_so_far(handle: RunHandle) -> list[LoggedEvent]:
+    """The events of a run that has not ended."""
+    found: list[LoggedEvent] = []
+    async with aclosing(handle.event_batches()) as batches:
+        async for batch in batches:
+            if not batch.events:
+                return found
+            found += batch.events
+    return found
+
+
+async def test_the_newest_id_is_one_that_no_event_exceeds_at_any_time(saver: Checkpointer) -> None:
+    app = App({"g": nested()}, saver)
+    handle = await app.start("g", {"count": 0}, events="all")
+    assert await replayed_so_far(handle) == []
+    seen = [await handle.newest_event_id()]
+    async with app.worker(), aclosing(handle.events()) as events:
+        async for event in events:
+            newest = await handle.newest_event_id()
+            assert newest >= event.id
+            seen.append(newest)
+    assert seen == sorted(seen)
+    await app.graph("g").adelete_thread(handle.thread_id)
+    with pytest.raises(UnknownRunError):
+        await handle.newest_event_id()
+
+
+async def test_a_batch_without_events_says_where_the_run_stands(saver: Checkpointer) -> None:
+    app = App({"g": question()}, saver)
+    handle = await app.start("g", {"count": 0}, events="all")
+    stands: list[tuple[bool, bool]] = []
+    starts: list[bool] = []
+    async with app.worker(), aclosing(handle.event_batches()) as batches:
+        async for batch in batches:
+            if batch.events:
+                starts.append(batch.is_start)
+            else:
+                stands.append((batch.is_waiting, batch.has_ended))
+                if stands[-1] == (True, False):
+                    await finished(app, handle)
+    assert (True, False) in stands
+    assert stands[-1] == (False, True)
+    assert starts == [True, *[False] * (len(starts) - 1)]
+
+
+async def test_a_batch_after_an_id_of_an_earlier_run_is_a_start(saver: Checkpointer) -> None:
+    app = App({"g": chain()}, saver)
+    async with app.worker():
+        first = await app.start("g", {"count": 0}, thread_id="t", events="all")
+        await first.result(20)
+        newest = await first.newest_event_id()
+        second = await app.start("g", {"count": 0}, thread_id="t", events="all")
+        await second.result(20)
+        events = await replayed(second)
+        for after, is_start in ((0, True), (newest, True), (events[0].id - 1, True), (events[0].id, False)):
+            async with aclosing(second.event_batches(after=after)) as batches:
+                assert (await anext(batches)).is_start is is_start
+
+
+async def test_a_delayed_task_is_an_interrupt_that_the_clock_ends(saver: Checkpointer) -> None:
+    async def plan(state: State) -> Command[Any]:
+        return Command(goto=Send("later", {"count": 1}, after=3600))
+
+    nodes = {"plan": plan, "later": add}
+    builder: StateGraph[Any, Any, Any, Any] = StateGraph(State)
+    builder.add_node("plan", nodes["plan"], destinations=("later",))
+    builder.add_node("later", nodes["later"])
+    app = App({"g": builder.add_edge(START, "plan").compile()}, saver)
+    handle = await app.start("g", {"count": 0}, events="all")
+    async with app.worker():
+        await waiting(handle)
+        stopped = (await replayed_so_far(handle))[-1].event
+        assert isinstance(stopped, RunInterrupted)
+        snapshot = await app.graph("g").aget_state({"configurable": {"thread_id": handle.thread_id}})
+        assert [each.id for each in stopped.interrupts] == [each.id for each in snapshot.interrupts]
+        assert [each.is_sleep for each in stopped.interrupts] == [True]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+async def test_items_of_logged_events_do_not_depend_on_earlier_ones(saver: Checkpointer, shape: str) -> None:
+    app = App({"g": SHAPES[shape]()}, saver)
+    handle = await app.start("g", {"count": 0}, events="all")
+    async with app.worker():
+        async with asyncio.timeout(30):
+            while not (status := await handle.stopped()).has_ended:
+                await (app.answer(handle.thread_id, "yes") if status.interrupts else app.resume(handle.thread_id))
+    events = await replayed(handle)
+    graph = app.graph("g")
+    items = logged_items(graph)
+    whole = [items(each.event) for each in events]
+    assert whole == [logged_items(graph)(each.event) for each in events]
+    modes = {mode for each in whole for mode, _ in each}
+    assert {"values", "updates", "tasks", "checkpoints", "debug"} <= modes

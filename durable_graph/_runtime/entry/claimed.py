@@ -1,11 +1,13 @@
 """Executing a run that a worker has claimed, and recording an answer for one."""
 
+from contextlib import suppress
+
 import msgspec
 
 from durable_graph._engine.due import awaited, timed_out, topics_of
 from durable_graph._runtime.commit.busy import only_run
 from durable_graph._runtime.commit.thread import Opened
-from durable_graph._runtime.entry.command import record_answers
+from durable_graph._runtime.entry.command import by_id, record_answers
 from durable_graph._runtime.entry.start import StoredCall, check_not_cancelled, execute
 from durable_graph._runtime.events.sink import EventSink, NullSink
 from durable_graph._runtime.request import log
@@ -114,3 +116,21 @@ async def answer_claimed(plan: StepPlan, saver: Checkpointer, request: Request) 
     run, store = call.on(opened)
     store.writer.sender.wakes_run = True
     return await record_answers(run, store, restored.state, restored.recorded, given)
+
+
+async def refuse_answered(plan: StepPlan, saver: Checkpointer, request: Request) -> None:
+    """Raise the error for the answers of the request's `Command` if the thread cannot have them any more:
+    `InterruptAnsweredError`, `UnknownInterruptError`, `AmbiguousResumeError`, `ThreadCancelledError`.
+
+    Nothing is raised for a thread that never had a question.
+    """
+    thread_id = request.thread_id or ""
+    call = StoredCall(plan, saver, msgspec.structs.replace(request, owned=None), thread_id, NullSink(), None)
+    opened = await call.opened()
+    restored, given = opened.restored, request.input
+    if restored is None or not isinstance(given, Command):
+        return
+    check_not_cancelled(request, opened.thread)
+    run, store = call.on(opened)
+    with suppress(NothingToResumeError):
+        await by_id(run, store.thread, restored.state, restored.recorded, given.resume)

@@ -10,6 +10,7 @@ from durable_graph._runtime.events.model import (
     AnyEvent,
     CheckpointCommitted,
     CustomEvent,
+    Event,
     MessageEvent,
     ReaderGap,
     RunInterrupted,
@@ -109,6 +110,20 @@ class View:
                     parts.append(self._shaped(event, mode, payload))
         self._note(event)
         return parts
+
+    def begin_at(self, own: tuple[str, ...]) -> None:
+        """The outermost graph has this namespace."""
+        self._own = own
+
+    def items_alone(self, event: AnyEvent) -> list[tuple[str, Any]]:
+        """The items of an event by mode, whatever events were before it."""
+        if isinstance(event, TaskFailed) and event.will_retry:
+            return []
+        found = [(mode, self._makers[mode](event)) for mode in self._modes_of(event)]
+        if isinstance(event, RunInterrupted) and event.interrupts:
+            # The `TaskInterrupted` events have the items of mode "updates".
+            found = [(mode, payload) for mode, payload in found if mode != "updates"]
+        return [(mode, payload) for mode, payload in found if payload is not _NOTHING]
 
     def _shaped(self, event: AnyEvent, mode: str, payload: object) -> object:
         if self._is_v2:
@@ -269,7 +284,25 @@ class View:
         return {"step": event.step, "timestamp": when, "type": kind, "payload": payload}
 
 
+class LoggedItems:
+    """The items of the events of a run's event log, by mode: `(mode, payload)` pairs in the order of `MODES`.
+
+    The items of an event depend on that event only, so a reader may begin anywhere. They are those of a `View` of the
+    whole run, with three differences: items of nested graphs are included, a returned message whose id was emitted
+    before is not left out, and a task's failure before a retry has no item.
+    """
+
+    def __init__(self, topology: Topology | None) -> None:
+        self._view = View(topology, MODES, subgraphs=True, version="v1", output_keys=None)
+        self._view.begin_at(())
+
+    def __call__(self, event: Event) -> list[tuple[str, Any]]:
+        """The items of the event."""
+        return self._view.items_alone(event) if isinstance(event, AnyEvent) else []
+
+
 _NOTHING: object = object()
+MODES: tuple[StreamMode, ...] = get_args(StreamMode)
 _TASKS = (TaskStarted, TaskFinished, TaskInterrupted, TaskFailed)
 _EVENTS_OF: Mapping[str, tuple[type[AnyEvent], ...]] = {
     "values": (CheckpointCommitted, RunResumed, RunInterrupted, AnswersRecorded),

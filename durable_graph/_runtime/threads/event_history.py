@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from durable_graph._engine.apply import with_recorded
+from durable_graph._engine.delays import with_delays
 from durable_graph._engine.header import Header, decode_result
 from durable_graph._engine.restore import Page, Restored
 from durable_graph._engine.results import Made, headers_in, made_in
@@ -204,7 +205,7 @@ class EventHistory:
             case EventKind.RETRACTED:
                 return [self._retracted(row)]
             case EventKind.WAITING:
-                return await self._waiting(row, decoded_wait(row.value))
+                return await self._waiting(page, row, decoded_wait(row.value))
 
     async def _result_row(self, page: EventPage, row: EventRow, record: TaskRecord) -> list[Event]:
         known = await self._known_at(row.ns, row.version)
@@ -253,18 +254,23 @@ class EventHistory:
         outcome = decode_result(known.place.topology, task, Rank(stored.rank), stored.revision, stored.record)
         return [msgspec.structs.replace(outcome_event(known.place, known.state, outcome), at=stored.at)]
 
-    async def _waiting(self, row: EventRow, wait: StoredWait) -> list[Event]:
+    async def _waiting(self, page: EventPage, row: EventRow, wait: StoredWait) -> list[Event]:
         known = await self._known_at("", row.version)
         if known is None:
             return []
         tasks = {task.key: task for task in known.state.plan}
         topology = known.place.topology
-        asks: list[PendingInterrupt] = []
+        waiting: dict[tuple[int, int], Outcome] = {}
         for each in wait.asking:
             task = tasks.get((each.born, each.ord))
             if task is not None:
-                outcome = decode_result(topology, task, Rank(each.rank), each.revision, each.record)
-                asks += open_interrupts(outcome) or interrupts_of(outcome)
+                waiting[task.key] = decode_result(topology, task, Rank(each.rank), each.revision, each.record)
+        # The plan has the times of tasks that were not due yet; they have no records.
+        now, nothing = round(wait.at * 1_000_000), topology.argument.encode(None)
+        waiting = with_delays(known.state.plan, waiting, now, origin=page.origin, ns="", nothing=nothing)
+        asks: list[PendingInterrupt] = []
+        for outcome in waiting.values():
+            asks += open_interrupts(outcome) or interrupts_of(outcome)
         done = {key: outcome for key, outcome in (await self._done(known, wait)).items() if key in tasks}
         written = {write.channel for outcome in done.values() for write in outcome.writes}
         values = with_recorded(topology, known.state, done)

@@ -23,7 +23,7 @@ class WokenWorker(Protocol):
 
     def find_requests(self) -> None: ...
 
-    def look(self, thread: str) -> None: ...
+    def expect_updates(self, thread: str) -> None: ...
 
 
 class _Place:
@@ -97,7 +97,7 @@ class Changes:
         place = self._places.get(asyncio.get_running_loop())
         workers = [] if place is None else list(place.workers)
         for worker in workers:
-            worker.look(thread)
+            worker.expect_updates(thread)
         if row is None:
             return
         if row.state is not RunState.RUNNING:
@@ -127,6 +127,10 @@ class Changes:
     def watching_events(self, thread: str, seq: int) -> AbstractContextManager[asyncio.Event]:
         """As `watching_run`, also for new events of the run. The event may also be set without a change."""
         return self._watching(RunChanged(key_of(thread), seq), EventsAdded(key_of(thread)))
+
+    def watching_thread(self, thread: str) -> AbstractContextManager[asyncio.Event]:
+        """As `watching_run`, for new events of any run of the thread."""
+        return self._watching(EventsAdded(key_of(thread)))
 
     @contextmanager
     def _watching(self, *notices: Notice) -> Iterator[asyncio.Event]:
