@@ -13,7 +13,7 @@ from durable_graph_http.problems import Problem
 from durable_graph_http.rollback import checkpoint_before, roll_back
 from durable_graph_http.routes import Route
 from durable_graph_http.shapes import RUN_FIELDS, Json, run_object, run_status, selected
-from durable_graph_http.starting import Started, started_path, start_run
+from durable_graph_http.starting import Started, start_run, started_path
 from durable_graph_http.waiting import cancelled_parts, later_reply, result_parts
 
 Limit = Annotated[int, msgspec.Meta(ge=1, le=1000)]

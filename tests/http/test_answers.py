@@ -71,7 +71,14 @@ async def test_answers_without_a_question_are_refused(client: Client) -> None:
     }
     for path, (body, status) in statuses.items():
         assert (await client.send("POST", path, body)).status == status
-    for bad in ({}, {"interrupt_id": question}, {"value": 1, "interrupt_id": "x"}, {"value": 1, "other": 2}, []):
+    wrong: tuple[Any, ...] = (
+        {},
+        {"interrupt_id": question},
+        {"value": 1, "interrupt_id": "x"},
+        {"value": 1, "other": 2},
+        [],
+    )
+    for bad in wrong:
         assert (await client.send("POST", "/threads/t/answers", bad)).status == 422
     (run,) = await client.get("/threads/t/runs")
     await client.post(f"/threads/t/runs/{run['run_id']}/cancel", query={"wait": "1"})

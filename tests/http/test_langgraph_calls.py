@@ -15,7 +15,6 @@ from langgraph_sdk.errors import (
     NotFoundError,
     UnprocessableEntityError,
 )
-from langgraph_sdk.schema import Checkpoint
 
 from durable_graph_http import AgentService
 from durable_graph_http.starting import assistant_id_of
@@ -25,8 +24,9 @@ from tests.http.server import application
 from tests.savers import saver_of
 
 
+# Its types say what a client may send. The tests send what they do not know, and compare replies with dicts.
 @pytest.fixture(params=["memory", "sqlite", "postgres"])
-async def client(request: pytest.FixtureRequest, tmp_path: Path, gates: Gates) -> AsyncIterator[LangGraphClient]:
+async def client(request: pytest.FixtureRequest, tmp_path: Path, gates: Gates) -> AsyncIterator[Any]:
     dsn = request.getfixturevalue("postgres") if request.param == "postgres" else ""
     async with saver_of(request.param, tmp_path, dsn) as store, AgentService(app_of(store, gates)) as service:
         transport = httpx.ASGITransport(application(service))
@@ -35,7 +35,7 @@ async def client(request: pytest.FixtureRequest, tmp_path: Path, gates: Gates) -
         gates.open.set()
 
 
-async def test_assistants(client: LangGraphClient) -> None:
+async def test_assistants(client: Any) -> None:
     every = await client.assistants.search(limit=100)
     assert isinstance(every, list)
     ids = {each["graph_id"]: each["assistant_id"] for each in every}
@@ -56,7 +56,7 @@ async def test_assistants(client: LangGraphClient) -> None:
         await client.assistants.get("nothing")
 
 
-async def test_threads(client: LangGraphClient) -> None:
+async def test_threads(client: Any) -> None:
     made = await client.threads.create(thread_id="a/b", metadata={"user": "ann"}, graph_id="chain")
     assert (made["thread_id"], made["metadata"]["user"], made["metadata"]["graph_id"]) == ("a/b", "ann", "chain")
     assert await client.threads.get("a/b") == made
@@ -81,21 +81,21 @@ async def test_threads(client: LangGraphClient) -> None:
         await client.threads.get("a/b")
 
 
-async def test_a_thread_from_supersteps(client: LangGraphClient) -> None:
+async def test_a_thread_from_supersteps(client: Any) -> None:
     steps = [{"updates": [{"values": {"log": ["mine"]}, "as_node": "two"}]}]
     made = await client.threads.create(graph_id="chain", supersteps=steps)
     assert made["values"] == {"log": ["mine"]}
     assert await client.runs.wait(made["thread_id"], "chain") == {"log": ["mine", "three"]}
 
 
-async def test_state_and_history(client: LangGraphClient) -> None:
+async def test_state_and_history(client: Any) -> None:
     await client.threads.create(thread_id="t")
     assert await client.runs.wait("t", "chain", input={}) == {"log": ["one", "two", "three"]}
     state = await client.threads.get_state("t")
     assert (state["values"], state["next"]) == ({"log": ["one", "two", "three"]}, [])
     every = await client.threads.get_history("t", limit=100)
     assert [each["next"] for each in every] == [[], ["three"], ["two"], ["one"]]
-    at: Checkpoint = every[2]["checkpoint"]
+    at = every[2]["checkpoint"]
     id_ = at["checkpoint_id"]
     assert id_ is not None
     befores: list[Any] = [at, id_, {"configurable": {"checkpoint_id": id_}}]
@@ -110,7 +110,7 @@ async def test_state_and_history(client: LangGraphClient) -> None:
     assert await client.runs.wait("t", "chain", checkpoint_id=id_) == {"log": ["one", "two", "three"]}
 
 
-async def test_the_state_of_a_nested_graph(client: LangGraphClient) -> None:
+async def test_the_state_of_a_nested_graph(client: Any) -> None:
     await client.runs.wait("t", "outer", input={}, if_not_exists="create")
     state = await client.threads.get_state("t", subgraphs=True)
     (task,) = state["tasks"]
@@ -120,7 +120,7 @@ async def test_the_state_of_a_nested_graph(client: LangGraphClient) -> None:
     assert await client.threads.get_state("t", nested["checkpoint"]) == nested
 
 
-async def test_interrupts(client: LangGraphClient) -> None:
+async def test_interrupts(client: Any) -> None:
     await client.threads.create(thread_id="t")
     asked: Any = await client.runs.wait("t", "ask", input={})
     (question,) = asked["__interrupt__"]
@@ -136,7 +136,7 @@ async def test_interrupts(client: LangGraphClient) -> None:
     assert late.value.response.status_code == 409
 
 
-async def test_runs(client: LangGraphClient, gates: Gates) -> None:
+async def test_runs(client: Any, gates: Gates) -> None:
     await client.threads.create(thread_id="t")
     created: list[Any] = []
     run = await client.runs.create(
@@ -170,7 +170,7 @@ async def test_runs(client: LangGraphClient, gates: Gates) -> None:
         await client.runs.get("t", run["run_id"])
 
 
-async def test_cancelling(client: LangGraphClient, gates: Gates) -> None:
+async def test_cancelling(client: Any, gates: Gates) -> None:
     await client.threads.create(thread_id="t")
     run = await client.runs.create("t", "gated", input={})
     await gates.reached.wait()
@@ -188,11 +188,11 @@ async def test_cancelling(client: LangGraphClient, gates: Gates) -> None:
     assert statuses == ["interrupted", "interrupted"]
 
 
-async def _is_interrupted(client: LangGraphClient, thread: str, run: str) -> bool:
-    return (await client.runs.get(thread, run))["status"] == "interrupted"
+async def _is_interrupted(client: Any, thread: str, run: str) -> bool:
+    return bool((await client.runs.get(thread, run))["status"] == "interrupted")
 
 
-async def test_errors_of_a_graph(client: LangGraphClient) -> None:
+async def test_errors_of_a_graph(client: Any) -> None:
     with pytest.raises(Exception, match="ValueError: it cannot be done"):
         await client.runs.wait(None, "fail", input={})
     failed: Any = await client.runs.wait("t", "fail", input={}, raise_error=False, if_not_exists="create")
@@ -200,7 +200,7 @@ async def test_errors_of_a_graph(client: LangGraphClient) -> None:
     assert (await client.threads.get("t"))["status"] == "error"
 
 
-async def test_runs_without_a_thread(client: LangGraphClient) -> None:
+async def test_runs_without_a_thread(client: Any) -> None:
     assert await client.runs.wait(None, "chain", input={"note": 1}) == {"log": ["one", "two", "three"], "note": 1}
     run = await client.runs.create(None, "chain", input={})
     assert await client.runs.join(run["thread_id"], run["run_id"]) == {"log": ["one", "two", "three"]}
@@ -210,7 +210,7 @@ async def test_runs_without_a_thread(client: LangGraphClient) -> None:
     assert [each["note"] for each in results] == [0, 1, 2]
 
 
-async def test_what_is_absent_raises_the_client_s_error(client: LangGraphClient) -> None:
+async def test_what_is_absent_raises_the_client_s_error(client: Any) -> None:
     await client.threads.create(thread_id="t")
     for call in (
         client.crons.create("chain", schedule="* * * * *"),
@@ -236,7 +236,7 @@ async def test_what_is_absent_raises_the_client_s_error(client: LangGraphClient)
         assert ": " in refused.value.message
 
 
-async def test_wrong_calls_raise_the_client_s_error(client: LangGraphClient) -> None:
+async def test_wrong_calls_raise_the_client_s_error(client: Any) -> None:
     await client.threads.create(thread_id="t")
     with pytest.raises(UnprocessableEntityError, match="nothing"):
         await client.runs.create("t", "chain", input={"nothing": 1})
