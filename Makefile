@@ -51,7 +51,7 @@ soak:  ## workers killed and started at random on both databases, and what a liv
 	@.ci/venv dev
 	$(run) tests.runs.soak --minutes $(or $(MINUTES),20)
 
-streams:  ## 1,000 streams that a proxy cuts while servers are killed, and shutdowns with readers: 10 minutes (STREAMS=100)
+streams:  ## 1,000 streams that a proxy cuts while servers are killed, and shutdowns with readers: 20 minutes (STREAMS=100)
 	@.ci/venv dev
 	STREAMS=$(or $(STREAMS),1000) $(run) pytest tests/services/streams.py -s $(ARGS)
 
