@@ -1,7 +1,7 @@
 # Each target makes and reuses .venv by itself, and peers .venv-peers; see .ci/venv. PYTHON=python3.12 chooses the interpreter.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo quick test long crash outages soak pgbouncer streams clients peers check lint types imports changelog bench bench-peers bench-runs
+.PHONY: help demo service quick test long crash outages soak streams pgbouncer browser clients fuzz-http peers check lint types imports changelog bench bench-peers bench-runs
 MAKEFLAGS += --no-print-directory
 # Tests start many processes that import the same modules.
 unexport PYTHONDONTWRITEBYTECODE
@@ -22,6 +22,10 @@ help:  ## list the targets
 demo:  ## kill a run in the middle, go on, and prove that nothing was lost (FOLDER=... analyses another folder)
 	@.ci/venv demo
 	@$(run) examples.kill_demo $(if $(FOLDER),"$(FOLDER)")
+
+service:  ## an order desk behind FastAPI on a SQLite file: open http://127.0.0.1:8000 (PORT=8080)
+	@.ci/venv service
+	@$(run) examples.service.with_fastapi $(or $(PORT),8000)
 
 quick:  ## values, and whole graphs on MemorySaver: what to run while editing
 	@.ci/venv dev
@@ -47,7 +51,7 @@ soak:  ## workers killed and started at random on both databases, and what a liv
 	@.ci/venv dev
 	$(run) tests.runs.soak --minutes $(or $(MINUTES),20)
 
-streams:  ## 1,000 streams that a proxy cuts while servers are killed, and shutdowns with readers: 10 minutes (STREAMS=100)
+streams:  ## 1,000 streams that a proxy cuts while servers are killed, and shutdowns with readers: 20 minutes (STREAMS=100)
 	@.ci/venv dev
 	STREAMS=$(or $(STREAMS),1000) $(run) pytest tests/services/streams.py -s $(ARGS)
 
@@ -55,9 +59,17 @@ pgbouncer:  ## PostgresSaver behind a real pgbouncer, from the system's packages
 	@.ci/venv dev
 	$(run) pytest tests/postgres/pgbouncer.py $(ARGS)
 
+browser:  ## drive the page of `make service` in a headless Chromium, from the system's packages: 2 minutes
+	@.ci/venv dev
+	$(run) pytest tests/examples/browser.py $(ARGS)
+
 clients:  ## LangGraph's clients for JavaScript on real servers; needs Node.js 20 and npm (ARGS="sdk.test.mjs" chooses)
 	@.ci/venv dev
 	$(run) tests.clients $(ARGS)
+
+fuzz-http:  ## requests made at random of the HTTP service's description: 20 minutes (EXAMPLES=50 of each operation)
+	@.ci/venv dev
+	DURABLE_GRAPH_FUZZ=long DURABLE_GRAPH_FUZZ_EXAMPLES=$(or $(EXAMPLES),400) $(run) pytest tests/http/test_description.py --timeout=3600 $(ARGS)
 
 peers:  ## run programs written for LangGraph on LangGraph and on durable_graph (ARGS="approval" runs one)
 	@.ci/venv peers

@@ -10,7 +10,8 @@ from unittest.mock import patch
 
 from durable_graph._runtime.request import callbacks
 
-_off = patch.object(callbacks, "_loaded_library", return_value=None)
+# No mock: it would remember each call, and there is one for each node.
+_off = patch.object(callbacks, "_loaded_library", lambda: None)
 
 
 def leave_out() -> None:

@@ -41,7 +41,7 @@ class RequestOfRun(IntEnum):
 
     NOTHING = 0
     CANCEL = 1
-    LOOK = 3
+    APPLY_UPDATES = 3
     """An update of its thread is in the inbox. Every unfinished run of the thread has this request until a commit has
     taken the last update, unless it has another request."""
 
@@ -148,8 +148,8 @@ class RunUpdate(msgspec.Struct, frozen=True, gc=False):
     `first_checkpoint` is the checkpoint that the input became: the row then gives its input up (0: no change).
     `checkpoint` is the checkpoint that the run is at (0: no change). A run that becomes WAITING is due at `due`; it
     becomes READY instead if a message arrived since the execution read its inbox, whose counter was `inbox`, or if its
-    holder was asked for something. A run that becomes DONE becomes READY instead if it has the request LOOK: an update
-    is left to apply. `waits_on` says what it waits for: see `WaitsOn`. `error` is the text of a failure.
+    holder was asked for something. A run that becomes DONE becomes READY instead if it has the request APPLY_UPDATES:
+    an update is left to apply. `waits_on` says what it waits for: see `WaitsOn`. `error` is the text of a failure.
     """
 
     seq: int
@@ -301,6 +301,7 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     seq: int
     topic: str
     value: bytes
+    key: str
 
 
 class Sent(Enum):
@@ -314,6 +315,17 @@ class Sent(Enum):
     """The thread has no unfinished run."""
     CANCELLED = 4
     """The thread has no unfinished run, and is cancelled."""
+
+
+class Discarded(Enum):
+    """What became of a request to discard a message."""
+
+    DISCARDED = 0
+    NO_MESSAGE = 1
+    """No such message is in the inbox: it was never sent, or a run has taken it, or it was discarded before."""
+    NO_THREAD = 2
+    RUNNING = 3
+    """A worker executes the thread's run, and may be about to take the message."""
 
 
 class QueueStats(msgspec.Struct, frozen=True, gc=False):

@@ -1,6 +1,7 @@
 """Runs that are accepted while a statement runs share the next statement."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Sequence
 from contextvars import Context
@@ -8,6 +9,7 @@ from typing import Any, NamedTuple
 
 from durable_graph.checkpointing.columns import key_of, thread_columns
 from durable_graph.checkpointing.fresh_threads import fresh_thread
+from durable_graph.errors.shown import logged
 from durable_graph.records import RequestRow, StoredThread
 from durable_graph.run_records import Accepted, Claim, NewRun, RunState
 from durable_graph_postgres.database import Database
@@ -17,6 +19,8 @@ from durable_graph_postgres.statements import PARAMETERS
 _LARGEST_GROUP = 256
 _LARGEST_STATEMENT = 16 * 1024 * 1024
 """In bytes of the runs. Servers refuse statements of a gigabyte."""
+
+_logger = logging.getLogger("durable_graph")
 
 
 class Claimer(NamedTuple):
@@ -87,8 +91,9 @@ class Acceptances:
             self._group = self._next_group()
             try:
                 made = await self._send(list(self._group.values()))
-            except Exception:
+            except Exception as error:
                 # Of the server, of the connection or of the event loop. The transaction of each run meets it too.
+                _logger.debug("%d runs are accepted one by one: %s", len(self._group), logged(error))
                 made = {}
             group, self._group = self._group, {}
             for key, asked in group.items():

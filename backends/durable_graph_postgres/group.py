@@ -5,6 +5,7 @@ statement fails, runs in a separate transaction, which determines its outcome.
 """
 
 import asyncio
+import logging
 from collections import deque
 from contextvars import Context
 from functools import partial
@@ -15,6 +16,7 @@ import asyncpg
 from durable_graph.checkpointing import CommitHandle, transactions
 from durable_graph.checkpointing.prepared import PreparedWrite, prepare
 from durable_graph.checkpointing.transactions import Wanted, WriteRequest, WriteResult, begun
+from durable_graph.errors.shown import logged
 from durable_graph.records import CommitUnit, WritesBatch
 from durable_graph_postgres.database import Database
 from durable_graph_postgres.identifiers import too_long
@@ -26,6 +28,8 @@ _TURNS = 4
 """The turns of the event loop from the result of a run's commit to its next one, if its node does not wait."""
 _LARGEST_STATEMENT = 16 * 1024 * 1024
 """In stored bytes. Servers refuse statements of a gigabyte, and a large write delays the others in its statement."""
+
+_logger = logging.getLogger("durable_graph")
 
 
 class GroupCommit:
@@ -117,7 +121,8 @@ class GroupCommit:
         try:
             name, given = statement([write for _, write in writes.values()])
             found = await self._database.make(name, given)
-        except Exception:
+        except Exception as error:
+            _logger.debug("%d writes are made one by one: %s", len(writes), logged(error))
             # Every kind of error comes here, because event loops raise their own errors for a lost connection. Either
             # all writes were made or none, and a damaged thread concerns only its own requests. So each request runs
             # again in a separate transaction, and gets its own result or error.

@@ -10,6 +10,7 @@ from typing import Any
 from durable_graph.checkpointing.listeners import Listeners
 from durable_graph.checkpointing.payloads import drawn_name, payload_of, probe_of
 from durable_graph.checkpointing.waiting import is_set_within
+from durable_graph.errors.shown import logged
 from durable_graph_postgres.failures import FAILURES
 from durable_graph_postgres.links import terminate
 from durable_graph_postgres.notice_sender import NoticeSender
@@ -64,7 +65,7 @@ class NoticeListener:
                     _logger.info("a pooler keeps notices from this process, which polls the store instead")
                     pause, silent = _PAUSE_BEHIND_POOLER, 0
             except FAILURES as error:
-                _logger.debug("notices of other processes do not arrive: %s", error)
+                _logger.debug("notices of other processes do not arrive: %s", logged(error))
             # The jitter keeps processes that lost the same server from connecting at the same time.
             await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311  # spreads the load, keeps no secret
             pause = min(2 * pause, _LONGEST_PAUSE)

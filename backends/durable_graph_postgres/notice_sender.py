@@ -9,6 +9,7 @@ from typing import Any
 
 from durable_graph.checkpointing.notices import Notice
 from durable_graph.checkpointing.payloads import payloads_of
+from durable_graph.errors.shown import logged
 from durable_graph_postgres.failures import FAILURES
 from durable_graph_postgres.links import terminate
 
@@ -98,7 +99,7 @@ class NoticeSender:
                 await self.send_now(payloads_of(self._name, notices))
                 self._next = time.monotonic() + _PAUSE
             except FAILURES as error:
-                _logger.debug("other processes are not notified: %s", error)
+                _logger.debug("other processes are not notified: %s", logged(error))
                 self._next = time.monotonic() + _PAUSE_AFTER_FAILURE
 
     def _sent(self, task: "asyncio.Task[None]") -> None:

@@ -18,6 +18,7 @@ from durable_graph.run_records import (
     UPDATES,
     Accepted,
     Claim,
+    Discarded,
     Heartbeat,
     Message,
     NewMessage,
@@ -122,7 +123,7 @@ class PostgresRuns:
     async def send(self, message: NewMessage) -> Sent:
         """See `RunStore.send`. Raises `InvalidOptionError` for a name that PostgreSQL cannot store."""
         check_message(message)
-        # An update also sets the request LOOK: that is a second change of the run.
+        # An update also sets the request APPLY_UPDATES: that is a second change of the run.
         if message.topic != UPDATES:
             decided = await self._decided(lambda db: run_statements.send(db, message, self.skew))
             if decided is not None:
@@ -130,20 +131,38 @@ class PostgresRuns:
         sent: Sent = await self._write(message.thread, lambda: run_transactions.send(message, self._clock()))
         return sent
 
+    async def discard(self, thread: str, topic: str, key: str) -> Discarded:
+        """See `RunStore.discard`. Raises `InvalidOptionError` for a name that PostgreSQL cannot store."""
+        check_message(NewMessage(thread, topic, key, b""))
+        epoch = drawn_incarnation()
+        discarded: Discarded = await self._write(
+            thread, lambda: run_transactions.discard(thread, topic, key, epoch, self._clock())
+        )
+        return discarded
+
     # Upkeep
 
-    async def forget_ended(self, *, keep: int, limit: int = 50) -> int:
-        """See `RunStore.forget_ended`."""
+    async def delete_ended(self, *, keep: int, limit: int = 50) -> int:
+        """See `RunStore.delete_ended`."""
         check_limit(limit)
         # The write belongs to no thread: the empty id is no thread's.
-        forgotten: int = await self._write("", lambda: run_retention.forget_ended(keep, limit, self._clock()))
+        forgotten: int = await self._write("", lambda: run_retention.delete_ended(keep, limit, self._clock()))
         return forgotten
 
-    async def forget_run(self, thread: str, seq: int) -> RunState | None:
-        """See `RunStore.forget_run`."""
+    async def delete_run(self, thread: str, seq: int) -> RunState | None:
+        """See `RunStore.delete_run`."""
         check_thread(thread)
-        state: RunState | None = await self._write(thread, lambda: run_retention.forget_run(thread, seq))
+        state: RunState | None = await self._write(thread, lambda: run_retention.delete_run(thread, seq))
         return state
+
+    async def fail_overdue(self, *, limit: int = 50) -> list[tuple[str, int]]:
+        """See `RunStore.fail_overdue`."""
+        check_limit(limit)
+        epoch = drawn_incarnation()
+        failed: list[tuple[str, int]] = await self._write(
+            "", lambda: run_retention.fail_overdue(limit, epoch, self._clock())
+        )
+        return failed
 
     async def repair(self, *, limit: int = 50) -> int:
         """See `RunStore.repair`."""
@@ -218,6 +237,11 @@ class PostgresRuns:
     async def next_due(self, queues: Sequence[str]) -> int | None:
         """See `RunStore.next_due`."""
         ((wait,),) = await self._change("find_next_due", queues=list(queues), skew=self.skew)
+        return None if wait is None else max(wait, 0)
+
+    async def next_deadline(self) -> int | None:
+        """See `RunStore.next_deadline`."""
+        ((wait,),) = await self._change("find_next_deadline", skew=self.skew)
         return None if wait is None else max(wait, 0)
 
     # Workers

@@ -141,7 +141,8 @@ CREATE TABLE {schema}.requests (
 
 -- The tables below are for runs that outlive their process.
 
--- A row is one accepted input of a thread: its graph, its options, its worker, and when it is due.
+-- A row is one accepted input of a thread: its graph, its options, its worker, and when it is due. The runs of a page were
+-- accepted together, and are claimed together: the free space of a page has room for a new version of each of its rows.
 CREATE TABLE {schema}.runs (
   thread_key       bigint NOT NULL,
   seq              bigint NOT NULL,
@@ -181,9 +182,11 @@ CREATE TABLE {schema}.runs (
   context          bytea NOT NULL,
   extra            bytea NOT NULL,
   PRIMARY KEY (thread_key, seq)
-) WITH (fillfactor = 60);
+) WITH (fillfactor = 50);
 CREATE INDEX runs_of_thread ON {schema}.runs (thread_key, seq) WHERE state < 4;
 CREATE INDEX runs_due ON {schema}.runs (queue, priority, due) WHERE state IN (0, 2);
+CREATE INDEX runs_with_deadline ON {schema}.runs (deadline) WHERE state IN (0, 2, 3) AND deadline < 4611686018427387904;
+CREATE INDEX runs_waiting_for_messages ON {schema}.runs (thread_key, seq) WHERE state = 2 AND waits_on LIKE '{"topics"%';
 CREATE INDEX runs_ended ON {schema}.runs (ended_at) WHERE state IN (4, 5, 6);
 CREATE INDEX runs_of_worker ON {schema}.runs (worker) WHERE state = 1;
 CREATE INDEX runs_limited ON {schema}.runs (queue, limit_key) WHERE state = 1;

@@ -49,7 +49,8 @@ def _texts() -> dict[str, str]:
     parts["load_of_each"] = _PARAMETER.sub(lambda each: _OF_EACH.get(each[1], each[0]), names["load"]).rstrip(";")
     for name in WITH_RUNS:
         names[WITH_RUNS[name]] = names[name]
-        names[name] = names[name].replace("{and_runs_are_known}", "").replace("{with_runs}", "")
+        for part in ("and_runs_are_known", "and_no_update_is_left", "with_runs"):
+            names[name] = names[name].replace(f"{{{part}}}", "")
     while any(_PART.search(body) for body in names.values()):
         names = {name: _PART.sub(lambda part: parts[part[1]], body) for name, body in names.items()}
     return names

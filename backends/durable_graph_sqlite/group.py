@@ -1,6 +1,7 @@
 """Group commit: writes that arrive while a transaction runs share the next transaction."""
 
 import asyncio
+import logging
 import sqlite3
 from collections.abc import Sequence
 from contextlib import suppress
@@ -11,17 +12,22 @@ from typing import Any
 from durable_graph.checkpointing import CommitHandle
 from durable_graph.checkpointing.columns import thread_columns
 from durable_graph.checkpointing.prepared import PreparedWrite, prepare
+from durable_graph.checkpointing.queries import Query
 from durable_graph.checkpointing.transactions import Wanted, WriteRequest, begun
 from durable_graph.errors import StoreUnavailableError
+from durable_graph.errors.shown import logged
 from durable_graph.records import CommitUnit, WritesBatch
+from durable_graph.run_records import RunState
 from durable_graph_sqlite.connection import Connection
 from durable_graph_sqlite.failures import of_text
 from durable_graph_sqlite.retry import begin, committing
-from durable_graph_sqlite.statements import SQL, run
+from durable_graph_sqlite.statements import SQL, rows, run
 
 _LARGEST_GROUP = 256
 _TURNS = 4
 """The turns of the event loop from the result of a run's commit to its next one, if its node does not wait."""
+
+_logger = logging.getLogger("durable_graph")
 
 
 class GroupCommit:
@@ -120,6 +126,7 @@ class GroupCommit:
             # A single write is made again only for a row that is stored already: then it should not have been prepared.
             if len(group) == 1 and not isinstance(error, sqlite3.IntegrityError):
                 raise
+            _logger.debug("%d writes are made one by one: %s", len(group), logged(error))
         # The error of one request rolled all of them back. In separate transactions, only that request fails.
         return [self._alone(db, request) for request in group]
 
@@ -159,9 +166,12 @@ def _result(db: sqlite3.Connection, wanted: Wanted, *, prepares: bool) -> Any:
 
 def _make(db: sqlite3.Connection, write: PreparedWrite) -> bool:
     """Whether the thread's row was the expected one, so that the write is made. Otherwise nothing is changed.
+    Nor is a run ended that has an update left, because its thread is not done then: a transaction decides.
 
     Raises `sqlite3.IntegrityError` for a row that is stored already. The caller rolls back.
     """
+    if any(_has_update_left(db, change) for change in write.runs):
+        return False
     after, before = write.after, write.before
     columns = thread_columns(after, after.row.thread)
     if before is None:
@@ -169,19 +179,26 @@ def _make(db: sqlite3.Connection, write: PreparedWrite) -> bool:
     else:
         # The new row has the same epoch, so that one parameter is both.
         columns["before"] = before.digest
-        if not db.execute(SQL["swap_thread"], columns).rowcount:
+        known, row = before.row, after.row
+        has_status = (known.status, known.status_since) == (row.status, row.status_since)
+        if not db.execute(SQL["swap_thread" if has_status else "swap_status"], columns).rowcount:
             return False
-        if (before.row.status, before.row.status_since) != (after.row.status, after.row.status_since):
-            db.execute(SQL["swap_status"], columns)
-    for name, rows in (
+        if known.status == "deleted":
+            db.execute(SQL["name_thread"], columns)
+    for name, added in (
         ("add_checkpoint", write.checkpoints()),
         ("add_channel_row", write.values()),
         ("add_record", write.tasks()),
     ):
-        if rows:
-            db.executemany(SQL[name], rows)
+        if added:
+            db.executemany(SQL[name], added)
     if write.branch is not None:
         db.execute(SQL["add_branch"], (write.key, *write.branch, b""))
     for change in write.runs:
         db.execute(SQL[change.name], change.sought)
     return True
+
+
+def _has_update_left(db: sqlite3.Connection, change: Query) -> bool:
+    ends = change.name == "update_run" and change.sought["state"] == RunState.DONE
+    return ends and bool(rows(db, "find_run_with_update", change.sought))

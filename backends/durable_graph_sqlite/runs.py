@@ -22,6 +22,7 @@ from durable_graph.records import StoredCheckpoint
 from durable_graph.run_records import (
     Accepted,
     Claim,
+    Discarded,
     Heartbeat,
     Message,
     NewMessage,
@@ -121,19 +122,36 @@ class SqliteRuns:
         sent: Sent = await self._write(message.thread, lambda: run_transactions.send(message, self._clock()))
         return sent
 
+    async def discard(self, thread: str, topic: str, key: str) -> Discarded:
+        """See `RunStore.discard`."""
+        epoch = drawn_incarnation()
+        discarded: Discarded = await self._write(
+            thread, lambda: run_transactions.discard(thread, topic, key, epoch, self._clock())
+        )
+        return discarded
+
     # Upkeep
 
-    async def forget_ended(self, *, keep: int, limit: int = 50) -> int:
-        """See `RunStore.forget_ended`."""
+    async def delete_ended(self, *, keep: int, limit: int = 50) -> int:
+        """See `RunStore.delete_ended`."""
         check_limit(limit)
         # The write belongs to no thread: the empty id is no thread's.
-        forgotten: int = await self._write("", lambda: run_retention.forget_ended(keep, limit, self._clock()))
+        forgotten: int = await self._write("", lambda: run_retention.delete_ended(keep, limit, self._clock()))
         return forgotten
 
-    async def forget_run(self, thread: str, seq: int) -> RunState | None:
-        """See `RunStore.forget_run`."""
-        state: RunState | None = await self._write(thread, lambda: run_retention.forget_run(thread, seq))
+    async def delete_run(self, thread: str, seq: int) -> RunState | None:
+        """See `RunStore.delete_run`."""
+        state: RunState | None = await self._write(thread, lambda: run_retention.delete_run(thread, seq))
         return state
+
+    async def fail_overdue(self, *, limit: int = 50) -> list[tuple[str, int]]:
+        """See `RunStore.fail_overdue`."""
+        check_limit(limit)
+        epoch = drawn_incarnation()
+        failed: list[tuple[str, int]] = await self._write(
+            "", lambda: run_retention.fail_overdue(limit, epoch, self._clock())
+        )
+        return failed
 
     async def repair(self, *, limit: int = 50) -> int:
         """See `RunStore.repair`."""
@@ -217,6 +235,11 @@ class SqliteRuns:
             return None if due is None else max(due - self._now(), 0)
 
         return await self._read(look)
+
+    async def next_deadline(self) -> int | None:
+        """See `RunStore.next_deadline`."""
+        ((deadline,),) = await self._read(lambda db: rows(db, "find_next_deadline", {}))
+        return None if deadline is None else max(deadline - self._now(), 0)
 
     # Workers
 
@@ -346,11 +369,7 @@ def _inbox(db: sqlite3.Connection, thread: str, topics: Collection[str]) -> list
 
 def first_due(db: sqlite3.Connection, queues: Iterable[str]) -> int | None:
     """When the first run of these queues is due that can be claimed at a time, None if there is none."""
-    found = [
-        rows(db, "find_next_due", {"queue": queue, "priority": priority})[0][0]
-        for queue in queues
-        for priority in _PRIORITIES
-    ]
+    found = [rows(db, "find_next_due", {"queue": queue})[0][0] for queue in queues]
     return min((due for due in found if due is not None), default=None)
 
 

@@ -174,6 +174,7 @@ CREATE TABLE runs (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX runs_of_thread ON runs (thread_key, seq) WHERE state < 4;
 CREATE INDEX runs_due ON runs (queue, priority, due) WHERE state IN (0, 2);
+CREATE INDEX runs_with_deadline ON runs (deadline) WHERE state IN (0, 2, 3) AND deadline < 4611686018427387904;
 CREATE INDEX runs_ended ON runs (ended_at) WHERE state IN (4, 5, 6);
 CREATE INDEX runs_of_worker ON runs (worker) WHERE state = 1;
 CREATE INDEX runs_limited ON runs (queue, limit_key) WHERE state = 1;

@@ -11,13 +11,19 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from durable_graph.checkpointing.columns import Columns
 from durable_graph.checkpointing.listeners import Listener, Listeners
 from durable_graph.checkpointing.notices import EventsAdded, Notice, RunChanged, RunReady, Wanted, WorkerAsked
+from durable_graph.errors.shown import logged
 from durable_graph_sqlite.runs import first_due
 from durable_graph_sqlite.statements import rows
+from durable_graph_sqlite.waker import Waker, new_waker
 
-_SHORTEST_PAUSE, _LONGEST_PAUSE, _GROWTH = 0.002, 0.05, 1.05
-"""In seconds: the pauses between two polls of the file's version, the shortest after a change, then growing."""
+_SHORTEST_PAUSE = 0.002
+"""In seconds: the pause between two polls of the file's version after a change. The next pauses are longer."""
+_LONGEST_PAUSE, _GROWTH = 0.05, 1.05
+_LONGEST_PAUSE_WITH_WRITES, _GROWTH_WITH_WRITES = 0.5, 1.15
+"""Where the system reports writes: then polling finds commits whose flush took long, and reports that were lost."""
 _SHARE = 4
 """The pause after a change is at least this many times as long as the queries for the changes took."""
 _PAUSE_AFTER_FAILURE = 0.5
@@ -29,7 +35,8 @@ class Watch:
     """A thread that notifies listeners of changes, until `stop`, or until the event loop that made it is closed.
 
     SQLite shows a connection that others have committed (`data_version`), but not which rows. So after a change the
-    thread queries what the listeners wait for.
+    thread queries what the listeners wait for. A commit writes the file's log, flushes it, and is visible then: a
+    write to the log begins a series of polls, from the shortest pause on.
     """
 
     def __init__(self, path: Path, listeners: Listeners, now: Callable[[], int]) -> None:
@@ -38,7 +45,7 @@ class Watch:
         self._listeners = listeners
         self._now = now
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
-        self._woken = threading.Event()
+        self._waker: Waker = new_waker()
         self._is_stopped = False
         self._lock = threading.Lock()
         # Futures of the callers that wait for the thread's end. None once it has ended.
@@ -48,12 +55,12 @@ class Watch:
 
     def hasten(self) -> None:
         """Poll at short intervals again, because a change is expected."""
-        self._woken.set()
+        self._waker.wake()
 
     def stop(self) -> None:
         """Let the thread close its connection and end."""
         self._is_stopped = True
-        self._woken.set()
+        self._waker.wake()
 
     async def stopped(self) -> None:
         """Stop, and wait for the thread's end."""
@@ -84,9 +91,10 @@ class Watch:
                     raise
                 except sqlite3.Error as error:
                     # No listener depends on the thread: each also polls.
-                    _logger.debug("changes of %s are not noticed: %s", self._path, error)
-                    self._wait(_PAUSE_AFTER_FAILURE)
+                    _logger.debug("changes of %s are not noticed: %s", self._path, logged(error))
+                    self._wait(_PAUSE_AFTER_FAILURE, _PAUSE_AFTER_FAILURE)
         finally:
+            self._waker.close()
             with self._lock:
                 waiting, self._waiting = self._waiting or [], None
             for end in waiting:
@@ -101,24 +109,33 @@ class Watch:
             known: dict[Listener, _Known] = {}
             version, pause = -1, _SHORTEST_PAUSE
             while not self.is_over:
+                self._waker.forget_writes()
                 (found,) = db.execute("PRAGMA data_version").fetchone()
                 # A new listener gets notices of the present state.
                 told = [each for each in self._listeners if found != version or each not in known]
+                least = _SHORTEST_PAUSE
                 if told:
                     version = found
-                    pause = max(_SHORTEST_PAUSE, _SHARE * self._tell(db, known, told))
+                    pause = least = max(_SHORTEST_PAUSE, _SHARE * self._tell(db, known, told))
                 else:
-                    pause = min(pause * _GROWTH, _LONGEST_PAUSE)
-                if self._wait(pause):
+                    pause = self._next_pause(pause)
+                if self._wait(pause, least):
                     pause = _SHORTEST_PAUSE
         finally:
             db.close()
 
-    def _wait(self, seconds: float) -> bool:
-        """Pause, or less if the thread is woken: then True."""
-        is_woken = self._woken.wait(seconds)
-        self._woken.clear()
-        return is_woken
+    def _next_pause(self, pause: float) -> float:
+        """The pause after this one, without a change."""
+        if not self._waker.sees_writes:
+            # SQLite has made the log once the connection has read the file.
+            self._waker.watch(self._path.with_name(f"{self._path.name}-wal"))
+        if self._waker.sees_writes:
+            return min(pause * _GROWTH_WITH_WRITES, _LONGEST_PAUSE_WITH_WRITES)
+        return min(pause * _GROWTH, _LONGEST_PAUSE)
+
+    def _wait(self, pause: float, least: float) -> bool:
+        """Pause, or less if the thread is woken, or after the time `least` if the file is written: then True."""
+        return self._waker.wait(least) or (pause > least and self._waker.wait(pause - least, for_writes=True))
 
     def _tell(self, db: sqlite3.Connection, known: "dict[Listener, _Known]", told: Sequence[Listener]) -> float:
         """Pass these listeners the notices that they want. Returns the seconds that the queries took."""
@@ -138,6 +155,7 @@ class _Known:
     def __init__(self) -> None:
         self._due: dict[str, int | None] = {}
         self._requests: set[Any] = set()
+        self._moves: dict[int, Columns] = {}
 
     def news(self, db: sqlite3.Connection, wanted: Wanted, now: int) -> Iterator[Notice]:
         for queue in wanted.queues:
@@ -154,7 +172,10 @@ class _Known:
         # The rows keep the requests until the runs end.
         yield from map(WorkerAsked, {worker for worker, *_ in requests - self._requests})
         self._requests = requests
-        yield from map(EventsAdded, wanted.threads)
+        if wanted.threads:
+            found = rows(db, "find_moves", {"threads": json.dumps(list(wanted.threads))})
+            before, self._moves = self._moves, {moves[0]: moves for moves in found}
+            yield from (EventsAdded(key) for key, moves in self._moves.items() if before.get(key) != moves)
 
 
 def _resolve(end: "asyncio.Future[None]") -> None:

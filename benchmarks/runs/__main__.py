@@ -15,14 +15,16 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 from benchmarks.lab import Lab
+from benchmarks.langchain import leave_out
 from benchmarks.options import has_unknown
 from benchmarks.page import line_of
 from benchmarks.record import Record, Row, record_of
 from benchmarks.run import run_of
 from benchmarks.runs import page
+from benchmarks.runs.contenders import StoreName
 from benchmarks.runs.one_step import measure_one_step
 from benchmarks.runs.sleeping import measure_sleeping
-from benchmarks.runs.stores import StoreName, Stores, stores
+from benchmarks.runs.stores import Stores, stores
 
 QUESTIONS: Final[Mapping[str, tuple[Callable[[Lab, Stores, int, Sequence[StoreName]], Awaitable[None]], int]]] = {
     "one_step": (measure_one_step, 2_000),
@@ -50,6 +52,7 @@ def main(arguments: list[str]) -> int:
         print(f"There is no question {', '.join(sorted(unknown))}. There are: {', '.join(QUESTIONS)}", file=sys.stderr)
         return 2
     names: list[StoreName] = [name for name in STORES if f"--store={name}" in arguments] or list(STORES)
+    leave_out()
     lab = Lab([], [], is_tiny="--tiny" in arguments, rounds=number(arguments, "rounds"), report=report)
     start = time.monotonic()
     with stores() as found:

@@ -2,7 +2,8 @@
 
 Each has a function that accepts a number of runs, and one that executes the accepted runs until it is stopped. They
 run in processes of their own: see `processes`. The peers are configured as their documentation says, with the fastest
-way in which they accept many runs. A job of procrastinate has no result.
+way in which they accept many runs. A job of procrastinate has no result. This module imports no
+LangChain, because a process that has imported it runs every node inside LangChain's callbacks.
 """
 
 import asyncio
@@ -10,10 +11,9 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from importlib.util import find_spec
-from typing import Any, Final, NamedTuple, TypedDict
+from typing import Any, Final, Literal, NamedTuple, TypedDict
 
 from benchmarks.record import OURS
-from benchmarks.runs.stores import StoreName
 from durable_graph import START, StateGraph
 from durable_graph.runs import App
 
@@ -23,6 +23,7 @@ TOGETHER: Final = 200
 PROCRASTINATE: Final = "procrastinate"
 DBOS_NAME: Final = "DBOS"
 
+StoreName = Literal["PostgreSQL", "SQLite"]
 
 Begin = Callable[[], Awaitable[Any]]
 """Begins to execute what was accepted."""

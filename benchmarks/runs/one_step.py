@@ -13,9 +13,9 @@ from contextlib import ExitStack
 from typing import Final
 
 from benchmarks.lab import Lab
-from benchmarks.runs.contenders import present
+from benchmarks.runs.contenders import StoreName, present
 from benchmarks.runs.processes import process
-from benchmarks.runs.stores import Place, StoreName, Stores
+from benchmarks.runs.stores import Place, Stores
 
 _LOOK: Final = 0.1
 _PATIENCE: Final = 240.0

@@ -5,7 +5,6 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Literal
 from uuid import uuid4
 
 import asyncpg
@@ -14,9 +13,8 @@ import msgspec
 from benchmarks.flush import DURABLE, Disk
 from benchmarks.questions.storage import size_of
 from benchmarks.runs import cpu
+from benchmarks.runs.contenders import StoreName
 from tests.postgres.server import Server, started
-
-StoreName = Literal["PostgreSQL", "SQLite"]
 
 
 class Place(msgspec.Struct, frozen=True):

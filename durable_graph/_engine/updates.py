@@ -46,13 +46,13 @@ def encode_update(update: Update) -> bytes:
     return _encoder.encode(_Stored(encode_writes(update.writes), encode_routes(update.routes)))
 
 
-def decode_update(topology: Topology, data: bytes, *, thread: str) -> Update:
+def decode_update(topology: Topology, data: bytes, *, thread: str, key: str) -> Update:
     """The update of a message. Raises `GraphChangedError` if this graph cannot read it."""
     try:
         read: Any = _decoder.decode(data)
         return Update(decode_writes(topology, read.writes), decode_routes(topology, read.routes))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, DecodeError) as error:
-        raise GraphChangedError.of_update(thread, why=str(error)) from error
+        raise GraphChangedError.of_update(thread, key, why=str(error)) from error
 
 
 def due_from(routes: Iterable[Route], now: int) -> tuple[Route, ...]:

@@ -5,6 +5,8 @@ from durable_graph.checkpointing.digests import origin_of
 from durable_graph.records import StoredCheckpoint, StoredThread, Sums, ThreadRow
 from durable_graph.run_records import Claim, FreshThread
 
+_VERSION = Claim.__struct_fields__.index("version")
+
 
 def fresh_thread(stored: StoredThread) -> FreshThread:
     """The parts of the row that its runs do not have."""
@@ -15,9 +17,8 @@ def fresh_thread(stored: StoredThread) -> FreshThread:
 def claim_from(columns: tuple[object, ...]) -> Claim:
     """The claim in the columns that a database returned: the fields of a claim, then those of a fresh thread."""
     *fields, incarnation, created_at, requests_digest, digest = columns
-    claim = Claim(*fields)  # type: ignore[arg-type]  # their types are those of the columns
-    if claim.version:
-        return claim
+    if fields[_VERSION]:
+        return Claim(*fields)  # type: ignore[arg-type]  # their types are those of the columns
     fresh = FreshThread(incarnation, created_at, requests_digest, digest)  # type: ignore[arg-type]  # as above
     return Claim(*fields, fresh=fresh)  # type: ignore[arg-type, misc]  # as above
 

@@ -24,7 +24,7 @@ from durable_graph.records import (
     ThreadRow,
     ValueRow,
 )
-from durable_graph.run_records import UPDATES, EventRow, Message, NewMessage, RunRow, RunState, RunUpdate
+from durable_graph.run_records import UPDATES, Discarded, EventRow, Message, NewMessage, RunRow, RunState, RunUpdate
 
 K = TypeVar("K", int, tuple[int, ...])
 R = TypeVar("R")
@@ -109,17 +109,15 @@ class Inbox:
     waiting: dict[int, Message] = field(default_factory=dict)
     keys: dict[tuple[str, str], int] = field(default_factory=dict)
     taken: dict[int, int] = field(default_factory=dict)
-    last: int = 0
 
     @property
     def has_updates(self) -> bool:
         """Whether an update is left to apply."""
         return any(message.topic == UPDATES for message in self.waiting.values())
 
-    def put(self, message: NewMessage) -> None:
-        self.last += 1
-        self.keys[message.topic, message.key] = self.last
-        self.waiting[self.last] = Message(self.last, message.topic, message.value)
+    def put(self, seq: int, message: NewMessage) -> None:
+        self.keys[message.topic, message.key] = seq
+        self.waiting[seq] = Message(seq, message.topic, message.value, message.key)
 
     def take(self, seq: int, at: int) -> None:
         if self.waiting.pop(seq, None) is not None:
@@ -183,6 +181,14 @@ class RunRows:
         if unit.run is not None:
             self.update(unit.run, unit.at)
 
+    def with_status_of_run(self, unit: CommitUnit) -> CommitUnit:
+        """As `transactions.commit`: the thread is not done before its run, for which an update may be left."""
+        run = None if unit.run is None else self.by_seq.get(unit.run.seq)
+        if unit.run is None or run is None or not run_rules.has_update_left(run.row, unit.run):
+            return unit
+        left = [each for seq, each in self.inbox.waiting.items() if each.topic == UPDATES and seq not in unit.taken]
+        return msgspec.structs.replace(unit, status="running") if left else unit
+
     def log(self, events: Iterable[EventRow]) -> None:
         """Store events. An event that exists was stored by an earlier call with the same events."""
         for event in events:
@@ -201,10 +207,10 @@ class RunRows:
         for seq in self.unfinished:
             self.change(run_rules.woken(self.by_seq[seq].row, at))
 
-    def ask_to_look(self) -> None:
+    def ask_to_apply_updates(self) -> None:
         """Request that the unfinished runs look for updates in the inbox."""
         for seq in self.unfinished:
-            self.change(run_rules.asked_to_look(self.by_seq[seq].row))
+            self.change(run_rules.asked_to_apply_updates(self.by_seq[seq].row))
 
     def take(self, messages: Iterable[int], at: int, *, updates: bool = False) -> None:
         """Take messages. After the last of the `updates`, the request to look for updates is removed."""
@@ -212,7 +218,17 @@ class RunRows:
             self.inbox.take(message, at)
         if updates and not self.inbox.has_updates:
             for seq in self.unfinished:
-                self.change(run_rules.after_look(self.by_seq[seq].row))
+                self.change(run_rules.after_updates(self.by_seq[seq].row))
+
+    def discard(self, topic: str, key: str, at: int) -> Discarded:
+        """Take a message that no run is to take. As `run_transactions.discard` does it."""
+        seq, first = self.inbox.keys.get((topic, key)), self.first()
+        if seq is None or seq not in self.inbox.waiting:
+            return Discarded.NO_MESSAGE
+        if first is not None and first.state is RunState.RUNNING:
+            return Discarded.RUNNING
+        self.take((seq,), at, updates=True)
+        return Discarded.DISCARDED
 
     def first(self) -> RunRow | None:
         """The first run that has not ended."""
@@ -241,7 +257,7 @@ class ThreadRows:
         """The row of a thread without a checkpoint, with its digest."""
         return signed(self.row, Sums(requests=self.requests_digest), 0)
 
-    def forget_run(self, seq: int) -> None:
+    def delete_run(self, seq: int) -> None:
         """Remove a run, with its request and its events."""
         del self.runs.by_seq[seq]
         self.runs.drop_events(seq)

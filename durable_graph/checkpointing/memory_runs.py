@@ -11,7 +11,7 @@ from durable_graph.checkpointing import rules, run_busy, run_rules, run_sweep
 from durable_graph.checkpointing.binding import Binding
 from durable_graph.checkpointing.columns import key_of, next_column
 from durable_graph.checkpointing.digests import request_digest
-from durable_graph.checkpointing.fresh_threads import fresh_thread
+from durable_graph.checkpointing.memory_claims import claimed, has_moved, place
 from durable_graph.checkpointing.memory_lock import alone
 from durable_graph.checkpointing.memory_rows import RunRows, StoredRun, ThreadRows
 from durable_graph.checkpointing.run_changes import heartbeat_of
@@ -22,6 +22,7 @@ from durable_graph.run_records import (
     UPDATES,
     Accepted,
     Claim,
+    Discarded,
     Heartbeat,
     Message,
     NewMessage,
@@ -80,7 +81,7 @@ class MemoryRuns:
         is_first = accepted.is_new and accepted.state is RunState.READY
         if found is None or not (is_first and run_rules.is_claimable(found[1], now) and self._is_alive(worker)):
             return accepted, None
-        claim = _claimed(*found, worker, now)
+        claim = claimed(*found, worker, now)
         return msgspec.structs.replace(accepted, state=RunState.RUNNING), claim
 
     def _accept(self, run: NewRun) -> Accepted:
@@ -195,41 +196,70 @@ class MemoryRuns:
             return Sent.KNOWN
         if found.runs.first() is None:
             return Sent.CANCELLED if found.row.status == "cancelled" else Sent.NO_RUN
-        found.runs.inbox.put(message)
-        found.runs.wake(self._now())
+        now = self._now()
+        # A number of the thread's runs: it is not used again once the message is deleted.
+        seq = found.runs.last = run_rules.next_seq(found.runs.last, now)
+        found.runs.inbox.put(seq, message)
+        found.runs.wake(now)
         if message.topic == UPDATES:
-            found.runs.ask_to_look()
+            found.runs.ask_to_apply_updates()
         return Sent.NEW
+
+    @alone
+    async def discard(self, thread: str, topic: str, key: str) -> Discarded:
+        """See `RunStore.discard`."""
+        found = self._threads.get(key_of(thread))
+        if found is None or found.row.status == "deleted":
+            return Discarded.NO_THREAD
+        discarded = found.runs.discard(topic, key, self._now())
+        if discarded is Discarded.DISCARDED:
+            found.row = msgspec.structs.replace(found.row, epoch=rules.drawn_incarnation())
+        return discarded
 
     # Upkeep
 
     @alone
-    async def forget_ended(self, *, keep: int, limit: int = 50) -> int:
-        """See `RunStore.forget_ended`."""
+    async def delete_ended(self, *, keep: int, limit: int = 50) -> int:
+        """See `RunStore.delete_ended`."""
         rules.check_limit(limit)
         before = self._now() - keep
         ended = (
             (run.row, stored)
             for stored in self._threads.values()
             for run in stored.runs.by_seq.values()
-            if run_rules.is_to_be_forgotten(run.row, before)
+            if run_rules.is_expired(run.row, before)
         )
         first = heapq.nsmallest(limit, ended, key=lambda found: (found[0].ended_at, found[0].thread, found[0].seq))
         for run, stored in first:
-            stored.forget_run(run.seq)
+            stored.delete_run(run.seq)
             stored.runs.inbox.forget(before)
         return len(first)
 
     @alone
-    async def forget_run(self, thread: str, seq: int) -> RunState | None:
-        """See `RunStore.forget_run`."""
+    async def delete_run(self, thread: str, seq: int) -> RunState | None:
+        """See `RunStore.delete_run`."""
         found = self._found(thread, seq)
         if found is None:
             return None
         stored, run = found
-        if run_rules.is_to_be_forgotten(run, NEVER):
-            stored.forget_run(seq)
+        if run_rules.is_expired(run, NEVER):
+            stored.delete_run(seq)
         return run.state
+
+    @alone
+    async def fail_overdue(self, *, limit: int = 50) -> list[tuple[str, int]]:
+        """See `RunStore.fail_overdue`."""
+        rules.check_limit(limit)
+        now = self._now()
+        rows = ((run.row, stored) for stored in self._threads.values() for run in stored.runs.by_seq.values())
+        overdue = [(row, stored) for row, stored in rows if run_rules.is_overdue(row, now)]
+        first = heapq.nsmallest(limit, overdue, key=lambda found: (found[0].deadline, found[0].thread, found[0].seq))
+        for run, stored in first:
+            # As it is now: the failure of a run before it may have made it ready.
+            row = stored.runs.by_seq[run.seq].row
+            stored.runs.update(run_rules.failed_by_deadline(row), now)
+            stored.row = run_rules.thread_after_deadline(stored.row, row, rules.drawn_incarnation(), now)
+        return [(run.thread, run.seq) for run, _ in first]
 
     @alone
     async def repair(self, *, limit: int = 50) -> int:
@@ -330,6 +360,13 @@ class MemoryRuns:
         due = [run.due for _, run in self._first_runs(queues) if run_rules.waits_for_time(run)]
         return max(min(due) - self._now(), 0) if due else None
 
+    @alone
+    async def next_deadline(self) -> int | None:
+        """See `RunStore.next_deadline`."""
+        rows = (run.row for stored in self._threads.values() for run in stored.runs.by_seq.values())
+        deadlines = [row.deadline for row in rows if row.deadline < NEVER and run_rules.is_overdue(row, NEVER)]
+        return max(min(deadlines) - self._now(), 0) if deadlines else None
+
     # Workers
 
     @alone
@@ -354,7 +391,7 @@ class MemoryRuns:
         now = self._now()
         due = [found for found in self._first_runs(queues) if run_rules.is_claimable(found[1], now)]
         first = heapq.nsmallest(most, due, key=lambda found: (found[1].priority, found[1].due, found[1].thread))
-        return [_claimed(stored, run, worker, now) for stored, run in first]
+        return [claimed(stored, run, worker, now) for stored, run in first]
 
     @alone
     async def release(self, worker: int) -> int:
@@ -376,12 +413,12 @@ class MemoryRuns:
             for stored, run in self._runs_of(worker):
                 freed = run_sweep.freed(
                     crashes=run.crashes,
-                    has_moved=_has_moved(stored, run),
+                    has_moved=has_moved(stored, run),
                     nodes=next_column(stored.row),
                     most=max_crashes,
                     now=now,
                 )
-                _place(stored, run_rules.after_sweep(run, freed))
+                place(stored, run_rules.after_sweep(run, freed))
                 ready += freed.state == RunState.READY
                 quarantined += freed.state == RunState.QUARANTINED
             del self._workers[worker]
@@ -455,43 +492,3 @@ def _earlier(run: NewRun, living: ThreadRows) -> Accepted | None:
     of_request = living.runs.by_seq.get(request.seq)
     state = RunState.DONE if of_request is None else of_request.row.state
     return Accepted(request.seq, is_new=False, state=state, input_digest=request.input_digest)
-
-
-def _has_moved(stored: ThreadRows, run: RunRow) -> bool:
-    claimed = run.claimed_version, stored.runs.by_seq[run.seq].claimed_writes
-    return run_rules.has_moved(stored.row, *claimed)
-
-
-def _place(stored: ThreadRows, run: RunRow) -> None:
-    """Replace the row of the run; from here on its progress is counted."""
-    stored.runs.change(msgspec.structs.replace(run, claimed_version=stored.row.version))
-    placed = msgspec.structs.replace(stored.runs.by_seq[run.seq], claimed_writes=stored.row.wseq)
-    stored.runs.by_seq[run.seq] = placed
-
-
-def _claimed(stored: ThreadRows, run: RunRow, worker: int, now: int) -> Claim:
-    row = stored.row = msgspec.structs.replace(stored.row, epoch=rules.drawn_incarnation())
-    taken = run_rules.claimed(run, worker, has_moved=_has_moved(stored, run))
-    _place(stored, taken)
-    given = stored.runs.by_seq[run.seq]
-    return Claim(
-        thread=run.thread,
-        seq=run.seq,
-        graph=run.graph,
-        input=given.input,
-        options=given.options,
-        context=given.context,
-        first_checkpoint=run.first_checkpoint,
-        checkpoint=run.checkpoint,
-        deadline=run.deadline,
-        attempt=taken.attempt,
-        crashes=taken.crashes,
-        inbox=run.inbox,
-        request=run.request,
-        from_checkpoint=run.from_checkpoint,
-        epoch=row.epoch,
-        version=row.version,
-        now=now,
-        followed=stored.runs.followed.get(run.seq, 0),
-        fresh=fresh_thread(stored.signed) if row.version == 0 else None,
-    )

@@ -90,11 +90,10 @@ def stored_from(exported: ExportedThread) -> ThreadRows:
     for each in _named(exported, "messages"):
         inbox, seq = stored.runs.inbox, each["seq"]
         inbox.keys[each["topic"], each["key"]] = seq
-        inbox.last = max(inbox.last, seq)
         if each["taken"]:
             inbox.taken[seq] = each["taken"]
         else:
-            inbox.waiting[seq] = Message(seq, each["topic"], each["value"])
+            inbox.waiting[seq] = Message(seq, each["topic"], each["value"], each["key"])
     for each in _named(exported, "thread_metadata"):
         stored.metadata = stored_metadata(each["metadata"], each["updated_at"])
     return stored

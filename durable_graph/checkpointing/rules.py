@@ -191,6 +191,14 @@ def failed_thread(thread: ThreadRow, error: str | None, at: int) -> ThreadRow:
     )
 
 
+def done_thread(thread: ThreadRow, at: int) -> ThreadRow:
+    """The row of a thread that has nothing left to run, whose run is done. A thread that was stopped, or has tasks,
+    stays as it is."""
+    if thread.status != "running" or thread.next:
+        return thread
+    return msgspec.structs.replace(thread, wseq=thread.wseq + 1, status="done", status_since=at, updated_at=at)
+
+
 def reopened_thread(thread: ThreadRow, at: int) -> ThreadRow:
     """The row of a cancelled or failed thread whose run is retried."""
     return msgspec.structs.replace(

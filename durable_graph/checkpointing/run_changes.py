@@ -60,17 +60,26 @@ def take(thread: str, seq: int, at: int) -> Query:
     return Query("take_message", {"thread_key": key_of(thread), "seq": seq, "at": at})
 
 
-def ask_to_look(thread: str) -> Query:
+def ask_to_apply_updates(thread: str) -> Query:
     """The statement that requests each unfinished run of the thread to look for updates in the inbox."""
-    return Query("ask_to_look", {"thread_key": key_of(thread)})
+    return Query("ask_to_apply_updates", {"thread_key": key_of(thread)})
+
+
+def end_updates(thread: str) -> Query:
+    """The statement that ends the request to look for updates, if none is left in the inbox."""
+    return Query("end_updates", {"thread_key": key_of(thread)})
+
+
+def takes_of(request: CommitUnit | WritesBatch) -> list[Query]:
+    """The statements for the messages that the write takes."""
+    taken = [take(request.thread, seq, request.at) for seq in request.taken]
+    return [*taken, end_updates(request.thread)] if taken and isinstance(request, CommitUnit) else taken
 
 
 def changes_of_request(request: CommitUnit | WritesBatch) -> list[Query]:
     """The statements for the messages that the write takes, the run that it changes, and the run that it wakes."""
     # First, because a run that ends is ready again instead while an update is left.
-    changes = [take(request.thread, seq, request.at) for seq in request.taken]
-    if isinstance(request, CommitUnit) and request.taken:
-        changes.append(Query("end_look", {"thread_key": key_of(request.thread)}))
+    changes = takes_of(request)
     changes += [] if request.run is None else changes_of(request.thread, request.run, request.at)
     if isinstance(request, WritesBatch) and request.wakes_run:
         changes.append(wake(request.thread, request.at))

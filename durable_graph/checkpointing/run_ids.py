@@ -9,6 +9,7 @@ from durable_graph.errors import UnknownRunError
 
 _SEQ_BITS = 58
 _MOST_SEQ = (1 << _SEQ_BITS) - 1
+_MOST_KEY = (1 << 63) - 1
 
 
 def run_id(thread_key: int, seq: int) -> str:
@@ -28,4 +29,8 @@ def parts_of(given: str) -> tuple[int, int]:
     if value.version != 8:
         raise UnknownRunError(given)
     free = number >> 80 << 74 | (number >> 64 & 0xFFF) << 62 | number & (1 << 62) - 1
-    return free >> _SEQ_BITS, free & _MOST_SEQ
+    key = free >> _SEQ_BITS
+    # The key of a thread has 63 bits; a database refuses a larger number.
+    if key > _MOST_KEY:
+        raise UnknownRunError(given)
+    return key, free & _MOST_SEQ

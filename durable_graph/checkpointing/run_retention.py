@@ -1,20 +1,21 @@
-"""Retention and repair of runs: a database deletes runs that ended long ago, and makes runs ready whose wake-up was
-lost. `run_rules` has the decisions, as functions of rows.
+"""Retention, deadlines and repair of runs: a database deletes runs that ended long ago, fails runs whose deadline has
+passed, and makes runs ready whose wake-up was lost. `run_rules` has the decisions, as functions of rows.
 """
 
+from durable_graph.checkpointing import run_rules
 from durable_graph.checkpointing.columns import key_of, signed, thread_columns
 from durable_graph.checkpointing.digests import subtract
 from durable_graph.checkpointing.queries import Query, first_of
-from durable_graph.checkpointing.run_changes import run_from
+from durable_graph.checkpointing.run_changes import changes_of, run_from
 from durable_graph.checkpointing.run_transactions import Clock, time_of
-from durable_graph.checkpointing.transactions import Batch, Part, Transaction, WriteResult, lock
+from durable_graph.checkpointing.transactions import Batch, Part, Transaction, WriteResult, lock, run_all
 from durable_graph.errors import CorruptCheckpointError
 from durable_graph.records import Sums
 from durable_graph.run_records import NEVER, RunState
 
 
-def forget_ended(keep: int, limit: int, clock: Clock) -> Transaction[int]:
-    """Delete runs that ended long ago. See `RunStore.forget_ended`.
+def delete_ended(keep: int, limit: int, clock: Clock) -> Transaction[int]:
+    """Delete runs that ended long ago. See `RunStore.delete_ended`.
 
     A thread that another transaction has locked is left for the next call. A commit waits for at most this transaction.
     """
@@ -35,8 +36,8 @@ def forget_ended(keep: int, limit: int, clock: Clock) -> Transaction[int]:
     return WriteResult(count)
 
 
-def forget_run(thread: str, seq: int) -> Transaction[RunState | None]:
-    """Delete a run that has ended. See `RunStore.forget_run`."""
+def delete_run(thread: str, seq: int) -> Transaction[RunState | None]:
+    """Delete a run that has ended. See `RunStore.delete_run`."""
     yield from lock(thread)
     sought = {"thread_key": key_of(thread), "seq": seq}
     columns = yield from first_of("find_run", **sought)
@@ -66,6 +67,31 @@ def _forget_requests(thread: str) -> Part[None]:
     requests = subtract(sums.requests, *(digest for _, digest in found))
     after = signed(locked.row, Sums(sums.writes, sums.branches, requests), locked.born)
     yield Query("change_thread", thread_columns(after, thread))
+
+
+def fail_overdue(limit: int, epoch: int, clock: Clock) -> Transaction[list[tuple[str, int]]]:
+    """Fail runs whose deadline has passed. See `RunStore.fail_overdue`. `epoch` is random.
+
+    A thread that another transaction has locked is left for the next call.
+    """
+    now = yield from time_of(clock)
+    failed: list[tuple[str, int]] = []
+    for thread, seq in (yield Query("find_overdue_runs", {"now": now, "limit": limit})):
+        try:
+            locked = yield from lock(thread)
+        except CorruptCheckpointError:
+            # The damage stays as it was found: only the run fails.
+            locked = None
+        # Read again under the thread's lock: the run may have been claimed since it was found.
+        columns = yield from first_of("find_run", thread_key=key_of(thread), seq=seq)
+        if columns is None or not run_rules.is_overdue(run := run_from(columns), now):
+            continue
+        yield from run_all(changes_of(thread, run_rules.failed_by_deadline(run), now))
+        failed.append((thread, seq))
+        row = None if locked is None else run_rules.thread_after_deadline(locked.row, run, epoch, now)
+        if locked is not None and row is not None and row != locked.row:
+            yield Query("change_thread", thread_columns(signed(row, locked.sums, locked.born), thread))
+    return WriteResult(failed)
 
 
 def repair(limit: int, clock: Clock) -> Transaction[int]:

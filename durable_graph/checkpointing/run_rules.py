@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from durable_graph.checkpointing.rules import begins_thread, cancelled_thread, failed_thread
+from durable_graph.checkpointing.rules import begins_thread, cancelled_thread, done_thread, failed_thread
 from durable_graph.checkpointing.run_sweep import Freed
 from durable_graph.records import ThreadRow
 from durable_graph.run_records import (
@@ -38,7 +38,7 @@ def is_of_another_graph(run: NewRun, stored: str | None) -> bool:
 
 
 def next_seq(last: int, now: int) -> int:
-    """The number of the thread's next run after the number `last` (0: it had none). As `take_run_seq` does it.
+    """The number of the thread's next run or message after the number `last` (0: it had none). See `take_run_seq`.
 
     The numbers begin at the time, so that a thread that is created again after a purge repeats none.
     """
@@ -63,7 +63,7 @@ def accepted_run(
         state=state,
         priority=run.priority,
         due=now + run.delay,
-        deadline=now + run.time_limit if run.time_limit else NEVER,
+        deadline=now + run.delay + run.time_limit if run.time_limit else NEVER,
         first_checkpoint=0,
         checkpoint=0,
         claimed_version=0,
@@ -141,7 +141,7 @@ def row_after(run: RunRow, update: RunUpdate, at: int) -> RunRow:
     state, due = update.state, run.due
     if is_running:
         state = run.state
-    elif update.state == RunState.DONE and run.request == RequestOfRun.LOOK:
+    elif has_update_left(run, update):
         # An update arrived since the execution looked for updates.
         state, due = RunState.READY, at
     elif update.state == RunState.WAITING and (run.inbox > update.inbox or run.request):
@@ -165,6 +165,12 @@ def row_after(run: RunRow, update: RunUpdate, at: int) -> RunRow:
     )
 
 
+def has_update_left(run: RunRow, update: RunUpdate) -> bool:
+    """Whether an update arrived for a run that would be done with this update of its row. Then the run is ready again,
+    and its thread is not done either."""
+    return update.state == RunState.DONE and run.request == RequestOfRun.APPLY_UPDATES
+
+
 def woken(run: RunRow, at: int) -> RunRow:
     """The run of a thread to which something was sent. As `wake_run` does it."""
     if run.state == RunState.WAITING:
@@ -172,19 +178,19 @@ def woken(run: RunRow, at: int) -> RunRow:
     return run if run.state.is_ended else msgspec.structs.replace(run, inbox=run.inbox + 1)
 
 
-def asked_to_look(run: RunRow) -> RunRow:
-    """The unfinished run of a thread to which an update was sent. As `ask_to_look` does it."""
+def asked_to_apply_updates(run: RunRow) -> RunRow:
+    """The unfinished run of a thread to which an update was sent. As `ask_to_apply_updates` does it."""
     is_free = run.request == RequestOfRun.NOTHING
-    return msgspec.structs.replace(run, request=int(RequestOfRun.LOOK)) if is_free else run
+    return msgspec.structs.replace(run, request=int(RequestOfRun.APPLY_UPDATES)) if is_free else run
 
 
-def after_look(run: RunRow) -> RunRow:
-    """The unfinished run of a thread of which all updates are taken. As `end_look` does it."""
-    return msgspec.structs.replace(run, request=0) if run.request == RequestOfRun.LOOK else run
+def after_updates(run: RunRow) -> RunRow:
+    """The unfinished run of a thread of which all updates are taken. As `end_updates` does it."""
+    return msgspec.structs.replace(run, request=0) if run.request == RequestOfRun.APPLY_UPDATES else run
 
 
 def _request(*, has_updates: bool) -> int:
-    return int(RequestOfRun.LOOK if has_updates else RequestOfRun.NOTHING)
+    return int(RequestOfRun.APPLY_UPDATES if has_updates else RequestOfRun.NOTHING)
 
 
 def is_held(run: RunRow, settlement: Settlement) -> bool:
@@ -198,24 +204,27 @@ def was_settled(run: RunRow, settlement: Settlement) -> bool:
     if run.attempt != settlement.attempt or run.worker:
         return False
     # A message may have woken a run that was to wait, and an update may be left for one that was to be done.
-    is_looking = settlement.state == RunState.DONE and run.request == RequestOfRun.LOOK
+    is_looking = settlement.state == RunState.DONE and run.request == RequestOfRun.APPLY_UPDATES
     is_ready = run.state == RunState.READY and (settlement.state == RunState.WAITING or is_looking)
     return run.state == settlement.state or is_ready
 
 
 def ends_thread(state: RunState) -> bool:
-    """Whether a settlement with this state changes the thread's row. That of a run that is done is made by a commit."""
-    return state in (RunState.FAILED, RunState.CANCELLED)
+    """Whether a settlement with this state may change the thread's row."""
+    return state.is_ended
 
 
 def thread_after_settlement(thread: ThreadRow, run: RunRow, settlement: Settlement, epoch: int, at: int) -> ThreadRow:
     """The thread's row after its run was settled. `epoch` is random.
 
     The thread fails or is cancelled with a run that has begun, or is its first one: otherwise its status would still be
-    "running" while nothing runs.
+    "running" while nothing runs. It is done with a run that had an update left, which was discarded.
     """
     if not run.first_checkpoint and not begins_thread(thread):
         return thread
+    if settlement.state == RunState.DONE:
+        is_done = run.first_checkpoint and not has_update_left(run, settled(settlement, at))
+        return done_thread(thread, at) if is_done else thread
     if settlement.state == RunState.FAILED:
         return failed_thread(thread, settlement.error, at)
     is_cancelled = thread.status == "cancelled" or settlement.state != RunState.CANCELLED
@@ -233,6 +242,35 @@ def settled(settlement: Settlement, now: int) -> RunUpdate:
         error=settlement.error,
         waits_on=settlement.waits_on,
     )
+
+
+# Deadlines ----------------------------------------------------------------------------------------
+
+DEADLINE_PASSED = "its deadline has passed"
+
+
+def is_overdue(run: RunRow, now: int) -> bool:
+    """Whether the run's deadline has passed and no worker executes it. See `find_overdue_runs`."""
+    return run.deadline <= now and (run.state in _CLAIMABLE or run.state is RunState.BLOCKED)
+
+
+def failed_by_deadline(run: RunRow) -> RunUpdate:
+    """The update of a run that is overdue."""
+    return RunUpdate(run.seq, RunState.FAILED, error=DEADLINE_PASSED)
+
+
+def thread_after_deadline(thread: ThreadRow, run: RunRow, epoch: int, at: int) -> ThreadRow:
+    """The thread's row after an overdue run has failed. `epoch` is random.
+
+    The thread fails with a run that has begun, or is its first one. A blocked run leaves the thread to the run before
+    it.
+    """
+    if run.state == RunState.BLOCKED:
+        return thread
+    if run.first_checkpoint or begins_thread(thread):
+        thread = failed_thread(thread, DEADLINE_PASSED, at)
+    # A worker whose lease has ended may still execute it.
+    return msgspec.structs.replace(thread, epoch=epoch) if run.attempt else thread
 
 
 # Cancelling and retrying --------------------------------------------------------------------------
@@ -278,7 +316,7 @@ def retried(run: RunRow, state: RunState, now: int, *, has_updates: bool = False
 # Retention and repair -----------------------------------------------------------------------------
 
 
-def is_to_be_forgotten(run: RunRow, before: int) -> bool:
+def is_expired(run: RunRow, before: int) -> bool:
     """Whether the run was accepted and ended before this time. A quarantined run stays until it is retried. See
     `find_ended_runs`."""
     return run.state in _FORGOTTEN and max(run.accepted_at, run.ended_at) <= before

@@ -8,6 +8,7 @@ from durable_graph.records import StoredCheckpoint
 from durable_graph.run_records import (
     Accepted,
     Claim,
+    Discarded,
     Heartbeat,
     Message,
     NewMessage,
@@ -64,6 +65,20 @@ class RunStore(Protocol):
         """The microseconds until the next run of these queues is due, 0 if one is. None if nothing waits for a time."""
         ...
 
+    async def next_deadline(self) -> int | None:
+        """The microseconds until the next deadline of a run that no worker executes, 0 if one has passed. None if no
+        such run has a deadline."""
+        ...
+
+    async def fail_overdue(self, *, limit: int = 50) -> list[tuple[str, int]]:
+        """Fail up to `limit` runs whose deadline has passed and that no worker executes: they are ready, wait or are
+        blocked. Returns their threads and numbers.
+
+        A thread fails with its run, if the run has begun or is its first one. Raises `InvalidOptionError` for a limit
+        below 1.
+        """
+        ...
+
     async def register(self, worker: NewWorker) -> None:
         """Begin the lease of a worker."""
         ...
@@ -97,7 +112,7 @@ class RunStore(Protocol):
         """
         ...
 
-    async def forget_ended(self, *, keep: int, limit: int = 50) -> int:
+    async def delete_ended(self, *, keep: int, limit: int = 50) -> int:
         """Delete up to `limit` runs that ended more than `keep` microseconds ago by the store's clock, in the order of
         their ends, with their requests and events, and with the keys of messages of their threads that were taken that
         long ago. Returns their number. A quarantined run stays.
@@ -107,7 +122,7 @@ class RunStore(Protocol):
         """
         ...
 
-    async def forget_run(self, thread: str, seq: int) -> RunState | None:
+    async def delete_run(self, thread: str, seq: int) -> RunState | None:
         """Delete a run that has ended, with its request and its events, now. Returns its state before, None for an
         unknown run. A run that has not ended stays, and so does a quarantined one."""
         ...
@@ -161,6 +176,14 @@ class RunStore(Protocol):
         """Record a message for the unfinished run of a thread, once for each key of a topic, and wake the run.
 
         It stays in the inbox until a run takes it: in the save that records what became of it (`WritesBatch.taken`).
+        """
+        ...
+
+    async def discard(self, thread: str, topic: str, key: str) -> Discarded:
+        """Take a message out of the inbox that no run is to take, unless a worker executes the thread's run.
+
+        Its key stays known, as that of a message that a run has taken. The thread's epoch changes, so that a worker
+        whose lease has ended cannot take it afterwards.
         """
         ...
 

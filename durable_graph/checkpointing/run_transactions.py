@@ -14,12 +14,22 @@ from durable_graph.checkpointing.columns import key_of, request_columns, request
 from durable_graph.checkpointing.digests import add, request_digest
 from durable_graph.checkpointing.queries import Query, check_no_orphan, first_of
 from durable_graph.checkpointing.rules import accepted_thread, reopened_thread
-from durable_graph.checkpointing.run_changes import ask_to_look, changes_of, run_from, update_of, wake
+from durable_graph.checkpointing.run_changes import (
+    ask_to_apply_updates,
+    changes_of,
+    end_updates,
+    run_from,
+    take,
+    update_of,
+    wake,
+)
 from durable_graph.checkpointing.transactions import Batch, Part, Transaction, WriteResult, lock, put_thread, run_all
+from durable_graph.errors import CorruptCheckpointError
 from durable_graph.records import RequestRow, StoredThread, Sums, ThreadRow
 from durable_graph.run_records import (
     UPDATES,
     Accepted,
+    Discarded,
     NewMessage,
     NewRun,
     RequestOfRun,
@@ -142,15 +152,22 @@ def _columns_of(run: NewRun, row: RunRow) -> dict[str, Any]:
 
 def settle(settlement: Settlement, epoch: int, clock: Clock) -> Transaction[bool]:
     """Record the end or the suspension of a run that no commit carries. See `RunStore.settle`. `epoch` is random."""
-    locked, thread = (yield from lock(settlement.thread)), settlement.thread
+    thread = settlement.thread
+    try:
+        locked = yield from lock(thread)
+    except CorruptCheckpointError:
+        # The damage stays as it was found: only the run is settled. Otherwise its worker would hold it for ever.
+        locked = None
     now = yield from time_of(clock)
     columns = yield from first_of("find_run", thread_key=key_of(thread), seq=settlement.seq)
-    if locked is None or columns is None:
+    if columns is None:
         return WriteResult(result=False)
     run = run_from(columns)
     if not run_rules.is_held(run, settlement):
         return WriteResult(run_rules.was_settled(run, settlement))
     yield from run_all(changes_of(thread, run_rules.settled(settlement, now), now))
+    if locked is None:
+        return WriteResult(result=True)
     row = run_rules.thread_after_settlement(locked.row, run, settlement, epoch, now)
     if row != locked.row:
         yield Query("change_thread", thread_columns(signed(row, locked.sums, locked.born), thread))
@@ -205,11 +222,32 @@ def send(message: NewMessage, clock: Clock) -> Transaction[Sent]:
         return WriteResult(Sent.KNOWN)
     if (yield from first_of("find_unfinished_run", thread_key=key_of(message.thread))) is None:
         return WriteResult(Sent.CANCELLED if locked.row.status == "cancelled" else Sent.NO_RUN)
-    yield Query("add_message", {**sought, "value": message.value, "made_at": now})
+    # A number of the thread's runs: it is not used again once the message is deleted.
+    (seq,) = (yield Query("take_run_seq", {"thread_key": key_of(message.thread), "now": now}))[0]
+    yield Query("add_message", {**sought, "seq": seq, "value": message.value, "made_at": now})
     yield wake(message.thread, now)
     if message.topic == UPDATES:
-        yield ask_to_look(message.thread)
+        yield ask_to_apply_updates(message.thread)
     return WriteResult(Sent.NEW)
+
+
+def discard(thread: str, topic: str, key: str, epoch: int, clock: Clock) -> Transaction[Discarded]:
+    """Take a message out of the inbox. See `RunStore.discard`. `epoch` is random."""
+    locked, now = (yield from lock(thread)), (yield from time_of(clock))
+    if locked is None or locked.row.status == "deleted":
+        return WriteResult(Discarded.NO_THREAD)
+    of_thread = {"thread_key": key_of(thread)}
+    found = yield from first_of("find_unread_message", **of_thread, topic=topic, key=key)
+    if found is None:
+        return WriteResult(Discarded.NO_MESSAGE)
+    unfinished = yield from first_of("find_unfinished_run", **of_thread)
+    if unfinished is not None and run_from(unfinished).state is RunState.RUNNING:
+        return WriteResult(Discarded.RUNNING)
+    yield take(thread, found[0], now)
+    yield end_updates(thread)
+    row = msgspec.structs.replace(locked.row, epoch=epoch)
+    yield Query("change_thread", thread_columns(signed(row, locked.sums, locked.born), thread))
+    return WriteResult(Discarded.DISCARDED)
 
 
 def time_of(clock: Clock) -> Part[int]:

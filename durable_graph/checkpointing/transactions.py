@@ -16,7 +16,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 
-from durable_graph.checkpointing import pruning, rules
+from durable_graph.checkpointing import pruning, rules, run_rules
 from durable_graph.checkpointing.columns import (
     STATUS,
     VALUE_KEY,
@@ -41,7 +41,7 @@ from durable_graph.checkpointing.directory_rules import entries_in
 from durable_graph.checkpointing.event_rows import event_columns
 from durable_graph.checkpointing.handles import CommitHandle
 from durable_graph.checkpointing.queries import Query, check_no_orphan, first_of, key_in
-from durable_graph.checkpointing.run_changes import changes_of_request
+from durable_graph.checkpointing.run_changes import changes_of_request, run_from, takes_of
 from durable_graph.checkpointing.transfer import COLUMNS, ExportedThread, rows_of
 from durable_graph.errors import CorruptCheckpointError, ThreadExistsError, UnknownThreadError
 from durable_graph.records import (
@@ -59,7 +59,7 @@ from durable_graph.records import (
     ThreadRow,
     WritesBatch,
 )
-from durable_graph.run_records import EventRow
+from durable_graph.run_records import EventRow, RunState
 
 T = TypeVar("T")
 
@@ -129,6 +129,7 @@ def commit(unit: CommitUnit) -> Transaction[CommitResult]:
         return WriteResult(_with_base(decision, unit, locked), locked)
     if locked is None:
         yield from check_no_orphan(unit.thread)
+    unit = yield from _with_status_of_run(unit)
     row = rules.thread_after_commit(unit, before, (yield from _forked_head(unit)))
     branches = yield from _branches_after(unit, locked)
     yield Batch("add_checkpoint", [checkpoint_columns(key, new.row) for new in unit.checkpoints])
@@ -142,6 +143,16 @@ def commit(unit: CommitUnit) -> Transaction[CommitResult]:
     yield from run_all(changes_of_request(unit))
     yield from _log(key, unit.events)
     return WriteResult(Committed(unit.version, after), after)
+
+
+def _with_status_of_run(unit: CommitUnit) -> Part[CommitUnit]:
+    """The unit, with which the thread is not done before its run: an update may be left to apply."""
+    if unit.run is None or unit.run.state != RunState.DONE:
+        return unit
+    yield from run_all(takes_of(unit))
+    columns = yield from first_of("find_run", thread_key=key_of(unit.thread), seq=unit.run.seq)
+    is_left = columns is not None and run_rules.has_update_left(run_from(columns), unit.run)
+    return msgspec.structs.replace(unit, status="running") if is_left else unit
 
 
 def _with_base(decision: CommitResult, unit: CommitUnit, locked: StoredThread | None) -> CommitResult:

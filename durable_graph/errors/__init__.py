@@ -40,7 +40,13 @@ from durable_graph.errors.running import (
     ReducerError,
     UnknownNameError,
 )
-from durable_graph.errors.runs import MissingPowerError, RunFailedError, UnknownRunError
+from durable_graph.errors.runs import (
+    MissingPowerError,
+    RunDeadlockError,
+    RunFailedError,
+    UnknownRunError,
+    UpdateRefusedError,
+)
 from durable_graph.errors.store import (
     CheckpointerMisuseError,
     MissingBackendError,
@@ -111,6 +117,7 @@ __all__ = [
     "OutsideOfRunError",
     "ReducerError",
     "ReplayMismatchError",
+    "RunDeadlockError",
     "RunFailedError",
     "StateKeyError",
     "StateMutatedError",
@@ -135,6 +142,7 @@ __all__ = [
     "UnknownThreadError",
     "UnreachableNodeWarning",
     "UnstorableValueError",
+    "UpdateRefusedError",
     "ValueTooLargeError",
     "WrongGraphError",
     "names",

@@ -211,12 +211,12 @@ class GraphChangedError(DurableGraphError, LookupError):
         return cls(text, kind="result", name=node, why=why, thread_id=thread_id)
 
     @classmethod
-    def of_update(cls, thread_id: str, *, why: str) -> Self:
+    def of_update(cls, thread_id: str, key: str, *, why: str) -> Self:
         """An update of the running graph cannot be read."""
         reason = bounded(why, _MOST_SHOWN)
         text = (
-            f"thread {quoted(thread_id, 40)} has an update (app.update) that this graph cannot read: {reason}; declare "
-            f"the key as it was when the update was sent, or cancel the run"
+            f"thread {quoted(thread_id, 40)} has the update {quoted(key, 40)}, which this graph cannot read: {reason}; "
+            f"declare the key as it was when the update was sent, or drop the update: app.discard_update"
         )
         return cls(text, kind="update", name=thread_id, why=why, thread_id=thread_id)
 

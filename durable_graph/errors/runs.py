@@ -2,7 +2,7 @@
 
 from typing import Literal, Self
 
-from durable_graph.errors.tree import DurableGraphError, bounded
+from durable_graph.errors.tree import DurableGraphError, bounded, quoted
 
 
 class UnknownRunError(DurableGraphError, LookupError):
@@ -44,6 +44,56 @@ class RunFailedError(DurableGraphError):
         super().__init__(
             f"run {run_id!r} of thread {thread_id!r} {what}: {error}; correct the cause, then app.retry({run_id!r})"
         )
+
+
+class UpdateRefusedError(DurableGraphError):
+    """An update of a running graph (`App.update`) cannot be applied. Its run fails, and the update stays.
+
+    `key` is the key of the update: the caller's, or a random one. `why` is the text of the error, which is `__cause__`.
+    """
+
+    def __init__(self, thread_id: str, key: str, *, why: str) -> None:
+        self.thread_id = thread_id
+        self.key = key
+        self.why = why
+        thread, name = quoted(thread_id, 40), quoted(key, 40)
+        super().__init__(
+            f"update {name} of thread {thread} cannot be applied: {bounded(why, 170)}; "
+            f"correct the graph and retry the run, or drop the update: app.discard_update({thread}, {name})"
+        )
+
+    def __repr__(self) -> str:
+        # The run's row has it: the repr of a text with both kinds of quotes has backslashes.
+        return f"{type(self).__name__}: {self}"
+
+
+class RunDeadlockError(DurableGraphError):
+    """A node waits for a run that cannot begin before the node has ended. The awaited run stays accepted.
+
+    `run_id` is the awaited run. `slots` is the number of slots of this process, all of which are held by nodes that
+    wait for runs; 0 for a run that is blocked behind the node's own run.
+    """
+
+    def __init__(self, run_id: str, *, slots: int) -> None:
+        self.run_id = run_id
+        self.slots = slots
+        held = "the only slot is" if slots == 1 else f"all {slots} slots are"
+        super().__init__(
+            f"a node waits for run {run_id!r}, which cannot begin: {held} held by nodes that wait for runs, and no "
+            f"other worker is alive; call the graph in the node (graph.ainvoke), raise concurrency=, or start another "
+            f"worker"
+        )
+
+    @classmethod
+    def of_own_thread(cls, run_id: str, thread_id: str) -> Self:
+        """The error for a run that is the node's own, or blocked behind it."""
+        error = cls(run_id, slots=0)
+        text = (
+            f"a node waits for run {run_id!r} of its own thread {quoted(thread_id, 60)}, which cannot end before the "
+            f"node's run has ended; start it with another thread_id, or call the graph in the node (graph.ainvoke)"
+        )
+        error.args = (bounded(text),)
+        return error
 
 
 class MissingPowerError(DurableGraphError):

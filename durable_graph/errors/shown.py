@@ -31,6 +31,11 @@ def shown(error: BaseException) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
+def logged(error: BaseException) -> str:
+    """The error as `shown`, for a line of a log: its length is limited like that of a message."""
+    return bounded(shown(error))
+
+
 def add_note(error: BaseException, text: str) -> None:
     """Add a note to an error. Its length is limited like that of a message."""
     error.add_note(bounded(text))

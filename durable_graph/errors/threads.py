@@ -80,6 +80,18 @@ class ThreadBusyError(DurableGraphError):
         error.args = (bounded(text),)
         return error
 
+    @classmethod
+    def of_update(cls, thread_id: str, run_id: str) -> Self:
+        """The error for an update that cannot be discarded, because the thread's run may be about to apply it."""
+        error = cls(thread_id, can_wait=False)
+        error.run_id = run_id
+        text = (
+            f"a worker executes the run {run_id!r} of thread {thread_id!r}, and may be about to apply the update; "
+            f"discard it once the run waits or has ended, or cancel the run"
+        )
+        error.args = (bounded(text),)
+        return error
+
 
 class CheckpointConflictError(DurableGraphError):
     """Another writer extended the thread first, or deleted it. The other writer's data is intact.

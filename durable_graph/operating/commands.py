@@ -25,9 +25,10 @@ from durable_graph.operating.stores import opened, place_of, runs_of
 from durable_graph.operating.targets import listed_runs, run_to_cancel, run_to_retry
 from durable_graph.operating.threads import ShownThread, listed_threads, shown
 from durable_graph.records import ListedStatus
+from durable_graph.runs import updates
+from durable_graph.runs.changes import Changes
 from durable_graph.runs.handle import STATES, RunStatus, StateName, status_of
 from durable_graph.runs.operations import cancel_run, retry_run
-from durable_graph.runs.signals import Changes
 from durable_graph.runs.upkeep import Upkeep, days, read_retention
 from durable_graph.runs.worker import DEFAULT_MAX_CRASHES, DEFAULT_TTL
 
@@ -168,7 +169,8 @@ def threads(*, status: ListedStatus | None = None, limit: int = 100, place: Plac
 
 @commands.command
 def show(target: str, /, *, limit: int = 20, place: Place = HERE) -> None:
-    """Show a thread or a run: its state, its newest checkpoints and its open questions.
+    """Show a thread or a run: its state, its newest checkpoints, its open questions, and the keys of its
+    updates that no run has applied.
 
     Args:
         target: The id of a thread or a run.
@@ -214,6 +216,22 @@ def retry(target: str, /, *, place: Place = HERE) -> None:
 
     status = place.read(change)
     place.print(status, [f"{status.run_id} {status.state}"])
+
+
+@commands.command
+def discard_update(thread: str, key: str, /, *, place: Place = HERE) -> int:
+    """Drop an update that no run has applied, such as one that fails each run of its thread.
+
+    `show` lists the updates of a thread. The exit code is 1 if the thread has no such update.
+
+    Args:
+        thread: The id of the thread.
+        key: The key of the update. The error of the run that failed names it.
+    """
+    is_discarded = place.read(lambda saver: updates.discard_update(runs_of(saver), thread, key))
+    said = f"update {key} discarded" if is_discarded else f"thread {thread} has no update {key} that is not applied"
+    place.print({"discarded": is_discarded}, [said])
+    return 0 if is_discarded else 1
 
 
 @commands.command
@@ -327,7 +345,8 @@ def _shown(found: ShownThread) -> list[str]:
         ],
         longest=_LONGEST_QUESTION,
     )
-    for part in (_runs(found.runs), checkpoints, questions):
+    pending = table(("UPDATE",), [(each,) for each in found.updates])
+    for part in (_runs(found.runs), checkpoints, questions, pending):
         lines += ["", *part] if part else []
     return lines
 

@@ -25,6 +25,7 @@ from durable_graph.records import (
     is_text,
     next_nodes,
 )
+from durable_graph.run_records import UPDATES
 from durable_graph.runs.handle import RunStatus, status_of
 from durable_graph.runs.times import moment
 
@@ -75,7 +76,8 @@ class ShownInterrupt(msgspec.Struct, frozen=True):
 class ShownThread(msgspec.Struct, frozen=True):
     """A thread with its runs (those that were asked for), its newest checkpoints, newest first, and its open questions.
 
-    `metadata` is the thread's own, `call_metadata` that of its newest call.
+    `metadata` is the thread's own, `call_metadata` that of its newest call, and `updates` has the keys of the updates
+    that no run has applied.
     """
 
     thread_id: str
@@ -90,6 +92,7 @@ class ShownThread(msgspec.Struct, frozen=True):
     runs: list[RunStatus]
     checkpoints: list[ShownCheckpoint]
     interrupts: list[ShownInterrupt]
+    updates: list[str]
 
 
 async def listed_threads(saver: Checkpointer, status: ListedStatus | None) -> AsyncGenerator[ListedThread, None]:
@@ -139,9 +142,11 @@ async def shown(saver: Checkpointer, target: str, limit: int) -> ShownThread:
         raise UnknownThreadError(target)
     verify(found)
     runs: list[RunStatus] = []
+    updates: list[str] = []
     if isinstance(saver, KeepsRuns):
         # The listing has the names of workers, which the row of a single run has not.
         every = [status_of(row) async for row in listed_runs(saver.runs, thread=thread)]
+        updates = [message.key for message in await saver.runs.inbox(thread, (UPDATES,))]
         runs = every if run is None else [each for each in every if each.run_id == status_of(run).run_id]
     row = found.thread
     return ShownThread(
@@ -157,6 +162,7 @@ async def shown(saver: Checkpointer, target: str, limit: int) -> ShownThread:
         runs=runs,
         checkpoints=await _history(saver, thread, limit),
         interrupts=_questions(found),
+        updates=updates,
     )
 
 

@@ -38,12 +38,13 @@ from durable_graph.graph.options import is_graph_name
 from durable_graph.run_records import IfBusy, NewMessage, NewRun, QueueStats, RunRow, RunState
 from durable_graph.runs import graph_calls, operations
 from durable_graph.runs.arguments import answer_by_id, read_contexts, read_timeout
+from durable_graph.runs.changes import Changes
 from durable_graph.runs.claimed_request import StartOptions, sought_metadata
 from durable_graph.runs.handle import STATES, RunHandle, RunStatus, StateName, status_of
 from durable_graph.runs.new_run import Priority, new_run
-from durable_graph.runs.signals import Changes
+from durable_graph.runs.slots import Slots
 from durable_graph.runs.threads import AppThreads
-from durable_graph.runs.updates import is_new, send_empty_update, send_update
+from durable_graph.runs.updates import discard_update, is_new, send_empty_update, send_update
 from durable_graph.runs.upkeep import KEEP_RESULTS, KeepThreads, Upkeep, read_retention
 from durable_graph.runs.worker import DEFAULT_MAX_CRASHES, DEFAULT_TTL, Worker
 from durable_graph.runs.worker_of_calls import WorkerOfCalls
@@ -95,6 +96,7 @@ class App:
             raise MissingPowerError(type(saver).__name__, "runs")
         self._saver: Checkpointer = saver
         self._runs: RunStore = saver.runs
+        self._slots = Slots(self._runs)
         self._workers: WeakSet[Worker] = WeakSet()
         self._worker_of_calls: dict[asyncio.AbstractEventLoop, WorkerOfCalls] = {}
         if not isinstance(graphs, Mapping) or not graphs:
@@ -284,13 +286,13 @@ class App:
         self._changes.is_ready(row.queue)
         return RunHandle(self, row.thread, row.seq, is_new=False)
 
-    async def forget(self, run_id: str) -> RunStatus:
+    async def delete_run(self, run_id: str) -> RunStatus:
         """Delete a run that has ended, with its key and its events, before `keep_results` is over. Its thread stays. A
         run that has not ended stays as it is, and so does a quarantined one. Returns the status before.
 
         Raises `UnknownRunError`.
         """
-        row = await operations.forget_run(self._runs, await operations.find_run(self._runs, run_id))
+        row = await operations.delete_run(self._runs, await operations.find_run(self._runs, run_id))
         return status_of(row)
 
     async def answer(self, thread_id: ThreadId, value: Any, *, interrupt_id: str | None = None) -> tuple[str, ...]:
@@ -379,6 +381,19 @@ class App:
         self._changes.has_update(thread, await self._runs.find_unfinished(thread))
         return is_new_update
 
+    async def discard_update(self, thread_id: ThreadId, key: str) -> bool:
+        """Remove an update that no run has applied, such as one that fails each run of its thread. Recorded when this
+        returns. False if the thread has no such update: it was applied, or discarded before.
+
+        `key` is that of `update`; the error of a run that cannot apply an update names it. The key stays stored: a
+        repetition of the update does nothing.
+
+        Raises `UnknownThreadError`, `ThreadBusyError` while a worker executes the thread's run, and
+        `InvalidOptionError` for a key that is no text of 1 to 255 bytes.
+        """
+        thread = read_thread_place(None, thread_id, None).thread_id
+        return await discard_update(self._runs, thread, key)
+
     def graph(self, name: str) -> Graph:
         """The graph of this name, bound to the store: for state and history. Raises `UnknownNameError`."""
         if not isinstance(name, str) or name not in self._graphs:
@@ -420,6 +435,7 @@ class App:
             grace=grace,
             max_crashes=max_crashes,
             upkeep=Upkeep(self._saver, self._runs, self._retention),
+            slots=self._slots,
         )
         self._workers.add(worker)
         return worker

@@ -1,6 +1,6 @@
 """The input and the options of a run as its row holds them, and the call that a worker makes of them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypedDict, cast
 
 import msgspec
@@ -16,6 +16,7 @@ from durable_graph.app.compiled import CompiledGraph
 from durable_graph.errors import InvalidOptionError, InvalidUpdateError, UnknownOptionError
 from durable_graph.graph import UNSET, Command, Send, Topology
 from durable_graph.graph.durations import Duration, microseconds
+from durable_graph.graph.state_kinds import context_of
 from durable_graph.records import is_text
 from durable_graph.run_records import Claim
 
@@ -38,34 +39,66 @@ _CONFIG = ("recursion_limit", "max_concurrency", "metadata", "tags", "run_name")
 Graph = CompiledGraph[Any, Any, Any, Any]
 
 
-class StoredInput(msgspec.Struct, frozen=True):
-    """The input of a run, with its config and its options. `keeps_events`: all its events are stored."""
+class _Usual(msgspec.Struct, frozen=True):
+    """A call without a config, and the options that it was read from, as the runs have them."""
 
-    input: Any
-    config: dict[str, Any]
-    options: StartOptions
-    keeps_events: bool = False
+    options: bytes
+    request: Request
+    keeps_events: bool
+    is_command: bool
 
-    @classmethod
-    def of(cls, graph: Graph, claim: Claim) -> "StoredInput":
-        """As it was accepted. The input is None once it has become a checkpoint: the run resumes from there.
 
-        Raises `DecodeError` for an input that this version of the graph cannot read.
+class ClaimedCalls:
+    """Makes the calls that execute the claimed runs of one graph.
+
+    Most runs have no config and the same options. Their calls differ in the input and in the thread, so the options are
+    read once. A config is read for each run, because its values may be changed by nodes.
+    """
+
+    def __init__(self, graph: Graph, make_context: Callable[[], Any] | None) -> None:
+        """`make_context` makes the context of one execution."""
+        self._graph, self._make_context = graph, make_context
+        self._usual: _Usual | None = None
+
+    def of(self, claim: Claim, owned: OwnedRun, control: RunControl) -> tuple[Request, bool]:
+        """The call as it was accepted, and whether all events of the run are stored. The input is None once it has
+        become a checkpoint: the run resumes from there.
+
+        Raises `DecodeError` for an input that this version of the graph cannot read, and the errors of `make_context`.
         """
-        decode = graph.topology.argument.decode
-        settings = decode(claim.options)
+        request, keeps_events = self._of(claim, owned, control)
+        if self._make_context is not None:
+            context = context_of(self._graph.topology.context, self._make_context())
+            request = msgspec.structs.replace(request, context=context)
+        return request, keeps_events
+
+    def _of(self, claim: Claim, owned: OwnedRun, control: RunControl) -> tuple[Request, bool]:
+        decode, thread = self._graph.topology.argument.decode, claim.thread
         given = None if claim.first_checkpoint else decode(claim.input)
-        if given is not None and settings.get("is_command"):
-            given = _command_of(given)
-        return cls(given, settings["config"], settings["options"], settings.get("keeps_events", False))
+        usual = self._usual
+        if usual is None or usual.options != claim.options:
+            return self._read(decode(claim.options), given, claim, owned, control)
+        config = {"configurable": {"thread_id": thread}}
+        given = _input_of(given, usual.is_command)
+        request = msgspec.structs.replace(
+            usual.request, input=given, thread_id=thread, config=config, metadata={}, control=control, owned=owned
+        )
+        return request, usual.keeps_events
 
-
-def request_of(graph: Graph, stored: StoredInput, claim: Claim, owned: OwnedRun, control: RunControl) -> Request:
-    """The call that executes the run."""
-    setup = graph.setup
-    config = merged_config(setup.config, stored.config)
-    request = _request(graph, stored.input, config, stored.options, RunOptions(thread_id=claim.thread, control=control))
-    return msgspec.structs.replace(request, owned=owned, step_timeout=setup.step_timeout)
+    def _read(
+        self, settings: dict[str, Any], given: object, claim: Claim, owned: OwnedRun, control: RunControl
+    ) -> tuple[Request, bool]:
+        setup, options, keeps_events = self._graph.setup, settings["options"], settings.get("keeps_events", False)
+        is_command = settings.get("is_command", False)
+        given = _input_of(given, is_command)
+        config = merged_config(setup.config, settings["config"])
+        request = _request(self._graph, given, config, options, RunOptions(thread_id=claim.thread, control=control))
+        request = msgspec.structs.replace(request, owned=owned, step_timeout=setup.step_timeout)
+        if not config:
+            # Without the parts of this run, which would stay in memory.
+            plain = msgspec.structs.replace(request, input=None, control=None, owned=None)
+            self._usual = _Usual(claim.options, plain, keeps_events, is_command)
+        return request, keeps_events
 
 
 def check_start(graph: Graph, given: object, config: Config | None, options: StartOptions, thread: str) -> str:
@@ -139,6 +172,10 @@ def _parts_of(topology: Topology, command: Command[Any], max_value_bytes: int) -
 
 def _due(option: str, duration: Duration) -> int:
     return microseconds(option, duration, least=0.001)
+
+
+def _input_of(given: Any, is_command: bool) -> Any:
+    return _command_of(given) if is_command and given is not None else given
 
 
 def _command_of(parts: dict[str, Any]) -> Command[Any]:

@@ -5,22 +5,24 @@ import asyncio
 from durable_graph._runtime.events.run_log import RunLog
 from durable_graph._runtime.request.owned_run import OwnedRun
 from durable_graph.checkpointing.fresh_threads import loaded_by
+from durable_graph.checkpointing.run_rules import DEADLINE_PASSED
 from durable_graph.errors.shown import shown
 from durable_graph.run_records import NEVER, Claim, RequestOfRun, RunState, Settlement
 from durable_graph.runs.grouped_reads import GroupedReads
-from durable_graph.runs.handle import DEADLINE_PASSED
 from durable_graph.runs.lease import Lease, LeasedControl
 from durable_graph.runs.operations import for_row
 
 
 class Execution:
     """A claimed run while this worker executes it under a lease. `is_cancelled`: a caller has cancelled the run.
-    `is_stopping`: the worker is carrying out a request to cancel it."""
+    `is_stopping`: the worker is carrying out a request to cancel it. `key` is the thread, the run and the claim: a run
+    may be claimed again before the task of the claim before has ended."""
 
-    __slots__ = ("claim", "control", "deadline", "is_cancelled", "is_stopping", "lease", "log", "owned", "task")
+    __slots__ = ("claim", "control", "deadline", "is_cancelled", "is_stopping", "key", "lease", "log", "owned", "task")
 
     def __init__(self, claim: Claim, lease: Lease, reads: GroupedReads, log: RunLog | None) -> None:
         self.claim: Claim = claim
+        self.key: tuple[str, int, int] = claim.thread, claim.seq, claim.attempt
         self.lease: Lease = lease
         self.control: LeasedControl = LeasedControl(lease)
         self.owned: OwnedRun = OwnedRun(
@@ -35,7 +37,7 @@ class Execution:
             log=log,
         )
         self.owned.from_checkpoint = claim.from_checkpoint
-        self.owned.has_updates = claim.request == RequestOfRun.LOOK
+        self.owned.has_updates = claim.request == RequestOfRun.APPLY_UPDATES
         self.log: RunLog | None = log
         self.is_cancelled: bool = False
         self.is_stopping: bool = False

@@ -26,7 +26,8 @@ from durable_graph.checkpointing.run_store import RunStore
 from durable_graph.checkpointing.waiting import is_set_within
 from durable_graph.errors import InvalidOptionError, MissingPowerError, UnknownRunError
 from durable_graph.run_records import RunRow, RunState
-from durable_graph.runs.signals import Changes
+from durable_graph.runs.changes import Changes
+from durable_graph.runs.slots import waiting_for
 
 PAGE = 64
 """The number of checkpoints, and of rows, that are read at once."""
@@ -91,7 +92,9 @@ async def follow(app: FollowedApp, row: RunRow, after: int | None) -> AsyncGener
                 yield reader.batch(())
                 if reader.state.is_ended:
                     return
-                await is_set_within(change, pause)
+                with waiting_for(row.thread, row.seq) as wait:
+                    await wait.check(reader.state)
+                    await is_set_within(change, pause)
             pause = _FIRST_LOOK if events else min(pause * 1.5, _LONGEST_LOOK)
             if events:
                 yield reader.batch(tuple(events))

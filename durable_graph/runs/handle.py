@@ -11,11 +11,13 @@ import msgspec
 from durable_graph._runtime.events.model import LoggedEvent
 from durable_graph.checkpointing.columns import key_of
 from durable_graph.checkpointing.run_ids import run_id
+from durable_graph.checkpointing.run_rules import DEADLINE_PASSED
 from durable_graph.checkpointing.waiting import is_set_within
 from durable_graph.errors import RunFailedError, UnknownRunError
 from durable_graph.run_records import RunRow, RunState, WaitsOn
 from durable_graph.runs.arguments import read_timeout
 from durable_graph.runs.following import EventBatch, FollowedApp, follow, newest_event_id
+from durable_graph.runs.slots import waiting_for
 from durable_graph.runs.times import moment
 
 StateName = Literal["ready", "running", "waiting", "blocked", "done", "failed", "cancelled", "quarantined"]
@@ -31,8 +33,6 @@ _NAMES: dict[RunState, StateName] = {
     RunState.QUARANTINED: "quarantined",
 }
 STATES: dict[StateName, RunState] = {name: state for state, name in _NAMES.items()}
-
-DEADLINE_PASSED = "its deadline has passed"
 
 _FIRST_LOOK, _LONGEST_LOOK = 0.02, 1.0
 """In seconds: the pauses between polls of a run, if no notice arrives."""
@@ -155,8 +155,8 @@ class RunHandle:
         """The run's output, as `ainvoke` returns it, once it has ended. A waiting caller that is cancelled, or whose
         `timeout` in seconds is over (`TimeoutError`), cancels no run.
 
-        Raises `RunFailedError` for a run that ended without a result, `UnknownRunError`, and `InvalidOptionError` for a
-        `timeout` that is no number.
+        Raises `RunFailedError` for a run that ended without a result, `UnknownRunError`, `InvalidOptionError` for a
+        `timeout` that is no number, and `RunDeadlockError` in a node if the run cannot begin while the node waits.
         """
         async with asyncio.timeout(read_timeout(timeout)):
             row = await self._ended()
@@ -229,12 +229,14 @@ class RunHandle:
 
     async def _row_once(self, is_reached: Callable[[RunRow], bool]) -> RunRow:
         pause = _FIRST_LOOK
-        with self._app.changes.watching_run(self.thread_id, self._seq) as changed:
+        run = self.thread_id, self._seq
+        with self._app.changes.watching_run(*run) as changed, waiting_for(*run) as wait:
             while True:
                 # Cleared before the query, so that a change after the query is not missed.
                 changed.clear()
                 row = await self._row()
                 if is_reached(row):
                     return row
+                await wait.check(row.state)
                 await is_set_within(changed, pause)
                 pause = min(pause * 1.5, _LONGEST_LOOK)

@@ -51,9 +51,9 @@ async def retry_run(runs: RunStore, row: RunRow) -> RunRow:
     return await find_run(runs, id_of(row))
 
 
-async def forget_run(runs: RunStore, row: RunRow) -> RunRow:
+async def delete_run(runs: RunStore, row: RunRow) -> RunRow:
     """Delete the run, if it has ended. Returns its row before. Raises `UnknownRunError`."""
-    state = await runs.forget_run(row.thread, row.seq)
+    state = await runs.delete_run(row.thread, row.seq)
     if state is None:
         raise UnknownRunError(id_of(row))
     return msgspec.structs.replace(row, state=state)

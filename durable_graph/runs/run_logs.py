@@ -1,7 +1,6 @@
 """The event logs of the runs that a worker executes."""
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 from durable_graph._runtime.events.run_log import RunLog
@@ -11,7 +10,7 @@ from durable_graph.app.compiled import CompiledGraph
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.checkpointing.event_log import ASKED, KeepsEvents
 from durable_graph.run_records import Claim
-from durable_graph.runs.signals import Changes
+from durable_graph.runs.changes import Changes
 
 Graphs = Mapping[str, CompiledGraph[Any, Any, Any, Any]]
 
@@ -21,27 +20,22 @@ class RunLogs:
 
     def __init__(self, graphs: Graphs, saver: Checkpointer, changes: Changes) -> None:
         self._graphs, self._saver, self._changes = graphs, saver, changes
+        # Once: the check of a protocol looks for each of its members.
+        self._keeper = saver if isinstance(saver, KeepsEvents) else None
 
     def of(self, claim: Claim) -> RunLog | None:
         """The log of a claimed run, which stores nothing yet. None if the saver keeps no events."""
-        if not isinstance(self._saver, KeepsEvents):
+        if self._keeper is None:
             return None
-        log = RunLog(
-            self._saver.events,
+        return RunLog(
+            self._keeper.events,
             claim.thread,
             claim.seq,
             claim.epoch,
             self._graphs[claim.graph].topology,
             self._saver.max_value_bytes,
-            _nothing,
+            self._changes.has_events,
         )
-        log.has_moved = partial(self._have_moved, log, claim.thread)
-        return log
-
-    def _have_moved(self, log: RunLog, thread: str) -> None:
-        # A follower has had the events stored first.
-        if log.is_active:
-            self._changes.has_events(thread)
 
     async def begun(self, log: RunLog | None, claim: Claim, *, keeps_events: bool) -> EventSink:
         """The sink of a run that is about to be executed. It stores the run's events if the run has a follower, or if
@@ -62,7 +56,3 @@ class RunLogs:
         version, records = await open_results(topology, self._saver, claim.thread)
         missing = await log.missing((record.ns, record.born, record.ord) for record in records)
         log.catch_up([each for each in records if (each.ns, each.born, each.ord) in missing], version)
-
-
-def _nothing() -> None:
-    """For a log before it is complete."""

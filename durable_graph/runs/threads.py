@@ -160,8 +160,8 @@ class AppThreads:
         `metadata`: all these keys have these values. A list or a dict is compared as a whole, and 1 is equal to 1.0.
         `prefix` is the beginning of the ids. Threads with equal values of `sort_by` are in the order of their ids, or
         in the reverse of it if `descending`. An index finds threads by metadata, ids or a prefix; the other conditions,
-        and the sorting, read all threads that these leave. A status is compared as it is stored: a thread with a damaged row has the status "error" in
-        the result of any search that finds it.
+        and the sorting, read all threads that these leave. A status is compared as it is stored: a thread with a damaged
+        row has the status "error" in the result of any search that finds it.
 
         Raises `InvalidOptionError` for a value that a condition cannot have.
         """

@@ -1,4 +1,4 @@
-"""Sending an update to the run of a thread."""
+"""Sending an update to the run of a thread, and discarding one."""
 
 import os
 from collections.abc import Mapping
@@ -8,10 +8,18 @@ from durable_graph._engine.updates import Update, encode_update
 from durable_graph._runtime.request.identifiers import read_key
 from durable_graph.app.compiled import CompiledGraph
 from durable_graph.checkpointing import Checkpointer
+from durable_graph.checkpointing.columns import key_of
+from durable_graph.checkpointing.run_ids import run_id
 from durable_graph.checkpointing.run_store import RunStore
-from durable_graph.errors import ThreadCancelledError, ThreadFinishedError, UnknownNameError, UnknownThreadError
+from durable_graph.errors import (
+    ThreadBusyError,
+    ThreadCancelledError,
+    ThreadFinishedError,
+    UnknownNameError,
+    UnknownThreadError,
+)
 from durable_graph.graph import Command
-from durable_graph.run_records import UPDATES, NewMessage, Sent
+from durable_graph.run_records import UPDATES, Discarded, NewMessage, Sent
 from durable_graph.runs import graph_calls
 
 Graph = CompiledGraph[Any, Any, Any, Any]
@@ -68,3 +76,15 @@ def is_new(sent: Sent, thread: str) -> bool:
         case Sent.CANCELLED:
             raise ThreadCancelledError.of_message(thread)
     return sent is Sent.NEW
+
+
+async def discard_update(runs: RunStore, thread: str, key: str) -> bool:
+    """Remove an update from the inbox of the thread. False if it is not there. Raises as `App.discard_update` does."""
+    match await runs.discard(thread, UPDATES, read_key(key)):
+        case Discarded.NO_THREAD:
+            raise UnknownThreadError(thread)
+        case Discarded.RUNNING:
+            row = await runs.find_unfinished(thread)
+            raise ThreadBusyError.of_update(thread, "" if row is None else run_id(key_of(thread), row.seq))
+        case discarded:
+            return discarded is Discarded.DISCARDED

@@ -104,7 +104,7 @@ class Upkeep(msgspec.Struct, frozen=True):
         if keep is not None:
             # A longer time is no number of a database.
             span = min(keep, _LONGEST) // timedelta(microseconds=1)
-            runs = await _in_batches(lambda: self.runs.forget_ended(keep=span, limit=_BATCH))
+            runs = await _in_batches(lambda: self.runs.delete_ended(keep=span, limit=_BATCH))
         expired = [
             await delete_expired_threads(self.saver, older_than=older_than, status=status)
             for status, older_than in self.retention.threads.items()

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-import random
 import socket
 import time
 from collections.abc import Callable, Coroutine, Mapping
@@ -17,6 +16,7 @@ from durable_graph.app.compiled import CompiledGraph
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.checkpointing.rules import drawn_incarnation
 from durable_graph.checkpointing.run_changes import pause_after
+from durable_graph.checkpointing.run_rules import DEADLINE_PASSED
 from durable_graph.checkpointing.run_store import RunStore
 from durable_graph.checkpointing.waiting import is_set_within
 from durable_graph.errors import (
@@ -29,8 +29,7 @@ from durable_graph.errors import (
     ThreadBusyError,
     ThreadCancelledError,
 )
-from durable_graph.errors.shown import shown
-from durable_graph.graph.state_kinds import context_of
+from durable_graph.errors.shown import logged
 from durable_graph.run_records import (
     Accepted,
     Claim,
@@ -43,15 +42,16 @@ from durable_graph.run_records import (
 )
 from durable_graph.runs import graph_calls
 from durable_graph.runs.accepting import Accepting
-from durable_graph.runs.claimed_request import StoredInput, request_of
+from durable_graph.runs.changes import Changes
+from durable_graph.runs.claimed_request import ClaimedCalls
 from durable_graph.runs.execution import Execution, text_of
 from durable_graph.runs.grouped_reads import GroupedReads
-from durable_graph.runs.handle import DEADLINE_PASSED
 from durable_graph.runs.lease import Lease
 from durable_graph.runs.run_logs import RunLogs
-from durable_graph.runs.signals import Changes
+from durable_graph.runs.slots import Slots
 from durable_graph.runs.stopping import finished, late_tasks
 from durable_graph.runs.suspects import Suspects
+from durable_graph.runs.sweeps import Sweeps, spread
 from durable_graph.runs.upkeep import Upkeep
 
 DEFAULT_TTL = 10.0
@@ -87,19 +87,22 @@ class Worker:
         grace: float = 10.0,
         max_crashes: int = DEFAULT_MAX_CRASHES,
         upkeep: Upkeep,
+        slots: Slots,
     ) -> None:
         """Raises `InvalidOptionError` for numbers that make no sense."""
         _check("concurrency", concurrency, 1, 100_000, whole=True)
         _check("lease", lease, 0.1, 86_400)
         _check("grace", grace, 0, 86_400)
         _check("max_crashes", max_crashes, 1, 1_000, whole=True)
-        self._graphs, self._contexts = dict(graphs), contexts
+        self._graphs = dict(graphs)
+        self._calls = {name: ClaimedCalls(graph, contexts.get(name)) for name, graph in self._graphs.items()}
         self._saver, self._runs, self._changes = saver, runs, changes
         self._logs = RunLogs(self._graphs, saver, changes)
         self._reads = GroupedReads(saver, runs)
         self._concurrency, self._ttl, self._grace, self._max_crashes = concurrency, float(lease), grace, max_crashes
         self._suspects = Suspects(max_crashes)
-        # By thread, run and claim: a run may be claimed again before the task of the claim before has ended.
+        self._slots = slots
+        # By their keys.
         self._executions: dict[tuple[str, int, int], Execution] = {}
         self._nudge = asyncio.Event()
         self._upkeep = upkeep
@@ -131,9 +134,12 @@ class Worker:
         self._is_draining, self._loop = False, asyncio.get_running_loop()
         self._has_no_time.clear()
         await self._register()
+        self._slots.open(self, self._concurrency)
         self._changes.begin(self)
         self._begin(self._claim_all())
-        self._begin(self._sweep_all())
+        sweeps = Sweeps(self._runs, self._changes, list(self._graphs))
+        self._begin(sweeps.free_runs(self._ttl, self._max_crashes))
+        self._begin(sweeps.apply_deadlines(self._ttl))
         self._begin(self._upkeep.repeat(partial(self._changes.is_ready, *self._graphs)))
         return self
 
@@ -186,6 +192,7 @@ class Worker:
         ends the grace: what is left is cancelled, and released before this raises."""
         if self._lease is not None and self._stopping is None:
             self._is_draining = True
+            self._slots.close(self)
             self._changes.end(self)
             self._stopping = asyncio.get_running_loop().create_task(self._stop())
         if self._stopping is not None:
@@ -240,8 +247,8 @@ class Worker:
             self._begin(self._start_again())
             return
         for thread, seq, request in beat.requests:
-            if request == RequestOfRun.LOOK:
-                self.look(thread)
+            if request == RequestOfRun.APPLY_UPDATES:
+                self.expect_updates(thread)
             for execution in list(self._executions.values()):
                 claim = execution.claim
                 is_meant = (claim.thread, claim.seq) == (thread, seq) and not execution.is_stopping
@@ -258,8 +265,8 @@ class Worker:
             if (claim.thread, claim.seq) == (thread, seq) and log is not None and not log.is_active:
                 self._begin(self._logs.join(log, claim))
 
-    def look(self, thread: str) -> None:
-        """Have the run of the thread look for updates, if this worker executes it."""
+    def expect_updates(self, thread: str) -> None:
+        """An update was sent to the run of the thread. It looks for updates, if this worker executes it."""
         for execution in self._executions.values():
             if execution.claim.thread == thread:
                 execution.owned.has_updates = True
@@ -308,7 +315,7 @@ class Worker:
     def _has_ended(self, task: "asyncio.Task[None]") -> None:
         self._loops.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            _logger.error("a part of a worker has failed: %s", shown(error), exc_info=error)
+            _logger.error("a part of a worker has failed: %s", logged(error), exc_info=error)
 
     # Claims
 
@@ -346,11 +353,11 @@ class Worker:
         return Execution(claim, lease, self._reads, self._logs.of(claim))
 
     def _start(self, executions: list[Execution]) -> None:
+        loop = asyncio.get_running_loop()
         for execution in executions:
-            key = execution.claim.thread, execution.claim.seq, execution.claim.attempt
-            self._executions[key] = execution
-            execution.task = asyncio.get_running_loop().create_task(self._execute(execution))
-            execution.task.add_done_callback(partial(self._is_over, key))
+            self._executions[execution.key] = execution
+            execution.task = loop.create_task(self._execute(execution))
+            execution.task.add_done_callback(partial(self._is_over, execution))
 
     async def _admitted(self, claimed: list[Execution]) -> list[Execution]:
         """The runs to execute now. The other suspects are released before the first one begins: otherwise a crash of
@@ -367,7 +374,7 @@ class Worker:
         postponed = [each for position, each in enumerate(suspects) if position not in admitted]
         delays = self._suspects.delays([each.claim.crashes for each in postponed])
         given_back = [
-            each.settlement(RunState.READY, delay=_spread(delay)) for each, delay in zip(postponed, delays, strict=True)
+            each.settlement(RunState.READY, delay=spread(delay)) for each, delay in zip(postponed, delays, strict=True)
         ]
         await asyncio.gather(*map(self._runs.settle, given_back))
         return [each for each in claimed if each not in postponed]
@@ -401,23 +408,12 @@ class Worker:
         due = await self._runs.next_due(list(self._graphs))
         return longest if due is None else min(longest, max(due / 1_000_000, 0.001))
 
-    def _is_over(self, key: tuple[str, int, int], _: "asyncio.Task[None]") -> None:
-        thread, seq, _attempt = key
-        self._executions.pop(key, None)
-        self._changes.has_changed(thread, seq)
+    def _is_over(self, execution: Execution, _: "asyncio.Task[None]") -> None:
+        self._executions.pop(execution.key, None)
+        if execution.log is not None:
+            execution.log.leave()
+        self._changes.has_changed(execution.claim.thread, execution.claim.seq)
         self._nudge.set()
-
-    async def _sweep_all(self) -> None:
-        while True:
-            await asyncio.sleep(_spread(self._ttl / 4) / 1_000_000)
-            try:
-                swept = await self._runs.sweep(self._max_crashes)
-            except DurableGraphError as error:
-                _logger.warning("a worker cannot look for runs of dead workers: %s", error)
-            else:
-                if swept.ready or swept.quarantined:
-                    # This worker may have no slot for them.
-                    self._changes.is_ready(*self._graphs)
 
     # Executions
 
@@ -425,7 +421,8 @@ class Worker:
         """Execute a claimed run to its end or its next suspension, and have that recorded."""
         is_interrupted = False
         try:
-            settled = await self._outcome(execution)
+            with self._slots.hold(execution.claim.thread, execution.claim.seq):
+                settled = await self._outcome(execution)
         except asyncio.CancelledError:
             is_interrupted = not execution.is_cancelled
             # The run is cancelled, or the worker ends or has lost its lease. What had finished is recorded.
@@ -457,11 +454,9 @@ class Worker:
                 if claim.first_checkpoint:
                     await graph_calls.cancel(graph, self._saver, claim.thread, claim.seq)
                 return execution.cancelled()
-            stored = StoredInput.of(graph, claim)
-            request = request_of(graph, stored, claim, execution.owned, execution.control)
-            request = msgspec.structs.replace(request, context=self._context_of(claim.graph))
+            request, keeps_events = self._calls[claim.graph].of(claim, execution.owned, execution.control)
             async with deadline:
-                sink = await self._logs.begun(execution.log, claim, keeps_events=stored.keeps_events)
+                sink = await self._logs.begun(execution.log, claim, keeps_events=keeps_events)
                 ended = await graph_calls.execute(graph, self._saver, request, claim.epoch, sink)
         except GraphDrained:
             return execution.settlement(RunState.READY)
@@ -481,15 +476,6 @@ class Worker:
         state = RunState.WAITING if ended.is_stopped else RunState.DONE
         settled = execution.settlement(state, due=execution.owned.due)
         return msgspec.structs.replace(settled, waits_on=execution.owned.waits_on if ended.is_stopped else None)
-
-    def _context_of(self, graph: str) -> Any:
-        make = self._contexts.get(graph)
-        return None if make is None else context_of(self._graphs[graph].topology.context, make())
-
-
-def _spread(seconds: float) -> int:
-    """About so many seconds, in microseconds, so that neither workers nor runs come all at once."""
-    return round(seconds * random.uniform(0.5, 1.5) * 1_000_000)  # noqa: S311  # spreads the load
 
 
 def _check(option: str, given: float, least: float, most: float, *, whole: bool = False) -> None:

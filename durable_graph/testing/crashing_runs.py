@@ -9,6 +9,7 @@ from durable_graph.records import StoredCheckpoint
 from durable_graph.run_records import (
     Accepted,
     Claim,
+    Discarded,
     Heartbeat,
     Message,
     NewMessage,
@@ -71,6 +72,12 @@ class CrashingRuns:
     async def next_due(self, queues: Sequence[str]) -> int | None:
         return await self._call("next_due", lambda: self.inner.next_due(queues))
 
+    async def next_deadline(self) -> int | None:
+        return await self._uncounted("next_deadline", self.inner.next_deadline)
+
+    async def fail_overdue(self, *, limit: int = 50) -> list[tuple[str, int]]:
+        return await self._uncounted("fail_overdue", lambda: self.inner.fail_overdue(limit=limit))
+
     async def register(self, worker: NewWorker) -> None:
         await self._call("register", lambda: self.inner.register(worker))
 
@@ -89,11 +96,11 @@ class CrashingRuns:
     async def repair(self, *, limit: int = 50) -> int:
         return await self._uncounted("repair", lambda: self.inner.repair(limit=limit))
 
-    async def forget_ended(self, *, keep: int, limit: int = 50) -> int:
-        return await self._uncounted("forget_ended", lambda: self.inner.forget_ended(keep=keep, limit=limit))
+    async def delete_ended(self, *, keep: int, limit: int = 50) -> int:
+        return await self._uncounted("delete_ended", lambda: self.inner.delete_ended(keep=keep, limit=limit))
 
-    async def forget_run(self, thread: str, seq: int) -> RunState | None:
-        return await self._call("forget_run", lambda: self.inner.forget_run(thread, seq))
+    async def delete_run(self, thread: str, seq: int) -> RunState | None:
+        return await self._call("delete_run", lambda: self.inner.delete_run(thread, seq))
 
     async def settle(self, settlement: Settlement) -> bool:
         return await self._call("settle", lambda: self.inner.settle(settlement))
@@ -129,6 +136,9 @@ class CrashingRuns:
 
     async def send(self, message: NewMessage) -> Sent:
         return await self._call("send", lambda: self.inner.send(message))
+
+    async def discard(self, thread: str, topic: str, key: str) -> Discarded:
+        return await self._call("discard", lambda: self.inner.discard(thread, topic, key))
 
     async def inbox(self, thread: str, topics: Collection[str]) -> list[Message]:
         return await self._call("inbox", lambda: self.inner.inbox(thread, topics))

@@ -13,7 +13,7 @@ from durable_graph_http.problems import Problem
 from durable_graph_http.rollback import checkpoint_before, roll_back
 from durable_graph_http.routes import Route
 from durable_graph_http.shapes import RUN_FIELDS, Json, run_object, run_status, selected
-from durable_graph_http.starting import Started, run_path, start_run
+from durable_graph_http.starting import Started, start_run, started_path
 from durable_graph_http.waiting import cancelled_parts, later_reply, result_parts
 
 Limit = Annotated[int, msgspec.Meta(ge=1, le=1000)]
@@ -32,7 +32,7 @@ async def create(call: Call) -> Reply:
 async def created_reply(call: Call, started: Started) -> Reply:
     """The run that a request has started."""
     status = await started.handle.status()
-    return json_reply(run_object(call, status), headers={"Content-Location": run_path(call, started)})
+    return json_reply(run_object(call, status), headers={"Content-Location": started_path(call, started)})
 
 
 async def wait(call: Call) -> Reply:
@@ -44,7 +44,7 @@ async def wait(call: Call) -> Reply:
 
 def waiting_reply(call: Call, started: Started, body: RunBody) -> Reply:
     """The result of the run, later."""
-    headers, cancels = {"Content-Location": run_path(call, started)}, body.on_disconnect == "cancel"
+    headers, cancels = {"Content-Location": started_path(call, started)}, body.on_disconnect == "cancel"
     return later_reply(call, started.handle, result_parts(call, started), headers, cancels=cancels)
 
 
@@ -99,7 +99,7 @@ async def _rolled_back(call: Call, handle: RunHandle, before: str) -> None:
 async def delete(call: Call) -> Reply:
     """Delete a run that has ended. Its thread stays."""
     handle = await run_of(call)
-    status = await call.service.app.forget(handle.run_id)
+    status = await call.service.app.delete_run(handle.run_id)
     if not status.has_ended or status.state == "quarantined":
         raise Problem(409, f"The run is {status.state}: cancel it first")
     return empty_reply()

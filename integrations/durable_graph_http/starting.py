@@ -90,7 +90,7 @@ async def start_run(call: Call, body: RunBody, thread_id: str | None) -> Started
     return await _start(call, body, graph, thread_id, unfinished)
 
 
-def run_path(call: Call, started: Started) -> str:
+def started_path(call: Call, started: Started) -> str:
     """The path of the run below the service's prefix, percent-encoded."""
     if started.is_stateless:
         return f"/runs/{started.handle.run_id}"

@@ -14,7 +14,7 @@ from durable_graph_http.messages import Frame, Frames, Left, Reply
 from durable_graph_http.problems import Problem
 from durable_graph_http.routes import Route
 from durable_graph_http.run_streams import last_event_of, newest_event_of, run_frames, thread_frames, typed_frames
-from durable_graph_http.starting import Started, run_path, start_run, thread_run_path
+from durable_graph_http.starting import Started, start_run, started_path, thread_run_path
 from durable_graph_http.streaming import (
     Start,
     joined,
@@ -57,7 +57,7 @@ async def stream_new_run(call: Call) -> Reply:
     return stream_reply(
         Frames(frames, _left(call.service, started.handle, cancels=body.on_disconnect == "cancel")),
         **{
-            "Content-Location": run_path(call, started),
+            "Content-Location": started_path(call, started),
             "Location": reconnecting(thread_run_path(call, started.handle), wanted),
         },
     )

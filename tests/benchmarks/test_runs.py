@@ -2,7 +2,10 @@
 
 import asyncio
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -10,11 +13,11 @@ from benchmarks.lab import Lab
 from benchmarks.page import PAGE
 from benchmarks.record import OURS, record_of
 from benchmarks.runs.__main__ import QUESTIONS
-from benchmarks.runs.contenders import DBOS_NAME, PROCRASTINATE, present
+from benchmarks.runs.contenders import DBOS_NAME, PROCRASTINATE, StoreName, present
 from benchmarks.runs.one_step import measure_one_step
 from benchmarks.runs.page import RECORD, with_tables
 from benchmarks.runs.sleeping import measure_sleeping
-from benchmarks.runs.stores import StoreName, Stores, stores
+from benchmarks.runs.stores import Stores, stores
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +46,12 @@ def test_sleeping_runs_are_stored_and_woken(places: Stores) -> None:
 
     assert len({row.work for row in lab.rows}) == len(lab.rows) == 16
     assert all(row.samples.keys() == {OURS} for row in lab.rows)
+
+
+def test_the_processes_of_the_contenders_import_no_langchain() -> None:
+    check = "import benchmarks.runs.processes, sys; sys.exit('langchain_core' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", check], cwd=Path(__file__).parents[2], check=False).returncode == 0
 
 
 def test_procrastinate_keeps_its_jobs_on_postgres_only() -> None:

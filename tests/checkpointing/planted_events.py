@@ -263,19 +263,19 @@ class CopiesEvents(MemorySaver):
 
 
 class _KeepingRuns(MemoryRuns):
-    async def forget_ended(self, *, keep: int, limit: int = 50) -> int:
+    async def delete_ended(self, *, keep: int, limit: int = 50) -> int:
         before = {key: stored.runs.events.copy() for key, stored in self._threads.items()}
-        forgotten = await super().forget_ended(keep=keep, limit=limit)
+        forgotten = await super().delete_ended(keep=keep, limit=limit)
         for key, events in before.items():
             self._threads[key].runs.events = events
         return forgotten
 
 
 class _ForgettingRuns(MemoryRuns):
-    async def forget_ended(self, *, keep: int, limit: int = 50) -> int:
+    async def delete_ended(self, *, keep: int, limit: int = 50) -> int:
         for stored in self._threads.values():
             stored.runs.events.remove_all(list(stored.runs.events.by_key))
-        return await super().forget_ended(keep=keep, limit=limit)
+        return await super().delete_ended(keep=keep, limit=limit)
 
 
 class KeepsEventsOfForgottenRuns(MemorySaver):

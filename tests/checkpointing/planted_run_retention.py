@@ -11,15 +11,15 @@ from durable_graph.checkpointing.columns import key_of
 from durable_graph.checkpointing.memory_runs import MemoryRuns
 from durable_graph.checkpointing.pruning import Kept
 from durable_graph.records import Conflict, ThreadInfo
-from durable_graph.run_records import Accepted, NewRun, RunState
+from durable_graph.run_records import Accepted, NewMessage, NewRun, RunState, Sent
 from tests.checkpointing.planted_runs import PlantedRuns
 
 replace = msgspec.structs.replace
 
 
 class _ForgetsThreads(MemoryRuns):
-    async def forget_ended(self, *, keep: int, limit: int = 50) -> int:
-        count = await super().forget_ended(keep=keep, limit=limit)
+    async def delete_ended(self, *, keep: int, limit: int = 50) -> int:
+        count = await super().delete_ended(keep=keep, limit=limit)
         if count:
             self._threads.clear()
         return count
@@ -32,15 +32,15 @@ class ForgetsThreads(MemorySaver):
 
 
 class ForgetsAll(PlantedRuns):
-    async def forget_ended(self, *, keep: int, limit: int = 50) -> int:
+    async def delete_ended(self, *, keep: int, limit: int = 50) -> int:
         rules.check_limit(limit)
-        return await super().forget_ended(keep=keep, limit=1 << 40)
+        return await super().delete_ended(keep=keep, limit=1 << 40)
 
 
 class ForgetsTheNewest(PlantedRuns):
-    async def forget_ended(self, *, keep: int, limit: int = 50) -> int:
+    async def delete_ended(self, *, keep: int, limit: int = 50) -> int:
         before = sorted(self.all_runs(), key=lambda run: run.ended_at)
-        count = await super().forget_ended(keep=keep, limit=limit)
+        count = await super().delete_ended(keep=keep, limit=limit)
         stored = self.thread("thread")
         if stored is not None and count == 1:
             kept = stored.runs.by_seq.pop(before[-1].seq)
@@ -48,66 +48,88 @@ class ForgetsTheNewest(PlantedRuns):
         return count
 
 
+class HasNoNextDeadline(PlantedRuns):
+    async def next_deadline(self) -> int | None:
+        return None
+
+
+class FailsTheLatestFirst(PlantedRuns):
+    async def fail_overdue(self, *, limit: int = 50) -> list[tuple[str, int]]:
+        rules.check_limit(limit)
+        return list(reversed(await super().fail_overdue(limit=1 << 40)))
+
+
+class CountsTheMessagesThatItHas(PlantedRuns):
+    async def send(self, message: NewMessage) -> Sent:
+        sent = await super().send(message)
+        inbox = self._threads[key_of(message.thread)].runs.inbox
+        last = inbox.waiting.pop(max(inbox.waiting))
+        seq = 1 + max((each for each in inbox.keys.values() if each != last.seq), default=0)
+        inbox.keys[message.topic, message.key] = seq
+        inbox.waiting[seq] = replace(last, seq=seq)
+        return sent
+
+
 class KeepsRequests(PlantedRuns):
-    async def forget_ended(self, *, keep: int, limit: int = 50) -> int:
+    async def delete_ended(self, *, keep: int, limit: int = 50) -> int:
         before = {key: dict(stored.requests) for key, stored in self._threads.items()}
-        count = await super().forget_ended(keep=keep, limit=limit)
+        count = await super().delete_ended(keep=keep, limit=limit)
         for key, requests in before.items():
             self._threads[key].requests = requests
         return count
 
 
 class ForgetsAllRequests(PlantedRuns):
-    async def forget_ended(self, *, keep: int, limit: int = 50) -> int:
-        count = await super().forget_ended(keep=keep, limit=limit)
+    async def delete_ended(self, *, keep: int, limit: int = 50) -> int:
+        count = await super().delete_ended(keep=keep, limit=limit)
         for stored in self._threads.values():
             stored.requests.clear()
         return count
 
 
-class ForgetsUnfinishedRuns(PlantedRuns):
-    async def forget_run(self, thread: str, seq: int) -> RunState | None:
+class DeletesUnfinishedRuns(PlantedRuns):
+    async def delete_run(self, thread: str, seq: int) -> RunState | None:
         run = await self.find_run(thread, seq)
         if run is None:
             return None
-        self._threads[key_of(thread)].forget_run(seq)
+        self._threads[key_of(thread)].delete_run(seq)
         return run.state
 
 
-class ForgetsAllRunsOfTheThread(PlantedRuns):
-    async def forget_run(self, thread: str, seq: int) -> RunState | None:
+class DeletesAllRunsOfTheThread(PlantedRuns):
+    async def delete_run(self, thread: str, seq: int) -> RunState | None:
         for other in (await super().list_runs(thread=thread))[1:]:
-            await super().forget_run(thread, other.seq)
-        return await super().forget_run(thread, seq)
+            await super().delete_run(thread, other.seq)
+        return await super().delete_run(thread, seq)
 
 
-class ForgetsNoRun(PlantedRuns):
-    async def forget_run(self, thread: str, seq: int) -> RunState | None:
+class DeletesNoRun(PlantedRuns):
+    async def delete_run(self, thread: str, seq: int) -> RunState | None:
         run = await self.find_run(thread, seq)
         return None if run is None else run.state
 
 
-class ForgetsWithoutRequests(PlantedRuns):
-    async def forget_run(self, thread: str, seq: int) -> RunState | None:
+class DeletesWithoutRequests(PlantedRuns):
+    async def delete_run(self, thread: str, seq: int) -> RunState | None:
         before = {key: dict(stored.requests) for key, stored in self._threads.items()}
-        state = await super().forget_run(thread, seq)
+        state = await super().delete_run(thread, seq)
         for key, requests in before.items():
             self._threads[key].requests = requests
         return state
 
 
 class KeepsKeysOfMessages(PlantedRuns):
-    async def forget_ended(self, *, keep: int, limit: int = 50) -> int:
+    async def delete_ended(self, *, keep: int, limit: int = 50) -> int:
         before = {key: dict(stored.runs.inbox.keys) for key, stored in self._threads.items()}
-        count = await super().forget_ended(keep=keep, limit=limit)
+        count = await super().delete_ended(keep=keep, limit=limit)
         for key, keys in before.items():
             self._threads[key].runs.inbox.keys = keys
         return count
 
 
 class ForgetsKeysOfMessages(PlantedRuns):
-    async def forget_ended(self, *, keep: int, limit: int = 50) -> int:
-        count = await super().forget_ended(keep=keep, limit=limit)
+    async def delete_ended(self, *, keep: int, limit: int = 50) -> int:
+        count = await super().delete_ended(keep=keep, limit=limit)
         for stored in self._threads.values():
             stored.runs.inbox.keys.clear()
         return count

@@ -343,7 +343,7 @@ class SendsWithoutWaking(PlantedRuns):
         stored = self.thread(message.thread)
         if stored is None:
             return Sent.NO_THREAD
-        stored.runs.inbox.put(message)
+        stored.runs.inbox.put(1, message)
         return Sent.NEW
 
 

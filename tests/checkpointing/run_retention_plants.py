@@ -22,17 +22,65 @@ def _fenced(way: Any) -> Any:
     return way._replace(thread=replace(way.thread, epoch=way.thread.epoch + 1))
 
 
+def _late(right: Callable[..., Any], run: Any, now: int) -> bool:
+    return bool(right(run, now)) and run.state != RunState.BLOCKED
+
+
+def _executed(right: Callable[..., Any], run: Any, now: int) -> bool:
+    return run.deadline <= now and not run.state.is_ended
+
+
+def _fails_the_thread(right: Callable[..., Any], thread: Any, run: Any, epoch: int, at: int) -> Any:
+    return right(thread, replace(run, state=RunState.READY, first_checkpoint=1), epoch, at)
+
+
 RETENTION_PLANTS: Mapping[str, tuple[Plant, ...]] = {
+    # Deadlines
+    "a_deadline_counts_from_the_time_at_which_the_run_is_due": (
+        ruled(
+            "accepted_run",
+            lambda right, run, *given, **named: replace(
+                right(run, *given, **named), deadline=right(run, *given, **named).deadline - run.delay
+            ),
+        ),
+    ),
+    "the_next_deadline_is_that_of_the_runs_that_no_worker_executes": (
+        ruled("is_overdue", _late),
+        ruled("is_overdue", _executed),
+        runs(retention.HasNoNextDeadline),
+    ),
+    "a_blocked_run_fails_at_its_deadline": (
+        ruled("is_overdue", _late),
+        ruled("thread_after_deadline", _fails_the_thread),
+        ruled("failed_by_deadline", lambda right, run: replace(right(run), error=None)),
+    ),
+    "a_run_that_is_ready_or_waits_fails_at_its_deadline_with_its_thread": (
+        ruled("thread_after_deadline", lambda right, thread, *given: thread),
+        ruled("is_overdue", lambda right, run, now: run.state == RunState.BLOCKED and right(run, now)),
+        ruled("is_overdue", lambda right, run, now: right(run, NEVER - 1)),
+    ),
+    "a_waiting_run_fails_at_its_deadline_and_its_holder_is_fenced": (
+        ruled("thread_after_deadline", lambda right, thread, run, epoch, at: right(thread, run, thread.epoch, at)),
+        ruled("is_overdue", lambda right, run, now: run.state != RunState.WAITING and right(run, now)),
+    ),
+    "a_run_that_a_worker_executes_and_one_that_has_ended_are_left": (
+        ruled("is_overdue", _executed),
+        ruled("is_overdue", lambda right, run, now: run.deadline <= now and run.state != RunState.RUNNING),
+    ),
+    "the_earliest_deadlines_are_applied_first": (
+        runs(retention.FailsTheLatestFirst),
+        ruled("check_limit", lambda right, limit: None),
+    ),
     # Retention and repairs
     "an_ended_run_is_deleted_after_its_time": (
-        ruled("is_to_be_forgotten", lambda right, run, before: False),
-        ruled("is_to_be_forgotten", lambda right, run, before: right(run, NEVER)),
-        ruled("is_to_be_forgotten", lambda right, run, before: run.state == RunState.DONE and right(run, before)),
+        ruled("is_expired", lambda right, run, before: False),
+        ruled("is_expired", lambda right, run, before: right(run, NEVER)),
+        ruled("is_expired", lambda right, run, before: run.state == RunState.DONE and right(run, before)),
         made(retention.ForgetsThreads),
     ),
     "unfinished_and_quarantined_runs_are_not_deleted": (
-        ruled("is_to_be_forgotten", lambda right, run, before: run.ended_at <= before),
-        ruled("is_to_be_forgotten", lambda right, run, before: run.state.is_ended and run.ended_at <= before),
+        ruled("is_expired", lambda right, run, before: run.ended_at <= before),
+        ruled("is_expired", lambda right, run, before: run.state.is_ended and run.ended_at <= before),
     ),
     "the_runs_that_ended_first_are_deleted_first": (
         runs(retention.ForgetsAll),
@@ -40,16 +88,17 @@ RETENTION_PLANTS: Mapping[str, tuple[Plant, ...]] = {
         ruled("check_limit", lambda right, limit: None),
     ),
     "a_run_whose_worker_has_a_wrong_clock_is_not_deleted_early": (
-        ruled("is_to_be_forgotten", lambda right, run, before: right(replace(run, accepted_at=0), before)),
+        ruled("is_expired", lambda right, run, before: right(replace(run, accepted_at=0), before)),
     ),
     "a_key_is_deleted_with_its_run": (runs(retention.KeepsRequests), runs(retention.ForgetsAllRequests)),
-    "a_run_that_has_ended_is_forgotten_alone": (
-        runs(retention.ForgetsUnfinishedRuns),
-        runs(retention.ForgetsAllRunsOfTheThread),
-        runs(retention.ForgetsNoRun),
-        runs(retention.ForgetsWithoutRequests),
+    "a_run_that_has_ended_is_deleted_alone": (
+        runs(retention.DeletesUnfinishedRuns),
+        runs(retention.DeletesAllRunsOfTheThread),
+        runs(retention.DeletesNoRun),
+        runs(retention.DeletesWithoutRequests),
     ),
-    "a_quarantined_run_is_not_forgotten": (runs(retention.ForgetsUnfinishedRuns),),
+    "a_quarantined_run_is_not_deleted": (runs(retention.DeletesUnfinishedRuns),),
+    "the_number_of_a_deleted_message_is_not_used_again": (runs(retention.CountsTheMessagesThatItHas),),
     "the_key_of_a_message_that_was_taken_long_ago_is_deleted": (
         runs(retention.KeepsKeysOfMessages),
         runs(retention.ForgetsKeysOfMessages),

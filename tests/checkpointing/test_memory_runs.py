@@ -30,7 +30,7 @@ async def test_the_numbers_of_runs_continue_in_a_thread_that_was_imported() -> N
     numbers = [await accept(one) for _ in range(3)]
     await one.runs.cancel_run("thread", numbers[-1], "reason")
     one.runs.skew += 1000
-    assert await one.runs.forget_ended(keep=1) == 1
+    assert await one.runs.delete_ended(keep=1) == 1
 
     exported = await one.export_thread("thread")
     assert exported is not None

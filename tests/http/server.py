@@ -43,7 +43,7 @@ def application(service: AgentService) -> Starlette:
             return StreamingResponse(reply.body.parts, reply.status, dict(reply.headers))
         return Response(reply.body, reply.status, dict(reply.headers))
 
-    methods = ["GET", "POST", "PATCH", "DELETE"]
+    methods = ["GET", "POST", "PUT", "PATCH", "DELETE"]
     return Starlette(routes=[Route("/{path:path}", handle, methods=methods)])
 
 

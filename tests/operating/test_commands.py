@@ -195,6 +195,19 @@ def test_a_run_that_another_one_followed_is_not_retried(shop: Shop, operate: Ope
     assert "followed" in refused.err
 
 
+def test_an_update_is_shown_until_it_is_discarded(shop: Shop, operate: Operate) -> None:
+    shop.start("order", "t-1")
+    shop.call(lambda app: app.update("t-1", {"log": "other"}, key="change-1"))
+    assert json.loads(operate("show", "t-1", "--store", STORE, "--json").out)["updates"] == ["change-1"]
+    assert operate("show", "t-1", "--store", STORE).lines[-2:] == ["UPDATE", "change-1"]
+    discarded = operate("discard-update", "t-1", "change-1", "--store", STORE)
+    assert (discarded.code, discarded.lines) == (0, ["update change-1 discarded"])
+    again = operate("discard-update", "t-1", "change-1", "--store", STORE, "--json")
+    assert (again.code, json.loads(again.out)) == (1, {"discarded": False})
+    assert "UPDATE" not in operate("show", "t-1", "--store", STORE).out
+    assert shop.work("waiting") == ["waiting"]
+
+
 def test_an_answer_wakes_the_run_and_a_second_answer_is_refused(shop: Shop, operate: Operate) -> None:
     run = shop.start("order", "t-1")
     shop.work("waiting")
@@ -297,6 +310,7 @@ def test_commands_use_the_store_of_an_app_or_of_the_environment(
         (["show", "65a55b6b-d4ff-8096-8c06-6167db4510e5"], "'65a55b6b-d4ff-8096-8c06-6167db4510e5'"),
         (["cancel", "nothing"], "'nothing'"),
         (["retry", "nothing"], "'nothing'"),
+        (["discard-update", "nothing", "key"], "'nothing'"),
         (["check", "nothing"], "'nothing'"),
         (["export", "x.export", "--thread", "nothing"], "'nothing'"),
         (["runs", "--limit", "-1"], "limit"),
@@ -365,7 +379,10 @@ def test_a_command_without_a_store_says_how_to_name_one(shop: Shop, operate: Ope
 def test_help_lists_the_commands(operate: Operate) -> None:
     printed = operate("--help")
     assert printed.code == 0
-    for command in ("worker", "runs", "threads", "show", "cancel", "retry", "answer", "export", "clean", "check"):
+    for command in (
+        *("worker", "runs", "threads", "show", "cancel", "retry", "discard-update", "answer", "export", "clean"),
+        "check",
+    ):
         assert f"\n  {command}" in printed.out
 
 

@@ -44,6 +44,14 @@ PRINTED: Final = {
         "{'looking in': 'Porto'}",
     ],
     "docs/how-resume-works.md": [],
+    "docs/http.md": [
+        "idle {'user': 'ada'}",
+        "Ship this order?",
+        "{'id': 7, 'approved_by': 'ada'}",
+        "409 ada",
+        "['order-7']",
+        "1",
+    ],
     "docs/langgraph-clients.md": [
         "Take| |the| |train|Book it?",
         "True",

@@ -35,6 +35,10 @@ DEPENDENCIES = {
     "durable_graph_postgres": {"asyncpg", "durable_graph"},
     # langsmith and pydantic are dependencies of langchain-core.
     "durable_graph_langchain": {"durable_graph", "langchain_core", "langsmith", "pydantic", "pydantic_core"},
+    "durable_graph_http": {"durable_graph", "msgspec"},
+    # starlette is a dependency of fastapi.
+    "durable_graph_fastapi": {"durable_graph", "durable_graph_http", "fastapi", "sse_starlette", "starlette"},
+    "durable_graph_aiohttp": {"aiohttp", "aiohttp_sse", "durable_graph", "durable_graph_http"},
 }
 
 

@@ -1,6 +1,7 @@
 """The wheel that users install: its packages work without the source tree."""
 
 import email
+import re
 import subprocess
 import sys
 import sysconfig
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.repository.tree import PACKAGES, copy_library, readme_programs
+from tests.repository.tree import PACKAGES, ROOT, copy_library, readme_programs
 
 RUN_FROM_A_FILE = """
 import asyncio, sys
@@ -94,11 +95,31 @@ def test_the_packages_run_from_the_wheel(wheel: zipfile.ZipFile, tmp_path: Path)
     assert [Path(line).parents[1] for line in lines] == [tmp_path / "unpacked"] * 2
 
 
-@pytest.mark.parametrize(("extra", "asked"), [("langchain", "langchain-core>=1.0"), ("cli", "cyclopts>=5.4")])
-def test_an_extra_asks_for_one_package(wheel: zipfile.ZipFile, extra: str, asked: str) -> None:
+@pytest.mark.parametrize(
+    ("extra", "asked"),
+    [
+        ("langchain", ["langchain-core>=1.0"]),
+        ("cli", ["cyclopts>=5.4"]),
+        ("fastapi", ["fastapi>=0.115", "sse-starlette>=3.3"]),
+        ("aiohttp", ["aiohttp-sse>=2.2", "aiohttp>=3.10"]),
+    ],
+)
+def test_an_extra_asks_for_few_packages(wheel: zipfile.ZipFile, extra: str, asked: list[str]) -> None:
     found = [requirement for requirement in required(wheel) if f"extra == '{extra}'" in requirement]
 
-    assert found == [f"{asked}; extra == '{extra}'"]
+    assert found == [f"{each}; extra == '{extra}'" for each in asked]
+
+
+@pytest.mark.parametrize("page", ["fastapi", "aiohttp"])
+def test_the_service_of_a_page_runs_from_the_wheel(wheel: zipfile.ZipFile, tmp_path: Path, page: str) -> None:
+    code = (ROOT / f"docs/{page}.md").read_text(encoding="utf-8")
+    program = next(block for block in re.findall(r"^```python\n(.*?)^```$", code, re.MULTILINE | re.DOTALL))
+    # The module that runs is not the main program, which would serve.
+    begin = f"__name__ = 'service'\nimport sys\nsys.modules[__name__] = sys.modules['__main__']\n{program}"
+
+    lines = run_unpacked(wheel, tmp_path, f"{begin}\nimport durable_graph_{page}\nprint(durable_graph_{page}.__file__)")
+
+    assert Path(lines[0]).parents[1] == tmp_path / "unpacked"
 
 
 def test_the_agent_of_the_readme_runs_from_the_wheel(wheel: zipfile.ZipFile, tmp_path: Path) -> None:

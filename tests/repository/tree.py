@@ -11,6 +11,9 @@ PACKAGES = {
     "durable_graph_sqlite": ROOT / "backends/durable_graph_sqlite",
     "durable_graph_postgres": ROOT / "backends/durable_graph_postgres",
     "durable_graph_langchain": ROOT / "integrations/durable_graph_langchain",
+    "durable_graph_http": ROOT / "integrations/durable_graph_http",
+    "durable_graph_fastapi": ROOT / "integrations/durable_graph_fastapi",
+    "durable_graph_aiohttp": ROOT / "integrations/durable_graph_aiohttp",
 }
 
 

@@ -401,6 +401,46 @@ async def test_a_run_whose_deadline_passes_fails(saver: Checkpointer) -> None:
     assert late.value.kind == "deadline"
 
 
+async def test_a_blocked_run_fails_by_its_deadline_while_the_run_before_it_continues(saver: Checkpointer) -> None:
+    is_open = asyncio.Event()
+
+    async def hold(state: State) -> State:
+        await is_open.wait()
+        return {}
+
+    app = App({"hold": chain(hold)}, saver)
+    async with app.worker():
+        first = await app.start("hold", {}, thread_id="t")
+        second = await app.start("hold", {}, thread_id="t", deadline=timedelta(milliseconds=50))
+        third = await app.start("hold", {}, thread_id="t")
+        with pytest.raises(RunFailedError, match="deadline") as late:
+            await second.result(20)
+        assert late.value.kind == "deadline"
+        assert (await third.status()).state == "blocked"
+        is_open.set()
+        await first.result(20)
+        await third.result(20)
+
+
+async def test_a_run_without_a_free_slot_fails_by_its_deadline(saver: Checkpointer) -> None:
+    is_open, has_begun = asyncio.Event(), asyncio.Event()
+
+    async def hold(state: State) -> State:
+        has_begun.set()
+        await is_open.wait()
+        return {}
+
+    app = App({"hold": chain(hold)}, saver)
+    async with app.worker(concurrency=1):
+        first = await app.start("hold", {})
+        await has_begun.wait()
+        second = await app.start("hold", {}, thread_id="t", deadline=timedelta(milliseconds=50))
+        with pytest.raises(RunFailedError, match="deadline"):
+            await second.result(20)
+        is_open.set()
+        await first.result(20)
+
+
 async def test_a_time_limit_of_a_waiting_caller_cancels_no_run(saver: Checkpointer) -> None:
     app = App({"count": chain(add)}, saver)
     handle = await app.start("count", {})
@@ -456,7 +496,9 @@ async def test_unknown_names_are_refused(saver: Checkpointer) -> None:
     app = App({"count": chain(add)}, saver)
     with pytest.raises(UnknownNameError, match="the app has no graph 'cuont'; it has: count"):
         await app.start("cuont", {})
-    for id_ in ("nonsense", "65a55b6b-d4ff-8096-8c06-6167db4510e5", "3b8c0a53-7b0a-4b22-9a53-c5a0e0a2b0f1"):
+    # The last one has a key that is larger than that of any thread.
+    unknown = ("65a55b6b-d4ff-8096-8c06-6167db4510e5", "3b8c0a53-7b0a-4b22-9a53-c5a0e0a2b0f1")
+    for id_ in ("nonsense", *unknown, "ffffffff-ffff-8fff-bfff-ffffffffffff"):
         with pytest.raises(UnknownRunError):
             await app.find(id_)
     options: Any = {"durabilty": "sync"}

@@ -205,12 +205,12 @@ async def test_a_run_that_has_ended_is_forgotten(saver: Checkpointer) -> None:
     async with app.worker():
         waiting = await app.start("ask", {}, thread_id="a")
         await waiting.stopped(20)
-        assert (await app.forget(waiting.run_id)).state == "waiting"
+        assert (await app.delete_run(waiting.run_id)).state == "waiting"
         assert (await waiting.status()).state == "waiting"
         handle = await app.start("g", {}, thread_id="t", key="k", events="all")
         await handle.result(20)
-        assert (await app.forget(handle.run_id)).state == "done"
-        for call in (app.forget(handle.run_id), app.find(handle.run_id), handle.result(20)):
+        assert (await app.delete_run(handle.run_id)).state == "done"
+        for call in (app.delete_run(handle.run_id), app.find(handle.run_id), handle.result(20)):
             with pytest.raises(UnknownRunError):
                 await call
         assert (await app.graph("g").aget_state(thread_id="t")).values == {"log": ["one", "two", "three"]}

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import re
 from datetime import timedelta
 from operator import add
 from typing import Annotated, Any, TypedDict
@@ -24,6 +25,7 @@ from durable_graph import (
     Send,
     StateGraph,
     StateKeyError,
+    ThreadBusyError,
     ThreadCancelledError,
     ThreadFinishedError,
     UnknownNameError,
@@ -47,6 +49,14 @@ Graph = CompiledGraph[Any, Any, Any, Any]
 class State(TypedDict, total=False):
     log: Annotated[list[str], add]
     total: int
+
+
+def guarded(old: list[str], new: list[str]) -> list[str]:
+    """A reducer that refuses the value "bad"."""
+    if "bad" in new:
+        message = "no room"
+        raise ValueError(message)
+    return [*old, *new]
 
 
 def built(*names: str, extra: str = "", **nodes: Any) -> "StateGraph[Any, Any, Any, Any]":
@@ -342,6 +352,145 @@ async def test_an_update_that_a_reducer_refuses_fails_the_run_and_stays_until_it
         broken[0] = False
         await app.retry(handle.run_id)
         assert await handle.result(20) == {"log": ["good", "bad", "last", "one"]}
+
+
+class Guarded(TypedDict, total=False):
+    log: Annotated[list[str], guarded]
+
+
+async def one(state: Guarded) -> Guarded:
+    return {"log": ["one"]}
+
+
+def guarded_app(saver: Checkpointer) -> App:
+    builder: StateGraph[Any, Any, Any, Any] = StateGraph(Guarded)
+    builder.add_node("one", one)
+    builder.add_edge(START, "one")
+    return App({"g": builder.compile()}, saver)
+
+
+async def test_the_error_of_a_refused_update_names_the_update_and_the_way_out(saver: Checkpointer) -> None:
+    app = guarded_app(saver)
+    handle = await app.start("g", {}, thread_id="t")
+    await app.update("t", {"log": ["good"]})
+    await app.update("t", {"log": ["bad"]}, key="change-7")
+    async with run_app(app):
+        with pytest.raises(RunFailedError) as failed:
+            await handle.result(20)
+    for part in ("update 'change-7' of thread 't'", "no room", "app.discard_update('t', 'change-7')"):
+        assert part in str((await handle.status()).error)
+    assert "change-7" in str(failed.value)
+
+
+async def test_later_runs_of_a_thread_succeed_once_a_refused_update_is_discarded(saver: Checkpointer) -> None:
+    app = guarded_app(saver)
+    handle = await app.start("g", {}, thread_id="t")
+    for text in ("good", "bad", "last"):
+        await app.update("t", {"log": [text]}, key=text)
+    async with run_app(app):
+        with pytest.raises(RunFailedError, match="no room"):
+            await handle.result(20)
+        later = await app.start("g", {}, thread_id="t")
+        with pytest.raises(RunFailedError, match="no room"):
+            await later.result(20)
+        assert await app.discard_update("t", "bad")
+        assert not await app.discard_update("t", "bad")
+        # A delivery that is repeated does not bring it back.
+        await app.retry(later.run_id)
+        assert await later.result(20) == {"log": ["good", "last", "one"]}
+    with pytest.raises(UnknownThreadError):
+        await app.discard_update("other", "bad")
+    for wrong in ("", 7, None):
+        with pytest.raises(InvalidOptionError, match="key"):
+            await app.discard_update("t", wrong)  # type: ignore[arg-type]  # an argument of another type
+
+
+async def test_the_key_of_a_discarded_update_stays_known(saver: Checkpointer) -> None:
+    app = guarded_app(saver)
+    handle = await app.start("g", {}, thread_id="t")
+    await app.update("t", {"log": ["bad"]}, key="bad")
+    assert await app.discard_update("t", "bad")
+    assert not await app.update("t", {"log": ["bad"]}, key="bad")
+    async with run_app(app):
+        assert await handle.result(20) == {"log": ["one"]}
+
+
+async def test_an_update_without_a_key_is_discarded_by_the_key_that_its_error_names(saver: Checkpointer) -> None:
+    app = guarded_app(saver)
+    handle = await app.start("g", {}, thread_id="t")
+    await app.update("t", {"log": ["bad"]})
+    async with run_app(app):
+        with pytest.raises(RunFailedError):
+            await handle.result(20)
+        found = re.search(r"app\.discard_update\('t', '([0-9a-f]{32})'\)", (await handle.status()).error or "")
+        assert found is not None
+        assert await app.discard_update("t", found[1])
+        await app.retry(handle.run_id)
+        assert await handle.result(20) == {"log": ["one"]}
+
+
+async def test_no_update_is_discarded_while_a_worker_executes_the_run(saver: Checkpointer) -> None:
+    gate = Gate()
+    app = App({"g": built("gate", gate=gate).compile()}, saver)
+    async with run_app(app):
+        handle = await app.start("g", {}, thread_id="t")
+        await gate.reached.wait()
+        await app.update("t", {"log": ["update"]}, key="k")
+        with pytest.raises(ThreadBusyError, match="a worker executes") as busy:
+            await app.discard_update("t", "k")
+        assert busy.value.run_id == handle.run_id
+        gate.open.set()
+        assert await handle.result(20) == {"log": ["gate", "update"]}
+
+
+async def test_a_run_at_its_end_is_done_once_its_last_update_is_discarded(saver: Checkpointer) -> None:
+    gate = Gate()
+
+    async def hold(state: Guarded) -> Guarded:
+        gate.reached.set()
+        await gate.open.wait()
+        return {"log": ["held"]}
+
+    builder = StateGraph(Guarded).add_node("hold", hold).add_edge(START, "hold")
+    app = App({"g": builder.compile()}, saver)
+    handle = await app.start("g", {}, thread_id="t")
+    async with app.worker():
+        await gate.reached.wait()
+        # From another process: the worker learns of it by its next heartbeat, after the last superstep.
+        await App({"g": builder.compile()}, saver).update("t", {"log": ["bad"]}, key="bad")
+        gate.open.set()
+        with pytest.raises(RunFailedError, match="update 'bad'"):
+            await handle.result(20)
+        assert (await app.graph("g").aget_state(thread_id="t")).status == "failed"
+        await app.discard_update("t", "bad")
+        await app.retry(handle.run_id)
+        assert await handle.result(20) == {"log": ["held"]}
+        assert (await app.graph("g").aget_state(thread_id="t")).status == "done"
+
+
+async def test_the_update_whose_value_cannot_be_stored_is_named(saver: Checkpointer) -> None:
+    def joined(old: Any, new: Any) -> Any:
+        return [object()] if "bad" in new else [*old, *new]
+
+    class Unstorable(TypedDict, total=False):
+        log: Annotated[list[str], joined]
+
+    async def last(state: Unstorable) -> Unstorable:
+        return {"log": ["one"]}
+
+    builder: StateGraph[Any, Any, Any, Any] = StateGraph(Unstorable)
+    builder.add_node("one", last)
+    builder.add_edge(START, "one")
+    app = App({"g": builder.compile()}, saver)
+    handle = await app.start("g", {}, thread_id="t")
+    for text in ("good", "bad", "last"):
+        await app.update("t", {"log": [text]}, key=text)
+    async with run_app(app):
+        with pytest.raises(RunFailedError, match="update 'bad' of thread 't'"):
+            await handle.result(20)
+        await app.discard_update("t", "bad")
+        await app.retry(handle.run_id)
+        assert await handle.result(20) == {"log": ["good", "last", "one"]}
 
 
 async def test_a_worker_that_lacks_a_node_of_an_update_leaves_the_run_to_another_worker(saver: Checkpointer) -> None:

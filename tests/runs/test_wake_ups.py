@@ -296,7 +296,7 @@ async def test_a_queue_of_other_graphs_wakes_no_worker(savers: tuple[Checkpointe
         def find_requests(self) -> None:
             heard.append("requests")
 
-        def look(self, thread: str) -> None:
+        def expect_updates(self, thread: str) -> None:
             heard.append("look")
 
     app.changes.begin(Worker())

@@ -13,6 +13,20 @@ class State(TypedDict, total=False):
     log: Annotated[list[str], operator.add]
 
 
+async def test_the_error_of_a_node_is_a_short_line_of_the_log(
+    saver: Checkpointer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def node(state: State) -> None:
+        raise ValueError("x" * 100_000)
+
+    graph = StateGraph(State).add_node("call", node).add_edge(START, "call").compile(saver)
+    with pytest.raises(ValueError, match="xxx"):
+        await graph.ainvoke(State(), thread_id="t")
+    (message,) = [record.getMessage() for record in caplog.records if "failed in superstep" in record.getMessage()]
+    assert "ValueError('xxx" in message
+    assert len(message) < 500
+
+
 async def test_failures_resumes_and_superseded_tasks_are_logged_with_thread_and_node(
     saver: Checkpointer, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -6,16 +6,18 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from durable_graph.checkpointing.columns import key_of
+from durable_graph.checkpointing.event_log import FIRST_ROW, Follow
 from durable_graph.checkpointing.notices import EventsAdded, RunChanged, RunReady, Wanted, WorkerAsked
 from durable_graph.errors import StoreUnavailableError
-from durable_graph.run_records import NewWorker, RunState
+from durable_graph.run_records import Claim, EventKind, EventRow, RunState
 from durable_graph.testing.conformance.notifiers import KEY, Heard, listening
 from durable_graph.testing.conformance.run_store_under_test import (
     HOUR,
@@ -28,9 +30,12 @@ from durable_graph.testing.conformance.run_store_under_test import (
 )
 from durable_graph_sqlite import SqliteSaver, watching
 from durable_graph_sqlite.runs import first_due
+from durable_graph_sqlite.waker import EventWaker, Waker, new_waker
 from tests.runs.engine.processes import until
 
 READY = RunReady(QUEUE)
+MARK = EventsAdded(key_of("mark"))
+"""The thread "mark" is for changes that a listener sees, and that concern no other listener."""
 
 
 @pytest.fixture
@@ -56,9 +61,9 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     noted: list[float] = []
     wait = watching.Watch._wait
 
-    def noting(watch: watching.Watch, seconds: float) -> bool:
-        noted.append(seconds)
-        return wait(watch, seconds)
+    def noting(watch: watching.Watch, pause: float, least: float) -> bool:
+        noted.append(pause)
+        return wait(watch, pause, least)
 
     monkeypatch.setattr(watching.Watch, "_wait", noting)
     return noted
@@ -67,8 +72,8 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 async def after_a_change(writer: SqliteSaver, heard: Heard) -> None:
     """Change the file, and return once the listener has got all notices of that."""
     heard.notices.clear()
-    await runs_of(writer).register(NewWorker(99, HOUR, "another"))
-    await heard.until(EventsAdded(0))
+    await accept(writer, "mark", queue="of marks")
+    await heard.until(MARK)
 
 
 # The thread
@@ -87,18 +92,62 @@ async def test_the_thread_runs_only_while_there_is_a_listener(savers: tuple[Sqli
         await until_no_watch()
 
 
+@pytest.mark.parametrize("make", [new_waker, EventWaker])
 async def test_an_idle_thread_polls_rarely_and_often_after_a_change_of_its_process(
-    savers: tuple[SqliteSaver, SqliteSaver], pauses: list[float]
+    savers: tuple[SqliteSaver, SqliteSaver],
+    pauses: list[float],
+    make: Callable[[], Waker],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(watching, "new_waker", make)
+    longest = 0.5 if make is new_waker and sys.platform == "linux" else 0.05
     _, other = savers
     with listening(other, READY):
-        await until(lambda: 0.05 in pauses, "the longest pause")
-        assert pauses[0] < 0.05
-        # About 20 polls in a second.
+        await until(lambda: longest in pauses, "the longest pause")
+        assert pauses[0] < 0.003
+        assert max(pauses) == longest
+        # The pauses grow.
         assert len(pauses) < 100
         pauses.clear()
         other.notifier.notify(READY)
         await until(lambda: any(each < 0.003 for each in pauses), "a short pause")
+
+
+@pytest.mark.parametrize("make", [new_waker, EventWaker])
+async def test_a_change_in_an_idle_file_is_noticed(
+    savers: tuple[SqliteSaver, SqliteSaver],
+    pauses: list[float],
+    make: Callable[[], Waker],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(watching, "new_waker", make)
+    one, other = savers
+    with listening(other, READY) as heard:
+        for _ in range(2):
+            pauses.clear()
+            await until(lambda: max(pauses, default=0) >= 0.05, "a long pause")
+            heard.notices.clear()
+            await accept(one, f"thread {len(pauses)}")
+            await heard.until(READY)
+
+
+async def test_a_change_ends_the_pause_of_a_thread_where_the_system_reports_writes(
+    savers: tuple[SqliteSaver, SqliteSaver], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended: list[tuple[float, bool]] = []
+    wait = watching.Watch._wait
+
+    def noting(watch: watching.Watch, pause: float, least: float) -> bool:
+        is_woken = wait(watch, pause, least)
+        ended.append((pause, is_woken))
+        return is_woken
+
+    monkeypatch.setattr(watching.Watch, "_wait", noting)
+    one, other = savers
+    with listening(other, READY):
+        await until(lambda: (0.5, False) in ended or sys.platform != "linux", "the longest pause")
+        await accept(one)
+        await until(lambda: (0.5, True) in ended or sys.platform != "linux", "its end")
 
 
 async def test_a_thread_polls_again_after_an_error_of_the_file(
@@ -129,19 +178,19 @@ async def test_a_change_that_no_listener_wants_causes_no_notice(savers: tuple[Sq
     await claim_one(one, worker=7)
     await accept(one, "elsewhere", queue="elsewhere")
     await accept(one, "later", delay=HOUR)
-    everything = READY, RunChanged(KEY, seq), WorkerAsked(7), EventsAdded(0)
+    everything = READY, RunChanged(KEY, seq), WorkerAsked(7), MARK
     with listening(other, *everything) as heard:
         # The first query finds the run that is due later.
-        await heard.until(EventsAdded(0))
+        await heard.until(MARK)
         await after_a_change(one, heard)
-        assert set(heard.notices) == {EventsAdded(0)}
+        assert set(heard.notices) == {MARK}
 
 
 async def test_a_request_causes_one_notice(savers: tuple[SqliteSaver, SqliteSaver]) -> None:
     one, other = savers
     seq = await accept(one)
     await claim_one(one, worker=7)
-    with listening(other, WorkerAsked(7), EventsAdded(0)) as heard:
+    with listening(other, WorkerAsked(7), MARK) as heard:
         await runs_of(one).cancel_run("thread", seq, "reason")
         await heard.until(WorkerAsked(7))
         await after_a_change(one, heard)
@@ -151,7 +200,7 @@ async def test_a_request_causes_one_notice(savers: tuple[SqliteSaver, SqliteSave
 
 async def test_a_due_run_causes_notices_until_it_is_claimed(savers: tuple[SqliteSaver, SqliteSaver]) -> None:
     one, other = savers
-    with listening(other, READY, EventsAdded(0)) as heard:
+    with listening(other, READY, MARK) as heard:
         await accept(one)
         await heard.until(READY)
         await after_a_change(one, heard)
@@ -165,7 +214,7 @@ async def test_a_due_run_causes_notices_until_it_is_claimed(savers: tuple[Sqlite
 async def test_the_clock_that_a_test_moves_decides_what_is_due(savers: tuple[SqliteSaver, SqliteSaver]) -> None:
     one, other = savers
     await accept(one, delay=HOUR)
-    with listening(other, READY, EventsAdded(0)) as heard:
+    with listening(other, READY, MARK) as heard:
         await heard.until(READY)
         await after_a_change(one, heard)
         assert READY not in heard.notices
@@ -174,13 +223,45 @@ async def test_the_clock_that_a_test_moves_decides_what_is_due(savers: tuple[Sql
         assert READY in heard.notices
 
 
+async def test_followers_are_woken_by_changes_of_their_threads_only(savers: tuple[SqliteSaver, SqliteSaver]) -> None:
+    one, other = savers
+    seq = await accept(one)
+    added = EventsAdded(KEY)
+    with listening(other, added, MARK) as heard:
+
+        async def wakes(change: Awaitable[object]) -> bool:
+            heard.notices.clear()
+            await change
+            await accept(one, "mark", queue="of marks")
+            await heard.until(MARK)
+            return added in heard.notices
+
+        claims: list[Claim] = []
+
+        async def claim() -> None:
+            claims.append(await claim_one(one, worker=7))
+
+        # The first notices are of the state at the start.
+        await heard.until(MARK)
+        assert not await wakes(accept(one, "another", queue="elsewhere"))
+        assert await wakes(claim())
+        assert await wakes(one.events.follow(Follow("thread", seq)))
+        epoch = claims[0].epoch
+        event = EventRow(seq, 0, FIRST_ROW, epoch, EventKind.CUSTOM, b"event", task="task")
+        assert await wakes(one.events.append("thread", epoch, [event]))
+        assert await wakes(one.events.append("thread", epoch, [msgspec.structs.replace(event, position=FIRST_ROW + 1)]))
+        assert await wakes(one.runs.settle(end_of(claims[0], 7, RunState.WAITING)))
+        assert await wakes(one.delete_thread("thread"))
+        assert not await wakes(accept(one, "a third", queue="elsewhere"))
+
+
 async def test_runs_of_a_deleted_thread_count_as_changed(savers: tuple[SqliteSaver, SqliteSaver]) -> None:
     one, other = savers
     seq = await accept(one)
     claim = await claim_one(one)
     await runs_of(one).settle(end_of(claim, 1, RunState.WAITING))
     key = key_of("thread")
-    with listening(other, RunChanged(key, seq), EventsAdded(0)) as heard:
+    with listening(other, RunChanged(key, seq), MARK) as heard:
         await after_a_change(one, heard)
         assert RunChanged(key, seq) not in heard.notices
         await one.delete_thread("thread")
@@ -191,7 +272,7 @@ async def test_many_awaited_runs_are_one_query(savers: tuple[SqliteSaver, Sqlite
     one, other = savers
     seqs = [await accept(one, f"thread {number}") for number in range(300)]
     runs = [RunChanged(key_of(f"thread {number}"), seq) for number, seq in enumerate(seqs)]
-    with listening(other, *runs, EventsAdded(0)) as heard:
+    with listening(other, *runs, MARK) as heard:
         for number in (7, 299):
             await runs_of(one).cancel_run(f"thread {number}", seqs[number], "reason")
         await heard.until(runs[7])
@@ -206,8 +287,8 @@ async def test_a_removed_file_is_not_created_again(tmp_path: Path, pauses: list[
     path = tmp_path / "runs.db"
     async with SqliteSaver(path) as saver:
         await accept(saver)
-        with listening(saver, READY, EventsAdded(0)) as heard:
-            await heard.until(EventsAdded(0))
+        with listening(saver, READY, MARK) as heard:
+            await heard.until(MARK)
             for each in tmp_path.iterdir():
                 each.unlink()
             heard.notices.clear()
@@ -233,8 +314,8 @@ async def test_a_listener_of_a_file_that_does_not_exist_yet_creates_none(tmp_pat
 async def test_the_last_connection_of_a_closed_saver_moves_the_log_into_the_file(tmp_path: Path) -> None:
     saver = SqliteSaver(tmp_path / "runs.db")
     await accept(saver)
-    with listening(saver, EventsAdded(0)) as heard:
-        await heard.until(EventsAdded(0))
+    with listening(saver, MARK) as heard:
+        await heard.until(MARK)
         await saver.aclose()
     assert [each.name for each in tmp_path.iterdir()] == ["runs.db"]
 
@@ -247,12 +328,13 @@ def test_a_saver_that_is_not_closed_has_no_thread_between_two_event_loops(tmp_pa
         heard = Heard()
         await accept(other, f"{thread} of the other")
         other.notifier.listen(heard.hear, Wanted)
-        with listening(other, EventsAdded(0)) as heard:
-            await heard.until(EventsAdded(0))
+        added = EventsAdded(key_of(thread))
+        with listening(other, added) as heard:
+            await heard.until(added)
             heard.notices.clear()
             await accept(one, thread)
             await send(one, thread)
-            await heard.until(EventsAdded(0))
+            await heard.until(added)
 
     for thread in ("first", "second"):
         asyncio.run(hear(thread))

@@ -24,6 +24,8 @@ HOUR = 3600 * 1_000_000
         ("drop_events", "SEARCH events USING PRIMARY KEY (thread_key=?)"),
         ("find_requests_without_runs", "SEARCH q USING PRIMARY KEY (thread_key=?)"),
         ("free_stuck_run", "SEARCH runs USING PRIMARY KEY (thread_key=? AND seq=?)"),
+        ("find_overdue_runs", "SEARCH runs USING INDEX runs_with_deadline (deadline<?)"),
+        ("find_next_deadline", "SEARCH runs USING INDEX runs_with_deadline (deadline<?)"),
         # These two indexes have only unread messages, and only blocked runs.
         ("find_stuck_runs", "SCAN m USING INDEX messages_unread"),
         ("find_stuck_runs", "SEARCH r USING INDEX runs_of_thread (thread_key=?)"),
@@ -53,7 +55,7 @@ async def test_a_damaged_thread_keeps_its_requests_and_does_not_stop_retention(t
         with database(path) as db:
             db.execute("UPDATE threads SET head = 9 WHERE thread_id = 'damaged'")
         runs_of(saver).skew += 2 * HOUR
-        assert await runs_of(saver).forget_ended(keep=HOUR) == 2
+        assert await runs_of(saver).delete_ended(keep=HOUR) == 2
         with database(path) as db:
             assert db.execute("SELECT thread_key FROM requests").fetchall() == [(key_of("damaged"),)]
         assert [(each.thread, each.status) for each in await saver.list_threads()] == [

@@ -1,4 +1,4 @@
--- Retention and repair of runs: see `checkpointing/run_retention.py`. States are as in `runs.sql`. These statements
+-- Retention, deadlines and repair of runs: see `checkpointing/run_retention.py`. States are as in `runs.sql`. These statements
 -- wait for no lock: a thread that another transaction has locked is left for the next call.
 
 -- name: find_ended_runs
@@ -36,6 +36,21 @@ SELECT q.key, q.digest FROM {schema}.requests q
 -- name: drop_request
 DELETE FROM {schema}.requests WHERE thread_key = $1 AND key = $2;
 
+-- name: find_overdue_runs
+-- Runs that no worker executes and whose deadline has passed. Their threads are locked.
+WITH
+  overdue AS MATERIALIZED (
+    SELECT thread_key, thread_id, seq, deadline FROM {schema}.runs
+     WHERE state IN (0, 2, 3) AND deadline < 4611686018427387904 AND deadline <= :now ORDER BY deadline LIMIT :limit),
+  locked AS MATERIALIZED (
+    SELECT thread_key FROM {schema}.threads WHERE thread_key = ANY (ARRAY (SELECT thread_key FROM overdue))
+     ORDER BY thread_key FOR NO KEY UPDATE SKIP LOCKED)
+SELECT o.thread_id, o.seq FROM overdue o JOIN locked l USING (thread_key) ORDER BY o.deadline;
+
+-- name: find_next_deadline
+-- The microseconds until the next deadline of a run that no worker executes.
+SELECT min(deadline) - ({now}) FROM {schema}.runs WHERE state IN (0, 2, 3) AND deadline < 4611686018427387904;
+
 -- part: waits_for_a_message
 EXISTS (SELECT FROM {schema}.messages m
          WHERE m.thread_key = r.thread_key AND m.taken = 0 AND r.waits_on::jsonb -> 'topics' ? m.topic)
@@ -50,10 +65,9 @@ NOT EXISTS (SELECT FROM {schema}.runs e
 WITH
   stuck AS MATERIALIZED (
     SELECT * FROM (
-      SELECT r.thread_key, r.seq
-        FROM (SELECT DISTINCT thread_key FROM {schema}.messages WHERE taken = 0) m
-        JOIN {schema}.runs r ON r.thread_key = m.thread_key AND r.state < 4
-       WHERE r.state = 2 AND {waits_for_a_message}
+      -- The server begins with the runs that wait for messages or with the unread messages, whichever are fewer.
+      SELECT r.thread_key, r.seq FROM {schema}.messages m JOIN {schema}.runs r USING (thread_key)
+       WHERE m.taken = 0 AND r.state = 2 AND r.waits_on LIKE '{"topics"%' AND r.waits_on::jsonb -> 'topics' ? m.topic
        UNION
       SELECT r.thread_key, r.seq FROM {schema}.runs r WHERE r.state = 3 AND {is_first_of_its_thread}) s
      LIMIT :limit),

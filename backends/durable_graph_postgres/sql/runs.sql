@@ -54,6 +54,13 @@ state = CASE WHEN c.state = 1 OR c.state = -1 AND r.state <> 2 THEN r.state
  -- because other parts of this statement would not see the new rows: then the write is not made here.
  AND t.run_seq = (SELECT s.run_seq FROM {schema}.threads s WHERE s.thread_key = t.thread_key)
 
+-- part: and_no_update_is_left
+ -- A run that this statement would end, and that has an update left to apply (request 3), is ready again instead, and
+ -- its thread is not done: then the write is not made here.
+ AND NOT EXISTS (SELECT FROM unnest(:run_threads::bigint[], :run_seqs::bigint[], :states::smallint[])
+                     AS e (thread_key, seq, state) JOIN {schema}.runs l USING (thread_key, seq)
+                  WHERE e.thread_key = t.thread_key AND e.state = 4 AND l.request = 3)
+
 -- part: with_runs
 ,
   -- The end of a statement that makes prepared writes and changes runs of these threads. No run is changed twice.
@@ -68,10 +75,7 @@ state = CASE WHEN c.state = 1 OR c.state = -1 AND r.state <> 2 THEN r.state
     SELECT n.* FROM changes c CROSS JOIN LATERAL (
       SELECT thread_key, seq, state, due FROM {schema}.runs
        WHERE thread_key = c.thread_key AND seq <> c.seq AND state < 4 ORDER BY seq LIMIT 1 FOR NO KEY UPDATE) n
-     WHERE c.state >= 4 AND n.state = 3
-       -- The run itself is ready again if an update is left to apply.
-       AND NOT (c.state = 4 AND EXISTS (SELECT FROM {schema}.runs l
-                                         WHERE l.thread_key = c.thread_key AND l.seq = c.seq AND l.request = 3))),
+     WHERE c.state >= 4 AND n.state = 3),
   woken_runs AS MATERIALIZED (
     SELECT thread_key, seq FROM {schema}.runs
      WHERE thread_key = ANY (ARRAY (SELECT thread_key FROM unnest(:woken_threads::bigint[]) AS w (thread_key)
@@ -175,7 +179,7 @@ WITH
                                metadata, input_digest, input, options, context, extra)
     SELECT thread_key, n.run_seq, CASE WHEN n.worker IS NULL THEN n.state ELSE 1 END, r.priority,
            c.now + r.skew + r.delay,
-           CASE WHEN r.time_limit > 0 THEN c.now + r.skew + r.time_limit ELSE 4611686018427387904 END, 0, 0,
+           CASE WHEN r.time_limit > 0 THEN c.now + r.skew + r.delay + r.time_limit ELSE 4611686018427387904 END, 0, 0,
            CASE WHEN n.worker IS NULL THEN 0 ELSE n.version END, CASE WHEN n.worker IS NULL THEN 0 ELSE n.writes_seq END,
            CASE WHEN n.worker IS NULL THEN 0 ELSE 1 END, 0,
            (SELECT count(*) FROM {schema}.messages m WHERE m.thread_key = r.thread_key AND m.taken = 0),
@@ -272,11 +276,11 @@ UPDATE {schema}.runs r
     AS c (state, due, inbox, checkpoint, first_checkpoint, ended_at, error, waits_on)
  WHERE r.thread_key = :thread_key AND r.state < 4;
 
--- name: ask_to_look
+-- name: ask_to_apply_updates
 -- An update arrived. A run with a request to cancel it keeps that request.
 UPDATE {schema}.runs SET request = 3 WHERE thread_key = :thread_key AND state < 4 AND request = 0;
 
--- name: end_look
+-- name: end_updates
 -- Removes the request if the last update was taken. It takes a number: see `and_runs_are_known`.
 WITH counted AS (UPDATE {schema}.threads SET run_seq = run_seq + 1 WHERE thread_key = :thread_key)
 UPDATE {schema}.runs SET request = 0
@@ -330,12 +334,10 @@ WITH
      WHERE r.state < 4 AND NOT EXISTS (SELECT FROM known) ORDER BY r.seq FOR NO KEY UPDATE OF r),
   counted AS (
     UPDATE {schema}.threads SET run_seq = run_seq + 1
-     WHERE thread_key = :thread_key AND (SELECT count(*) FROM unfinished) > 0),
+     WHERE thread_key = :thread_key AND (SELECT count(*) FROM unfinished) > 0 RETURNING run_seq),
   added AS (
     INSERT INTO {schema}.messages (thread_key, seq, topic, key, taken, made_at, extra, value)
-    SELECT :thread_key, (SELECT coalesce(max(seq), 0) + 1 FROM {schema}.messages WHERE thread_key = :thread_key),
-           :topic, :key, 0, {now}, '', :value
-     WHERE (SELECT count(*) FROM unfinished) > 0
+    SELECT :thread_key, run_seq, :topic, :key, 0, {now}, '', :value FROM counted
     RETURNING seq),
   woken AS (
     UPDATE {schema}.runs r
@@ -350,23 +352,23 @@ SELECT (SELECT status FROM {schema}.threads WHERE thread_key = :thread_key), EXI
 -- name: find_message
 SELECT seq FROM {schema}.messages WHERE thread_key = :thread_key AND topic = :topic AND key = :key;
 
+-- name: find_unread_message
+SELECT seq FROM {schema}.messages WHERE thread_key = :thread_key AND topic = :topic AND key = :key AND taken = 0;
+
 -- name: add_message
--- It takes a number: see `and_runs_are_known`.
-WITH counted AS (UPDATE {schema}.threads SET run_seq = run_seq + 1 WHERE thread_key = :thread_key)
 INSERT INTO {schema}.messages (thread_key, seq, topic, key, taken, made_at, extra, value)
-VALUES (:thread_key, (SELECT coalesce(max(seq), 0) + 1 FROM {schema}.messages WHERE thread_key = :thread_key), :topic,
-        :key, 0, :made_at, '', :value);
+VALUES (:thread_key, :seq, :topic, :key, 0, :made_at, '', :value);
 
 -- name: take_message
 UPDATE {schema}.messages SET taken = :at, value = '' WHERE thread_key = :thread_key AND seq = :seq AND taken = 0;
 
 -- name: find_inbox
-SELECT seq, topic, value FROM {schema}.messages
+SELECT seq, topic, value, key FROM {schema}.messages
  WHERE thread_key = :thread_key AND taken = 0 AND topic = ANY (:topics::text[]) ORDER BY seq;
 
 -- name: find_inboxes
 -- The messages of many threads: a topic of a thread in each row.
-SELECT m.thread_key, m.seq, m.topic, m.value
+SELECT m.thread_key, m.seq, m.topic, m.value, m.key
   FROM unnest(:thread_keys::bigint[], :topics::text[]) AS s (thread_key, topic)
   JOIN {schema}.messages m ON m.thread_key = s.thread_key AND m.topic = s.topic
  WHERE m.taken = 0 ORDER BY m.thread_key, m.seq;

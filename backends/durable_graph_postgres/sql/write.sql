@@ -27,7 +27,7 @@ WITH
     ON CONFLICT DO NOTHING RETURNING thread_key),
   locked AS MATERIALIZED (
     SELECT t.thread_key, t.digest, t.epoch FROM {schema}.threads t
-     WHERE t.thread_key = ANY ($1) AND (SELECT count(*) FROM begun) >= 0{and_runs_are_known}
+     WHERE t.thread_key = ANY ($1) AND (SELECT count(*) FROM begun) >= 0{and_runs_are_known}{and_no_update_is_left}
      ORDER BY t.thread_key FOR NO KEY UPDATE),
   swapped AS (
     UPDATE {schema}.threads t
@@ -80,7 +80,7 @@ WITH
        SET writes_seq = 0, version = $4, head = $5, graph = $6, graph_digest = $7, status = $8, status_since = $9,
            updated_at = $10, commit_id = $11, next = $12, metadata = $13, error = $14,
            writes_digest = $15, digest = $16
-     WHERE thread_key = $1 AND digest = $2 AND epoch = $3{and_runs_are_known} RETURNING thread_key),
+     WHERE thread_key = $1 AND digest = $2 AND epoch = $3{and_runs_are_known}{and_no_update_is_left} RETURNING thread_key),
   new_checkpoint AS (
     INSERT INTO {schema}.checkpoints (thread_key, namespace, number, parent, planned_at, made_at, commit_id,
                                      state_digest, digest, extra, header)
@@ -102,7 +102,7 @@ WITH
        SET writes_seq = 0, version = $4, head = $5, graph = $6, graph_digest = $7, status = $8, status_since = $9,
            updated_at = $10, commit_id = $11, next = $12, metadata = $13, error = $14,
            writes_digest = $15, digest = $16
-     WHERE thread_key = $1 AND digest = $2 AND epoch = $3{and_runs_are_known} RETURNING thread_key),
+     WHERE thread_key = $1 AND digest = $2 AND epoch = $3{and_runs_are_known}{and_no_update_is_left} RETURNING thread_key),
   new_checkpoint AS (
     INSERT INTO {schema}.checkpoints (thread_key, namespace, number, parent, planned_at, made_at, commit_id,
                                      state_digest, digest, extra, header)

@@ -64,6 +64,15 @@ SELECT extra, max(CASE WHEN kind < 5 THEN version * 1048576 + position ELSE 0 EN
    AND version >= (SELECT head FROM threads WHERE thread_key = :thread_key)
  GROUP BY extra;
 
+-- name: find_moves
+-- How far each of these threads and its unfinished runs are: it changes with everything that a follower may wait for.
+SELECT each.value, t.version, t.writes_seq, t.epoch, t.run_seq,
+       (SELECT e.version * 1048576 + e.position FROM events e WHERE e.thread_key = each.value
+         ORDER BY e.version DESC, e.position DESC LIMIT 1),
+       (SELECT group_concat(r.seq || ' ' || r.state || ' ' || r.inbox || ' ' || r.followed) FROM runs r
+         WHERE r.thread_key = each.value AND r.state < 4)
+  FROM json_each(:threads) AS each LEFT JOIN threads t ON t.thread_key = each.value;
+
 -- name: find_follower
 SELECT state, followed FROM runs WHERE thread_key = :thread_key AND seq = :seq;
 

@@ -1,4 +1,4 @@
--- Retention and repair of runs: see `checkpointing/run_retention.py`. States are as in `runs.sql`.
+-- Retention, deadlines and repair of runs: see `checkpointing/run_retention.py`. States are as in `runs.sql`.
 
 -- name: find_ended_runs
 -- The runs that ended first.
@@ -28,6 +28,15 @@ SELECT q.key, q.digest FROM requests q
 
 -- name: drop_request
 DELETE FROM requests WHERE thread_key = ? AND key = ?;
+
+-- name: find_overdue_runs
+-- Runs that no worker executes and whose deadline has passed.
+SELECT thread_id, seq FROM runs INDEXED BY runs_with_deadline
+ WHERE state IN (0, 2, 3) AND deadline < 4611686018427387904 AND deadline <= :now ORDER BY deadline LIMIT :limit;
+
+-- name: find_next_deadline
+SELECT min(deadline) FROM runs INDEXED BY runs_with_deadline
+ WHERE state IN (0, 2, 3) AND deadline < 4611686018427387904;
 
 -- name: find_stuck_runs
 -- Runs that wait for a message that is in the inbox, and blocked runs with no unfinished run before them. The CROSS JOIN

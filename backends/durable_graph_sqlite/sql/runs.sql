@@ -71,6 +71,9 @@ UPDATE runs
        waits_on = CASE WHEN :state = 1 THEN waits_on ELSE :waits_on END
  WHERE thread_key = :thread_key AND seq = :seq AND (state < 4 OR (state = 7 AND :state IN (1, 4)));
 
+-- name: find_run_with_update
+SELECT 1 FROM runs WHERE thread_key = :thread_key AND seq = :seq AND request = 3;
+
 -- name: unblock_run
 -- A run of the thread has ended: the next one may begin, unless an earlier one has not ended either.
 UPDATE runs SET state = 0
@@ -84,11 +87,11 @@ UPDATE runs SET inbox = inbox + 1, due = CASE WHEN state = 2 THEN :at ELSE due E
                 state = CASE WHEN state = 2 THEN 0 ELSE state END
  WHERE thread_key = :thread_key AND state < 4;
 
--- name: ask_to_look
+-- name: ask_to_apply_updates
 -- An update arrived. A run with a request to cancel it keeps that request.
 UPDATE runs SET request = 3 WHERE thread_key = :thread_key AND state < 4 AND request = 0;
 
--- name: end_look
+-- name: end_updates
 -- Removes the request if the last update was taken.
 UPDATE runs SET request = 0
  WHERE thread_key = :thread_key AND state < 4 AND request = 3
@@ -97,16 +100,18 @@ UPDATE runs SET request = 0
 -- name: find_message
 SELECT seq FROM messages WHERE thread_key = :thread_key AND topic = :topic AND key = :key;
 
+-- name: find_unread_message
+SELECT seq FROM messages WHERE thread_key = :thread_key AND topic = :topic AND key = :key AND taken = 0;
+
 -- name: add_message
 INSERT INTO messages (thread_key, seq, topic, key, taken, made_at, extra, value)
-VALUES (:thread_key, (SELECT coalesce(max(seq), 0) + 1 FROM messages WHERE thread_key = :thread_key), :topic, :key, 0,
-        :made_at, x'', :value);
+VALUES (:thread_key, :seq, :topic, :key, 0, :made_at, x'', :value);
 
 -- name: take_message
 UPDATE messages SET taken = :at, value = x'' WHERE thread_key = :thread_key AND seq = :seq AND taken = 0;
 
 -- name: find_inbox
-SELECT seq, topic, value FROM messages
+SELECT seq, topic, value, key FROM messages
  WHERE thread_key = :thread_key AND taken = 0 AND topic IN (SELECT value FROM json_each(:topics)) ORDER BY seq;
 
 -- name: ask_run
@@ -164,8 +169,23 @@ RETURNING thread_id, seq, graph, input, options, context, first_checkpoint, chec
           inbox, request, from_checkpoint, followed;
 
 -- name: find_next_due
-SELECT min(due) FROM runs INDEXED BY runs_due
- WHERE queue = :queue AND priority = :priority AND state IN (0, 2) AND due < 1 << 62;
+-- By priority, because the index has the times of each priority in their order.
+SELECT min(first) FROM (
+  SELECT min(due) AS first FROM runs INDEXED BY runs_due
+   WHERE queue = :queue AND priority = 0 AND state IN (0, 2) AND due < 1 << 62
+UNION ALL
+  SELECT min(due) AS first FROM runs INDEXED BY runs_due
+   WHERE queue = :queue AND priority = 1 AND state IN (0, 2) AND due < 1 << 62
+UNION ALL
+  SELECT min(due) AS first FROM runs INDEXED BY runs_due
+   WHERE queue = :queue AND priority = 2 AND state IN (0, 2) AND due < 1 << 62
+UNION ALL
+  SELECT min(due) AS first FROM runs INDEXED BY runs_due
+   WHERE queue = :queue AND priority = 3 AND state IN (0, 2) AND due < 1 << 62
+UNION ALL
+  SELECT min(due) AS first FROM runs INDEXED BY runs_due
+   WHERE queue = :queue AND priority = 4 AND state IN (0, 2) AND due < 1 << 62
+);
 
 -- name: add_worker
 INSERT INTO workers (id, lease_until, boot_id, name, extra) VALUES (:worker, :until, :boot_id, :name, x'')

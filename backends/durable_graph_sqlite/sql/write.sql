@@ -10,8 +10,18 @@ UPDATE threads
  WHERE thread_key = :thread_key AND digest = :before AND epoch = :epoch;
 
 -- name: swap_status
-UPDATE threads SET thread_id = :thread_id, status = :status, status_since = :status_since
- WHERE thread_key = :thread_key;
+-- As `swap_thread`, for a row with another status.
+UPDATE threads
+   SET incarnation = :incarnation, origin = :origin, graph = :graph, graph_digest = :graph_digest, version = :version,
+       head = :head, writes_seq = :writes_seq, prunes = :prunes, oldest_kept = :oldest_kept, status = :status,
+       status_since = :status_since, created_at = :created_at, updated_at = :updated_at, commit_id = :commit_id,
+       next = :next, metadata = :metadata, error = :error, extra = :extra, writes_digest = :writes_digest,
+       branches_digest = :branches_digest, requests_digest = :requests_digest, digest = :digest
+ WHERE thread_key = :thread_key AND digest = :before AND epoch = :epoch;
+
+-- name: name_thread
+-- A deleted thread has no id.
+UPDATE threads SET thread_id = :thread_id WHERE thread_key = :thread_key;
 
 -- name: lock_thread
 -- The transaction is a write transaction, so no other connection writes.

@@ -110,7 +110,7 @@ def is_held_by_run(saver: Checkpointer, thread_id: str) -> bool:
     """Whether a worker of this process that executes a run has the thread, perhaps for a moment after the run's end."""
     with _lock:
         claims = _claims.get(saver, {}).get(thread_id)
-        return bool(claims) and claims[0].is_of_run
+        return claims[0].is_of_run if claims else False
 
 
 def has_written(saver: Checkpointer, thread_id: str) -> None:

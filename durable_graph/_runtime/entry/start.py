@@ -327,7 +327,7 @@ async def _dispatch(run: GraphRun, store: Stored, opened: Opened) -> Start | End
     return await _accept_on_head(run, store, restored.state, restored.recorded)
 
 
-async def _resume(run: GraphRun, store: Stored, restored: Restored, *, is_fork: bool) -> Start:
+async def _resume(run: GraphRun, store: Stored, restored: Restored, *, is_fork: bool) -> Start | Ended:
     """Resume at the head, or start a new branch from an older checkpoint. Raises `NothingToResumeError`."""
     thread_id, owned = store.thread.id, run.shared.owned
     check_plan(run.topology, thread_id, restored.state, {} if is_fork else restored.recorded)
@@ -335,6 +335,9 @@ async def _resume(run: GraphRun, store: Stored, restored: Restored, *, is_fork: 
         if owned is not None and owned.has_updates and not is_fork:
             # The updates were recorded during the last superstep.
             return Start(restored.state, {}, passes_breakpoint=True)
+        if owned is not None and not is_fork:
+            # They were discarded since.
+            return Ended(restored.state, {}, restored.state.values)
         why = "its run is finished" if not is_fork else "nothing was left to run at that checkpoint"
         raise NothingToResumeError(thread_id, why)
     if is_fork:

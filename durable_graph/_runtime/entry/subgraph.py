@@ -302,9 +302,8 @@ async def _run_in(
     else:
         ended = await drive(run, await accept_unstored(run))
     if ended.is_stopped:
-        stopped = GraphInterrupt(ended.interrupts)
-        context.stopped_by.append(stopped)
-        raise stopped
+        context.stopped_by.append(tuple(ended.interrupts))
+        raise GraphInterrupt(ended.interrupts)
     # The caller gets copies: a later attempt must not see the changes that the caller makes to the values.
     return msgspec.structs.replace(ended, values={key: copy_of(value) for key, value in ended.values.items()})
 

@@ -33,7 +33,7 @@ MOST_PENDING_BYTES = 64 * 1024 * 1024
 class RunLog:
     """The events of one execution of a run. See `EventSink`.
 
-    `has_moved` is called whenever followers may find new events.
+    `notify` is called with the thread whenever followers may find new events.
     """
 
     takes_messages = True
@@ -46,13 +46,12 @@ class RunLog:
         epoch: int,
         topology: Topology,
         max_value_bytes: int,
-        has_moved: Callable[[], None],
+        notify: Callable[[str], None],
     ) -> None:
         self.is_active: bool = False
-        self._is_stopped = False
+        self._has_begun = self._is_stopped = False
         self.pending: list[EventRow] = []
-        self.has_moved: Callable[[], None] = has_moved
-        self._log = log
+        self._log, self._notify = log, notify
         self._thread, self._seq, self._epoch = thread, seq, epoch
         self._topology, self._max_value_bytes = topology, max_value_bytes
         self._version, self._position = 0, FIRST_ROW - 1
@@ -73,6 +72,7 @@ class RunLog:
         """Store the run's events from here on. False if they are stored already, or the log was stopped."""
         if self.is_active or self._is_stopped:
             return False
+        self._has_begun = True
         found = await self._log.open_events(self._thread, self._seq)
         if found is None or self.is_active or self._is_stopped:
             return False
@@ -102,6 +102,17 @@ class RunLog:
         self._drop_timer()
         self._recorded, self.pending, self._size = (0, []), [], 0
         self._room.set()
+
+    def leave(self) -> None:
+        """The execution has ended. If nobody follows it, nothing is stored any more, and the log releases its sender:
+        the two refer to each other, and would stay in memory until the next garbage collection."""
+        if not self._has_begun:
+            self._is_stopped, self._send = True, None
+
+    def has_moved(self) -> None:
+        """Followers may find new events."""
+        if self.is_active:
+            self._notify(self._thread)
 
     def committed(self, version: int) -> None:
         """The thread is at this version: positions start again."""

@@ -50,5 +50,7 @@ def read_topic(given: object) -> str:
 
 def is_id(text: str, most: int = MAX_ID_BYTES) -> bool:
     """Whether the text has 1 to `most` bytes, and no control characters."""
+    if text.isascii() and text.isprintable():
+        return 0 < len(text) <= most
     size = len(text.encode()) if is_text(text) else 0
     return 0 < size <= most and not any(unicodedata.category(letter) == "Cc" for letter in text)

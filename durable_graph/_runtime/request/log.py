@@ -2,6 +2,8 @@
 
 import logging
 
+from durable_graph.errors.shown import logged
+
 _logger = logging.getLogger("durable_graph")
 # Without a handler, Python would print warnings to stderr. An application without logging gets failures as errors.
 _logger.addHandler(logging.NullHandler())
@@ -10,7 +12,7 @@ _logger.addHandler(logging.NullHandler())
 def node_failed(thread_id: str | None, step: int, node: str, attempt: int, error: BaseException) -> None:
     """A node raised. The run raises the error too; the log is for operators, who do not see the results of calls."""
     facts = {"thread_id": thread_id, "step": step, "node": node, "attempt": attempt}
-    _logger.warning("node %s failed in superstep %d, attempt %d: %r", node, step, attempt, error, extra=facts)
+    _logger.warning("node %s failed in superstep %d, attempt %d: %s", node, step, attempt, logged(error), extra=facts)
 
 
 def answered_in_time(thread: str) -> None:
@@ -55,15 +57,15 @@ def grace_is_over(what: str, grace: float) -> None:
 
 def failed_after_grace(error: BaseException) -> None:
     """A call that outlived a cancelled run failed, and no caller awaits its error any more."""
-    _logger.warning("a call that outlived its cancelled run failed: %r", error)
+    _logger.warning("a call that outlived its cancelled run failed: %s", logged(error))
 
 
 def error_unread(error: BaseException) -> None:
     """A run failed after its reader had left."""
-    _logger.warning("a run failed while its reader was leaving: %r", error)
+    _logger.warning("a run failed while its reader was leaving: %s", logged(error))
 
 
 def cache_failed(key: tuple[tuple[str, ...], str], error: Exception) -> None:
     """A cache could not be read or written. The run continues without it."""
     facts = {"cache_namespace": key[0], "cache_key": key[1]}
-    _logger.warning("a cache failed, and the run continues without it: %r", error, extra=facts)
+    _logger.warning("a cache failed, and the run continues without it: %s", logged(error), extra=facts)

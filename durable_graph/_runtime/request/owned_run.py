@@ -35,7 +35,6 @@ class RunEvents(Protocol):
     """The event log of a run. See `RunLog`."""
 
     is_active: bool
-    has_moved: Callable[[], None]
 
     @property
     def has_pending(self) -> bool: ...
@@ -43,6 +42,8 @@ class RunEvents(Protocol):
     def connect(self, send: Callable[[], None]) -> None: ...
 
     def stop(self) -> None: ...
+
+    def has_moved(self) -> None: ...
 
     def committed(self, version: int) -> None: ...
 

@@ -88,6 +88,5 @@ async def _stop(context: TaskContext) -> None:
 
 def _asking(context: TaskContext, *last: GraphInterrupt) -> GraphInterrupt:
     """All interrupts that the code raised, each once."""
-    return GraphInterrupt(
-        {each.id: each for error in (*context.stopped_by, *last) for each in error.interrupts}.values()
-    )
+    asked = (*context.stopped_by, *(error.interrupts for error in last))
+    return GraphInterrupt({each.id: each for interrupts in asked for each in interrupts}.values())

@@ -103,9 +103,9 @@ def _answer_to(context: TaskContext, what: str, question: str, asked: Interrupt,
         raise error
     due = None if wait is None else _due(context, id_, wait)
     default = asked.default if wait is not None else UNSET
-    stop = GraphInterrupt([msgspec.structs.replace(asked, id=id_, due=due, default=default)])
-    context.stopped_by.append(stop)
-    raise stop
+    interrupts = (msgspec.structs.replace(asked, id=id_, due=due, default=default),)
+    context.stopped_by.append(interrupts)
+    raise GraphInterrupt(interrupts)
 
 
 def _due(context: TaskContext, id_: str, wait: int) -> datetime:

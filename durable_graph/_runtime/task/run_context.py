@@ -15,7 +15,6 @@ from durable_graph._runtime.commit.requests import Namespace
 from durable_graph._runtime.commit.store import Store
 from durable_graph._runtime.events.sink import EventSink
 from durable_graph._runtime.request.callbacks import CodeObserver
-from durable_graph._runtime.request.control_flow import GraphInterrupt
 from durable_graph._runtime.request.owned_run import OwnedRun
 from durable_graph._runtime.request.run import Request
 from durable_graph._runtime.task.answers import Answers
@@ -23,7 +22,7 @@ from durable_graph._runtime.task.children import ChildRuns
 from durable_graph._runtime.task.lengths import Lengths, PrivateLengths
 from durable_graph.caching import Cache
 from durable_graph.errors import MissingCheckpointerError, OutsideOfRunError, ReplayMismatchError, StateMutatedError
-from durable_graph.graph import Place, Topology
+from durable_graph.graph import Interrupt, Place, Topology
 from durable_graph.graph.durations import Duration, microseconds
 
 Key = tuple[int, int]
@@ -250,8 +249,9 @@ class TaskContext(msgspec.Struct, eq=False, weakref=True):
     loop: asyncio.AbstractEventLoop | None = None
     only_heartbeats: bool = False
     around: "TaskContext | None" = None
-    stopped_by: list[GraphInterrupt] = msgspec.field(default_factory=list)
-    """The interrupts that its code raised. If the code catches them and returns, they would be lost otherwise."""
+    stopped_by: list[tuple[Interrupt, ...]] = msgspec.field(default_factory=list)
+    """The interrupts that its code raised, of each exception. If the code catches it and returns, they would be lost
+    otherwise. The exception itself is not kept: its traceback refers to this context."""
     keys_of_nested: frozenset[str] = frozenset()
     """The keys of the graphs that it ran, which their results may have and the state around them may not."""
     mutation: StateMutatedError | None = None

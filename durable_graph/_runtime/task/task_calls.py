@@ -198,7 +198,7 @@ class TaskJournal:
             record = self._record(begun, definition, result)
             standing = await finish(record, self._run.request.grace)
         except GraphInterrupt as asked:
-            context.stopped_by.append(asked)
+            context.stopped_by.append(asked.interrupts)
             raise
         except Exception as error:
             add_note(error, f"in task {definition.name!r}, call {number} of {context.node!r}")

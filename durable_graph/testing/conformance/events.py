@@ -318,7 +318,7 @@ class FollowClauses(RunStoreUnderTest):
                 "thread", later.epoch, [replace(event, seq=later.seq, position=FIRST_ROW + 1)]
             )
             self.move_clock(saver, 2 * HOUR)
-            assert await runs_of(saver).forget_ended(keep=HOUR) == 1
+            assert await runs_of(saver).delete_ended(keep=HOUR) == 1
             assert await _log(saver).results("thread", claim.seq, 1 << 52) == []
             assert await _positions(saver, later.seq) == [1]
 

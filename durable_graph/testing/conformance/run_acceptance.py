@@ -50,7 +50,7 @@ class AcceptanceClauses(RunStoreUnderTest):
             given = new_run("thread", graph="report", priority=1, delay=SECOND, time_limit=HOUR, context=b"context")
             run = await run_at(saver, (await runs_of(saver).accept(given)).seq)
             assert (run.thread, run.queue, run.graph, run.priority) == ("thread", QUEUE, "report", 1)
-            assert (run.due - run.accepted_at, run.deadline - run.accepted_at) == (SECOND, HOUR)
+            assert (run.due - run.accepted_at, run.deadline - run.accepted_at) == (SECOND, HOUR + SECOND)
             assert (run.attempt, run.crashes, run.worker, run.ended_at, run.error) == (0, 0, 0, 0, None)
             assert (await run_at(saver, await accept(saver, "another"), "another")).deadline == NEVER
             self.move_clock(saver, 2 * SECOND)

@@ -28,7 +28,7 @@ from durable_graph.testing.rows import Step, state_of
 
 
 class RetentionClauses(RunStoreUnderTest):
-    """Clauses of `forget_ended`, and of the checkpoints that a prune keeps for runs."""
+    """Clauses of `delete_ended`, and of the checkpoints that a prune keeps for runs."""
 
     async def test_an_ended_run_is_deleted_after_its_time(self) -> None:
         async with self.saver() as saver:
@@ -39,13 +39,13 @@ class RetentionClauses(RunStoreUnderTest):
                 await runs.settle(end_of(claim, 1, state))
             await runs.cancel_run("c", cancelled, "reason")
             ended = dict(zip("abc", (done, failed, cancelled), strict=True))
-            assert await runs.forget_ended(keep=HOUR) == 0
+            assert await runs.delete_ended(keep=HOUR) == 0
             self.move_clock(saver, HOUR // 2)
-            assert await runs.forget_ended(keep=HOUR) == 0
+            assert await runs.delete_ended(keep=HOUR) == 0
             assert all([await runs.find_run(thread, seq) for thread, seq in ended.items()])
             self.move_clock(saver, HOUR)
-            assert await runs.forget_ended(keep=HOUR) == 3
-            assert await runs.forget_ended(keep=HOUR) == 0
+            assert await runs.delete_ended(keep=HOUR) == 3
+            assert await runs.delete_ended(keep=HOUR) == 0
             assert await runs.list_runs() == []
             # The threads stay, and take further runs.
             assert len(await saver.list_threads()) == 3
@@ -61,7 +61,7 @@ class RetentionClauses(RunStoreUnderTest):
             await claim_one(saver)
             ready = await accept(saver, "c")
             self.move_clock(saver, 9 * HOUR)
-            assert await runs_of(saver).forget_ended(keep=HOUR) == 0
+            assert await runs_of(saver).delete_ended(keep=HOUR) == 0
             assert await state_at(saver, quarantined, "a") == RunState.QUARANTINED
             states = [(await run_at(saver, *each)).state for each in ((waiting, "thread"), (blocked, "thread"))]
             assert states == [RunState.WAITING, RunState.BLOCKED]
@@ -75,13 +75,13 @@ class RetentionClauses(RunStoreUnderTest):
             for seq in reversed(numbers):
                 await runs.cancel_run("thread", seq, "reason")
                 self.move_clock(saver, HOUR)
-            assert await runs.forget_ended(keep=HOUR // 2, limit=1) == 1
+            assert await runs.delete_ended(keep=HOUR // 2, limit=1) == 1
             assert [run.seq for run in await runs.list_runs()] == numbers[:3]
-            assert await runs.forget_ended(keep=HOUR // 2, limit=2) == 2
+            assert await runs.delete_ended(keep=HOUR // 2, limit=2) == 2
             assert [run.seq for run in await runs.list_runs()] == numbers[:1]
-            assert await runs.forget_ended(keep=HOUR // 2, limit=2) == 1
+            assert await runs.delete_ended(keep=HOUR // 2, limit=2) == 1
             with raises(InvalidOptionError):
-                await runs.forget_ended(keep=HOUR, limit=0)
+                await runs.delete_ended(keep=HOUR, limit=0)
 
     async def test_a_run_whose_worker_has_a_wrong_clock_is_not_deleted_early(self) -> None:
         async with self.saver() as saver:
@@ -90,9 +90,9 @@ class RetentionClauses(RunStoreUnderTest):
             await commit_with(saver, await writer_of(saver), RunUpdate(seq, RunState.DONE), status="done")
             # The worker's clock stands in the year 1970.
             assert (await run_at(saver, seq)).ended_at == 1
-            assert await runs_of(saver).forget_ended(keep=HOUR) == 0
+            assert await runs_of(saver).delete_ended(keep=HOUR) == 0
             self.move_clock(saver, 2 * HOUR)
-            assert await runs_of(saver).forget_ended(keep=HOUR) == 1
+            assert await runs_of(saver).delete_ended(keep=HOUR) == 1
 
     async def test_a_key_is_deleted_with_its_run(self) -> None:
         async with self.saver() as saver:
@@ -103,7 +103,7 @@ class RetentionClauses(RunStoreUnderTest):
             second = await accept(saver, key="second")
             await runs.cancel_run("thread", second, "reason")
             other = await accept(saver, "other", key="first")
-            assert await runs.forget_ended(keep=HOUR) == 1
+            assert await runs.delete_ended(keep=HOUR) == 1
             assert await _known(saver) == ["second"]
             again = await runs.accept(new_run("thread", key="second"))
             assert (again.seq, again.is_new) == (second, False)
@@ -115,26 +115,41 @@ class RetentionClauses(RunStoreUnderTest):
             await commit_with(saver, await writer_of(saver), RunUpdate(second + 1, RunState.DONE), status="done")
             assert await _known(saver) == ["first", "second"]
 
-    async def test_a_run_that_has_ended_is_forgotten_alone(self) -> None:
+    async def test_a_run_that_has_ended_is_deleted_alone(self) -> None:
         async with self.saver() as saver:
             runs = runs_of(saver)
             first, second = await accept(saver, key="first"), await accept(saver, key="second")
-            assert await runs.forget_run("thread", first) == RunState.READY
+            assert await runs.delete_run("thread", first) == RunState.READY
             assert await state_at(saver, first) == RunState.READY
             await runs.cancel_run("thread", first, "reason")
             await runs.cancel_run("thread", second, "reason")
-            assert await runs.forget_run("thread", first) == RunState.CANCELLED
-            assert await runs.forget_run("thread", first) is None
+            assert await runs.delete_run("thread", first) == RunState.CANCELLED
+            assert await runs.delete_run("thread", first) is None
             assert [run.seq for run in await runs.list_runs()] == [second]
             assert await _known(saver) == ["second"]
             assert await accept(saver, key="first") == second + 1
 
-    async def test_a_quarantined_run_is_not_forgotten(self) -> None:
+    async def test_a_quarantined_run_is_not_deleted(self) -> None:
         async with self.saver() as saver:
             seq = await accept(saver)
             await self.crash(saver, most=1)
-            assert await runs_of(saver).forget_run("thread", seq) == RunState.QUARANTINED
+            assert await runs_of(saver).delete_run("thread", seq) == RunState.QUARANTINED
             assert await state_at(saver, seq) == RunState.QUARANTINED
+
+    async def test_the_number_of_a_deleted_message_is_not_used_again(self) -> None:
+        async with self.saver() as saver:
+            runs, numbers = runs_of(saver), []
+            for key in ("first", "second"):
+                seq = await accept(saver)
+                await _send(saver, key)
+                (message,) = await runs.inbox("thread", ["parcel"])
+                numbers.append(message.seq)
+                await _take(saver, key, (await claim_one(saver)).now)
+                await runs.release(1)
+                await runs.cancel_run("thread", seq, "reason")
+                self.move_clock(saver, 2 * HOUR)
+                assert await runs.delete_ended(keep=HOUR) == 1
+            assert numbers[0] < numbers[1]
 
     async def test_the_key_of_a_message_that_was_taken_long_ago_is_deleted(self) -> None:
         async with self.saver() as saver:
@@ -150,7 +165,7 @@ class RetentionClauses(RunStoreUnderTest):
             self.move_clock(saver, 2 * HOUR)
             await accept(saver)
             assert await _send(saver, "old") == Sent.KNOWN
-            assert await runs.forget_ended(keep=HOUR) == 1
+            assert await runs.delete_ended(keep=HOUR) == 1
             assert await _send(saver, "recent") == Sent.KNOWN
             assert await _send(saver, "waiting") == Sent.KNOWN
             assert await _send(saver, "old") == Sent.NEW
@@ -171,7 +186,7 @@ class RetentionClauses(RunStoreUnderTest):
             assert [row.no for row in page.checkpoints] == [ends[-1] + 1, *reversed(ends)]
             # Once the runs are deleted, a prune removes their results.
             self.move_clock(saver, 2 * HOUR)
-            assert await runs_of(saver).forget_ended(keep=HOUR) == 3
+            assert await runs_of(saver).delete_ended(keep=HOUR) == 3
             assert await saver.prune("thread") == 3
             found = await saver.load("thread", no=ends[0])
             assert found is not None

@@ -156,9 +156,9 @@ async def send(saver: Checkpointer, thread: str = "thread") -> WritesBatch:
     return batch
 
 
-async def wait(saver: Checkpointer, **fields: Any) -> tuple[int, Claim]:
+async def wait(saver: Checkpointer, *, time_limit: int = 0, **fields: Any) -> tuple[int, Claim]:
     """Accept a run, claim it, and make it wait. Returns its number and the claim. `fields` are those of the update."""
-    seq = await accept(saver)
+    seq = await accept(saver, time_limit=time_limit)
     claim = await claim_one(saver)
     update = msgspec.structs.replace(RunUpdate(seq, RunState.WAITING, first_checkpoint=1, checkpoint=1), **fields)
     await commit_with(saver, await writer_of(saver), update, status="interrupted")

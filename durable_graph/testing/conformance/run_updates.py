@@ -4,7 +4,16 @@ from msgspec.structs import replace
 
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.records import Committed, CommitUnit, Status
-from durable_graph.run_records import UPDATES, NewMessage, RequestOfRun, RunState, RunUpdate, Sent, Settlement
+from durable_graph.run_records import (
+    UPDATES,
+    Discarded,
+    NewMessage,
+    RequestOfRun,
+    RunState,
+    RunUpdate,
+    Sent,
+    Settlement,
+)
 from durable_graph.testing.conformance.run_store_under_test import (
     RunStoreUnderTest,
     accept,
@@ -15,12 +24,13 @@ from durable_graph.testing.conformance.run_store_under_test import (
     run_at,
     runs_of,
     state_at,
+    thread_row,
     unit_with,
     wait,
     writer_of,
 )
 
-NOTHING, CANCEL, LOOK = RequestOfRun.NOTHING, RequestOfRun.CANCEL, RequestOfRun.LOOK
+NOTHING, CANCEL, APPLY = RequestOfRun.NOTHING, RequestOfRun.CANCEL, RequestOfRun.APPLY_UPDATES
 
 
 class UpdatesClauses(RunStoreUnderTest):
@@ -32,9 +42,12 @@ class UpdatesClauses(RunStoreUnderTest):
             other = await accept(saver, "other")
             assert await _requests(saver, first, second) == [NOTHING, NOTHING]
             await _update(saver, "a")
-            assert await _requests(saver, first, second) == [LOOK, LOOK]
+            assert await _requests(saver, first, second) == [APPLY, APPLY]
             assert (await run_at(saver, other, "other")).request == NOTHING
-            assert {claim.thread: claim.request for claim in await claims(saver)} == {"thread": LOOK, "other": NOTHING}
+            assert {claim.thread: claim.request for claim in await claims(saver)} == {
+                "thread": APPLY,
+                "other": NOTHING,
+            }
             assert await runs_of(saver).send(NewMessage("other", "topic", "a", b"")) == Sent.NEW
             assert (await run_at(saver, other, "other")).request == NOTHING
 
@@ -45,7 +58,7 @@ class UpdatesClauses(RunStoreUnderTest):
             for _ in range(2):
                 beat = await runs_of(saver).heartbeat(1, 1_000_000)
                 assert beat is not None
-                assert beat.requests == (("thread", seq, LOOK),)
+                assert beat.requests == (("thread", seq, APPLY),)
 
     async def test_an_update_leaves_a_request_to_cancel(self) -> None:
         async with self.saver() as saver:
@@ -70,7 +83,7 @@ class UpdatesClauses(RunStoreUnderTest):
                 await _update(saver, key)
             unit = await _take(saver, seq, most=1)
             assert await _values(saver) == [b"b"]
-            assert (await run_at(saver, seq)).request == LOOK
+            assert (await run_at(saver, seq)).request == APPLY
             # A repeated call changes nothing.
             assert isinstance(await saver.commit(unit), Committed)
             assert await _values(saver) == [b"b"]
@@ -86,7 +99,7 @@ class UpdatesClauses(RunStoreUnderTest):
             unit = replace(await _taking(saver, seq), epoch=1)
             assert not isinstance(await saver.commit(unit), Committed)
             assert await _values(saver) == [b"a"]
-            assert (await run_at(saver, seq)).request == LOOK
+            assert (await run_at(saver, seq)).request == APPLY
 
     async def test_a_run_with_an_update_left_is_ready_again_instead_of_done(self) -> None:
         async with self.saver() as saver:
@@ -95,10 +108,12 @@ class UpdatesClauses(RunStoreUnderTest):
             await _update(saver, "a")
             await commit_with(saver, await writer_of(saver), RunUpdate(first, RunState.DONE), status="done")
             run = await run_at(saver, first)
-            assert (run.state, run.worker, run.ended_at, run.request) == (RunState.READY, 0, 0, LOOK)
+            assert (run.state, run.worker, run.ended_at, run.request) == (RunState.READY, 0, 0, APPLY)
+            # Nor is its thread done.
+            assert (await thread_row(saver)).status == "running"
             assert await state_at(saver, second) == RunState.BLOCKED
             claim = await claim_one(saver)
-            assert (claim.seq, claim.request) == (first, LOOK)
+            assert (claim.seq, claim.request) == (first, APPLY)
             for _ in range(2):
                 # A repeated call finds that the run was settled.
                 assert await runs_of(saver).settle(end_of(claim, 1, RunState.DONE))
@@ -106,7 +121,21 @@ class UpdatesClauses(RunStoreUnderTest):
             await claim_one(saver)
             await _take(saver, first, RunState.DONE, status="done")
             assert await state_at(saver, first) == RunState.DONE
+            assert (await thread_row(saver)).status == "done"
             assert await state_at(saver, second) == RunState.READY
+
+    async def test_a_run_whose_last_update_was_discarded_is_done_by_its_settlement(self) -> None:
+        async with self.saver() as saver:
+            seq = await claim_one_new(saver)
+            await _update(saver, "a")
+            update = RunUpdate(seq, RunState.DONE, first_checkpoint=1, checkpoint=1)
+            await commit_with(saver, await writer_of(saver), update, status="done")
+            assert await _discard(saver, "a") == Discarded.DISCARDED
+            assert (await thread_row(saver)).status == "running"
+            claim = await claim_one(saver)
+            assert await runs_of(saver).settle(end_of(claim, 1, RunState.DONE))
+            assert await state_at(saver, seq) == RunState.DONE
+            assert (await thread_row(saver)).status == "done"
 
     async def test_a_run_that_fails_leaves_the_update_to_its_retry(self) -> None:
         async with self.saver() as saver:
@@ -116,7 +145,7 @@ class UpdatesClauses(RunStoreUnderTest):
             await runs_of(saver).settle(_failed(seq, claim.attempt))
             assert (await run_at(saver, seq)).request == NOTHING
             assert await runs_of(saver).retry_run("thread", seq) == RunState.READY
-            assert (await claim_one(saver)).request == LOOK
+            assert (await claim_one(saver)).request == APPLY
             assert await _values(saver) == [b"a"]
 
     async def test_a_new_run_has_the_updates_that_no_run_took(self) -> None:
@@ -127,7 +156,7 @@ class UpdatesClauses(RunStoreUnderTest):
             await runs_of(saver).settle(_failed(seq, claim.attempt))
             later = await accept(saver)
             keyed = await accept(saver, key="key")
-            assert await _requests(saver, later, keyed) == [LOOK, LOOK]
+            assert await _requests(saver, later, keyed) == [APPLY, APPLY]
             await claim_one(saver)
             await _take(saver, later)
             assert await _requests(saver, later, keyed) == [NOTHING, NOTHING]
@@ -137,7 +166,56 @@ class UpdatesClauses(RunStoreUnderTest):
             seq, _ = await wait(saver)
             await _update(saver, "a")
             run = await run_at(saver, seq)
-            assert (run.state, run.request) == (RunState.READY, LOOK)
+            assert (run.state, run.request) == (RunState.READY, APPLY)
+
+    async def test_a_discarded_update_is_in_no_inbox_and_its_key_stays_known(self) -> None:
+        async with self.saver() as saver, await self.open_another(saver) as other:
+            first, second = [await accept(saver) for _ in range(2)]
+            for key in ("a", "b"):
+                await _update(saver, key)
+            assert await _discard(other, "a") == Discarded.DISCARDED
+            assert await _values(saver) == [b"b"]
+            assert await _requests(saver, first, second) == [APPLY, APPLY]
+            assert await _discard(saver, "a") == Discarded.NO_MESSAGE
+            assert await _sent(saver, "a") == Sent.KNOWN
+            assert await _discard(saver, "b") == Discarded.DISCARDED
+            assert await _requests(saver, first, second) == [NOTHING, NOTHING]
+            assert (await claim_one(saver)).request == NOTHING
+
+    async def test_only_an_update_that_is_in_the_inbox_is_discarded(self) -> None:
+        async with self.saver() as saver:
+            assert await _discard(saver, "a") == Discarded.NO_THREAD
+            seq = await claim_one_new(saver)
+            assert await _discard(saver, "a") == Discarded.NO_MESSAGE
+            await runs_of(saver).send(NewMessage("thread", "topic", "a", b""))
+            assert await _discard(saver, "a") == Discarded.NO_MESSAGE
+            await _update(saver, "a")
+            assert await _discard(saver, "a") == Discarded.RUNNING
+            assert await _values(saver) == [b"a"]
+            await _take(saver, seq)
+            assert await _discard(saver, "a") == Discarded.NO_MESSAGE
+
+    async def test_a_holder_that_was_released_cannot_take_a_discarded_update(self) -> None:
+        async with self.saver() as saver:
+            seq = await claim_one_new(saver)
+            await _update(saver, "a")
+            unit = await _taking(saver, seq)
+            await runs_of(saver).release(1)
+            assert await _discard(saver, "a") == Discarded.DISCARDED
+            assert not isinstance(await saver.commit(unit), Committed)
+
+    async def test_the_update_of_a_run_that_failed_is_discarded(self) -> None:
+        async with self.saver() as saver:
+            seq = await claim_one_new(saver)
+            await _update(saver, "a")
+            await runs_of(saver).settle(_failed(seq, (await run_at(saver, seq)).attempt))
+            assert await _discard(saver, "a") == Discarded.DISCARDED
+            later = await accept(saver)
+            assert await _requests(saver, later) == [NOTHING]
+
+
+async def _discard(saver: Checkpointer, key: str) -> Discarded:
+    return await runs_of(saver).discard("thread", UPDATES, key)
 
 
 async def claim_one_new(saver: Checkpointer) -> int:

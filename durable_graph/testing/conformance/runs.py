@@ -19,6 +19,7 @@ from durable_graph.testing.conformance.run_busy import BusyClauses
 from durable_graph.testing.conformance.run_changes import SettlementClauses, UpdateClauses, WaitingClauses
 from durable_graph.testing.conformance.run_claims import ClaimClauses, OrderClauses
 from durable_graph.testing.conformance.run_control import CancelClauses, ListingClauses, RetryClauses
+from durable_graph.testing.conformance.run_deadlines import DeadlineClauses
 from durable_graph.testing.conformance.run_inbox import InboxClauses
 from durable_graph.testing.conformance.run_leases import LeaseClauses, SweepClauses
 from durable_graph.testing.conformance.run_reads import ReadClauses
@@ -38,6 +39,7 @@ class RunStoreConformance(
     UpdatesClauses,
     LeaseClauses,
     SweepClauses,
+    DeadlineClauses,
     RetentionClauses,
     RepairClauses,
     BusyClauses,

@@ -1,6 +1,7 @@
 """Runs are accepted in one statement for many threads; a transaction decides what the statement cannot."""
 
 import asyncio
+import logging
 
 import pytest
 
@@ -132,6 +133,19 @@ async def test_runs_that_are_accepted_at_the_same_time_share_statements(postgres
 
         assert trips().count("accept_runs") == 2
         assert [answer.state for answer in answers] == [RunState.READY] * 50 + [RunState.BLOCKED] * 50
+
+
+async def test_the_error_of_a_statement_for_many_runs_is_logged(
+    postgres: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with proxied_saver(postgres) as (saver, proxy, _):
+        await saver.runs.accept(new_run("warm"))
+        proxy.expect(Cut(1, MOMENTS[0]))
+        with caplog.at_level(logging.DEBUG, "durable_graph"):
+            await saver.runs.accept(new_run("t"))
+    (message,) = [record.getMessage() for record in caplog.records if "one by one" in record.getMessage()]
+    assert message.startswith("1 runs are accepted one by one: ")
+    assert len(message) < 500
 
 
 @pytest.mark.parametrize("moment", MOMENTS)

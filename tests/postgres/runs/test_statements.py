@@ -52,11 +52,11 @@ async def test_a_signal_and_a_settlement_are_one_round_trip_each(postgres: str) 
             proxy.expect()
             assert await saver.runs.send(message("a", thread)) is Sent.NEW
             assert await saver.runs.send(message("a", thread)) is Sent.KNOWN
-            assert await saver.runs.settle(settlement(claim, RunState.DONE))
-            assert await saver.runs.settle(settlement(claim, RunState.DONE))
+            assert await saver.runs.settle(settlement(claim, RunState.READY))
+            assert await saver.runs.settle(settlement(claim, RunState.READY))
 
         assert trips() == ["send_message"] * 2 + ["settle_run"] * 2
-        assert await states(saver) == [RunState.DONE]
+        assert await states(saver) == [RunState.READY]
 
 
 async def test_the_runs_of_a_claim_are_loaded_in_one_round_trip_and_their_inboxes_in_another(postgres: str) -> None:

@@ -8,11 +8,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
-from durable_graph import START, CompiledGraph, Runtime, StateGraph, interrupt, receive, sleep
+from durable_graph import START, Command, CompiledGraph, Runtime, StateGraph, interrupt, receive, sleep
 from tests.crash.engine.killed_process import kill_this_process
 from tests.runs.engine.ledger import Ledger
 
 STEPS = 20
+LATER = 5
+PAUSE = 0.3
+"""Seconds until the next node of the graph `later` is due."""
 
 Graphs = dict[str, CompiledGraph[Any, Any, Any, Any]]
 
@@ -52,7 +55,8 @@ def graphs_of(folder: Path) -> Graphs:
     first of three nodes of one superstep; `ask` waits for an answer. `block` blocks the event loop in its node for the
     seconds of its input. `tell` has two nodes in one superstep that emit an event: `patient` waits at the gate, and
     `quick` does not. `poison` kills its process in its second node, `poison_first` in its first, until the gate is
-    open. `sleeper` sleeps for a second in its first node, `receiver` receives three messages in its only one.
+    open. Each node of `later` begins a while after the one before it. `sleeper` sleeps for a second in its first node,
+    `receiver` receives three messages in its only one.
     """
     ledger, gate = Ledger(folder), Gate(folder)
 
@@ -85,6 +89,7 @@ def graphs_of(folder: Path) -> Graphs:
         "gated": _chain(**first, second=node("second", waits=True), third=node("third")),
         "gated_first": _chain(first=node("first", waits=True), second=node("second")),
         "fan": fan.compile(),
+        "later": _later(ledger),
         "ask": _chain(ask=node("ask", asks=True)),
         "tell": tell.compile(),
         "block": _chain(**first, second=node("second", blocks=True), third=node("third")),
@@ -110,6 +115,22 @@ async def _sleep_for_a_second(state: State) -> State:
 
 async def _receive_three(state: State) -> State:
     return {"log": [f"receive {await receive('topic')}" for _ in range(3)]}
+
+
+def _later(ledger: Ledger) -> CompiledGraph[Any, Any, Any, Any]:
+    def node(name: str, following: str | None) -> Any:
+        async def execute(state: State, runtime: Runtime) -> Any:
+            ledger.note(runtime)
+            wrote = {"log": [f"{name} {os.getpid()}"]}
+            return wrote if following is None else Command(update=wrote, goto=following, after=PAUSE)
+
+        return execute
+
+    names = [f"later{number}" for number in range(LATER)]
+    builder = StateGraph(State).add_edge(START, names[0])
+    for name, following in zip(names, [*names[1:], None], strict=True):
+        builder.add_node(name, node(name, following), destinations=None if following is None else (following,))
+    return builder.compile()
 
 
 def _chain(**nodes: Any) -> CompiledGraph[Any, Any, Any, Any]:

@@ -23,7 +23,7 @@ class WokenWorker(Protocol):
 
     def find_requests(self) -> None: ...
 
-    def look(self, thread: str) -> None: ...
+    def expect_updates(self, thread: str) -> None: ...
 
 
 class _Place:
@@ -97,7 +97,7 @@ class Changes:
         place = self._places.get(asyncio.get_running_loop())
         workers = [] if place is None else list(place.workers)
         for worker in workers:
-            worker.look(thread)
+            worker.expect_updates(thread)
         if row is None:
             return
         if row.state is not RunState.RUNNING:

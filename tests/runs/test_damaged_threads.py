@@ -1,0 +1,37 @@
+"""Runs of threads with a damaged row."""
+
+import asyncio
+from pathlib import Path
+from typing import Any, TypedDict
+
+import pytest
+
+from durable_graph import START, StateGraph
+from durable_graph.errors import RunFailedError
+from durable_graph.runs import App
+from durable_graph_sqlite import SqliteSaver
+from tests.sqlite.inside import database
+
+
+class State(TypedDict, total=False):
+    log: str
+
+
+async def work(state: State) -> State:
+    return {"log": "worked"}
+
+
+async def test_the_run_of_a_damaged_thread_fails_and_gives_its_slot_back(tmp_path: Path) -> None:
+    graph: Any = StateGraph(State).add_node("work", work).add_edge(START, "work").compile()
+    async with SqliteSaver(tmp_path / "runs.db") as saver:
+        app = App({"g": graph}, saver)
+        await app.run("g", {}, thread_id="damaged")
+        damaged = await app.start("g", {}, thread_id="damaged")
+        with database(tmp_path / "runs.db") as db:
+            db.execute("UPDATE threads SET head = 9 WHERE thread_id = 'damaged'")
+        async with app.worker(concurrency=1):
+            with pytest.raises(RunFailedError, match="damaged"):
+                await damaged.result(20)
+            async with asyncio.timeout(20):
+                assert await app.run("g", {}, thread_id="sound") == {"log": "worked"}
+        assert [each.status for each in await saver.list_threads()] == ["damaged", "done"]
