@@ -2,10 +2,9 @@
 
 It compares idle readers of runs with empty streams of sse-starlette, on uvicorn: the memory and the CPU of each. Then
 all runs write events, first with quick readers alone and then beside readers that stall: how late the events arrive,
-and what the process takes. `--readers`, `--runs` and `--seconds` make it smaller.
+and what the process takes. It takes about 4 minutes; with `--tiny`, a few seconds.
 """
 
-import argparse
 import asyncio
 import resource
 import statistics
@@ -14,14 +13,28 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
+import msgspec
+
+from benchmarks.options import has_unknown
 from benchmarks.streams.readers import Reader, request
 
-WARM = 100
-"""Readers that are opened and closed before anything is measured."""
-STALLED = 50
-PULSES, EVERY, SIZE = 15, 2.0, 32 * 1024
+
+class Sizes(msgspec.Struct, frozen=True):
+    """How much is measured. `warm` readers are opened and closed before. Idle readers are watched for `seconds`. All
+    runs write an event of `size` bytes so many times (`pulses`), `every` so many seconds."""
+
+    readers: int = 1000
+    runs: int = 100
+    stalled: int = 50
+    warm: int = 100
+    seconds: float = 10
+    pulses: int = 15
+    every: float = 2
+    size: int = 32 * 1024
+
+
+TINY = Sizes(readers=20, runs=2, stalled=2, warm=2, seconds=0.1, pulses=2, every=0.1)
 
 
 @asynccontextmanager
@@ -70,37 +83,37 @@ async def facts(port: int) -> tuple[float, float]:
     return found["bytes"], found["cpu"]
 
 
-async def idle(port: int, paths: list[str], number: int, seconds: float) -> tuple[float, float]:
+async def idle(port: int, paths: list[str], sizes: Sizes) -> tuple[float, float]:
     """The bytes of an idle reader, and the CPU time of all of them in a second."""
-    for reader in await opened(port, paths, WARM):
+    for reader in await opened(port, paths, sizes.warm):
         reader.close()
     await asyncio.sleep(1)
     before, _ = await facts(port)
-    readers = await opened(port, paths, number)
+    readers = await opened(port, paths, sizes.readers)
     for reader in readers:
         reader.read_on()
     await asyncio.sleep(2)
     after, cpu = await facts(port)
-    await asyncio.sleep(seconds)
+    await asyncio.sleep(sizes.seconds)
     _, cpu_after = await facts(port)
     for reader in readers:
         reader.close()
     await asyncio.sleep(1)
-    return (after - before) / number, (cpu_after - cpu) / seconds
+    return (after - before) / sizes.readers, (cpu_after - cpu) / sizes.seconds
 
 
-async def pulsed(port: int, paths: list[str], number: int, stalled: int) -> dict[str, float]:
+async def pulsed(port: int, paths: list[str], sizes: Sizes, stalled: int) -> dict[str, float]:
     """All runs write events, which the readers get; `stalled` readers beside them read nothing."""
     stuck = await opened(port, paths, stalled, stalls=True) if stalled else []
-    readers = await opened(port, paths, number)
+    readers = await opened(port, paths, sizes.readers - sizes.stalled)
     for reader in readers:
         reader.read_on()
     before, cpu = await facts(port)
-    for _ in range(PULSES):
-        await request(port, "POST", f"/pulse?size={SIZE}")
-        await asyncio.sleep(EVERY)
+    for _ in range(sizes.pulses):
+        await request(port, "POST", f"/pulse?size={sizes.size}")
+        await asyncio.sleep(sizes.every)
     async with asyncio.timeout(300):
-        while any(len(reader.delays) < PULSES for reader in readers):  # noqa: ASYNC110  # the readers have no event
+        while any(len(reader.delays) < sizes.pulses for reader in readers):  # noqa: ASYNC110  # the readers have no event
             await asyncio.sleep(0.1)
     after, cpu_after = await facts(port)
     delays = sorted(delay for reader in readers for delay in reader.delays)
@@ -114,28 +127,27 @@ async def pulsed(port: int, paths: list[str], number: int, stalled: int) -> dict
     }
 
 
-async def main(args: Any) -> None:
+async def main(sizes: Sizes) -> None:
+    """Measure, and print a line for each row."""
     async with server() as port:
-        empty, empty_cpu = await idle(port, ["/empty"], args.readers, args.seconds)
+        empty, empty_cpu = await idle(port, ["/empty"], sizes)
     async with server() as port:
-        paths = await started(port, args.runs)
-        of_runs, of_runs_cpu = await idle(port, paths, args.readers, args.seconds)
-    print(f"{args.readers} readers, idle              bytes each     CPU, % of a core")
+        paths = await started(port, sizes.runs)
+        of_runs, of_runs_cpu = await idle(port, paths, sizes)
+    print(f"{sizes.readers} readers, idle              bytes each     CPU, % of a core")
     print(f"  empty streams of sse-starlette {empty:12,.0f} {empty_cpu * 100:12.2f}")
-    print(f"  readers of {args.runs:3} runs            {of_runs:12,.0f} {of_runs_cpu * 100:12.2f}")
+    print(f"  readers of {sizes.runs:3} runs            {of_runs:12,.0f} {of_runs_cpu * 100:12.2f}")
     print(f"  ratio                          {of_runs / empty:12.2f}")
-    quick = args.readers - STALLED
-    for stalled in (0, STALLED):
+    quick = sizes.readers - sizes.stalled
+    for stalled in (0, sizes.stalled):
         async with server() as port:
-            found = await pulsed(port, await started(port, args.runs), quick, stalled)
+            found = await pulsed(port, await started(port, sizes.runs), sizes, stalled)
         print(f"{quick} readers beside {stalled:2} that stall: " + ", ".join(f"{n} {v:.1f}" for n, v in found.items()))
 
 
 if __name__ == "__main__":
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8192), hard))
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.streams")
-    parser.add_argument("--readers", type=int, default=1000)
-    parser.add_argument("--runs", type=int, default=100)
-    parser.add_argument("--seconds", type=float, default=10)
-    asyncio.run(main(parser.parse_args()))
+    if has_unknown(sys.argv[1:], {"--tiny"}, __doc__):
+        sys.exit(2)
+    asyncio.run(main(TINY if "--tiny" in sys.argv else Sizes()))
