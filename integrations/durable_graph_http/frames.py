@@ -81,6 +81,11 @@ class RunFrame:
         self._payload: object = payload
         self._data: str | None = None
 
+    @property
+    def size(self) -> int:
+        """Its length once it is encoded."""
+        return len(self._data or "")
+
     def data(self) -> str:
         """The payload as JSON, encoded once for all readers."""
         if self._data is None:

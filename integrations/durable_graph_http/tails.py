@@ -1,8 +1,8 @@
 """One follower per run and process, however many clients read the run.
 
-A `Tail` reads the events of a run from the store and keeps the newest ones, up to `RING`, for its readers. A reader
-that begins earlier, or falls behind further than that, reads from the store on its own until it has caught up. So a
-reader that has stalled holds nothing but its place.
+A `Tail` reads the events of a run from the store and keeps the newest ones for its readers, up to `RING` events or
+`RING_SIZE`. A reader that begins earlier, or falls behind further than that, reads from the store on its own until it
+has caught up. So a reader that has stalled holds nothing but its place.
 """
 
 import asyncio
@@ -20,6 +20,9 @@ from durable_graph_http.frames import RunFrame
 RING = 256
 """The number of events that a tail keeps for its readers at most."""
 
+RING_SIZE = 256 * 1024
+"""The length of the frames, as they are sent, of the events that a tail keeps. It keeps the newest event anyway."""
+
 _RETRY_AFTER = 0.5
 """In seconds: the pause before a reader asks a store again that was unavailable."""
 
@@ -33,6 +36,11 @@ class Entry:
         self.logged: LoggedEvent = logged
         self.is_start: bool = is_start
         self.made: dict[str, list[RunFrame]] = {}
+
+    @property
+    def size(self) -> int:
+        """The length of the frames that readers have made of it so far."""
+        return sum(frame.size for frames in self.made.values() for frame in frames)
 
 
 class Stop(msgspec.Struct, frozen=True):
@@ -212,6 +220,11 @@ class Tail:
     def _trim(self) -> None:
         """Drop what every reader has got, and what is too much."""
         needed = max(min(self.places.values(), default=self.end), self.end - RING)
+        size, number = 0, self.end
+        while number > needed and size <= RING_SIZE:
+            number -= 1
+            size += self.entry(number).size
+        needed = max(needed, number + 1 if size > RING_SIZE else number)
         while self.first < needed:
             self.base = self._entries.popleft().logged.id
             self.first += 1
@@ -295,6 +308,8 @@ class _Reader:
 
     async def of_store(self) -> AsyncGenerator[Entry | Stop, None]:
         """The events from the store, until the reader is over or has caught up."""
+        tail = self._tails.find(self._handle)
+        known = 0 if tail is None else tail.base
         try:
             async with aclosing(self._handle.event_batches(after=self._after)) as batches:
                 async for batch in batches:
@@ -308,6 +323,8 @@ class _Reader:
                             self.is_over = True
                             yield Stop(status, self._last)
                         self._has_caught_up, self._has_to_look = True, False
+                        # The id after which the tail began need not be that of an event.
+                        self._after = max(self._after, known)
                         return
         except StoreUnavailableError:
             await asyncio.sleep(_RETRY_AFTER)

@@ -105,6 +105,73 @@ async def test_readers_that_stall_hold_no_events_and_delay_nobody(monkeypatch: p
         assert service.tails.count == 0
 
 
+async def test_readers_from_the_start_and_from_now_on_share_a_follower(monkeypatch: pytest.MonkeyPatch) -> None:
+    gate, begun = Gate(), 0
+    batches = RunHandle.event_batches
+
+    def counted(self: RunHandle, **options: Any) -> Any:
+        nonlocal begun
+        begun += 1
+        return batches(self, **options)
+
+    app = App({"g": telling(gate, 1)}, MemorySaver())
+    async with AgentService(app) as service:
+        first = Stream(await send(service, "POST", "/threads/t/runs/stream", NEW))
+        path = run_path_of(first.reply)
+        await first.until("metadata")
+        handle = await app.find(path.rpartition("/")[2])
+        # Its place is not that of an event.
+        joined = Stream(await send(service, "GET", f"{path}/stream", query={"stream_mode": "custom"}))
+        monkeypatch.setattr(RunHandle, "event_batches", counted)
+        joining = asyncio.create_task(joined.rest())
+        await waiting_readers(service.tails, handle, 1)
+        reading = asyncio.create_task(first.rest())
+        await waiting_readers(service.tails, handle, 2)
+        assert begun <= 3
+        gate.open()
+        assert (await reading)[-1:] == (await joining)[-1:]
+
+
+async def test_events_with_much_data_are_kept_only_for_quick_readers() -> None:
+    gates = [Gate() for _ in range(12)]
+    nodes: dict[str, Any] = {}
+    for number, gate in enumerate(gates):
+
+        async def tell(state: State, runtime: Runtime[Any], gate: Gate = gate) -> State:
+            await gate(state)
+            runtime.stream_writer("x" * (tails_module.RING_SIZE // 3))
+            return {"count": 1}
+
+        nodes[f"n{number}"] = tell
+    edges = [(f"n{number}", f"n{number + 1}") for number in range(11)]
+    app = App({"g": graph_of(nodes, (START, "n0"), *edges)}, MemorySaver())
+    async with AgentService(app) as service:
+        quick = Stream(await send(service, "POST", "/threads/t/runs/stream", NEW))
+        path = run_path_of(quick.reply)
+        handle = await app.find(path.rpartition("/")[2])
+        query = {"stream_mode": "custom"}
+        stalled = Stream(await send(service, "GET", f"{path}/stream", query=query))
+        await stalled.until("metadata")
+        waits = asyncio.create_task(anext(stalled.frames))
+        reading = asyncio.create_task(quick.rest())
+        await waiting_readers(service.tails, handle, 2)
+        gates[0].open()
+        stalled.seen.append(await waits)
+        for gate in gates[1:]:
+            gate.open()
+            tail = service.tails.find(handle)
+            assert tail is not None
+            async with asyncio.timeout(20):
+                seen = len(quick.seen)
+                while len(quick.seen) == seen:  # noqa: ASYNC110  # the reader has no event
+                    await asyncio.sleep(0.001)
+            kept = sum(tail.entry(number).size for number in range(tail.first, tail.end - 1))
+            # The newest event was not encoded yet when the tail was trimmed.
+            assert kept <= tails_module.RING_SIZE + tails_module.RING_SIZE // 2
+        frames = await reading
+        assert (await stalled.rest())[1:] == frames[1:]
+
+
 async def test_a_reader_falls_behind_its_tail_and_catches_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tails_module, "RING", 4)
     gates = [Gate(), Gate(), Gate()]
