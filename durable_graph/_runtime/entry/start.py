@@ -335,7 +335,7 @@ async def _resume(run: GraphRun, store: Stored, restored: Restored, *, is_fork: 
         if owned is not None and owned.has_updates and not is_fork:
             # The updates were recorded during the last superstep.
             return Start(restored.state, {}, passes_breakpoint=True)
-        if owned is not None and not is_fork:
+        if owned is not None and not owned.has_input and not is_fork:
             # They were discarded since.
             return Ended(restored.state, {}, restored.state.values)
         why = "its run is finished" if not is_fork else "nothing was left to run at that checkpoint"
