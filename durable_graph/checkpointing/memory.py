@@ -104,7 +104,7 @@ class MemorySaver:
         decision = rules.decide(unit, before, self._read_back(unit, found))
         if decision is not None:
             return decision
-        unit = unit if found is None else found.runs.with_status_of_run(unit)
+        unit = unit if found is None or unit.run is None else found.runs.with_status_of_run(unit)
         forked_head = found.newest("", unit.fork_of or 0) if found and rules.needs_forked_head(unit) else None
         row = rules.thread_after_commit(unit, before, forked_head)
         if found is None or found.row.status == "deleted":

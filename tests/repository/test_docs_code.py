@@ -76,7 +76,7 @@ PRINTED: Final = {
         "metadata ",
         'custom {"looking in":"Porto"}',
         'updates {"search":{"hotel":"a hotel in Porto"}}',
-        "['metadata', 'values', 'values']",
+        "['metadata', 'values', 'custom', 'updates', 'values']",
     ],
     "docs/threads.md": [
         "orders refunds",

@@ -52,8 +52,9 @@ async def test_a_signal_and_a_settlement_are_one_round_trip_each(postgres: str) 
             proxy.expect()
             assert await saver.runs.send(message("a", thread)) is Sent.NEW
             assert await saver.runs.send(message("a", thread)) is Sent.KNOWN
-            assert await saver.runs.settle(settlement(claim, RunState.READY))
-            assert await saver.runs.settle(settlement(claim, RunState.READY))
+            released = msgspec.structs.replace(settlement(claim, RunState.READY), delay=3600 * 1_000_000)
+            assert await saver.runs.settle(released)
+            assert await saver.runs.settle(released)
 
         assert trips() == ["send_message"] * 2 + ["settle_run"] * 2
         assert await states(saver) == [RunState.READY]
@@ -178,7 +179,8 @@ async def test_a_run_that_is_accepted_while_the_last_update_is_applied_is_not_as
     claim, writer = await claimed(first, 1)
     await first.runs.send(NewMessage("t", UPDATES, "a", b"value"))
     applies = with_run(writer.unit(Step({"v": b"1"})), RunState.DONE, claim.seq)
-    applies = msgspec.structs.replace(applies, taken=(1,))
+    (update,) = await first.runs.inbox("t", [UPDATES])
+    applies = msgspec.structs.replace(applies, taken=(update.seq,))
     async with locking(postgres, await schema_of(first)) as lock:
         await lock("threads", "t")
         committing = asyncio.ensure_future(written(first, writer, applies))
@@ -198,7 +200,7 @@ async def test_messages_that_are_sent_to_one_thread_at_the_same_time_have_number
     sent = await asyncio.gather(*(two[number % 2].runs.send(message(f"k {number}")) for number in range(40)))
 
     assert sent == [Sent.NEW] * 40
-    assert [each.seq for each in await two[0].runs.inbox("t", ["topic"])] == list(range(1, 41))
+    assert len({each.seq for each in await two[0].runs.inbox("t", ["topic"])}) == 40
     assert (await two[0].runs.list_runs(thread="t"))[0].inbox == 40
 
 
