@@ -238,9 +238,7 @@ async def test_updates_of_a_running_thread_are_frames() -> None:
         await first.rest()
         await app.update("t", {"count": 40})
         await app.answer("t", "yes")
-        frames = await Stream(
-            await send(service, "GET", f"{run_path_of(first.reply)}/stream", last_event_id=first.seen[-1].id)
-        ).rest()
+        frames = await replayed(service, run_path_of(first.reply), first.seen[-1].id, ("values",), nested=False)
         assert data_of(frames, "values")[-1]["count"] == 41
         everything = await replayed(service, run_path_of(first.reply), modes=("values",), nested=False)
         assert everything == [*first.seen, *frames]
