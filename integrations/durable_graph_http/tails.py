@@ -20,8 +20,8 @@ from durable_graph_http.frames import RunFrame
 RING = 256
 """The number of events that a tail keeps for its readers at most."""
 
-RING_SIZE = 256 * 1024
-"""The length of the frames, as they are sent, of the events that a tail keeps. It keeps the newest event anyway."""
+RING_SIZE = 64 * 1024
+"""The length of the frames, as they are sent, of the events that a tail keeps, besides those that it has just read."""
 
 _RETRY_AFTER = 0.5
 """In seconds: the pause before a reader asks a store again that was unavailable."""

@@ -149,6 +149,7 @@ async def test_events_with_much_data_are_kept_only_for_quick_readers() -> None:
         quick = Stream(await send(service, "POST", "/threads/t/runs/stream", NEW))
         path = run_path_of(quick.reply)
         handle = await app.find(path.rpartition("/")[2])
+        await quick.until("metadata")
         query = {"stream_mode": "custom"}
         stalled = Stream(await send(service, "GET", f"{path}/stream", query=query))
         await stalled.until("metadata")
