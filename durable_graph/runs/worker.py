@@ -326,7 +326,7 @@ class Worker:
             try:
                 claimed = await self._claim()
                 pause = _FIRST_LOOK if claimed else min(pause * 1.5, _LONGEST_LOOK)
-                wait = 0 if claimed == _LARGEST_CLAIM else await self._pause(pause)
+                wait = 0 if claimed == _LARGEST_CLAIM else await self._pause(pause, claimed)
             except DurableGraphError as error:
                 _logger.warning("a worker cannot claim runs: %s", error)
                 wait = _LONGEST_LOOK
@@ -402,10 +402,13 @@ class Worker:
                     released = Settlement(*after, row.worker, row.attempt, RunState.READY, inbox=row.inbox)
                     await self._runs.settle(released)
 
-    async def _pause(self, longest: float) -> float:
+    async def _pause(self, longest: float, claimed: int) -> float:
         if self._lease is None or self._lease.has_ended or len(self._executions) >= self._concurrency:
             return _LONGEST_LOOK
         due = await self._runs.next_due(list(self._graphs))
+        if due == 0 and not claimed:
+            # Another worker is claiming these runs, or the lease has ended by the store's clock.
+            return longest / 10
         return longest if due is None else min(longest, max(due / 1_000_000, 0.001))
 
     def _is_over(self, execution: Execution, _: "asyncio.Task[None]") -> None:

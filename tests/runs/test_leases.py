@@ -12,6 +12,7 @@ from durable_graph.errors import RunFailedError, StoreUnavailableError
 from durable_graph.run_records import NewWorker
 from durable_graph.runs import App, RunHandle
 from durable_graph.runs.lease import Lease
+from durable_graph.testing import expire_leases
 from tests.runs.engine.graphs import Gate, done_by
 from tests.runs.engine.ledger import Ledger
 from tests.runs.engine.outages import Outage, outage_of
@@ -443,3 +444,27 @@ async def test_a_worker_that_is_cancelled_while_the_store_registers_it_leaves_no
     with pytest.raises(asyncio.CancelledError):
         await entering
     assert (await app.stats()).workers == 0
+
+
+async def test_a_worker_that_is_dead_by_the_stores_clock_does_not_look_for_runs_without_a_pause(
+    saver: Checkpointer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    are_enough = asyncio.Event()
+
+    async def note(event: asyncio.Event, seconds: float) -> bool:
+        pauses.append(seconds)
+        if len(pauses) == 5:
+            are_enough.set()
+        await asyncio.sleep(0)
+        return False
+
+    app = App({"steps": Steps().graph()}, saver)
+    async with app.worker(lease=3600):
+        await expire_leases(saver)
+        monkeypatch.setattr("durable_graph.runs.worker.is_set_within", note)
+        await app.start("steps", {})
+        pauses.clear()
+        async with asyncio.timeout(20):
+            await are_enough.wait()
+    assert min(pauses) > 0.001

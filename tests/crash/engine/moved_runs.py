@@ -3,6 +3,7 @@
 import asyncio
 import operator
 from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import count
@@ -104,9 +105,14 @@ class World:
 
     async def finish_elsewhere(self) -> None:
         """Execute the run to its end in the process "b"."""
-        app = self.app("b", self.store.process())
-        async with app.worker(lease=LEASE):
-            await (await app.find(self.handle.run_id)).result(PATIENCE)
+
+        async def finish() -> None:
+            app = self.app("b", self.store.process())
+            async with app.worker(lease=LEASE):
+                await (await app.find(self.handle.run_id)).result(PATIENCE)
+
+        # Without the context of a node of "a", whose call of the store this may be part of.
+        await asyncio.get_running_loop().create_task(finish(), context=Context())
 
     async def idle(self, worker: Worker) -> str:
         """The state of the run once the worker has nothing to do."""
