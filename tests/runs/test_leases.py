@@ -465,6 +465,7 @@ async def test_a_worker_that_is_dead_by_the_stores_clock_does_not_look_for_runs_
         monkeypatch.setattr("durable_graph.runs.worker.is_set_within", note)
         await app.start("steps", {})
         pauses.clear()
+        are_enough.clear()
         async with asyncio.timeout(20):
             await are_enough.wait()
     # The run may have become due between two statements: then one pause is short.
