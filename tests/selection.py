@@ -7,7 +7,8 @@ durability modes and its own parameters. `--forms` chooses among them:
   need a server or a process of their own, and those with the mark `slow`, are left out.
 - `usual` (`make test`): those, and of each test function one form on SQLite in the mode "exit" and one on PostgreSQL in
   the mode "async". So each function runs on each store and in each mode. Tests with the mark `every_store`, whose
-  subject is the stored data, run on every store in all modes, with the exception of two pairs (`_LEFT_OUT`).
+  subject is the stored data, run on every store in all modes, with the exception of two pairs (`_LEFT_OUT`). Tests of
+  LangGraph's client run on FastAPI with SQLite, and on aiohttp with PostgreSQL.
 - `all` (`make long`): every form of every test.
 """
 
@@ -24,6 +25,9 @@ each mode on at least one database."""
 
 _MODES: Final = {"memory": "sync", "sqlite": "exit", "postgres": "async"}
 """The mode in which a test without the mark runs on each store."""
+
+_LEFT_OUT_SERVERS: Final = ("fastapi, postgres", "aiohttp, sqlite")
+"""Values of the fixture `either` in tests/services: each framework and each database runs once."""
 
 _DATABASES: Final = ("sqlite", "postgres")
 
@@ -55,7 +59,7 @@ def _is_in_memory(item: pytest.Item) -> bool:
 def _is_usual(item: pytest.Item, chosen: set[pytest.Item]) -> bool:
     store, mode = _pair(item)
     if store is None:
-        return True
+        return _params(item).get("either") not in _LEFT_OUT_SERVERS
     if item.get_closest_marker("every_store") is not None:
         return (store, mode) not in _LEFT_OUT
     if store == "memory":
