@@ -210,23 +210,6 @@ async def test_messages_of_a_thread_arrive_word_by_word(sdk: LangGraphClient) ->
     assert contents(output) == ["hello", "You said hello to me"]
 
 
-async def test_nested_graphs_and_progress_of_a_thread(sdk: LangGraphClient) -> None:
-    async with sdk.threads.stream(assistant_id="tour") as thread:
-        await thread.run.start(input=TRIP)
-
-        async def progress() -> list[Any]:
-            return [each async for each in thread.extensions["progress"]]
-
-        async def nested() -> Any:
-            graphs = [graph async for graph in thread.subgraphs]
-            messages = [message for graph in graphs async for message in graph.messages]
-            return [(graph.graph_name, graph.status) for graph in graphs], [await words_of(each) for each in messages]
-
-        emitted, (graphs, words) = await asyncio.gather(progress(), nested())
-    assert [each["payload"]["looking for"] for each in emitted] == ["Lisbon"]
-    assert (graphs, words) == ([("write", "completed")], [WORDS])
-
-
 async def test_another_client_continues_a_thread(sdk: LangGraphClient) -> None:
     async with sdk.threads.stream(assistant_id="team") as first:
         await first.run.start(input=TRIP)
