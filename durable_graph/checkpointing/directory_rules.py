@@ -14,12 +14,11 @@ import msgspec
 from durable_graph.checkpointing.directory import (
     MOST_METADATA_BYTES,
     DirectoryStatus,
-    NewThread,
     ThreadEntry,
     ThreadQuery,
 )
 from durable_graph.errors import CorruptCheckpointError, InvalidOptionError
-from durable_graph.records import ThreadInfo, ThreadRow, is_text
+from durable_graph.records import ThreadInfo, is_text
 from durable_graph.run_records import RunState, WaitsOn
 
 _DIGEST = 16
@@ -146,27 +145,6 @@ NO_METADATA = StoredMetadata()
 def stored_metadata(text: str, updated_at: int) -> StoredMetadata:
     """The metadata with its digests."""
     return StoredMetadata(text, updated_at, frozenset(entries_in(text)))
-
-
-def created_thread(new: NewThread, grave: ThreadRow | None, at: int) -> ThreadRow:
-    """The row of a thread that is created. `grave` is the tombstone of a deleted thread of the same id: the numbers of
-    its checkpoints continue."""
-    return ThreadRow(
-        thread=new.thread,
-        incarnation=new.incarnation,
-        origin=new.origin,
-        version=grave.version if grave is not None else 0,
-        head=0,
-        epoch=new.epoch,
-        wseq=0,
-        gen=0,
-        floor=0,
-        status="done",
-        status_since=at,
-        commit_id=b"",
-        created_at=at,
-        updated_at=at,
-    )
 
 
 def entry_of(info: ThreadInfo, metadata: StoredMetadata, first: RunMark | None, last: RunMark | None) -> ThreadEntry:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from durable_graph.checkpointing import directory_rules, transactions
+from durable_graph.checkpointing import directory_rules, rules, transactions
 from durable_graph.checkpointing.columns import THREAD_WIDTH, Columns, key_of, signed, thread_info_from
 from durable_graph.checkpointing.directory import (
     CreatedThread,
@@ -30,7 +30,7 @@ def create(new: NewThread, at: int) -> Transaction[CreatedThread]:
         entry = yield from _entry_of(new.thread)
         return WriteResult(CreatedThread(locked.row.incarnation == new.incarnation, entry))
     grave = None if locked is None else locked.row
-    after = signed(directory_rules.created_thread(new, grave, at), Sums(), 0)
+    after = signed(rules.created_thread(new, grave, at), Sums(), 0)
     yield from put_thread(new.thread, grave, after)
     yield from _put_metadata(new.thread, new.metadata, at)
     return WriteResult(CreatedThread(is_new=True, entry=(yield from _entry_of(new.thread))), after)

@@ -35,7 +35,7 @@ class MemoryDirectory:
         if found is not None:
             return CreatedThread(found.row.incarnation == new.incarnation, _entry(found))
         grave, at = self._threads.get(key_of(new.thread)), _now()
-        row = directory_rules.created_thread(new, None if grave is None else grave.row, at)
+        row = rules.created_thread(new, None if grave is None else grave.row, at)
         made = self._threads[key_of(new.thread)] = ThreadRows(
             row,
             metadata=directory_rules.stored_metadata(new.metadata, at),

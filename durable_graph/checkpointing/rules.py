@@ -13,6 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from durable_graph.checkpointing.digests import add, share_of, subtract
+from durable_graph.checkpointing.directory import NewThread
 from durable_graph.errors import InvalidOptionError
 from durable_graph.records import (
     LISTED_STATUSES,
@@ -145,26 +146,30 @@ def _since(thread: ThreadRow | None, status: Status, at: int) -> int:
 # A thread and its runs ----------------------------------------------------------------------------
 
 
-def accepted_thread(run: NewRun, grave: ThreadRow | None, at: int) -> ThreadRow:
-    """The row of a thread whose first run is accepted. `grave` is the tombstone of a deleted thread of the same id: the
-    numbers of its checkpoints continue."""
+def created_thread(new: NewThread | NewRun, grave: ThreadRow | None, at: int) -> ThreadRow:
+    """The row of a thread that is created. `grave` is the tombstone of a deleted thread of the same id: the numbers of
+    its checkpoints continue."""
     return ThreadRow(
-        thread=run.thread,
-        incarnation=run.incarnation,
-        origin=run.origin,
+        thread=new.thread,
+        incarnation=new.incarnation,
+        origin=new.origin,
         version=grave.version if grave is not None else 0,
         head=0,
-        epoch=run.epoch,
+        epoch=new.epoch,
         wseq=0,
         gen=0,
         floor=0,
-        status="running",
+        status="done",
         status_since=at,
         commit_id=b"",
-        graph=run.graph,
         created_at=at,
         updated_at=at,
     )
+
+
+def accepted_thread(run: NewRun, grave: ThreadRow | None, at: int) -> ThreadRow:
+    """The row of a thread that is created by its first run. See `created_thread`."""
+    return msgspec.structs.replace(created_thread(run, grave, at), status="running", graph=run.graph)
 
 
 def cancelled_thread(thread: ThreadRow, epoch: int, at: int) -> ThreadRow:

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from durable_graph import MemorySaver
-from durable_graph.checkpointing import directory_rules
+from durable_graph.checkpointing import directory_rules, rules
 from durable_graph.checkpointing.memory_directory import MemoryDirectory
 from durable_graph.run_records import NEVER, RunState
 from tests.checkpointing import planted_directories as planted
@@ -36,8 +36,9 @@ def ruled(name: str, rule: Callable[..., Any]) -> Plant:
     """A saver of which one rule is replaced; the replacement gets the right one first, then its arguments."""
 
     def plant(patch: pytest.MonkeyPatch) -> type[MemorySaver]:
-        right = getattr(directory_rules, name)
-        patch.setattr(directory_rules, name, lambda *args, **kwargs: rule(right, *args, **kwargs))
+        module = directory_rules if hasattr(directory_rules, name) else rules
+        right = getattr(module, name)
+        patch.setattr(module, name, lambda *args, **kwargs: rule(right, *args, **kwargs))
         return MemorySaver
 
     return plant

@@ -1,4 +1,4 @@
-"""What `make clients` needs: a lock file that names no registry, exact versions, and a clear error without Node.js."""
+"""What `make clients` needs: a lock file that names no host, exact versions, and a clear error without Node.js."""
 
 import json
 import os
@@ -14,12 +14,13 @@ from tests.repository.tree import ROOT
 FOLDER = ROOT / "tests" / "clients"
 
 
-def test_the_lock_file_names_no_registry() -> None:
+def test_the_lock_file_names_no_host() -> None:
     text = (FOLDER / "package-lock.json").read_text(encoding="utf-8")
     packages = json.loads(text)["packages"]
 
     assert '"resolved"' not in text
     assert "registry" not in text
+    assert "://" not in text
     # Packages are verified all the same.
     assert [name for name, package in packages.items() if name and "integrity" not in package] == []
 
