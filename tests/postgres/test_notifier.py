@@ -455,12 +455,9 @@ async def test_a_saver_without_prepared_statements_sends_and_does_not_listen(
 _IN_TWO_LOOPS = """
 import asyncio, sys
 from durable_graph.checkpointing.notices import Wanted
-from durable_graph.operating.commands import run
-from durable_graph.run_records import RequestOfRun
-from durable_graph.testing.conformance.notifiers import listening
-from durable_graph.testing.conformance.run_store_under_test import QUEUE, accept, claim_one, run_at
+from durable_graph.testing.conformance.run_store_under_test import accept
 from durable_graph_postgres import PostgresSaver
-from tests.postgres.test_notifier import READY, reaches, until_sessions
+from tests.postgres.test_notifier import hearing, reaches, until_sessions
 from tests.postgres.fleet import watching
 
 url, postgres, schema, how = sys.argv[1:]
@@ -469,7 +466,8 @@ one, other = (PostgresSaver(url, schema=schema) for _ in range(2))
 async def hear(thread):
     await accept(one, thread)
     await accept(other, f"{thread} of the other")
-    with listening(other, READY) as heard:
+    # It waits until all connections are made: one that is being made is closed with the next garbage collection.
+    async with hearing(other) as heard:
         await reaches(one, heard)
     # A listener that is not removed.
     other.notifier.listen(print, Wanted)
