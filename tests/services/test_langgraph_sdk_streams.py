@@ -210,6 +210,20 @@ async def test_messages_of_a_thread_arrive_word_by_word(sdk: LangGraphClient) ->
     assert contents(output) == ["hello", "You said hello to me"]
 
 
+async def test_nested_graphs_and_progress_of_a_thread(sdk: LangGraphClient) -> None:
+    async with sdk.threads.stream(assistant_id="tour") as thread:
+        await thread.run.start(input=TRIP)
+        graphs = [graph async for graph in thread.subgraphs]
+        messages = [message for graph in graphs async for message in graph.messages]
+        words = [await words_of(each) for each in messages]
+    # Another client, because one client that opens two kinds of streams at once may wait for its first one for ever.
+    async with sdk.threads.stream(thread.thread_id, assistant_id="tour") as again:
+        emitted = [each async for each in again.extensions["progress"]]
+    assert [(graph.graph_name, graph.status) for graph in graphs] == [("write", "completed")]
+    assert words == [WORDS]
+    assert [each["payload"]["looking for"] for each in emitted] == ["Lisbon"]
+
+
 async def test_another_client_continues_a_thread(sdk: LangGraphClient) -> None:
     async with sdk.threads.stream(assistant_id="team") as first:
         await first.run.start(input=TRIP)
