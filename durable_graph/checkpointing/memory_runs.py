@@ -29,7 +29,6 @@ from durable_graph.run_records import (
     NewRun,
     NewWorker,
     QueueStats,
-    RequestOfRun,
     RunRow,
     RunState,
     Sent,
@@ -136,7 +135,7 @@ class MemoryRuns:
         # In reverse order, so that none of these runs becomes ready meanwhile.
         for each in reversed(unfinished):
             if each.state is RunState.RUNNING:
-                living.runs.change(msgspec.structs.replace(each, request=int(RequestOfRun.CANCEL)))
+                living.runs.change(run_rules.asked_to_cancel(each, run_busy.reason_of(run)))
             else:
                 living.runs.update(run_rules.cancelled(each, run_busy.reason_of(run)), now)
         living.row = way.thread
@@ -164,7 +163,7 @@ class MemoryRuns:
             return None
         stored, run = found
         if run.state == RunState.RUNNING:
-            stored.runs.change(msgspec.structs.replace(run, request=int(RequestOfRun.CANCEL)))
+            stored.runs.change(run_rules.asked_to_cancel(run, reason))
         if run.state == RunState.RUNNING or run.state.is_ended:
             return run.state
         stored.runs.update(run_rules.cancelled(run, reason), now)

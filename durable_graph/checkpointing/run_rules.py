@@ -160,9 +160,18 @@ def row_after(run: RunRow, update: RunUpdate, at: int) -> RunRow:
         worker=run.worker if is_running else 0,
         request=0 if is_ended else run.request,
         ended_at=run.ended_at if is_running else at if is_ended else 0,
-        error=run.error if is_running else update.error,
+        error=_error_after(run, update),
         waits_on=run.waits_on if is_running else update.waits_on,
     )
+
+
+def _error_after(run: RunRow, update: RunUpdate) -> str | None:
+    if update.state == RunState.RUNNING:
+        return run.error
+    if run.request == RequestOfRun.CANCEL and update.state not in (RunState.DONE, RunState.FAILED):
+        # The reason that the caller gave.
+        return run.error or update.error
+    return update.error
 
 
 def has_update_left(run: RunRow, update: RunUpdate) -> bool:
@@ -279,6 +288,13 @@ def thread_after_deadline(thread: ThreadRow, run: RunRow, epoch: int, at: int) -
 def cancelled(run: RunRow, reason: str) -> RunUpdate:
     """The update of a run that is cancelled while no worker holds it."""
     return RunUpdate(run.seq, RunState.CANCELLED, error=reason)
+
+
+def asked_to_cancel(run: RunRow, reason: str) -> RunRow:
+    """The run whose worker is asked to cancel it: its error is the reason of the first caller. As `ask_to_cancel`
+    does it."""
+    error = run.error if run.request == RequestOfRun.CANCEL else reason
+    return msgspec.structs.replace(run, request=int(RequestOfRun.CANCEL), error=error)
 
 
 def thread_after_cancel(thread: ThreadRow, run: RunRow, epoch: int, at: int) -> ThreadRow:

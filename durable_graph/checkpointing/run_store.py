@@ -163,7 +163,8 @@ class RunStore(Protocol):
     async def cancel_run(self, thread: str, seq: int, reason: str) -> RunState | None:
         """Cancel a run that no worker holds, and its thread with it, or ask the worker that holds it.
 
-        Returns the state afterwards, RUNNING if the worker has been asked. None for an unknown run.
+        The error of the run is then the first caller's reason, unless it ends otherwise before. Returns the state
+        afterwards, RUNNING if the worker has been asked. None for an unknown run.
         """
         ...
 

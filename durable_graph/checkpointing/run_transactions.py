@@ -32,7 +32,6 @@ from durable_graph.run_records import (
     Discarded,
     NewMessage,
     NewRun,
-    RequestOfRun,
     RunRow,
     RunState,
     Sent,
@@ -122,7 +121,7 @@ def _make_way(run: NewRun, thread: ThreadRow, now: int) -> Part[run_busy.Way | N
         parent = found[0]
     for each in unfinished:
         if each.state is RunState.RUNNING:
-            yield Query("ask_run", {"thread_key": key, "seq": each.seq, "request": int(RequestOfRun.CANCEL)})
+            yield Query("ask_to_cancel", {"thread_key": key, "seq": each.seq, "reason": run_busy.reason_of(run)})
         else:
             yield update_of(run.thread, run_rules.cancelled(each, run_busy.reason_of(run)), now)
     return run_busy.way_for(run, thread, unfinished, parent, now)
@@ -182,8 +181,7 @@ def cancel_run(thread: str, seq: int, reason: str, epoch: int, clock: Clock) -> 
         return WriteResult(None)
     run = run_from(columns)
     if run.state is RunState.RUNNING:
-        asked = {"thread_key": key_of(thread), "seq": seq, "request": int(RequestOfRun.CANCEL)}
-        yield Query("ask_run", asked)
+        yield Query("ask_to_cancel", {"thread_key": key_of(thread), "seq": seq, "reason": reason})
     if run.state is RunState.RUNNING or run.state.is_ended:
         return WriteResult(run.state)
     yield from run_all(changes_of(thread, run_rules.cancelled(run, reason), now))

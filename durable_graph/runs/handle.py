@@ -45,8 +45,8 @@ class RunStatus(msgspec.Struct, frozen=True):
     not ended), "done", "failed", "cancelled", or "quarantined" (too many processes ended while they executed it).
     `attempt` counts the claims of the run, `crashes` how many of the claiming workers in a row ended without
     progress. `worker` names the worker that executes it: its host and process id. A waiting run waits for messages of
-    the `topics` and for answers to the `interrupts`, of which 100 ids are shown at most. `metadata` is that of its
-    start.
+    the `topics` and for answers to the `interrupts`, of which 100 ids are shown at most. `error` is the reason of a run
+    that ended without a result, and of one that its worker is asked to cancel. `metadata` is that of its start.
     """
 
     run_id: str

@@ -382,6 +382,14 @@ PLANTS: Mapping[str, tuple[Plant, ...]] = {
         after(RunState.CANCELLED, request=lambda run, update, due: run.request),
         after(RunState.RUNNING, request=0),
     ),
+    "a_cancelled_run_has_the_reason_of_the_first_caller": (
+        after(RunState.CANCELLED, error=lambda run, update, due: update.error),
+        after(RunState.READY, error=None),
+        ruled("asked_to_cancel", lambda right, run, reason: replace(right(run, reason), error=reason)),
+    ),
+    "a_run_that_is_done_before_its_cancellation_has_no_reason": (
+        after(RunState.DONE, error=lambda run, update, due: run.error),
+    ),
     "an_ended_or_unknown_run_is_not_cancelled": (runs(control.CancelsTheEnded),),
     "a_failed_run_is_retried": (
         ruled("can_be_retried", lambda right, run, last: run.state == RunState.CANCELLED),

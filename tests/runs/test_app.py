@@ -354,7 +354,8 @@ async def test_a_running_run_is_stopped_by_its_worker_and_keeps_what_has_finishe
     async with app.worker(lease=0.6):
         await began.wait()
         async with asyncio.timeout(20):
-            assert (await handle.cancel("stop", wait=True)).state == "cancelled"
+            status = await handle.cancel("changed my mind", wait=True)
+    assert (status.state, status.error) == ("cancelled", "changed my mind")
     state = await app.graph("hang").aget_state(thread_id="t")
     assert (state.values, state.next) == ({"count": 1}, ("n1",))
 

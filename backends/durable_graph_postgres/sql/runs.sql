@@ -27,8 +27,9 @@ set_config('synchronous_commit', 'off', true)
 -- part: run_as_changed
 -- A change `c` to a state, or -1: something was sent to the thread. A run that waits becomes ready at once then, and if
 -- a message arrived since its execution read the inbox, or if its worker was asked for something. One that is done
--- becomes ready if an update is left to apply (request 3). A change to "running" leaves the state: the run of a worker
--- whose lease has ended may be ready again, or quarantined.
+-- becomes ready if an update is left to apply (request 3). A run that is to be cancelled (request 1) keeps the caller's
+-- reason as its error. A change to "running" leaves the state: the run of a worker whose lease has ended may be ready
+-- again, or quarantined.
 state = CASE WHEN c.state = 1 OR c.state = -1 AND r.state <> 2 THEN r.state
                    WHEN c.state = -1 OR c.state = 2 AND (r.inbox > c.inbox OR r.request > 0)
                         OR c.state = 4 AND r.request = 3 THEN 0
@@ -45,7 +46,8 @@ state = CASE WHEN c.state = 1 OR c.state = -1 AND r.state <> 2 THEN r.state
            request = CASE WHEN c.state < 4 OR c.state = 4 AND r.request = 3 THEN r.request ELSE 0 END,
            ended_at = CASE WHEN c.state IN (-1, 1) THEN r.ended_at WHEN c.state = 4 AND r.request = 3 THEN 0
                            ELSE c.ended_at END,
-           error = CASE WHEN c.state IN (-1, 1) THEN r.error ELSE c.error END,
+           error = CASE WHEN c.state IN (-1, 1) THEN r.error
+                        WHEN r.request = 1 AND c.state NOT IN (4, 5) THEN coalesce(r.error, c.error) ELSE c.error END,
            waits_on = CASE WHEN c.state IN (-1, 1) THEN r.waits_on ELSE c.waits_on END
 
 -- part: and_runs_are_known
@@ -373,10 +375,11 @@ SELECT m.thread_key, m.seq, m.topic, m.value, m.key
   JOIN {schema}.messages m ON m.thread_key = s.thread_key AND m.topic = s.topic
  WHERE m.taken = 0 ORDER BY m.thread_key, m.seq;
 
--- name: ask_run
--- It takes a number: see `and_runs_are_known`.
+-- name: ask_to_cancel
+-- The first caller's reason stays. It takes a number: see `and_runs_are_known`.
 WITH counted AS (UPDATE {schema}.threads SET run_seq = run_seq + 1 WHERE thread_key = :thread_key)
-UPDATE {schema}.runs SET request = :request WHERE thread_key = :thread_key AND seq = :seq AND state = 1;
+UPDATE {schema}.runs SET request = 1, error = CASE WHEN request = 1 THEN error ELSE :reason::text END
+ WHERE thread_key = :thread_key AND seq = :seq AND state = 1;
 
 -- name: retry_run
 -- A run that an earlier one precedes is blocked again. It takes a number: see `and_runs_are_known`.

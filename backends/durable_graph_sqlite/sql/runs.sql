@@ -51,9 +51,10 @@ VALUES (:thread_key, :seq, :state, :priority, :due, :deadline, 0, 0, 0, 0, 0,
 
 -- name: update_run
 -- A run that waits becomes ready at once if a message arrived since its execution read the inbox, or if its worker was
--- asked for something, and one that is done if an update is left to apply (request 3). A change to "running" leaves the
--- state: the run of a worker whose lease has ended may be ready again, or quarantined. A quarantined run takes no other
--- change of such a worker than a checkpoint, or its end with a result.
+-- asked for something, and one that is done if an update is left to apply (request 3). A run that is to be cancelled
+-- (request 1) keeps the caller's reason as its error. A change to "running" leaves the state: the run of a worker whose
+-- lease has ended may be ready again, or quarantined. A quarantined run takes no other change of such a worker than a
+-- checkpoint, or its end with a result.
 UPDATE runs
    SET state = CASE WHEN :state = 1 THEN state
                     WHEN :state = 2 AND (inbox > :inbox OR request > 0) OR :state = 4 AND request = 3 THEN 0
@@ -67,7 +68,8 @@ UPDATE runs
        worker = CASE WHEN :state = 1 THEN worker ELSE 0 END,
        request = CASE WHEN :state < 4 OR :state = 4 AND request = 3 THEN request ELSE 0 END,
        ended_at = CASE WHEN :state = 1 THEN ended_at WHEN :state = 4 AND request = 3 THEN 0 ELSE :ended_at END,
-       error = CASE WHEN :state = 1 THEN error ELSE :error END,
+       error = CASE WHEN :state = 1 THEN error
+                    WHEN request = 1 AND :state NOT IN (4, 5) THEN coalesce(error, :error) ELSE :error END,
        waits_on = CASE WHEN :state = 1 THEN waits_on ELSE :waits_on END
  WHERE thread_key = :thread_key AND seq = :seq AND (state < 4 OR (state = 7 AND :state IN (1, 4)));
 
@@ -114,8 +116,10 @@ UPDATE messages SET taken = :at, value = x'' WHERE thread_key = :thread_key AND 
 SELECT seq, topic, value, key FROM messages
  WHERE thread_key = :thread_key AND taken = 0 AND topic IN (SELECT value FROM json_each(:topics)) ORDER BY seq;
 
--- name: ask_run
-UPDATE runs SET request = :request WHERE thread_key = :thread_key AND seq = :seq AND state = 1;
+-- name: ask_to_cancel
+-- The first caller's reason stays.
+UPDATE runs SET request = 1, error = CASE WHEN request = 1 THEN error ELSE :reason END
+ WHERE thread_key = :thread_key AND seq = :seq AND state = 1;
 
 -- name: retry_run
 -- A run that an earlier one precedes is blocked again.

@@ -101,6 +101,27 @@ class CancelClauses(RunStoreUnderTest):
             assert (run.state, run.request, run.error) == (RunState.CANCELLED, 0, "reason")
             assert (await thread_row(saver)).status == "cancelled"
 
+    async def test_a_cancelled_run_has_the_reason_of_the_first_caller(self) -> None:
+        async with self.saver() as saver:
+            runs, seq = runs_of(saver), await accept(saver)
+            claim = await claim_one(saver)
+            await runs.cancel_run("thread", seq, "first")
+            await runs.cancel_run("thread", seq, "second")
+            await runs.settle(end_of(claim, 1, RunState.READY))
+            claim = await claim_one(saver)
+            await runs.settle(end_of(claim, 1, RunState.CANCELLED, error="of the worker"))
+            run = await run_at(saver, seq)
+            assert (run.state, run.error) == (RunState.CANCELLED, "first")
+
+    async def test_a_run_that_is_done_before_its_cancellation_has_no_reason(self) -> None:
+        async with self.saver() as saver:
+            seq = await accept(saver)
+            claim = await claim_one(saver)
+            await runs_of(saver).cancel_run("thread", seq, "reason")
+            await runs_of(saver).settle(end_of(claim, 1, RunState.DONE))
+            run = await run_at(saver, seq)
+            assert (run.state, run.error) == (RunState.DONE, None)
+
     async def test_an_ended_or_unknown_run_is_not_cancelled(self) -> None:
         async with self.saver() as saver:
             runs = runs_of(saver)
