@@ -6,13 +6,15 @@ durability modes and its own parameters. `--forms` chooses among them:
 - `memory` (`make quick`): every combination of the test's own parameters, on MemorySaver in the mode "sync". Tests that
   need a server or a process of their own, and those with the mark `slow`, are left out.
 - `usual` (`make test`): those, and of each test function one form on SQLite in the mode "exit" and one on PostgreSQL in
-  the mode "async". So each function runs on each store and in each mode. Tests with the mark `every_store`, whose
-  subject is the stored data, run on every store in all modes, with the exception of two pairs (`_LEFT_OUT`). Tests of
-  LangGraph's client run on FastAPI with SQLite, and on aiohttp with PostgreSQL.
+  the mode "async". In the folders `_ON_ONE_DATABASE`, whose subject is the language of graphs, each function runs on
+  one of the two: half of the functions on each. Tests with the mark `every_store`, whose subject is the stored data,
+  run on every store in all modes, with the exception of two pairs (`_LEFT_OUT`). Tests of LangGraph's client run on
+  FastAPI with SQLite, and on aiohttp with PostgreSQL.
 - `all` (`make long`): every form of every test.
 """
 
 from collections.abc import Iterable, Mapping
+from zlib import crc32
 from typing import Any, Final
 
 import pytest
@@ -30,6 +32,8 @@ _LEFT_OUT_SERVERS: Final = ("fastapi, postgres", "aiohttp, sqlite")
 """Values of the fixture `either` in tests/services: each framework and each database runs once."""
 
 _DATABASES: Final = ("sqlite", "postgres")
+
+_ON_ONE_DATABASE: Final = ("tests/langchain/", "tests/language/", "tests/runtime/")
 
 _NEEDS_A_DATABASE: Final = {"postgres", "server", "run_example"}
 """Fixtures that start a server or another process."""
@@ -76,7 +80,16 @@ def _chosen(items: Iterable[pytest.Item]) -> set[pytest.Item]:
             in_its_mode = mode in {None, _MODES[store]}
             forms.setdefault((*_function(item), store, in_its_mode), []).append(item)
     preferred = {key[:-1]: found for key, found in sorted(forms.items())}
-    return {found[0 if store == "sqlite" else -1] for (*_, store), found in preferred.items()}
+    return {
+        found[0 if store == "sqlite" else -1]
+        for (file, function, store), found in preferred.items()
+        if not file.startswith(_ON_ONE_DATABASE) or store == _database_of(function)
+    }
+
+
+def _database_of(function: str) -> str:
+    """One of the databases, always the same one."""
+    return _DATABASES[crc32(function.encode()) % len(_DATABASES)]
 
 
 def _function(item: pytest.Item) -> tuple[str, str]:

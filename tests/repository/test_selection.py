@@ -27,11 +27,17 @@ class Form:
         return name if name in self.marks else None
 
 
-def items(name: str = "test", *marks: str, fixtures: tuple[str, ...] = (), **params: tuple[Any, ...]) -> list[Any]:
+def items(
+    name: str = "test",
+    *marks: str,
+    file: str = "test_file.py",
+    fixtures: tuple[str, ...] = (),
+    **params: tuple[Any, ...],
+) -> list[Any]:
     """One test function in all combinations of its parameters."""
     return [
         Form(
-            location=("tests/test_file.py", 1, f"{name}[{values}]"),
+            location=(f"tests/{file}", 1, f"{name}[{values}]"),
             callspec=SimpleNamespace(params=dict(zip(params, values, strict=True))),
             fixturenames=[*params, *fixtures],
             marks=marks,
@@ -65,6 +71,16 @@ def test_usual_forms_without_modes_are_those_of_memory_and_one_on_each_database(
     found = selected(items(saver=tuple(SAVERS), own=OWN), "usual")
 
     assert params_of(found) == [("memory", 1), ("memory", 2), ("sqlite", 1), ("postgres", 2)]
+
+
+def test_a_function_about_the_language_runs_on_one_database() -> None:
+    names = [f"test_{number}" for number in range(100)]
+    tests = [each for name in names for each in items(name, file="language/test_file.py", saver=tuple(SAVERS))]
+
+    found = [saver for (saver,) in params_of(selected(tests, "usual"))]
+
+    assert found.count("memory") == found.count("sqlite") + found.count("postgres") == len(names)
+    assert min(found.count("sqlite"), found.count("postgres")) > 30
 
 
 def test_a_database_runs_another_mode_if_a_test_lacks_the_usual_mode() -> None:
