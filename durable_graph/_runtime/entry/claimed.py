@@ -1,10 +1,14 @@
 """Executing a run that a worker has claimed, and recording an answer for one."""
 
+from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any
 
 import msgspec
 
 from durable_graph._engine.due import awaited, timed_out, topics_of
+from durable_graph._engine.restore import Restored
+from durable_graph._engine.task import PendingInterrupt
 from durable_graph._runtime.commit.busy import only_run
 from durable_graph._runtime.commit.thread import Opened
 from durable_graph._runtime.entry.command import by_id, record_answers
@@ -12,6 +16,7 @@ from durable_graph._runtime.entry.start import StoredCall, check_not_cancelled, 
 from durable_graph._runtime.events.sink import EventSink, NullSink
 from durable_graph._runtime.request import log
 from durable_graph._runtime.request.output import Ended
+from durable_graph._runtime.request.owned_run import OwnedRun, RunReads
 from durable_graph._runtime.request.run import Request
 from durable_graph._runtime.task.plan import StepPlan
 from durable_graph.caching import Cache
@@ -38,14 +43,9 @@ async def execute_claimed(
     # A run may be claimed again just before the execution that suspended it has left its thread.
     async with only_run(saver, thread_id, "wait", is_of_run=True):
         begins = None if request.owned is None else request.owned.begins_from
-        opened = await call.opened(begins or None)
-        if opened.thread.epoch != epoch:
-            at = opened.thread
-            raise CheckpointConflictError(
-                thread_id, expected=at.version, found=at.version, checkpoint_id=checkpoint_id(at.head)
-            )
+        opened = await _opened(call, epoch, begins or None)
         if begins is None:
-            opened = await _with_messages(call, await _with_defaults(call, opened))
+            opened = await _with_messages(call, epoch, await _with_defaults(call, epoch, opened))
         elif begins == 0:
             opened = msgspec.structs.replace(opened, restored=None, calls_in=frozenset())
         elif opened.restored is None:
@@ -54,7 +54,18 @@ async def execute_claimed(
         return await execute(run, store, opened)
 
 
-async def _with_defaults(call: StoredCall, opened: Opened) -> Opened:
+async def _opened(call: StoredCall, epoch: int, no: int | None = None) -> Opened:
+    """The thread, or this checkpoint of it, while the claim with this epoch holds it: see `execute_claimed`."""
+    opened = await call.opened(no)
+    if opened.thread.epoch != epoch:
+        at = opened.thread
+        raise CheckpointConflictError(
+            call.thread_id, expected=at.version, found=at.version, checkpoint_id=checkpoint_id(at.head)
+        )
+    return opened
+
+
+async def _with_defaults(call: StoredCall, epoch: int, opened: Opened) -> Opened:
     """The thread, once the default answers are recorded of the interrupts whose time is over.
 
     They are recorded as every answer is, so that of a person and the clock only one answers.
@@ -69,22 +80,40 @@ async def _with_defaults(call: StoredCall, opened: Opened) -> Opened:
             await record_answers(run, store, restored.state, restored.recorded, Command(resume=answers))
         except InterruptAnsweredError:
             log.answered_in_time(call.thread_id)
-        opened = await call.opened()
+        opened = await _opened(call, epoch)
     return opened
 
 
-async def _with_messages(call: StoredCall, opened: Opened) -> Opened:
+async def _with_messages(call: StoredCall, epoch: int, opened: Opened) -> Opened:
     """The thread, once the messages are recorded and taken that its tasks wait for: one save for all of them."""
     owned = call.request.owned
-    if opened.restored is None or owned is None or owned.reads is None:
+    if owned is None or owned.reads is None:
         return opened
-    restored = opened.restored
-    asks = awaited(restored.recorded.values())
-    if not asks:
-        return opened
+    while opened.restored is not None and (asks := awaited(opened.restored.recorded.values())):
+        messages, taken = await _messages_for(call, owned, owned.reads, opened.restored, asks)
+        if not messages:
+            break
+        run, store = call.on(opened)
+        store.writer.sender.taken = taken
+        restored = opened.restored
+        try:
+            await record_answers(run, store, restored.state, restored.recorded, Command(resume=messages))
+        except InterruptAnsweredError:
+            # A caller answered one of these calls by its id: the message stays for the next call.
+            opened = await _opened(call, epoch)
+        else:
+            return await _opened(call, epoch)
+    return opened
+
+
+async def _messages_for(
+    call: StoredCall, owned: OwnedRun, reads: RunReads, restored: Restored, asks: Sequence[PendingInterrupt]
+) -> tuple[dict[str, Any], tuple[int, ...]]:
+    """The messages for these calls of `receive`, by the ids of their interrupts, and the numbers of the messages."""
     owned.read_topics = topics_of(restored.recorded.values())
-    waiting = await owned.reads.inbox(call.thread_id, owned.read_topics)
-    answers, taken = {}, []
+    waiting = await reads.inbox(call.thread_id, owned.read_topics)
+    answers: dict[str, Any] = {}
+    taken = []
     for ask in asks:
         message = next((each for each in waiting if each.topic == ask.interrupt.topic), None)
         if message is not None:
@@ -92,12 +121,7 @@ async def _with_messages(call: StoredCall, opened: Opened) -> Opened:
             taken.append(message.seq)
             answers[ask.interrupt.id] = call.topology.argument.decode(message.value)
     owned.read_topics -= {message.topic for message in waiting}
-    if not answers:
-        return opened
-    run, store = call.on(opened)
-    store.writer.sender.taken = tuple(taken)
-    await record_answers(run, store, restored.state, restored.recorded, Command(resume=answers))
-    return await call.opened()
+    return answers, tuple(taken)
 
 
 async def answer_claimed(plan: StepPlan, saver: Checkpointer, request: Request) -> tuple[str, ...]:

@@ -102,7 +102,8 @@ async def answer_beside(
 async def record_answers(
     run: GraphRun, store: Stored, state: State, recorded: Recorded, command: Command
 ) -> tuple[str, ...]:
-    """Record answers for the run that a worker executes. Returns their ids. Raises as `apply_command`."""
+    """Record answers for the run that a worker executes. Returns their ids. Raises as `apply_command`, and
+    `CheckpointConflictError` if `run` is a claimed one that another worker has claimed since."""
     return (await _record(run, store, state, recorded, command)).answered
 
 
@@ -166,7 +167,8 @@ async def _record(
                 return _Applied(after, recorded, tuple(answers or ()), is_handed_over)
             recorded = adopted
         except CheckpointConflictError as error:
-            if answers is None:
+            if answers is None or run.request.owned is not None:
+                # A worker that has lost its claim must not write under the epoch of the next holder.
                 raise
             # Another caller may have answered first: then the error has to say so.
             better = await error_for(run, known, answers, error)
