@@ -14,8 +14,8 @@ durability modes and its own parameters. `--forms` chooses among them:
 """
 
 from collections.abc import Iterable, Mapping
-from zlib import crc32
 from typing import Any, Final
+from zlib import crc32
 
 import pytest
 

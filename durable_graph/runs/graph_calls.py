@@ -21,6 +21,7 @@ from durable_graph.checkpointing import Checkpointer
 from durable_graph.errors import UnknownNameError
 from durable_graph.graph import Command
 from durable_graph.records import checkpoint_id
+from durable_graph.run_records import Claim
 
 Graph = CompiledGraph[Any, Any, Any, Any]
 
@@ -62,10 +63,10 @@ async def refuse_answer(
         await refuse_answered(graph.setup.plan, saver, request)
 
 
-async def cancel(graph: Graph, saver: Checkpointer, thread_id: str, seq: int) -> bool:
-    """Cancel the thread of a run that its worker executes, as long as the run owns the thread. False if the run has no
-    checkpoint yet, or has ended."""
-    return await cancel_thread(graph.topology, saver, thread_id, seq)
+async def cancel(graph: Graph, saver: Checkpointer, claim: Claim) -> bool:
+    """Cancel the thread of a claimed run, as long as the claim holds it. False if the run has no checkpoint yet, has
+    ended, or was claimed again."""
+    return await cancel_thread(graph.topology, saver, claim.thread, claim)
 
 
 async def encoded_update(graph: Graph, saver: Checkpointer, thread_id: str, command: Command[Any]) -> bytes:

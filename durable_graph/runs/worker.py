@@ -295,7 +295,7 @@ class Worker:
     async def _cancel(self, execution: Execution) -> None:
         claim = execution.claim
         try:
-            has_begun = await graph_calls.cancel(self._graphs[claim.graph], self._saver, claim.thread, claim.seq)
+            has_begun = await graph_calls.cancel(self._graphs[claim.graph], self._saver, claim)
         except BaseException:
             # The next heartbeat has the request again.
             execution.is_stopping = False
@@ -455,7 +455,7 @@ class Worker:
         try:
             if claim.request == RequestOfRun.CANCEL:
                 if claim.first_checkpoint:
-                    await graph_calls.cancel(graph, self._saver, claim.thread, claim.seq)
+                    await graph_calls.cancel(graph, self._saver, claim)
                 return execution.cancelled()
             request, keeps_events = self._calls[claim.graph].of(claim, execution.owned, execution.control)
             async with deadline:

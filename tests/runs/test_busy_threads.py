@@ -18,6 +18,7 @@ from durable_graph import (
 )
 from durable_graph.checkpointing.run_store import KeepsRuns
 from durable_graph.errors import RunFailedError
+from durable_graph.run_records import NewWorker, RunState, Settlement
 from durable_graph.runs import App, RunHandle, graph_calls
 from durable_graph.testing import CrashingSaver, crash_points
 from durable_graph.testing.crash import CrashPoint, SimulatedCrashError
@@ -205,10 +206,12 @@ async def test_a_late_cancellation_of_an_ended_run_does_not_cancel_the_next_run(
     assert isinstance(saver, KeepsRuns)
     app = App({"work": Work().graph}, saver)
     old = await app.start("work", given("old"), thread_id="t")
+    await saver.runs.register(NewWorker(1, 60_000_000, "a worker"))
+    (claim,) = await saver.runs.claim(1, ["work"], 1)
     new = await app.start("work", given("new"), thread_id="t", if_busy="interrupt")
-    first, _ = await saver.runs.list_runs(thread="t")
+    await saver.runs.settle(Settlement("t", claim.seq, 1, claim.attempt, RunState.CANCELLED))
     # As by a worker that receives the cancellation when its run has ended.
-    assert not await graph_calls.cancel(app.graph("work"), saver, "t", first.seq)
+    assert not await graph_calls.cancel(app.graph("work"), saver, claim)
     assert [(await each.status()).state for each in (old, new)] == ["cancelled", "ready"]
     async with app.worker():
         assert await new.result(20) == {"log": NEW}

@@ -1,4 +1,4 @@
-"""A worker that has lost its claim while it reads and records messages: it records nothing for the next holder."""
+"""A worker that has lost its claim and does not know it yet: it records and cancels nothing of the next holder."""
 
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any, TypedDict
@@ -102,6 +102,24 @@ async def test_a_worker_that_lost_its_claim_records_no_message_for_the_next_hold
     await app.store.unregister(2)
     async with app.worker():
         assert await handle.result(20) == {"received": [0, 1]}
+
+
+async def test_a_worker_that_lost_its_claim_cancels_nothing_of_the_run_that_was_retried(saver: Checkpointer) -> None:
+    app = receiving(saver)
+    handle = await waiting_run(app)
+    lost = await claim_by(app.store, 1)
+    await handle.cancel()
+    await expire_leases(saver)
+    async with app.worker():
+        await handle.stopped(20)
+    await app.retry(handle.run_id)
+    claim = await claim_by(app.store, 2)
+
+    graph = app.graph(GRAPH)
+    assert not await graph_calls.cancel(graph, saver, lost)
+    assert (await graph.aget_state(thread_id="t")).status == "running"
+    assert await graph_calls.cancel(graph, saver, claim)
+    assert (await graph.aget_state(thread_id="t")).status == "cancelled"
 
 
 async def test_a_message_for_a_call_that_a_person_answered_meanwhile_stays_for_the_next_call(

@@ -13,6 +13,7 @@ from durable_graph import START, Checkpointer, CompiledGraph, MemorySaver, State
 from durable_graph.checkpointing.listeners import LocalNotifier
 from durable_graph.checkpointing.notices import Notice
 from durable_graph.errors import RunFailedError
+from durable_graph.run_records import Claim
 from durable_graph.runs import App, Worker, following, graph_calls, handle, worker
 from durable_graph_postgres import PostgresSaver
 from durable_graph_sqlite import SqliteSaver
@@ -169,10 +170,10 @@ async def test_a_cancellation_that_is_being_carried_out_is_not_begun_again(
     release = asyncio.Event()
     cancel, on_beat = graph_calls.cancel, Worker._on_beat
 
-    async def slow(graph: Any, saver: Checkpointer, thread: str, seq: int) -> bool:
-        begun.append(thread)
+    async def slow(graph: Any, saver: Checkpointer, claim: Claim) -> bool:
+        begun.append(claim.thread)
         await release.wait()
-        return await cancel(graph, saver, thread, seq)
+        return await cancel(graph, saver, claim)
 
     def noting(holder: Worker, beat: Any) -> None:
         beats.append(beat)

@@ -14,21 +14,21 @@ from durable_graph.checkpointing.run_store import KeepsRuns
 from durable_graph.errors import UnknownThreadError
 from durable_graph.graph import Topology
 from durable_graph.records import Saved, Status, StoredCheckpoint, WritesBatch
-from durable_graph.run_records import RunState
+from durable_graph.run_records import Claim, RunState
 
 
-async def cancel_thread(topology: Topology, saver: Checkpointer, thread_id: str, run: int | None = None) -> bool:
+async def cancel_thread(topology: Topology, saver: Checkpointer, thread_id: str, claim: Claim | None = None) -> bool:
     """Record that the thread is cancelled. False if the thread is finished, so that nothing is left to cancel.
 
     The thread's row stores the status. A run of this process stops at once. A run of another process sees the status at
-    its next call of the store: it records the tasks that have finished, and starts no superstep. With `run`, the number
-    of a run whose worker was asked to cancel it, nothing is cancelled once that run no longer owns the thread: another
-    run may be about to begin. Raises `UnknownThreadError`.
+    its next call of the store: it records the tasks that have finished, and starts no superstep. With the `claim` of a
+    run whose worker was asked to cancel it, nothing is cancelled once the claim no longer holds the thread: another run
+    may be about to begin, or the same run once it was retried. Raises `UnknownThreadError`.
     """
     while True:
         found = await _loaded(topology, saver, thread_id)
-        if run is not None:
-            if found.unfinished_run != run:
+        if claim is not None:
+            if (found.unfinished_run, found.thread.epoch) != (claim.seq, claim.epoch):
                 return False
         elif found.unfinished_run and await _is_run_cancelled(saver, found):
             return True
