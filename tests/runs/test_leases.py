@@ -227,7 +227,7 @@ async def test_an_end_that_the_store_did_not_record_is_recorded_when_the_store_i
     # The limit is exceeded between two supersteps, so that no commit carries the failure.
     handle = await app.start("steps", {}, recursion_limit=2)
     outage.absent = {"settle"}
-    async with app.worker(lease=LEASE):
+    async with app.worker(lease=60):
         await until(lambda: outage.calls["settle"] > 0, "the attempt")
         assert (await handle.status()).state == "running"
         outage.end()
