@@ -13,6 +13,7 @@ from durable_graph import (
     CompiledGraph,
     DurableGraphError,
     InvalidOptionError,
+    MemorySaver,
     StateGraph,
     ThreadCancelledError,
     ThreadFinishedError,
@@ -184,3 +185,37 @@ async def test_times_longer_than_the_clock_keep_everything(saver: Checkpointer, 
     assert (cleaned.runs, cleaned.threads) == (0, 0)
     assert (await handle.status()).state == "cancelled"
     assert (await delete_expired_threads(saver, older_than=span, protect=span)).threads == 0
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"lease": 0},
+        {"lease": -1.0},
+        {"lease": float("nan")},
+        {"lease": float("inf")},
+        {"lease": "10"},
+        {"lease": True},
+        {"concurrency": 0},
+        {"concurrency": 1.5},
+        {"grace": -1},
+        {"grace": None},
+        {"max_crashes": 0},
+    ],
+    ids=str,
+)
+async def test_a_worker_with_impossible_options_is_refused(options: dict[str, Any]) -> None:
+    app = App({"ask": graph()}, MemorySaver())
+    (option,) = options
+    with pytest.raises(InvalidOptionError, match=option):
+        async with app.worker(**options):
+            pass
+    assert (await app.stats()).workers == 0
+
+
+async def test_a_start_is_refused_if_nothing_makes_the_context_that_the_graph_needs(saver: Checkpointer) -> None:
+    needs_context = StateGraph(State, context_schema=State).add_node("ask", ask).add_edge(START, "ask").compile()
+    app = App({"ask": needs_context}, saver)
+    with pytest.raises(InvalidOptionError, match="context"):
+        await app.start("ask", {})
+    assert await app.runs() == []
