@@ -46,10 +46,13 @@ class Life:
 
     async def settle(self) -> None:
         """Execute the runs that are due. Returns early if the process dies."""
-        async with self.app.worker(grace=0, lease=LEASE) as worker:
+        # On a slow machine the lease may end several times without progress.
+        async with self.app.worker(grace=0, lease=LEASE, max_crashes=100) as worker:
             while not self.saver.crashed and (worker.running or await self._is_busy()):
                 worker.nudge()
                 await asyncio.sleep(0.001)
+        (run,) = await runs_of(self.saver.inner).list_runs(thread=self.thread)
+        assert run.state not in (RunState.FAILED, RunState.QUARANTINED), run.error
 
     async def _is_busy(self) -> bool:
         # The calls of the test itself are not calls of the process. One row is read: other workers may free the run.
