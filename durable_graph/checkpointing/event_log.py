@@ -130,7 +130,10 @@ class EventLog(Protocol):
 
     async def append(self, thread: str, epoch: int, rows: Sequence[EventRow]) -> bool:
         """Store events of one run, in one transaction, and note that its events are stored. False, and nothing is
-        stored, if the thread's epoch is another or the run is not running: the caller does not hold it any more."""
+        stored, if the thread's epoch is another, or the run waits or has ended: the caller does not hold it any more.
+
+        A run whose worker lost its lease is held by it until another worker claims it: as its commits, so its events.
+        """
         ...
 
     async def follow(self, follow: Follow) -> Followed:

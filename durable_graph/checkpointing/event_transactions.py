@@ -85,6 +85,15 @@ def open_events(thread: str, seq: int) -> Steps[OpenEvents | None]:
     return OpenEvents(version, position or FIRST_ROW - 1, tasks)
 
 
+def takes_events(state: RunState) -> bool:
+    """Whether the last holder of a run in this state may append events. As `append_events` and `is_run_held` do it.
+
+    A run whose worker lost its lease is ready or quarantined. Until another worker claims it, the commits of the worker
+    are accepted, and so are the events that precede them.
+    """
+    return state in (RunState.READY, RunState.RUNNING, RunState.QUARANTINED)
+
+
 def follow(request: Follow) -> Transaction[Followed]:
     """See `EventLog.follow`."""
     key = key_of(request.thread)

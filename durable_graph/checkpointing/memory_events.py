@@ -18,11 +18,11 @@ from durable_graph.checkpointing.event_log import (
     OpenEvents,
     place_of,
 )
-from durable_graph.checkpointing.event_transactions import decided_follow, placed, since_of
+from durable_graph.checkpointing.event_transactions import decided_follow, placed, since_of, takes_events
 from durable_graph.checkpointing.memory_lock import alone
 from durable_graph.checkpointing.memory_rows import ThreadRows
 from durable_graph.records import TaskRecord
-from durable_graph.run_records import EventKind, EventRow, RunState
+from durable_graph.run_records import EventKind, EventRow
 
 _BEYOND = 1 << 62
 
@@ -90,7 +90,7 @@ class MemoryEvents:
             return True
         found = self._threads.get(key_of(thread))
         run = None if found is None else found.runs.by_seq.get(rows[0].seq)
-        if found is None or run is None or found.row.epoch != epoch or run.row.state is not RunState.RUNNING:
+        if found is None or run is None or found.row.epoch != epoch or not takes_events(run.row.state):
             return False
         found.runs.log(rows)
         return True

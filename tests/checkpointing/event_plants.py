@@ -23,6 +23,11 @@ PLANTS: Mapping[str, tuple[type[MemorySaver], ...]] = {
     "appended_events_are_read_in_the_order_of_their_ids": (events(planted.ReadsInTheOrderOfArrival),),
     "events_that_are_appended_again_are_stored_once": (events(planted.AppendsAgain),),
     "an_earlier_holder_appends_nothing": (events(planted.AppendsForAnybody),),
+    "a_worker_whose_lease_has_ended_appends_events_until_its_run_is_claimed": (
+        events(planted.AppendsOnlyToRunningRuns),
+        events(planted.AppendsForAnybody),
+    ),
+    "a_quarantined_run_takes_the_events_of_its_worker": (events(planted.AppendsOnlyToRunningRuns),),
     "nothing_is_appended_to_a_run_that_does_not_run": (events(planted.AppendsToRunsThatDoNotRun),),
     "a_save_stores_its_events": (planted.DropsEventsOfSaves, events(planted.ReadsNoRecords)),
     "a_refused_save_stores_no_events": (planted.StoresEventsOfRefusedSaves,),

@@ -11,7 +11,7 @@ from durable_graph.checkpointing.memory_events import MemoryEvents
 from durable_graph.checkpointing.memory_rows import RunRows, ThreadRows
 from durable_graph.checkpointing.memory_runs import MemoryRuns
 from durable_graph.records import CommitResult, CommitUnit, SaveResult, ThreadInfo, WritesBatch
-from durable_graph.run_records import EventKind, EventRow
+from durable_graph.run_records import EventKind, EventRow, RunState
 
 replace = msgspec.structs.replace
 
@@ -45,6 +45,12 @@ class AppendsAgain(PlantedEvents):
 class AppendsForAnybody(PlantedEvents):
     async def append(self, thread: str, epoch: int, rows: Sequence[EventRow]) -> bool:
         return await super().append(thread, self._threads[key_of(thread)].row.epoch, rows)
+
+
+class AppendsOnlyToRunningRuns(PlantedEvents):
+    async def append(self, thread: str, epoch: int, rows: Sequence[EventRow]) -> bool:
+        run = self._threads[key_of(thread)].runs.by_seq[rows[0].seq].row
+        return run.state == RunState.RUNNING and await super().append(thread, epoch, rows)
 
 
 class AppendsToRunsThatDoNotRun(PlantedEvents):

@@ -78,12 +78,14 @@ UPDATE {schema}.runs SET followed = 2 WHERE thread_key = :thread_key AND seq = :
 DELETE FROM {schema}.events WHERE thread_key = :thread_key AND seq = :seq RETURNING position;
 
 -- name: append_events
--- Stores events of a run that is running, if the thread has this epoch, and finds a row then. A commit that ends the run,
--- and a claim, change a row that this locks.
+-- Stores events of a run, if the thread has this epoch, and finds a row then. The run of a worker whose lease has ended is
+-- ready or quarantined until it is claimed: the worker's commits are accepted until then, and so are its events. A commit
+-- that ends the run, and a claim, change a row that this locks.
 WITH
   held AS MATERIALIZED (
     SELECT t.thread_key, r.seq FROM {schema}.threads t JOIN {schema}.runs r ON r.thread_key = t.thread_key
-     WHERE t.thread_key = $1::bigint AND t.epoch = $2::bigint AND r.seq = ($6::bigint[])[1] AND r.state = 1
+     WHERE t.thread_key = $1::bigint AND t.epoch = $2::bigint AND r.seq = ($6::bigint[])[1]
+       AND r.state IN (0, 1, 7)
        FOR NO KEY UPDATE OF t, r),
   added AS (
     INSERT INTO {schema}.events (thread_key, version, position, epoch, seq, kind, planned_at, task, namespace, extra,

@@ -87,5 +87,7 @@ UPDATE runs SET followed = 2 WHERE thread_key = :thread_key AND seq = :seq AND f
 DELETE FROM events WHERE thread_key = :thread_key AND seq = :seq RETURNING position;
 
 -- name: is_run_held
+-- The run of a worker whose lease has ended is ready or quarantined until it is claimed: the worker's commits are accepted
+-- until then, and so are its events.
 SELECT 1 FROM threads t JOIN runs r ON r.thread_key = t.thread_key
- WHERE t.thread_key = :thread_key AND t.epoch = :epoch AND r.seq = :seq AND r.state = 1;
+ WHERE t.thread_key = :thread_key AND t.epoch = :epoch AND r.seq = :seq AND r.state IN (0, 1, 7);

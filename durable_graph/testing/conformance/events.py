@@ -33,6 +33,7 @@ from durable_graph.testing.conformance.run_store_under_test import (
     claim_one,
     commit_with,
     end_of,
+    run_at,
     runs_of,
     unit_with,
     wait,
@@ -75,6 +76,26 @@ class AppendClauses(RunStoreUnderTest):
             assert not await _log(saver).append("thread", claim.epoch, [_event(claim, 0)])
             assert await _log(saver).append("thread", later.epoch, [_event(later, 1)])
             assert await _positions(saver, claim.seq) == [1]
+
+    async def test_a_worker_whose_lease_has_ended_appends_events_until_its_run_is_claimed(self) -> None:
+        async with self.saver() as saver:
+            claim = await _begun(saver)
+            await self.lose(saver)
+            assert await _log(saver).append("thread", claim.epoch, [_event(claim, 0)])
+            await claim_one(saver, 2)
+            await self.lose(saver, most=1)
+            quarantined = await run_at(saver, claim.seq)
+            assert quarantined.state == RunState.QUARANTINED
+            assert not await _log(saver).append("thread", claim.epoch, [_event(claim, 1)])
+            assert await _positions(saver, claim.seq) == [0]
+
+    async def test_a_quarantined_run_takes_the_events_of_its_worker(self) -> None:
+        async with self.saver() as saver:
+            claim = await _begun(saver)
+            await self.lose(saver, most=1)
+            assert (await run_at(saver, claim.seq)).state == RunState.QUARANTINED
+            assert await _log(saver).append("thread", claim.epoch, [_event(claim, 0)])
+            assert await _positions(saver, claim.seq) == [0]
 
     async def test_nothing_is_appended_to_a_run_that_does_not_run(self) -> None:
         async with self.saver() as saver:
