@@ -104,7 +104,7 @@ async def found_offers(city: str) -> AsyncGenerator[str, None]:
             yield as_json(event)
 
 
-async def take_answer(handle: RunHandle, message: str) -> str | None:
+async def take_answer(handle: RunHandle, message: str | bytes) -> str | None:
     """Record the answer of a client's message. Returns what the client is told if the answer is refused."""
     try:
         await app.answer(handle.thread_id, msgspec.json.decode(message, type=Answer).answer)
@@ -161,6 +161,12 @@ async def stream_offers(city: str) -> EventSourceResponse:
     return EventSourceResponse(found_offers(city), ping=15)
 
 
+async def messages_of(socket: fastapi.WebSocket) -> AsyncIterator[str | bytes]:
+    """The client's messages. `iter_text` of the socket fails if one is binary."""
+    while (received := await socket.receive())["type"] == "websocket.receive":
+        yield received.get("text") or received.get("bytes") or ""
+
+
 @fastapi_service.websocket("/runs/{run_id}/socket")
 async def run_socket(socket: fastapi.WebSocket, run_id: str, after: int | None = None) -> None:
     """Events to the client, and its answers from it, at the same time."""
@@ -181,7 +187,7 @@ async def run_socket(socket: fastapi.WebSocket, run_id: str, after: int | None =
     try:
         async with asyncio.TaskGroup() as group:
             sending = group.create_task(send())
-            async for message in socket.iter_text():
+            async for message in messages_of(socket):
                 refusal = await take_answer(handle, message)
                 if refusal is not None and socket.application_state is WebSocketState.CONNECTED:
                     await socket.send_text(refusal)
@@ -237,7 +243,8 @@ def as_id(text: str | None) -> int | None:
     """A client's last id, or the status 422."""
     if text is None:
         return None
-    if not (text.isascii() and text.isdecimal()):
+    # Python reads no number of thousands of digits.
+    if not (text.isascii() and text.isdecimal() and len(text) < 20):
         raise web.HTTPUnprocessableEntity(text="the id of an event is a whole number")
     return int(text)
 
@@ -297,6 +304,9 @@ async def run_socket_(request: web.Request) -> web.WebSocketResponse:
         async with asyncio.TaskGroup() as group:
             sending = group.create_task(send())
             async for message in socket:
+                if message.type is web.WSMsgType.ERROR:
+                    # The message is too long, or it is none. aiohttp has closed the connection.
+                    break
                 if (refusal := await take_answer(handle, message.data)) is not None and not socket.closed:
                     await socket.send_str(refusal)
             sending.cancel()

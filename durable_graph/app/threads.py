@@ -21,9 +21,9 @@ from durable_graph._runtime.request.run import Request
 from durable_graph._runtime.threads.cancel_thread import cancel_thread, reopen_thread
 from durable_graph._runtime.threads.discard_calls import discard_calls
 from durable_graph._runtime.threads.snapshot import StateSnapshot, read_history, read_snapshot
-from durable_graph._runtime.threads.update_state import StateUpdate, edit_state
+from durable_graph._runtime.threads.update_state import StateUpdate, earlier_edit, edit_state
 from durable_graph.checkpointing import Checkpointer
-from durable_graph.errors import InvalidOptionError, MissingCheckpointerError, UnknownNameError
+from durable_graph.errors import InvalidOptionError, MissingCheckpointerError, ThreadBusyError, UnknownNameError
 from durable_graph.graph import Topology
 from durable_graph.records import checkpoint_no
 
@@ -70,8 +70,15 @@ class GraphThread(msgspec.Struct, frozen=True):
                 raise InvalidOptionError("key", key, allowed="left out where the state is a nested graph's")
             content = [list(map(_parts, updates)) for updates in supersteps]
             request = acceptance(self.topology, read_key(key), content if place.no is None else (place.no, content))
-        async with only_run(self.saver, place.thread_id, None):
-            made = await edit_state(self.topology, self.saver, place, supersteps, run, before, request)
+        try:
+            async with only_run(self.saver, place.thread_id, None):
+                made = await edit_state(self.topology, self.saver, place, supersteps, run, before, request)
+        except ThreadBusyError:
+            # A repetition has the commit of the first call, whatever executes the thread now.
+            earlier = None if request is None else await earlier_edit(self.saver, place, request)
+            if earlier is None:
+                raise
+            made = earlier
         return made.config(made.no)
 
     async def delete(self, *, purge: bool) -> None:

@@ -173,7 +173,7 @@ def _status_of(info: ThreadInfo, first: RunMark | None, last: RunMark | None) ->
     if info.status == "damaged":
         return "error", info.damage
     if first is not None:
-        return _status_of_run(first), None
+        return _status_of_run(first)
     if last is not None and last.state in _ERRORS and last.ended_at >= info.updated_at:
         return "error", last.error
     match info.status:
@@ -190,14 +190,17 @@ def _status_of(info: ThreadInfo, first: RunMark | None, last: RunMark | None) ->
 _ERRORS = (RunState.FAILED, RunState.QUARANTINED)
 
 
-def _status_of_run(run: RunMark) -> DirectoryStatus:
+def _status_of_run(run: RunMark) -> tuple[DirectoryStatus, str | None]:
     if run.state != RunState.WAITING:
-        return "busy"
-    waits_on = WaitsOn() if run.waits_on is None else msgspec.json.decode(run.waits_on, type=WaitsOn)
+        return "busy", None
+    try:
+        waits_on = WaitsOn() if run.waits_on is None else msgspec.json.decode(run.waits_on, type=WaitsOn)
+    except UNREADABLE:
+        return "error", "what its run waits for is damaged: it cannot be read; cancel the run"
     if waits_on.interrupts:
-        return "interrupted"
+        return "interrupted", None
     # A run that waits for its deadline alone stands at a breakpoint.
-    return "busy" if waits_on.topics or run.due < run.deadline else "interrupted"
+    return "busy" if waits_on.topics or run.due < run.deadline else "interrupted", None
 
 
 # A search -----------------------------------------------------------------------------------------

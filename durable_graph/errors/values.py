@@ -47,11 +47,16 @@ class DecodeError(DurableGraphError, ValueError):
 class CorruptCheckpointError(DurableGraphError):
     """A stored row is damaged or missing. No other row replaces it. Other checkpoints and threads stay usable."""
 
-    def __init__(self, thread_id: str, *, row: str, why: str, checkpoint_id: str | None = None) -> None:
+    def __init__(
+        self, thread_id: str, *, row: str, why: str, checkpoint_id: str | None = None, way_out: str | None = None
+    ) -> None:
+        """`way_out` is what helps besides a backup, if the row has a remedy of its own."""
         self.thread_id = thread_id
         self.row = row
         self.why = why
         self.checkpoint_id = checkpoint_id
         at = f", checkpoint {checkpoint_id!r}" if checkpoint_id else ""
-        way_out = "fork from an older checkpoint" if checkpoint_id else "delete the thread if no checkpoint can be read"
+        if way_out is None:
+            is_one = checkpoint_id is not None
+            way_out = "fork from an older checkpoint" if is_one else "delete the thread if no checkpoint can be read"
         super().__init__(f"thread {thread_id!r}{at}: {row} is damaged ({why}); restore it from a backup or {way_out}")

@@ -4,22 +4,24 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from datetime import datetime
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 import msgspec
 
 from durable_graph._runtime.events.model import LoggedEvent
 from durable_graph.checkpointing.columns import key_of
+from durable_graph.checkpointing.directory_rules import UNREADABLE
 from durable_graph.checkpointing.run_ids import run_id
 from durable_graph.checkpointing.run_rules import DEADLINE_PASSED
 from durable_graph.checkpointing.waiting import is_set_within
-from durable_graph.errors import RunFailedError, UnknownRunError
+from durable_graph.errors import CorruptCheckpointError, RunFailedError, UnknownRunError
 from durable_graph.run_records import RunRow, RunState, WaitsOn
 from durable_graph.runs.arguments import read_timeout
 from durable_graph.runs.following import EventBatch, FollowedApp, follow, newest_event_id
 from durable_graph.runs.slots import waiting_for
 from durable_graph.runs.times import moment
 
+T = TypeVar("T")
 StateName = Literal["ready", "running", "waiting", "blocked", "done", "failed", "cancelled", "quarantined"]
 
 _NAMES: dict[RunState, StateName] = {
@@ -97,11 +99,17 @@ class RunStatus(msgspec.Struct, frozen=True):
 
 
 def status_of(row: RunRow) -> RunStatus:
-    """The status that a run's row shows."""
-    is_waiting = row.state is RunState.WAITING and row.waits_on
-    waits_on = msgspec.json.decode(row.waits_on, type=WaitsOn) if is_waiting and row.waits_on else WaitsOn()
+    """The status that a run's row shows. Raises `CorruptCheckpointError` for a row that is damaged."""
+    id_ = run_id(key_of(row.thread), row.seq)
+    waits_on: WaitsOn = WaitsOn()
+    if row.state is RunState.WAITING and row.waits_on:
+        waits_on = _decoded(row, row.waits_on, WaitsOn, f"what run {id_} waits for", f"cancel the run {id_}")
+    metadata: dict[str, Any] = {}
+    if row.metadata:
+        # The metadata stay with the run until it is deleted.
+        metadata = _decoded(row, row.metadata, dict[str, Any], f"the metadata of run {id_}", "delete its thread")
     return RunStatus(
-        run_id=run_id(key_of(row.thread), row.seq),
+        run_id=id_,
         thread_id=row.thread,
         graph=row.graph,
         state=_NAMES[row.state],
@@ -117,8 +125,16 @@ def status_of(row: RunRow) -> RunStatus:
         error=row.error,
         topics=waits_on.topics,
         interrupts=waits_on.interrupts,
-        metadata=msgspec.json.decode(row.metadata) if row.metadata else {},
+        metadata=metadata,
     )
+
+
+def _decoded(row: RunRow, text: str, kind: type[T], what: str, way_out: str) -> T:
+    """A column of a run's row that is JSON. Raises `CorruptCheckpointError`."""
+    try:
+        return msgspec.json.decode(text, type=kind)
+    except UNREADABLE as error:
+        raise CorruptCheckpointError(row.thread, row=what, why="it cannot be read", way_out=way_out) from error
 
 
 class RunsOfApp(FollowedApp, Protocol):

@@ -144,7 +144,8 @@ def _request(request: web.Request, body: bytes) -> http.Request:
         method=request.method,
         path=http.path_below(request.rel_url.raw_path, template.count("/")),
         query=tuple(request.query.items()),
-        headers={name.lower(): value for name, value in request.headers.items()},
+        # The first one of headers with the same name, as with Starlette.
+        headers={name.lower(): value for name, value in reversed([*request.headers.items()])},
         body=body,
         caller=request,
     )

@@ -1,6 +1,7 @@
 """Who may do what: the application's own function decides about each operation."""
 
 import inspect
+import unicodedata
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -14,9 +15,10 @@ SEPARATOR = "/"
 class Operation(msgspec.Struct, frozen=True):
     """What a request wants to do.
 
-    `name` is a resource and an action, such as "threads.create", "threads.create_run" or "assistants.search";
-    `OPERATIONS` has them all. `thread_id` is the thread as the client names it, None for an operation on no thread or
-    on several. `caller` is the framework's request.
+    `name` is a resource and an action, such as "threads.create", "threads.create_run" or "assistants.search"; the
+    routes of a service (`AgentService.routes`) have them all. `thread_id` is the thread as the client names it, None
+    for an operation on no thread or on several. A request whose body names threads is first an operation without a
+    thread, and then one on each of these threads. `caller` is the framework's request.
     """
 
     name: str
@@ -27,14 +29,20 @@ class Operation(msgspec.Struct, frozen=True):
 class Tenant(msgspec.Struct, frozen=True):
     """A caller who has threads of its own: it sees no others, and cannot name them.
 
-    The threads of the tenant "ann" are stored as `ann/<thread id>`. A name has 1 to 64 characters without "/".
+    The threads of the tenant "ann" are stored as `ann/<thread id>`. A name has 1 to 64 characters, none of them "/", a
+    control character or a lone surrogate.
     """
 
     name: str
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not 1 <= len(self.name) <= 64 or SEPARATOR in self.name:
-            raise ValueError(f"a tenant's name has 1 to 64 characters without {SEPARATOR!r}, and not {self.name!r:.80}")
+        if not isinstance(self.name, str) or not 1 <= len(self.name) <= 64 or not all(map(_is_allowed, self.name)):
+            allowed = f"1 to 64 characters without {SEPARATOR!r} and control characters"
+            raise ValueError(f"a tenant's name has {allowed}, and not {self.name!r:.80}")
+
+
+def _is_allowed(letter: str) -> bool:
+    return letter != SEPARATOR and unicodedata.category(letter) not in ("Cc", "Cs")
 
 
 Access = bool | Tenant

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from durable_graph_http.access import Operation, access_of
 from durable_graph_http.messages import NO_HEADERS, Reply, Request
 from durable_graph_http.problems import Problem, without_prefix
 from durable_graph_http.values import encoded
@@ -36,14 +37,23 @@ class Call(msgspec.Struct, frozen=True):
         """The thread of the path, as it is stored."""
         return self.stored(self.parameters["thread_id"])
 
-    def stored(self, thread_id: str) -> str:
-        """The id under which the client's thread is stored. Raises `Problem` for text that cannot be an id."""
+    def stored(self, thread_id: str, name: str = "A thread's id") -> str:
+        """The id under which the client's thread is stored. `name` is what the client calls the id.
+
+        Raises `Problem` for text that cannot be an id.
+        """
         most = _LONGEST_ID - len(self.prefix.encode())
-        is_text = not any("\ud800" <= letter <= "\udfff" for letter in thread_id)
-        has_controls = any(unicodedata.category(letter) == "Cc" for letter in thread_id)
-        if not is_text or has_controls or not 1 <= len(thread_id.encode()) <= most:
-            raise Problem(422, f"A thread's id is text of 1 to {most} bytes, without control characters")
+        if not _is_id(thread_id, most):
+            raise Problem(422, f"{name} is text of 1 to {most} bytes, without control characters")
         return self.prefix + thread_id
+
+    async def allowed(self, operation: str, thread_id: str) -> str:
+        """The id under which a thread is stored that the body names, once `authorize` has allowed the operation on it.
+
+        Raises `Problem` for a thread that the caller may not name, and for text that cannot be an id.
+        """
+        prefix = await access_of(self.service.authorize, Operation(operation, thread_id, self.request.caller))
+        return msgspec.structs.replace(self, prefix=prefix).stored(thread_id)
 
     def shown(self, stored: str) -> str:
         """The client's id of a stored thread. Raises `Problem` with 404 if the thread is not the caller's."""
@@ -59,6 +69,14 @@ class Call(msgspec.Struct, frozen=True):
     def key(self) -> str | None:
         """The key of a request that is to be applied once: the header `Idempotency-Key`."""
         return self.request.headers.get("idempotency-key")
+
+
+def _is_id(text: str, most: int) -> bool:
+    """Whether the text can be the id of a thread, in at most so many bytes."""
+    # The length first: the letters of megabytes would keep the event loop busy for a second.
+    if not 1 <= len(text) <= most or any(unicodedata.category(letter) in ("Cc", "Cs") for letter in text):
+        return False
+    return len(text.encode()) <= most
 
 
 def json_reply(body: object, status: int = 200, headers: Mapping[str, str] = NO_HEADERS) -> Reply:

@@ -112,7 +112,8 @@ def _read(given: CommandRequest, kind: type[Any]) -> Any:
     try:
         return msgspec.convert(given.params, kind)
     except msgspec.ValidationError as error:
-        raise CommandError("invalid_argument", f"The parameters of {given.method} are invalid: {error}") from error
+        text = f"The parameters of {given.method} are invalid: {error!s:.200}"
+        raise CommandError("invalid_argument", text) from error
 
 
 async def _start(call: Call, params: RunStart) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from durable_graph_http.routes import Route
 Json = dict[str, Any]
 
 _REF = "#/components/schemas/{name}"
-_ALWAYS = (400, 403, 405, 413, 422, 503)
+_ALWAYS = (400, 403, 405, 408, 413, 422, 503)
 _KEYED = frozenset({"threads.create_run", "runs.create", "threads.signal", "threads.send_update", "threads.write"})
 
 
@@ -79,7 +79,8 @@ def _query(route: Route, schemas: Mapping[int, Json]) -> list[Json]:
 
 
 def _headers(route: Route) -> list[Json]:
-    if route.operation not in _KEYED or route.is_absent:
+    # A batch has no key: each of its runs would need one.
+    if route.operation not in _KEYED or route.is_absent or route.path == "/runs/batch":
         return []
     text = "The request is applied once: a repetition with the same key has the same effect."
     return [{"name": "Idempotency-Key", "in": "header", "description": text, "schema": {"type": "string"}}]
@@ -92,7 +93,9 @@ def _responses(route: Route, schemas: Mapping[int, Json]) -> Json:
         found[str(route.status)] = {"description": HTTPStatus(route.status).phrase, **_content(route, schemas)}
         for other in route.others:
             found[str(other)] = {"description": HTTPStatus(other).phrase}
-    errors: Sequence[int] = sorted({*_ALWAYS, *route.statuses, *((501,) if route.is_absent else ())})
+    # A thread that the caller may not name is one that does not exist.
+    unknown = (404,) if "thread_id" in route.parameters else ()
+    errors: Sequence[int] = sorted({*_ALWAYS, *route.statuses, *unknown, *((501,) if route.is_absent else ())})
     for status in errors:
         found[str(status)] = {"description": HTTPStatus(status).phrase, **problem}
     return found

@@ -7,11 +7,10 @@ from durable_graph.errors import UnknownRunError
 from durable_graph.runs import RunHandle, RunStatus, ThreadSummary
 from durable_graph_http.call import Call
 from durable_graph_http.problems import Problem
-from durable_graph_http.starting import graph_of
+from durable_graph_http.protocol import LEG_MARK
+from durable_graph_http.starting import check_has_graph, found_graph
 
 Graph = CompiledGraph[Any, Any, Any, Any]
-
-PAGE = 500
 
 
 async def thread_of(call: Call) -> ThreadSummary:
@@ -20,15 +19,17 @@ async def thread_of(call: Call) -> ThreadSummary:
 
 
 def graph_of_thread(call: Call, summary: ThreadSummary) -> Graph | None:
-    """The graph of a thread, or the one that its metadata names; None if it has neither.
+    """The graph of a thread, or the one that its metadata names; None if it has neither. Clients may write any name
+    into the metadata.
 
-    Raises `Problem` with 409 for a graph that the service does not have.
+    Raises `Problem` with 409 for a thread of a graph that the service does not have.
     """
     graphs = call.service.app.graphs
     name = summary.graph
     if name is None:
         given = summary.metadata.get("graph_id") or summary.metadata.get("assistant_id")
-        return graphs[graph_of(call, given)] if isinstance(given, str) else None
+        named = found_graph(call, given) if isinstance(given, str) else None
+        return None if named is None else graphs[named]
     for graph in graphs.values():
         if name == graph.topology.graph_name or name in graph.topology.formerly:
             return graph
@@ -51,20 +52,24 @@ async def snapshot_of(call: Call, summary: ThreadSummary) -> StateSnapshot | Non
 
 async def run_of(call: Call) -> RunHandle:
     """The run of the path. Raises `UnknownRunError`, also for a run of another thread."""
-    run_id = call.parameters["run_id"]
-    handle = await call.service.app.find(run_id)
-    if handle.thread_id != call.thread_id:
+    return await named_run(call, call.thread_id, call.parameters["run_id"])
+
+
+async def named_run(call: Call, thread_id: str, run_id: str) -> RunHandle:
+    """The run of a stored thread, by its id or by the name that the thread streaming protocol has for a part of it.
+
+    Raises `UnknownRunError`, the same one for a run of another thread as for one that does not exist.
+    """
+    handle = await call.service.app.find(run_id.partition(LEG_MARK)[0])
+    if handle.thread_id != thread_id:
         raise UnknownRunError(run_id)
     return handle
 
 
-async def runs_of_thread(call: Call, thread_id: str) -> list[RunStatus]:
-    """All runs of a thread, newest first."""
-    found: list[RunStatus] = []
-    last: RunStatus | None = None
-    while page := await call.service.app.runs(thread_id=thread_id, limit=PAGE, after=last):
-        found += page
-        last = page[-1]
-        if len(page) < PAGE:
-            break
-    return found[::-1]
+async def run_with_graph(call: Call) -> tuple[RunHandle, RunStatus]:
+    """The run of the path, and its status. Raises `UnknownRunError`, and `Problem` with 409 for a run of a graph that
+    the service does not have."""
+    handle = await run_of(call)
+    status = await handle.status()
+    check_has_graph(call, status)
+    return handle, status

@@ -65,6 +65,7 @@ _STATUS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], int], ...] =
             errors.AmbiguousResumeError,
             errors.UnstorableValueError,
             errors.ValueTooLargeError,
+            errors.ReducerError,
             errors.DecodeError,
         ),
         422,
@@ -115,6 +116,9 @@ def _text(error: errors.DurableGraphError, prefix: str) -> str:
             return f"The {thread} is busy with {run}: wait for its end, or cancel it"
         case errors.UnknownNameError(kind="checkpoint"):
             return f"The {thread} has no such checkpoint: POST /threads/{{thread_id}}/history lists them"
+        case errors.ReducerError():
+            # The error's own text quotes the exception, which may have values of the state.
+            return f"The reducer of the key {error.channel!r:.100} failed on these values"
         case errors.StoreUnavailableError():
             return "The store is not available: repeat the request"
     for kind, text in _OF_THREADS:

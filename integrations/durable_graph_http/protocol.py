@@ -34,6 +34,9 @@ PLACES = STEPS - 4
 END = STEPS - 1
 """The place of the end of a run."""
 
+LEG_MARK = "~"
+"""Separates the id of a run from the name of a part of it."""
+
 CHANNELS = ("values", "updates", "messages", "tools", "lifecycle", "input", "checkpoints", "tasks", "custom")
 
 _METHODS = {"input": "input.requested"}
@@ -122,7 +125,7 @@ class RunProtocol:
 
     def _next_leg(self, event: int) -> str:
         self._legs += 1
-        return self._run_id if self._legs == 1 else f"{self._run_id}~{event}"
+        return self._run_id if self._legs == 1 else f"{self._run_id}{LEG_MARK}{event}"
 
     # What an event makes
 

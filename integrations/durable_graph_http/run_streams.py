@@ -34,6 +34,9 @@ _FIRST_LOOK, _LONGEST_LOOK = 0.1, 5.0
 """In seconds: the pauses between polls for a new run of a thread, if no notice arrives."""
 
 
+_PAGE = 500
+
+
 class Source:
     """Makes the frames that a reader of one run gets: those it wants, after a given one."""
 
@@ -167,7 +170,7 @@ async def _next_run(service: "AgentService", thread_id: str, last: _Followed | N
             with suppress(StoreUnavailableError, UnknownRunError):
                 for status in await app.runs(thread_id=thread_id, after=None if last is None else last.status, limit=1):
                     return _Followed(await app.find(status.run_id), status)
-                if last is not None and last.status.state != "done":
+                if last is not None and last.status.state != "done" and last.status.graph in app.graphs:
                     status = await last.handle.status()
                     if not status.has_ended:
                         return _Followed(last.handle, status, last.after)
@@ -192,8 +195,10 @@ async def _run_before(service: "AgentService", thread_id: str, after: int) -> _F
 async def all_runs(service: "AgentService", thread_id: str) -> list[RunStatus]:
     """The runs of a thread, in their order."""
     found: list[RunStatus] = []
-    while page := await service.app.runs(thread_id=thread_id, after=found[-1] if found else None):
+    while page := await service.app.runs(thread_id=thread_id, limit=_PAGE, after=found[-1] if found else None):
         found += page
+        if len(page) < _PAGE:
+            break
     return found
 
 

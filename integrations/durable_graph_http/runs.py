@@ -1,20 +1,26 @@
 """Runs of a thread: created, awaited, joined, listed, cancelled, retried and deleted."""
 
+import logging
+from contextlib import suppress
 from typing import Annotated, Any, Literal
 
 import msgspec
 
+from durable_graph.errors import UnknownRunError
 from durable_graph.runs import RunHandle
 from durable_graph_http.bodies import RunBody
 from durable_graph_http.call import Call, empty_reply, json_reply
-from durable_graph_http.finding import run_of, runs_of_thread, thread_of
+from durable_graph_http.finding import named_run, run_of, run_with_graph, thread_of
 from durable_graph_http.messages import Reply
 from durable_graph_http.problems import Problem
 from durable_graph_http.rollback import checkpoint_before, roll_back
 from durable_graph_http.routes import Route
+from durable_graph_http.run_streams import all_runs
 from durable_graph_http.shapes import RUN_FIELDS, Json, run_object, run_status, selected
 from durable_graph_http.starting import Started, start_run, started_path
-from durable_graph_http.waiting import cancelled_parts, later_reply, result_parts
+from durable_graph_http.waiting import cancelled_parts, cancelling, has_stopped, later_reply, result_parts
+
+LOG = logging.getLogger("durable_graph_http")
 
 Limit = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 Offset = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
@@ -44,23 +50,26 @@ async def wait(call: Call) -> Reply:
 
 def waiting_reply(call: Call, started: Started, body: RunBody) -> Reply:
     """The result of the run, later."""
-    headers, cancels = {"Content-Location": started_path(call, started)}, body.on_disconnect == "cancel"
-    return later_reply(call, started.handle, result_parts(call, started), headers, cancels=cancels)
+    handle, headers = started.handle, {"Content-Location": started_path(call, started)}
+    is_cancelled = body.on_disconnect == "cancel"
+    left = cancelling(call, handle, is_temporary=started.is_temporary) if is_cancelled else None
+    return later_reply(call, handle, result_parts(call, started), headers, left)
 
 
 async def join(call: Call) -> Reply:
     """The result of a run, as of `wait`."""
-    handle = await run_of(call)
-    started = Started(handle, "", is_new=False)
-    cancels = call.query.get("cancel_on_disconnect", False)
-    return later_reply(call, handle, result_parts(call, started), cancels=cancels)
+    handle, status = await run_with_graph(call)
+    started = Started(handle, status.graph, is_new=False)
+    left = cancelling(call, handle) if call.query.get("cancel_on_disconnect") else None
+    return later_reply(call, handle, result_parts(call, started), left=left)
 
 
 async def listed(call: Call) -> Reply:
     """The runs of a thread, newest first."""
     await thread_of(call)
     wanted, offset, limit = call.query.get("status"), call.query.get("offset", 0), call.query.get("limit", 10)
-    found = [each for each in await runs_of_thread(call, call.thread_id) if wanted in (None, run_status(each))]
+    runs = await all_runs(call.service, call.thread_id)
+    found = [each for each in reversed(runs) if wanted in (None, run_status(each))]
     fields = call.query.get("select")
     page = [selected(run_object(call, each), fields, RUN_FIELDS) for each in found[offset : offset + limit]]
     return json_reply(page, headers=paging(offset, limit, len(found)))
@@ -87,13 +96,16 @@ async def cancel(call: Call) -> Reply:
     if call.query.get("wait") in ("1", "true"):
         return later_reply(call, handle, cancelled_parts(call, handle, then))
     if before is not None:
-        call.service.spawn(_rolled_back(call, handle, before))
+        call.service.spawn(_roll_back_later(call, handle, before))
     return empty_reply(202)
 
 
-async def _rolled_back(call: Call, handle: RunHandle, before: str) -> None:
-    await handle.stopped()
-    await roll_back(call, handle, before)
+async def _roll_back_later(call: Call, handle: RunHandle, before: str) -> None:
+    with suppress(UnknownRunError):
+        if await has_stopped(call, handle):
+            await roll_back(call, handle, before)
+        else:
+            LOG.warning("the service stops, and the run %s was not rolled back: repeat the request", handle.run_id)
 
 
 async def delete(call: Call) -> Reply:
@@ -129,18 +141,17 @@ async def cancel_many(call: Call) -> Reply:
         await handle.cancel("cancelled by a client")
     for handle, checkpoint in reversed([*zip(handles, before, strict=True)]):
         if checkpoint is not None:
-            await _rolled_back(call, handle, checkpoint)
+            if not await has_stopped(call, handle):
+                raise Problem(503, "The service stops: repeat the request", headers={"Retry-After": "1"})
+            await roll_back(call, handle, checkpoint)
     return empty_reply()
 
 
 async def _named(call: Call, body: CancelBody) -> list[RunHandle]:
     if body.thread_id is None or body.status is not None:
         raise Problem(422, "Give thread_id and run_ids, or status alone")
-    thread = call.stored(body.thread_id)
-    handles = [await call.service.app.find(run_id) for run_id in body.run_ids or ()]
-    if any(handle.thread_id != thread for handle in handles):
-        raise Problem(404, "The thread has no run with one of these ids; none was cancelled")
-    return handles
+    thread = await call.allowed("threads.cancel_run", body.thread_id)
+    return [await named_run(call, thread, run_id) for run_id in body.run_ids or ()]
 
 
 _BY_STATUS: dict[str, tuple[str, ...]] = {

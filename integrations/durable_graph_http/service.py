@@ -3,10 +3,12 @@
 import asyncio
 import logging
 import traceback
-from collections.abc import AsyncIterable, Coroutine
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, AsyncIterable, Coroutine
+from contextlib import AsyncExitStack, aclosing
 from datetime import UTC, datetime
-from typing import Any, Self, TypedDict
+from typing import Any, Self, TypedDict, TypeVar
+
+import msgspec
 
 from durable_graph.errors import DurableGraphError, InvalidOptionError
 from durable_graph.runs import App
@@ -25,7 +27,7 @@ from durable_graph_http import (
 )
 from durable_graph_http.access import Authorize, Operation, access_of
 from durable_graph_http.call import Call
-from durable_graph_http.messages import Reply, Request
+from durable_graph_http.messages import Frames, Later, Reply, Request
 from durable_graph_http.problems import Problem, problem_of
 from durable_graph_http.reading import body_of, query_of
 from durable_graph_http.receiving import read_body
@@ -33,6 +35,8 @@ from durable_graph_http.routes import Route, Router
 from durable_graph_http.tails import Tails
 
 LOG = logging.getLogger("durable_graph_http")
+
+T = TypeVar("T")
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 BODY_SECONDS = 30.0
@@ -87,7 +91,7 @@ class AgentService:
         self.routes: tuple[Route, ...] = ROUTES
         self.tails: Tails = Tails()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._authorize = authorize
+        self.authorize: Authorize | None = authorize
         self._worker = _worker_options(worker)
         self._router = Router(ROUTES)
         self._stack = AsyncExitStack()
@@ -99,9 +103,9 @@ class AgentService:
             route, parameters = self._router.find(request.method, request.path)
             operation = route.operation
             wanted = Operation(operation, parameters.get("thread_id"), request.caller)
-            prefix = await access_of(self._authorize, wanted)
+            prefix = await access_of(self.authorize, wanted)
             call = Call(self, request, parameters, query_of(route, request), body_of(route, request), prefix)
-            return await route.handler(call)
+            return _reported(f"the reply to {request.method} of {operation}", await route.handler(call))
         except Problem as problem:
             return problem.reply()
         except DurableGraphError as error:
@@ -160,6 +164,28 @@ def _worker_options(worker: bool | WorkerOptions) -> WorkerOptions | None:
             return worker
         case _:
             raise InvalidOptionError("worker", worker, allowed="True, False, or a dict of the options of App.worker")
+
+
+def _reported(what: str, reply: Reply) -> Reply:
+    """The reply, whose body reports its faults as requests do."""
+    match reply.body:
+        case Frames(frames, left):
+            return msgspec.structs.replace(reply, body=Frames(_faultless(what, frames), left))
+        case Later(parts, left):
+            return msgspec.structs.replace(reply, body=Later(_faultless(what, parts), left))
+        case _:
+            return reply
+
+
+async def _faultless(what: str, items: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
+    """The items. A fault is logged, and the error that the server gets in its place shows nothing of it."""
+    try:
+        async with aclosing(items):
+            async for item in items:
+                yield item
+    except Exception as error:
+        _log(what, error)
+        raise RuntimeError(f"{what} is incomplete; the log of durable_graph_http has the reason") from None
 
 
 async def _logged(work: Coroutine[Any, Any, object]) -> None:

@@ -12,8 +12,6 @@ from durable_graph_http.starting import assistant_id_of
 
 Json = dict[str, Any]
 
-_DEADLINE = "its deadline has passed"
-
 RUN_FIELDS = (
     "run_id",
     "thread_id",
@@ -103,10 +101,9 @@ def run_status(status: RunStatus) -> str:
             return "success"
         case "cancelled":
             return "interrupted"
-        case "failed" if status.error == _DEADLINE:
-            return "timeout"
         case _:
-            return "error"
+            has_passed = status.failure is not None and status.failure.kind == "deadline"
+            return "timeout" if has_passed else "error"
 
 
 def thread_object(call: Call, summary: ThreadSummary, snapshot: StateSnapshot | None) -> Json:

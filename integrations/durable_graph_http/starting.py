@@ -48,13 +48,24 @@ def assistant_id_of(graph: str) -> str:
 
 def graph_of(call: Call, assistant_id: str) -> str:
     """The name of the graph of an assistant, which its id or its name names. Raises `Problem` with 404."""
+    name = found_graph(call, assistant_id)
+    if name is None:
+        raise Problem(404, f"There is no assistant {assistant_id!r:.200}; POST /assistants/search lists the assistants")
+    return name
+
+
+def found_graph(call: Call, assistant_id: str) -> str | None:
+    """The name of the graph of an assistant, None for an unknown one."""
     graphs = call.service.app.graphs
     if assistant_id in graphs:
         return assistant_id
-    for name in graphs:
-        if assistant_id_of(name) == assistant_id.lower():
-            return name
-    raise Problem(404, f"There is no assistant {assistant_id!r:.200}; POST /assistants/search lists the assistants")
+    return next((name for name in graphs if assistant_id_of(name) == assistant_id.lower()), None)
+
+
+def check_has_graph(call: Call, run: RunStatus) -> None:
+    """Raises `Problem` with 409 for a run of a graph that the service does not have: other processes execute it."""
+    if run.graph not in call.service.app.graphs:
+        raise Problem(409, f"The run belongs to the graph {run.graph!r:.100}, which this service does not have")
 
 
 async def start_run(call: Call, body: RunBody, thread_id: str | None) -> Started:
@@ -158,9 +169,9 @@ async def _answered(call: Call, body: RunBody, answer: object, thread_id: str) -
 
 
 async def _updated(call: Call, command: CommandBody, unfinished: RunStatus) -> Started:
-    """The unfinished run of the thread, with the update and the nodes of a command."""
+    """The unfinished run of the thread, with the update and the nodes of a command, whose requests have no key."""
     given = _command(command)
-    await call.service.app.update(unfinished.thread_id, given.update, goto=given.goto, key=call.key)
+    await call.service.app.update(unfinished.thread_id, given.update, goto=given.goto)
     return await _continuing(call, unfinished)
 
 
@@ -174,6 +185,7 @@ async def _continued(call: Call, body: RunBody, unfinished: RunStatus) -> Starte
 
 
 async def _continuing(call: Call, unfinished: RunStatus) -> Started:
+    check_has_graph(call, unfinished)
     return Started(await call.service.app.find(unfinished.run_id), unfinished.graph, is_new=False)
 
 
@@ -216,8 +228,10 @@ async def _start_stateless(call: Call, body: RunBody, graph: str) -> Started:
         raise Problem(422, "A run without a thread has nothing to answer: name the thread in the path")
     if _checkpoint_of(call, body) is not None:
         raise Problem(422, "A run without a thread has no checkpoint: name the thread in the path")
-    key = call.key
-    thread_id = call.stored(str(uuid4()) if key is None else f"run-{key}")
+    if call.key is None:
+        thread_id = call.stored(str(uuid4()))
+    else:
+        thread_id = call.stored(f"run-{call.key}", "The Idempotency-Key with 'run-' before it")
     started = await _start(call, body, graph, thread_id, None)
     return msgspec.structs.replace(started, is_stateless=True, is_temporary=body.on_completion != "keep")
 

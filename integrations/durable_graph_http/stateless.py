@@ -49,9 +49,11 @@ async def batch(call: Call) -> Reply:
         raise Problem(422, "A batch has no Idempotency-Key: start its runs one by one")
     for body in call.body:
         check_background(body)
+    named = [each.thread_id for each in call.body]
+    threads = [None if each is None else await call.allowed("threads.create_run", each) for each in named]
     found = []
-    for body in call.body:
-        started = await start_run(call, body, None if body.thread_id is None else call.stored(body.thread_id))
+    for body, thread_id in zip(call.body, threads, strict=True):
+        started = await start_run(call, body, thread_id)
         found.append(run_object(call, await started.handle.status()))
     return json_reply(found)
 

@@ -6,7 +6,6 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from durable_graph.runs import RunHandle
 from durable_graph_http.call import Call
 from durable_graph_http.frames import JOINED_SLOT, LAST_SLOT, MODES, SLOTS, Wanted
 from durable_graph_http.messages import Frames, Reply
@@ -48,7 +47,7 @@ def _listed(text: str) -> list[str]:
     if text.startswith(("[", '"')):
         try:
             found = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise Problem(422, "stream_mode is neither a mode nor a JSON list of modes") from error
         named = [found] if isinstance(found, str) else found
         if isinstance(named, list) and all(isinstance(each, str) for each in named):
@@ -90,14 +89,6 @@ def start_of(call: Call, newest: int) -> Start | None:
     if given > latest:
         raise Problem(422, f"Last-Event-ID is beyond the newest event of the thread, whose frames end at {latest}")
     return Start(given)
-
-
-async def run_of(call: Call) -> RunHandle:
-    """The run of the path. Raises `Problem` with 404 for a run of another thread, and `UnknownRunError`."""
-    handle = await call.service.app.find(call.parameters["run_id"])
-    if handle.thread_id != call.thread_id:
-        raise Problem(404, f"The thread has no run {call.parameters['run_id']!r:.100}")
-    return handle
 
 
 def reconnecting(path: str, wanted: Wanted) -> str:

@@ -2,15 +2,14 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
-from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from durable_graph.errors import StoreUnavailableError, UnknownRunError
 from durable_graph.runs import RunHandle
 from durable_graph_http.bodies import RunBody
 from durable_graph_http.call import Call
+from durable_graph_http.finding import run_with_graph
 from durable_graph_http.frames import Wanted
-from durable_graph_http.messages import Frame, Frames, Left, Reply
+from durable_graph_http.messages import Frame, Frames, Reply
 from durable_graph_http.problems import Problem
 from durable_graph_http.routes import Route
 from durable_graph_http.run_streams import last_event_of, newest_event_of, run_frames, thread_frames, typed_frames
@@ -21,15 +20,11 @@ from durable_graph_http.streaming import (
     last_event_id,
     query_modes,
     reconnecting,
-    run_of,
     start_of,
     stream_reply,
     wanted_modes,
 )
-from durable_graph_http.waiting import drop_thread
-
-if TYPE_CHECKING:
-    from durable_graph_http.service import AgentService
+from durable_graph_http.waiting import cancelling, drop_thread
 
 _THREAD_MODES = ("run_modes", "lifecycle", "state_update")
 _MODES_OF_RUNS = frozenset({"values", "updates", "messages-tuple", "custom"})
@@ -54,8 +49,9 @@ async def stream_new_run(call: Call) -> Reply:
     frames = _frames(call, started.handle, started.graph, wanted, start)
     if started.is_temporary:
         frames = _deleting(call, started, frames)
+    is_cancelled = body.on_disconnect == "cancel"
     return stream_reply(
-        Frames(frames, _left(call.service, started.handle, cancels=body.on_disconnect == "cancel")),
+        Frames(frames, cancelling(call, started.handle, is_temporary=started.is_temporary) if is_cancelled else None),
         **{
             "Content-Location": started_path(call, started),
             "Location": reconnecting(thread_run_path(call, started.handle), wanted),
@@ -75,15 +71,14 @@ async def _standing(call: Call, thread_id: str) -> tuple[str, int] | None:
 async def join_run(call: Call) -> Reply:
     """Stream a run that was started before: after the `Last-Event-ID`, or from now on. Without `stream_mode` it has the
     modes that a thread's stream has, since no request says which ones the run was started with."""
-    handle = await run_of(call)
-    status = await handle.status()
+    handle, status = await run_with_graph(call)
     modes = query_modes(call) if "stream_mode" in call.query else _MODES_OF_RUNS
     wanted = Wanted(frozenset(modes), call.query.get("stream_subgraphs", False))
     start = start_of(call, await handle.newest_event_id())
     if start is None:
         start = joined(await (last_event_of(handle) if status.has_ended else handle.newest_event_id()))
     frames = _frames(call, handle, status.graph, wanted, start)
-    left = _left(call.service, handle, cancels=call.query.get("cancel_on_disconnect", False))
+    left = cancelling(call, handle) if call.query.get("cancel_on_disconnect") else None
     return stream_reply(Frames(frames, left), Location=reconnecting(thread_run_path(call, handle), wanted))
 
 
@@ -100,34 +95,17 @@ async def join_thread(call: Call) -> Reply:
 
 async def follow_events(call: Call) -> Reply:
     """Stream the typed events of a run, from its first one on or after the `Last-Event-ID`, until the run has ended."""
-    handle = await run_of(call)
+    handle, _ = await run_with_graph(call)
     after = last_event_id(call) or 0
     newest = await handle.newest_event_id()
     if after > newest:
         raise Problem(422, f"Last-Event-ID is beyond the newest event of the thread, whose id is at most {newest}")
     frames = typed_frames(call.service, handle, call.shown(handle.thread_id), after)
-    path = f"/threads/{quote(call.parameters['thread_id'], safe='')}/runs/{handle.run_id}/events"
-    return stream_reply(Frames(frames), Location=path)
+    return stream_reply(Frames(frames), Location=f"{thread_run_path(call, handle)}/events")
 
 
 def _frames(call: Call, handle: RunHandle, graph: str, wanted: Wanted, start: Start) -> AsyncGenerator[Frame, None]:
     return run_frames(call.service, handle, graph, call.shown(handle.thread_id), wanted, start)
-
-
-def _left(service: "AgentService", handle: RunHandle, *, cancels: bool) -> Left | None:
-    """What to do when the client leaves: cancel the run, if the client asked for that."""
-
-    async def cancel() -> None:
-        service.spawn(_cancel(handle))
-
-    return cancel if cancels else None
-
-
-async def _cancel(handle: RunHandle) -> None:
-    try:
-        await handle.cancel("its client has left")
-    except UnknownRunError:
-        return
 
 
 async def _deleting(call: Call, started: Started, frames: AsyncGenerator[Frame, None]) -> AsyncGenerator[Frame, None]:

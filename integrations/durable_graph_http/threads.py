@@ -94,7 +94,8 @@ async def create(call: Call) -> Reply:
     metadata = dict(body.metadata or {})
     if body.graph_id is not None:
         metadata["graph_id"] = graph_of(call, body.graph_id)
-    thread_id = call.stored(str(uuid4()) if body.thread_id is None else body.thread_id)
+    named = body.thread_id
+    thread_id = call.stored(str(uuid4())) if named is None else await call.allowed("threads.create", named)
     supersteps = [[_update(each) for each in step.updates] for step in body.supersteps or ()]
     threads = call.service.app.threads
     try:
@@ -213,7 +214,7 @@ async def prune(call: Call) -> Reply:
     """Delete threads, or all their checkpoints that only the history needs. Unknown threads are left out."""
     body: PruneBody = call.body
     count = 0
-    for thread_id in [call.stored(each) for each in body.thread_ids]:
+    for thread_id in [await call.allowed("threads.prune", each) for each in body.thread_ids]:
         try:
             if body.strategy == "delete":
                 await call.service.app.threads.delete(thread_id)

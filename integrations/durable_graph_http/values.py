@@ -2,7 +2,11 @@
 
 import dataclasses
 from collections.abc import Mapping, Set
+from datetime import date, time, timedelta
+from decimal import Decimal
+from enum import Enum
 from typing import Any
+from uuid import UUID
 
 import msgspec
 
@@ -16,7 +20,7 @@ def encoded(value: object) -> bytes:
     """
     try:
         return _ENCODER.encode(value)
-    except (TypeError, ValueError, RecursionError, UnicodeEncodeError):
+    except (TypeError, ValueError, RecursionError):
         # A dict whose keys are no texts, or a lone surrogate.
         return _ENCODER.encode(_plain(value, 0))
 
@@ -54,6 +58,9 @@ def _plain(value: Any, depth: int) -> Any:
             return value.encode("utf-8", "backslashreplace").decode()
         case Mapping():
             return {str(_plain(key, depth + 1)): _plain(each, depth + 1) for key, each in value.items()}
+        case date() | time() | timedelta() | Decimal() | UUID() | Enum():
+            # As the encoder shows them.
+            return _plain(msgspec.to_builtins(value), depth + 1)
         case list() | tuple() | Set():
             return [_plain(each, depth + 1) for each in value]
         case msgspec.Struct():

@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
-from durable_graph.errors import RunFailedError, UnknownThreadError
+from durable_graph.errors import RunFailedError, UnknownRunError, UnknownThreadError
 from durable_graph.runs import RunHandle, RunStatus
 from durable_graph_http.call import Call
-from durable_graph_http.messages import NO_HEADERS, Later, Reply
+from durable_graph_http.messages import NO_HEADERS, Later, Left, Reply
 from durable_graph_http.run_errors import error_object
 from durable_graph_http.shapes import interrupt_objects
 from durable_graph_http.starting import Started, thread_run_path
@@ -17,50 +18,76 @@ BLANK = b"\n"
 BLANK_EVERY = 10.0
 """In seconds. Proxies cut connections that are silent for longer."""
 
+_LAST_SECONDS = 0.5
+"""How long a service that stops waits for the end of a run, for work that no client waits for."""
+
 
 def later_reply(
     call: Call,
     handle: RunHandle,
     parts: AsyncGenerator[bytes, None],
     headers: Mapping[str, str] = NO_HEADERS,
-    *,
-    cancels: bool = False,
+    left: Left | None = None,
 ) -> Reply:
-    """A reply that takes a while. `Location` is where a client gets the result whose connection was cut. With
-    `cancels`, a client that leaves cancels the run."""
+    """A reply that takes a while. `Location` is where a client gets the result whose connection was cut."""
+    location = f"{thread_run_path(call, handle)}/join"
+    return Reply(200, {"Content-Type": "application/json", "Location": location, **headers}, Later(parts, left))
+
+
+def cancelling(call: Call, handle: RunHandle, *, is_temporary: bool = False) -> Left:
+    """What to do when a client leaves that asked for the end of its run then. A temporary thread is deleted, too."""
 
     async def left() -> None:
-        call.service.spawn(handle.cancel("its client has left"))
+        call.service.spawn(_end(call, handle, is_temporary=is_temporary))
 
-    location = f"{thread_run_path(call, handle)}/join"
-    later = Later(parts, left if cancels else None)
-    return Reply(200, {"Content-Type": "application/json", "Location": location, **headers}, later)
+    return left
+
+
+async def _end(call: Call, handle: RunHandle, *, is_temporary: bool) -> None:
+    with suppress(UnknownRunError, UnknownThreadError):
+        await handle.cancel("its client has left")
+        if is_temporary and await has_stopped(call, handle):
+            await call.service.app.threads.delete(handle.thread_id)
 
 
 async def result_parts(call: Call, started: Started) -> AsyncGenerator[bytes, None]:
-    """The result of the run, as `result_of`. Without a result if the service stops before: the client then repeats its
-    request elsewhere, at `Location`."""
+    """The result of the run, as `result_of`. Without a result if the service stops before, or the run is deleted: the
+    client then repeats its request at `Location`."""
     handle = started.handle
-    while not await _is_stopped_within(call, handle, BLANK_EVERY):
-        if call.service.stopping.is_set():
-            return
-        yield BLANK
-    yield await result_of(call, handle)
-    if started.is_temporary:
-        await drop_thread(call, handle)
+    with suppress(UnknownRunError):
+        while not await _is_stopped_within(call, handle, BLANK_EVERY):
+            if call.service.stopping.is_set():
+                return
+            yield BLANK
+        yield await result_of(call, handle)
+        if started.is_temporary:
+            await drop_thread(call, handle)
 
 
 async def cancelled_parts(
     call: Call, handle: RunHandle, then: Callable[[], Awaitable[None]] | None
 ) -> AsyncGenerator[bytes, None]:
-    """An empty object once the run has ended, and `then` has been done."""
+    """An empty object once the run has ended, and `then` has been done; or once the run is deleted. Without an object
+    if the service stops before."""
+    with suppress(UnknownRunError):
+        while not await _is_stopped_within(call, handle, BLANK_EVERY):
+            if call.service.stopping.is_set():
+                return
+            yield BLANK
+        if then is not None:
+            await then()
+    yield b"{}"
+
+
+async def has_stopped(call: Call, handle: RunHandle) -> bool:
+    """Wait until the run has ended, or waits for an answer. False if the service stops, and the run does not soon."""
     while not await _is_stopped_within(call, handle, BLANK_EVERY):
         if call.service.stopping.is_set():
-            return
-        yield BLANK
-    if then is not None:
-        await then()
-    yield b"{}"
+            try:
+                await handle.stopped(_LAST_SECONDS)
+            except TimeoutError:
+                return False
+    return True
 
 
 async def _is_stopped_within(call: Call, handle: RunHandle, seconds: float) -> bool:

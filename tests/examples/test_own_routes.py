@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import httpx
 import pytest
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosedError, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from tests.examples.servers import Server
@@ -106,11 +107,25 @@ def test_bad_input_is_refused(server: Server) -> None:
     assert httpx.post(f"{server.url}/trips", content=b"{").status_code == 422
     assert httpx.post(f"{server.url}/trips", json={"town": "Oslo"}).status_code == 422
     assert httpx.get(f"{server.url}/offers").status_code == 422
-    for wrong in ("seven", "-1", "1.5", "²"):
+    for wrong in ("seven", "-1", "1.5", "²", "9" * 5000):
         headers = [(b"Last-Event-ID", wrong.encode())]
         assert httpx.get(f"{server.url}/runs/{run_id}/events", headers=headers).status_code == 422
     ((_, beyond),) = read(f"{server.url}/runs/{run_id}/events", last_event_id=2**52)
     assert beyond["type"] == "error"
+
+
+def test_messages_that_are_no_text_are_refused(server: Server) -> None:
+    run_id = start(server)
+    last = read(f"{server.url}/runs/{run_id}/events", until="run_interrupted")[-1][0]
+    path = f"/runs/{run_id}/socket?after={last}"
+    with socket_of(server, path) as socket:
+        socket.send(b"\x00\xff")
+        assert json.loads(socket.recv())["type"] == "error"
+    with socket_of(server, path) as socket:
+        with suppress(ConnectionClosedError):
+            socket.send("x" * 17_000_000)
+        with pytest.raises(ConnectionClosedError):
+            socket.recv()
 
 
 def test_server_stops_while_streams_are_open(server: Server) -> None:

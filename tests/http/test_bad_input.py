@@ -2,14 +2,17 @@
 
 import json
 import logging
-from typing import Any
+from typing import Annotated, Any, TypedDict
 from urllib.parse import quote
 
 import pytest
 
-from durable_graph import Checkpointer
+from durable_graph import START, Checkpointer, StateGraph
+from durable_graph.runs import App, RunHandle
 from durable_graph_http import AgentService, Request
+from durable_graph_http import call as call_module
 from durable_graph_http.routes import Route
+from durable_graph_http.run_streams import Source
 from durable_graph_http.service import ROUTES
 from tests.http.client import Client, detail_of, text_of
 from tests.http.programs import SECRET, app_of
@@ -197,6 +200,85 @@ async def test_no_error_and_no_log_has_a_value_of_the_state(client: Client, capl
         reply = await client.send("POST", path, body)
         assert 400 <= reply.status < 500, (path, body, await text_of(reply))
         assert SECRET not in detail_of(reply)
+    assert SECRET not in caplog.text
+
+
+async def test_a_very_long_id_is_refused_before_its_letters_are_read(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(call_module, "unicodedata", None)
+    for path, body in (("/threads", {"thread_id": "x" * 300}), ("/threads/search", {"ids": ["x" * 300]})):
+        assert (await client.send("POST", path, body)).status == 422
+
+
+async def test_a_query_that_is_nested_too_deep_is_refused(client: Client) -> None:
+    await client.ran("t", "chain", {}, if_not_exists="create")
+    (run,) = await client.get("/threads/t/runs")
+    path = f"/threads/t/runs/{run['run_id']}/stream"
+    assert (await client.send("GET", path, query={"stream_mode": "[" * 5000})).status == 422
+
+
+async def test_the_refusal_of_a_command_is_short(client: Client) -> None:
+    refused = await client.post("/threads/t/commands", {"id": 1, "method": "run.start", "params": {"x" * 9999: 1}})
+    assert refused["error"] == "invalid_argument"
+    assert len(refused["message"]) < 400
+
+
+@pytest.mark.parametrize("key", ["k" * 252, "a\0b", "\udcff"])
+async def test_a_key_that_cannot_be_one_is_refused_by_its_name(client: Client, key: str) -> None:
+    body = {"assistant_id": "chain", "input": {}}
+    reply = await client.send("POST", "/runs", body, headers={"idempotency-key": key})
+    assert reply.status == 422
+    assert "Idempotency-Key" in detail_of(reply)
+
+
+async def test_metadata_that_name_an_unknown_graph_hide_no_thread(client: Client) -> None:
+    await client.thread("t", metadata={"graph_id": "nothing"})
+    assert (await client.get("/threads/t"))["metadata"] == {"graph_id": "nothing"}
+    assert (await client.get("/threads/t/state"))["values"] == {}
+    assert await client.post("/threads/t/history", {}) == []
+    refused = await client.send("POST", "/threads/t/state", {"values": {}, "as_node": "one"})
+    assert refused.status == 409
+
+
+async def test_values_that_a_reducer_refuses_are_refused_without_them(store: Checkpointer) -> None:
+    def longest(before: str, given: str) -> str:
+        raise ValueError(given)
+
+    class Texts(TypedDict, total=False):
+        text: Annotated[str, longest]
+
+    async def write(state: Texts) -> Texts:
+        return {}
+
+    graph = StateGraph(Texts).add_node("write", write).add_edge(START, "write").compile()
+    async with AgentService(App({"g": graph}, store), worker=False) as service:
+        client = Client(service)
+        await client.thread("t", graph_id="g")
+        refused = await client.send("POST", "/threads/t/state", {"values": {"text": SECRET}, "as_node": "write"})
+        assert refused.status == 422
+        assert "'text'" in detail_of(refused)
+        assert SECRET not in detail_of(refused)
+
+
+async def test_a_fault_in_the_middle_of_a_reply_shows_nothing(
+    client: Client, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await client.ran("t", "chain", {}, if_not_exists="create")
+    (run,) = await client.get("/threads/t/runs")
+
+    def fail(*given: Any, **named: Any) -> Any:
+        raise ValueError(SECRET)
+
+    monkeypatch.setattr(RunHandle, "stopped", fail)
+    monkeypatch.setattr(Source, "frames", fail)
+    for end, form in (("join", "parts"), ("stream", "frames")):
+        reply = await client.send("GET", f"/threads/t/runs/{run['run_id']}/{end}", headers={"last-event-id": "-1"})
+        with pytest.raises(RuntimeError, match="the log of durable_graph_http has the reason") as raised:
+            async for _ in getattr(reply.body, form):
+                pass
+        assert raised.value.__suppress_context__
+    assert caplog.text.count("failed: ValueError") == 2
     assert SECRET not in caplog.text
 
 

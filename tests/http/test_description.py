@@ -52,6 +52,20 @@ def test_what_is_absent_has_only_the_status_501_in_the_description() -> None:
     assert not [status for status in created["responses"] if status.startswith("2")]
 
 
+def test_the_description_has_the_statuses_of_refused_threads_and_of_slow_bodies() -> None:
+    for path, operations in described(ROUTES)["paths"].items():
+        for operation in operations.values():
+            assert "408" in operation["responses"]
+            assert "404" in operation["responses"] or "{thread_id}" not in path
+
+
+def test_only_requests_that_take_a_key_have_it_in_the_description() -> None:
+    paths = described(ROUTES)["paths"]
+    keyed = {path for path in paths if "Idempotency-Key" in str(paths[path].get("post"))}
+    assert "/runs/wait" in keyed
+    assert "/runs/batch" not in keyed
+
+
 class Loop:
     """An event loop in a thread of its own, for the whole service: the tests of requests are plain functions."""
 

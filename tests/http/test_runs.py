@@ -2,15 +2,18 @@
 
 import asyncio
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
-from durable_graph_http import AgentService, Later
+from durable_graph import Checkpointer
+from durable_graph.runs import App
+from durable_graph_http import AgentService, Frames, Later
 from durable_graph_http import waiting as waiting_module
 from durable_graph_http.starting import assistant_id_of
 from tests.http.client import Client, once, text_of
-from tests.http.programs import Gates
+from tests.http.programs import Gates, State, sequence
 
 
 @pytest.fixture
@@ -421,3 +424,82 @@ async def test_what_a_run_refuses(client: Client, body: Any, status: int) -> Non
         assert reply.status == status, await text_of(reply)
     assert await client.get("/threads/t/runs") == []
     assert await client.post("/threads/t/history", {}) == []
+
+
+async def test_a_part_of_a_run_is_cancelled_by_its_name(client: Client) -> None:
+    await client.thread("t")
+    run = await client.started("t", "chain", {}, after_seconds=3600)
+    await client.post(f"/threads/t/runs/{run}~5242880/cancel", status=202)
+    assert (await client.get(f"/threads/t/runs/{run}"))["status"] == "interrupted"
+
+
+@pytest.mark.parametrize("strategy", ["enqueue", "interrupt"])
+async def test_a_repeated_request_with_a_checkpoint_has_the_run_that_is_executed(
+    client: Client, gates: Gates, strategy: str
+) -> None:
+    update = {"values": {"log": ["a"]}, "as_node": "__start__"}
+    await client.thread("t", graph_id="gated", supersteps=[{"updates": [update]}])
+    at = (await client.get("/threads/t/state"))["checkpoint"]["checkpoint_id"]
+    body = {"assistant_id": "gated", "input": {"note": 1}, "checkpoint_id": at, "multitask_strategy": strategy}
+    first = await client.post("/threads/t/runs", body, headers={"idempotency-key": "k"})
+    await gates.reached.wait()
+    again = await client.post("/threads/t/runs", body, headers={"idempotency-key": "k"})
+    assert again["run_id"] == first["run_id"]
+    gates.open.set()
+    await client.status_once("t", first["run_id"], "success")
+
+
+async def test_a_service_stops_although_a_run_that_is_to_be_rolled_back_does_not(
+    store: Checkpointer, gates: Gates, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(waiting_module, "_LAST_SECONDS", 0.01)
+
+    async def hold_on(state: State) -> State:
+        while not gates.open.is_set():
+            gates.reached.set()
+            with suppress(asyncio.CancelledError):
+                await gates.open.wait()
+        return {}
+
+    app = App({"stubborn": sequence(hold_on=hold_on)}, store)
+    try:
+        async with app.worker():
+            async with asyncio.timeout(20), AgentService(app, worker=False) as front:
+                client = Client(front)
+                update = {"values": {"log": ["a"]}, "as_node": "hold_on"}
+                await client.thread("t", graph_id="stubborn", supersteps=[{"updates": [update]}])
+                run = await client.started("t", "stubborn", {})
+                await gates.reached.wait()
+                await client.post(f"/threads/t/runs/{run}/cancel", query={"action": "rollback"}, status=202)
+            assert f"{run} was not rolled back" in caplog.text
+            gates.open.set()
+    finally:
+        gates.open.set()
+
+
+@pytest.mark.parametrize("end", ["wait", "stream"])
+async def test_the_thread_of_a_client_that_leaves_and_cancels_its_run_is_deleted(
+    client: Client, gates: Gates, end: str
+) -> None:
+    body = {"assistant_id": "gated", "input": {}, "on_disconnect": "cancel"}
+    reply = await client.send("POST", f"/runs/{end}", body)
+    await gates.reached.wait()
+    assert isinstance(reply.body, Later | Frames)
+    assert reply.body.left is not None
+    await reply.body.left()
+
+    async def is_deleted() -> bool:
+        return await client.service.app.threads.count() == 0
+
+    await once(is_deleted)
+
+
+async def test_a_run_that_is_deleted_has_a_result_no_more(client: Client) -> None:
+    await client.thread("t")
+    run = await client.started("t", "chain", {}, after_seconds=3600)
+    joined = await client.send("GET", f"/threads/t/runs/{run}/join")
+    await client.post(f"/threads/t/runs/{run}/cancel", status=202)
+    await client.call("DELETE", "/threads/t", status=204)
+    # Without a document, so that the client asks at `Location`.
+    assert not (await text_of(joined)).strip()
+    assert (await client.send("GET", joined.headers["Location"])).status == 404

@@ -225,6 +225,27 @@ async def test_the_stream_of_a_thread_has_the_frames_of_its_runs() -> None:
             await stream.frames.aclose()
 
 
+async def test_runs_of_a_graph_that_the_service_does_not_have_are_refused() -> None:
+    gate = Gate()
+    every = App({"g": gated(gate), "other": STREAMED["chain"]()}, saver := MemorySaver())
+    async with every.worker():
+        run = await every.start("g", {"count": 0}, thread_id="t")
+        async with AgentService(App({"other": STREAMED["chain"]()}, saver), worker=False) as service:
+            for end in ("stream", "events", "join"):
+                refused = await send(service, "GET", f"/threads/t/runs/{run.run_id}/{end}")
+                assert problem(refused) == (409, "The run belongs to the graph 'g', which this service does not have")
+            assert (await send(service, "POST", "/threads/t/runs/stream", {"assistant_id": "other"})).status == 409
+            # The stream of the thread waits for a run that it can show.
+            stream = Stream(await send(service, "GET", "/threads/t/stream"))
+            reading = asyncio.create_task(stream.rest())
+            await asyncio.wait([reading], timeout=0.3)
+            assert not reading.done()
+            gate.open()
+            await run.result(20)
+            service.drain()
+            assert not await reading
+
+
 # The end of readers, and of the service
 
 

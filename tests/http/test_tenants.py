@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from durable_graph import Checkpointer
-from durable_graph_http import AgentService, Frames, Operation, Reply, Request, Tenant
+from durable_graph_http import AgentService, Frames, Operation, Problem, Reply, Request, Tenant
 from durable_graph_http.routes import Route
 from durable_graph_http.service import ROUTES
 from tests.http.client import Client, detail_of, once, text_of
@@ -187,6 +187,53 @@ async def test_errors_name_the_threads_of_the_tenant_as_it_does(service: AgentSe
         reply = await ann.send(method, path, body)
         assert reply.status in (404, 409)
         assert f"{ANN}/" not in detail_of(reply)
+
+
+async def test_runs_of_other_tenants_are_refused_as_runs_that_do_not_exist(service: AgentService) -> None:
+    ann, bob = Client(service, ANN), Client(service, "bob")
+    await ann.ran("t", "chain", {}, if_not_exists="create")
+    await bob.thread("t")
+    ((run,), unknown) = await ann.get("/threads/t/runs"), "00000000-0000-8000-8000-000000000001"
+    for method, end in (("GET", ""), ("GET", "/stream"), ("GET", "/events"), ("GET", "/join"), ("POST", "/cancel")):
+        replies = [await bob.send(method, f"/threads/t/runs/{id_}{end}") for id_ in (run["run_id"], unknown)]
+        assert detail_of(replies[0]).replace(run["run_id"], unknown) == detail_of(replies[1])
+    many = [
+        await bob.send("POST", "/runs/cancel", {"thread_id": "t", "run_ids": [i]}) for i in (run["run_id"], unknown)
+    ]
+    assert detail_of(many[0]).replace(run["run_id"], unknown) == detail_of(many[1])
+
+
+async def test_the_application_decides_about_each_thread_that_a_body_names(store: Checkpointer) -> None:
+    async with AgentService(app_of(store), authorize=lambda operation: operation.thread_id != "secret") as service:
+        caller = Client(service)
+        await service.app.threads.create("secret", metadata={"note": SECRET})
+        handle = await service.app.start("chain", {}, thread_id="secret", delay=3600)
+        for path, body in (
+            ("/threads", {"thread_id": "secret", "if_exists": "do_nothing"}),
+            ("/threads/prune", {"thread_ids": ["mine", "secret"]}),
+            ("/runs/batch", [{**RUN, "thread_id": "mine"}, {**RUN, "thread_id": "secret"}]),
+            ("/runs/cancel", {"thread_id": "secret", "run_ids": [handle.run_id]}),
+        ):
+            reply = await caller.send("POST", path, body)
+            assert (reply.status, SECRET in detail_of(reply)) == (404, False)
+        assert not (await handle.status()).has_ended
+        assert [each.thread_id for each in await service.app.threads.search()] == ["secret"]
+
+
+async def test_the_application_refuses_with_a_status_of_its_own(store: Checkpointer) -> None:
+    def refuse(operation: Operation) -> bool:
+        raise Problem(401, "The token is missing", headers={"WWW-Authenticate": "Bearer"})
+
+    async with AgentService(app_of(store), authorize=refuse) as service:
+        reply = await Client(service).send("GET", "/threads/t")
+        assert (reply.status, detail_of(reply)) == (401, "The token is missing")
+        assert reply.headers["WWW-Authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "a\nb", "\udcff", "a" * 65, 7])
+def test_a_tenant_has_a_name_that_can_begin_an_id(name: Any) -> None:
+    with pytest.raises(ValueError, match="a tenant's name has"):
+        Tenant(name)
 
 
 async def test_a_prefix_of_a_tenants_name_is_another_tenant(service: AgentService) -> None:

@@ -3,8 +3,11 @@
 import dataclasses
 import json
 import math
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from enum import Enum
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import pydantic
@@ -23,6 +26,10 @@ class Point(msgspec.Struct):
 class Named:
     name: str
     inner: Any = None
+
+
+class Color(Enum):
+    RED = "red"
 
 
 class Model(pydantic.BaseModel):
@@ -47,6 +54,10 @@ class Model(pydantic.BaseModel):
         (Model(text="a"), {"text": "a"}),
         (ValueError("no"), {"error": "ValueError", "message": "no"}),
         ([Model(text="a"), 2**64], [{"text": "a"}, 2**64]),
+        (
+            {(1, 2): [datetime(2026, 1, 2, tzinfo=UTC), Decimal("1.50"), UUID(int=1), Color.RED, timedelta(seconds=1)]},
+            {"(1, 2)": ["2026-01-02T00:00:00Z", "1.50", str(UUID(int=1)), "red", "PT1S"]},
+        ),
     ],
     ids=lambda value: repr(value)[:30],
 )

@@ -78,16 +78,22 @@ async def edit_state(
     _check_one_input(supersteps)
     if keyed is None:
         return await _edit(topology, saver, place, supersteps, request, expected, None)
-    earlier = await earlier_request(saver, place.thread_id, keyed)
+    earlier = await earlier_edit(saver, place, keyed)
     if earlier is None:
         try:
             return await _edit(topology, saver, place, supersteps, request, expected, keyed)
         except CheckpointConflictError:
             # Another process may have sent the same request first.
-            earlier = await earlier_request(saver, place.thread_id, keyed)
+            earlier = await earlier_edit(saver, place, keyed)
             if earlier is None:
                 raise
-    return _at(place, earlier.checkpoint)
+    return earlier
+
+
+async def earlier_edit(saver: Checkpointer, place: Place, keyed: Acceptance) -> Place | None:
+    """Where the thread has committed this request before, None if it has not. Raises `KeyReusedError`."""
+    earlier = await earlier_request(saver, place.thread_id, keyed)
+    return None if earlier is None else _at(place, earlier.checkpoint)
 
 
 async def _edit(

@@ -16,9 +16,11 @@ from durable_graph import (
     MissingCheckpointerError,
     NothingToResumeError,
     StateGraph,
+    ThreadBusyError,
     UntrackedValue,
     interrupt,
 )
+from durable_graph._runtime.commit.busy import only_run
 
 pytestmark = pytest.mark.every_store
 
@@ -185,6 +187,17 @@ async def test_an_update_with_a_key_is_written_once(saver: Checkpointer) -> None
     # Updates and runs of a thread share its keys.
     with pytest.raises(KeyReusedError):
         await shop.graph.ainvoke({"log": ["order 8"]}, thread_id="t", key="note-1")
+
+
+async def test_a_repeated_update_is_known_while_another_call_has_the_thread(saver: Checkpointer) -> None:
+    shop = Shop(saver)
+    await shop.graph.ainvoke({"log": ["order 7"]}, thread_id="t")
+    note: Any = {"values": {"log": ["note"]}, "as_node": "charge", "thread_id": "t"}
+    first = await shop.graph.aupdate_state(**note, key="note-1")
+    async with only_run(saver, "t", None):
+        assert await shop.graph.aupdate_state(**note, key="note-1") == first
+        with pytest.raises(ThreadBusyError):
+            await shop.graph.aupdate_state(**note, key="note-2")
 
 
 async def test_keys_of_different_threads_are_independent(saver: Checkpointer) -> None:
