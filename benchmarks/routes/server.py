@@ -48,6 +48,8 @@ def application(folder: str) -> FastAPI:
 def main(folder: str) -> None:
     """Serve until SIGTERM."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
+    # asyncio sets it only for sockets that it creates. Without it each reply takes 40 ms more.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     print(listener.getsockname()[1], flush=True)
     uvicorn.Server(uvicorn.Config(application(folder), log_level="warning")).run(sockets=[listener])
 
