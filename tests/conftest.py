@@ -15,7 +15,7 @@ from durable_graph.app.installed_types import stored_type_of
 from durable_graph.channels.libraries import installed_library
 from durable_graph.graph.runnables import as_function
 from tests.postgres.server import started
-from tests.savers import DURABILITIES, SAVERS, drop_emptied, end_cleaning, saver_of
+from tests.savers import DURABILITIES, SAVERS, drop_emptied, saver_of
 from tests.selection import FORMS, selected
 
 # Every graph of every test is checked for nodes that change their input in place.
@@ -71,12 +71,10 @@ def postgres() -> Iterator[str]:
     """The DSN of a PostgreSQL to test on: `DURABLE_GRAPH_TEST_POSTGRES`, or a server started here."""
     if given := os.environ.get("DURABLE_GRAPH_TEST_POSTGRES"):
         yield given
-        end_cleaning()
         asyncio.run(drop_emptied(given))
     else:
         with started() as server:
             yield server.url
-            end_cleaning()
 
 
 @pytest.fixture(params=DURABILITIES)
