@@ -16,6 +16,7 @@ from benchmarks.engines.stores import SqliteStore
 from benchmarks.flush import Disk
 from benchmarks.libraries import OURS_LIBRARY
 from benchmarks.shapes import Shape, chain, chat, fan_out, wide
+from tests.runs.engine.processes import until
 
 SHAPES = {"chain": chain(5), "chat": chat(30), "fan-out": fan_out(7), "wide": wide(4, 9)}
 ENGINES = (Floor, Skeleton)
@@ -57,7 +58,11 @@ async def test_each_task_of_a_fan_out_is_recorded(kind: Kind, disk: Disk) -> Non
         assert store is not None
         await Skeleton(shape.program, store).run("t", shape.given)
 
-        assert len(await store.load("t")) == 1 + 7 + 1
+        async def are_stored() -> bool:
+            # The run does not wait for the records of its tasks, which several connections write.
+            return len(await store.load("t")) == 1 + 7 + 1
+
+        await until(are_stored, "the input, the records and the result")
 
 
 async def test_a_thread_owned_by_another_process_is_refused(tmp_path: Path) -> None:

@@ -45,8 +45,9 @@ def ruled(name: str, rule: Callable[..., Any]) -> Plant:
 
 
 def status_of_run(rule: Callable[..., Any]) -> Plant:
-    """A saver with another rule for the status of a thread with an unfinished run."""
-    return ruled("_status_of_run", rule)
+    """A saver with another rule for the status of a thread with an unfinished run. The rule gets the right one, then
+    the run."""
+    return ruled("_status_of_run", lambda right, run: (rule(lambda other: right(other)[0], run), None))
 
 
 def _searched_as(**fields: Any) -> Callable[..., bool]:
