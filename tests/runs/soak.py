@@ -113,11 +113,12 @@ class Load:
         async with asyncio.TaskGroup() as group:
             while time.monotonic() < end:
                 kind = self.chance.choice(["chain", "chain", "sleeper", "receiver"])
-                self.kinds[kind] += 1
-                group.create_task(self._one(kind))
+                group.create_task(self.run_one(kind))
                 await asyncio.sleep(self.chance.uniform(0, 2 / RATE))
 
-    async def _one(self, kind: str) -> None:
+    async def run_one(self, kind: str) -> None:
+        """Start a run, and wait for its end."""
+        self.kinds[kind] += 1
         handle = await self.app.start(kind, {"seconds": 0.02})
         self.handles.append(handle)
         if kind == "receiver":
@@ -206,6 +207,8 @@ async def soak(place: Place, seconds: float, seed: int) -> Soaked:
         await until(lambda: bool(samples_of(path)), "the worker that lives")
         async with app_at(place) as app:
             load, disturbances = Load(app, chance), Disturbances(processes, chance)
+            # Of a soak of a few seconds, the other workers might execute all runs.
+            await load.run_one("chain")
             end = time.monotonic() + seconds
             counting = asyncio.create_task(_count_connections(place.dsn, every, connections)) if place.dsn else None
             async with asyncio.TaskGroup() as group:

@@ -24,7 +24,7 @@ from durable_graph_sqlite.holders import Holder, holder_of
 from tests.runs.engine.processes import until
 
 _STOPS_INSIDE = """
-import asyncio, os, signal, sys
+import asyncio, signal, sys, threading
 from durable_graph.testing.conformance.saver_under_test import commit, some_thread
 from durable_graph.testing.rows import Step
 from durable_graph_sqlite import SqliteSaver, group, retry
@@ -34,7 +34,8 @@ begin = retry.begin
 def begin_and_stop(db):
     begin(db)
     if stops:
-        os.kill(os.getpid(), signal.SIGSTOP)
+        # The thread stops at once. A signal to the process may be delivered to another thread first, later.
+        signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
 
 group.begin = begin_and_stop
 stops = False
