@@ -39,7 +39,7 @@ long:  ## run the tests in every form: each whole graph on each store in each du
 	@.ci/venv dev
 	$(parallel) --forms=all --durations=25 $(ARGS)
 
-crash:  ## kill, resume and compare for many minutes (ARGS as for test)
+crash:  ## kill, resume and compare: hours on two cores (ARGS as for test)
 	@.ci/venv dev
 	DURABLE_GRAPH_CRASH=long HYPOTHESIS_PROFILE=explore $(run) pytest tests/crash tests/postgres tests/runs --forms=all --timeout=3600 $(ARGS)
 
@@ -109,6 +109,6 @@ bench-peers:  ## measure LangGraph and DBOS as well, and write docs/performance.
 	@.ci/venv peers
 	.venv-peers/bin/python -m benchmarks $(or $(ARGS),--write)
 
-bench-runs:  ## measure runs beside procrastinate and DBOS: one_step and sleeping (ARGS="--write" writes docs/performance.md)
+bench-runs:  ## measure runs beside procrastinate and DBOS, one_step and sleeping: 15 minutes (ARGS="--write" writes docs/performance.md)
 	@.ci/venv peers
 	.venv-peers/bin/python -m benchmarks.runs $(ARGS)
