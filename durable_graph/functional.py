@@ -11,6 +11,7 @@ from durable_graph._runtime.entry.options import Config, RunOptions, check_saver
 from durable_graph._runtime.events.modes import StreamMode
 from durable_graph._runtime.request.output import GraphOutput
 from durable_graph._runtime.request.run import Request
+from durable_graph._runtime.task.executors import RemoteFunction
 from durable_graph._runtime.task.result_cache import namespace_of_node
 from durable_graph._runtime.task.run_context import current
 from durable_graph._runtime.task.task_calls import TaskDefinition
@@ -21,6 +22,7 @@ from durable_graph.channels import LastValue
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.codec import Codec, Listed, TypeCodec, Upcast
 from durable_graph.errors import (
+    ExecutorImportError,
     GraphValidationError,
     InvalidCallError,
     OutsideOfRunError,
@@ -31,6 +33,7 @@ from durable_graph.graph.assembly import nodes_digest
 from durable_graph.graph.codecs import Storing
 from durable_graph.graph.deprecated import renamed
 from durable_graph.graph.entrypoints import INPUT, SAVED, VALUE, Saving, returning
+from durable_graph.graph.executors import ExecutorOption, executor_of, name_in_module, why_not_plain
 from durable_graph.graph.messaging import library_of, listed_with
 from durable_graph.graph.options import caching_of, names_formerly, retries_of, timeout_of
 from durable_graph.graph.policies import CachePolicy, RetryPolicy, TimeoutPolicy
@@ -46,9 +49,10 @@ SaveT = TypeVar("SaveT")
 Version = Literal["v1", "v2"]
 Timeout = float | timedelta | TimeoutPolicy
 Retry = RetryPolicy | Sequence[RetryPolicy]
-_TASK_OPTIONS = ("cache_policy", "name", "retry_policy", "timeout")
+_COMMON_OPTIONS = ("cache_policy", "name", "retry_policy", "timeout")
+_TASK_OPTIONS = ("executor", *_COMMON_OPTIONS)
 _ENTRYPOINT_OPTIONS = (
-    *(*_TASK_OPTIONS, "cache", "checkpointer", "context_schema", "formerly", "store", "types", "upcasts"),
+    *(*_COMMON_OPTIONS, "cache", "checkpointer", "context_schema", "formerly", "store", "types", "upcasts"),
 )
 
 
@@ -111,6 +115,7 @@ def task(
     retry_policy: Retry | None = None,
     cache_policy: CachePolicy | None = None,
     timeout: Timeout | None = None,
+    executor: ExecutorOption | None = None,
 ) -> TaskFunction[P, ReturnT]: ...
 @overload
 def task(
@@ -121,6 +126,7 @@ def task(
     retry_policy: Retry | None = None,
     cache_policy: CachePolicy | None = None,
     timeout: Timeout | None = None,
+    executor: ExecutorOption | None = None,
 ) -> TaskFunction[P, ReturnT]: ...
 @overload
 def task(
@@ -129,6 +135,7 @@ def task(
     retry_policy: Retry | None = None,
     cache_policy: CachePolicy | None = None,
     timeout: Timeout | None = None,
+    executor: ExecutorOption | None = None,
 ) -> "TaskDecorator": ...
 def task(
     function: Callable[..., Any] | None = None,
@@ -137,18 +144,22 @@ def task(
     retry_policy: Retry | None = None,
     cache_policy: CachePolicy | None = None,
     timeout: Timeout | None = None,
+    executor: ExecutorOption | None = None,
     **unknown: Any,
 ) -> Any:
     """Make a function, async or plain, a task: see `TaskFunction`.
 
     `retry_policy` says when a failed call is retried, `timeout` limits a call (seconds, a timedelta or a
-    `TimeoutPolicy`; async functions only), `cache_policy` lets results come from the cache of the graph that runs the
-    call. `name` is the name under which calls are recorded, by default the function's.
+    `TimeoutPolicy`; async functions, and functions with an executor), `cache_policy` lets results come from the cache
+    of the graph that runs the call. `name` is the name under which calls are recorded, by default the function's.
+    `executor` runs the function elsewhere: a `concurrent.futures.Executor`, or a function without parameters that makes
+    one; see docs/executors.md.
 
-    Raises `GraphValidationError` for a function that cannot be a task, `InvalidOptionError` and `UnknownOptionError`.
+    Raises `GraphValidationError` for a function that cannot be a task, `ExecutorImportError` for one that its executor
+    cannot import, `InvalidOptionError` and `UnknownOptionError`.
     """
     (retry_policy,) = renamed("task()", unknown, {"retry_policy": retry_policy}, _TASK_OPTIONS).values()
-    decorator = TaskDecorator(name, retry_policy, cache_policy, timeout)
+    decorator = TaskDecorator(name, retry_policy, cache_policy, timeout, executor)
     return decorator if function is None else decorator(function)
 
 
@@ -161,11 +172,13 @@ class TaskDecorator:
         retry_policy: Retry | None,
         cache_policy: CachePolicy | None,
         timeout: Timeout | None,
+        executor: ExecutorOption | None = None,
     ) -> None:
         self._name = name
         self._retry = retries_of(retry_policy) or ()
         self._cache = caching_of(cache_policy)
         self._timeout = timeout_of(timeout)
+        self._executor = executor_of(executor, "executor")
 
     @overload
     def __call__(self, function: Callable[P, Coroutine[Any, Any, ReturnT]], /) -> TaskFunction[P, ReturnT]: ...
@@ -186,7 +199,9 @@ class TaskDecorator:
             raise GraphValidationError(f"the task {quoted(function)} has no name; give it one: @task(name='...')")
         for why in problems_of_name(name):
             raise GraphValidationError(f"{name!r} cannot be a task's name: {why}")
-        if self._timeout is not None and not is_async:
+        injected = injectable_in(function)
+        remote = None if self._executor is None else self._on_executor(name, function, self._executor, injected)
+        if self._timeout is not None and not is_async and remote is None:
             raise GraphValidationError(f"the task {name!r} is a plain function, which no timeout can stop")
         definition = TaskDefinition(
             name,
@@ -197,9 +212,25 @@ class TaskDecorator:
             self._cache,
             _codec_of_result(function),
             _signature_of(function),
-            injectable_in(function),
+            injected,
+            remote=remote,
         )
         return TaskFunction(definition, function)
+
+    def _on_executor(
+        self, name: str, function: Callable[..., Any], executor: ExecutorOption, injected: Mapping[str, str]
+    ) -> RemoteFunction:
+        where = f"task {name!r}"
+        if (why := why_not_plain(function)) is not None:
+            raise ExecutorImportError(name_in_module(function), where=where, why=why)
+        if injected:
+            named = ", ".join(map(repr, injected))
+            why = f"{where} runs on an executor, where it gets its arguments alone: remove the parameter {named}"
+            raise GraphValidationError(why)
+        if self._timeout is not None and self._timeout.idle_timeout is not None:
+            why = f"{where} runs on an executor, which sends no heartbeats: give it a run_timeout alone"
+            raise GraphValidationError(why)
+        return RemoteFunction(function, executor)
 
 
 def _behind(function: Callable[..., Any]) -> Any:

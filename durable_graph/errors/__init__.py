@@ -22,6 +22,11 @@ from durable_graph.errors.description import (
     GraphValidationError,
     UnreachableNodeWarning,
 )
+from durable_graph.errors.executors import (
+    ExecutorFailedError,
+    ExecutorImportError,
+    ExecutorRaisedError,
+)
 from durable_graph.errors.options import (
     InvalidOptionError,
     MissingCheckpointerError,
@@ -95,6 +100,9 @@ __all__ = [
     "CorruptCheckpointError",
     "DecodeError",
     "DurableGraphError",
+    "ExecutorFailedError",
+    "ExecutorImportError",
+    "ExecutorRaisedError",
     "GraphChangedError",
     "GraphDrained",
     "GraphRecursionError",

@@ -28,6 +28,7 @@ from durable_graph.graph.description import (
     NodeOptions,
     said_first,
 )
+from durable_graph.graph.executor_problems import import_error_of
 from durable_graph.graph.inputs import channels_of, inputs_of
 from durable_graph.graph.messaging import MessageKind, library_of, listed_with, with_library
 from durable_graph.graph.options import (
@@ -181,10 +182,13 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT, RuntimeT]):
             defer: the node runs when no other node is left to run.
             metadata: a dict for the node's events and its config.
             retry_policy: a `RetryPolicy` or several; the first that matches an error counts.
-            timeout: for one attempt, in seconds, as a timedelta or a `TimeoutPolicy`; async nodes only.
+            timeout: for one attempt, in seconds, as a timedelta or a `TimeoutPolicy`; async nodes, and nodes with an
+                executor.
             cache_policy: lets the result come from the cache that the graph is compiled with.
             error_handler: runs after the last failed attempt. It is called with the input, and with `error`, a
                 `NodeError`, and chooses the next nodes itself.
+            executor: runs the node elsewhere: a `concurrent.futures.Executor`, or a function without parameters that
+                makes one. The node is a plain function that its processes can import; see docs/executors.md.
             destinations: the nodes that its Commands go to; an annotation `Command[Literal[...]]` sets them as well.
 
         Raises `GraphValidationError` for a node that is not callable or has no name, and `InvalidOptionError`.
@@ -220,7 +224,7 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT, RuntimeT]):
         error_handler: Callable[..., Any] | None = None,
         timeout: float | timedelta | TimeoutPolicy | None = None,
     ) -> Self:
-        """Set defaults for all nodes, whether added before or after; the timeout is for async nodes only.
+        """Set defaults for all nodes, whether added before or after; the timeout is for async nodes and executors only.
 
         Retries and the timeout also apply to error handlers. A later call replaces the options that it names. Subgraphs
         have their own defaults.
@@ -329,7 +333,8 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT, RuntimeT]):
         classes that cannot be stored otherwise. `upcasts` reads older shapes of values. `messages` chooses the messages
         of `add_messages`. Unreachable nodes emit an `UnreachableNodeWarning`.
 
-        Raises `GraphValidationError` with all problems, and `InvalidOptionError`.
+        Raises `GraphValidationError` with all problems, `ExecutorImportError` if there is no other, and
+        `InvalidOptionError`.
         """
         description, state = self._description, self._schemas.state
         inputs = inputs_of(description, state, self._schemas.input, self._schemas.output)
@@ -349,8 +354,11 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT, RuntimeT]):
             *unstorable,
             *(() if codecs is None else unstorable_defaults(defaults, codecs)),
         )
+        refused = import_error_of(description.nodes)
         if problems or codecs is None:
-            raise GraphValidationError.of_problems(problems)
+            raise GraphValidationError.of_problems((*problems, *(() if refused is None else refused.problems)))
+        if refused is not None:
+            raise refused
         unreachable = unreachable_nodes(description)
         if unreachable:
             warnings.warn(UnreachableNodeWarning(unreachable), stacklevel=depth_of_caller())

@@ -1,12 +1,14 @@
 """Reading and validating the options of nodes and graphs."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from concurrent.futures import Executor
 from datetime import timedelta
 from typing import Any, Literal, TypedDict, get_args
 
 from durable_graph.errors import GraphValidationError, InvalidOptionError
 from durable_graph.errors.tree import quoted
 from durable_graph.graph.description import DescribedHandler, NodeOptions
+from durable_graph.graph.executors import executor_of
 from durable_graph.graph.policies import CachePolicy, RetryPolicy, TimeoutPolicy
 from durable_graph.graph.runnables import as_function
 from durable_graph.graph.signatures import HANDLER_INJECTABLE, destinations_of, signature_of
@@ -52,6 +54,7 @@ class NodeArguments(TypedDict, total=False):
     error_handler: Callable[..., Any] | None
     destinations: Sequence[str] | Mapping[str, str] | None
     timeout: float | timedelta | TimeoutPolicy | None
+    executor: Executor | Callable[[], Executor] | None
 
 
 def node_options(node: str, action: Callable[..., Any], given: NodeArguments) -> NodeOptions:
@@ -71,6 +74,7 @@ def node_options(node: str, action: Callable[..., Any], given: NodeArguments) ->
         timeout=timeout_of(given.get("timeout"), f"timeout of node {node!r}"),
         destinations=tuple(dict.fromkeys((*destinations, *destinations_of(action)))),
         destination_labels={name: label for name, label in destinations.items() if label is not None},
+        executor=executor_of(given.get("executor"), f"executor of node {node!r}"),
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from durable_graph.errors import names
 from durable_graph.graph.control import END, START
 from durable_graph.graph.description import DescribedNode, Description
+from durable_graph.graph.executor_problems import problems_of_executors
 from durable_graph.records import NO_TEXT, is_text
 
 _RESERVED = frozenset({START, END})
@@ -20,6 +21,7 @@ def problems_of(description: Description) -> tuple[str, ...]:
             [
                 *description.mistakes,
                 *_problems_of_nodes(description.nodes),
+                *problems_of_executors(description.nodes),
                 *_problems_of_handlers(description),
                 *_problems_of_destinations(description),
                 *_problems_of_edges(description),
@@ -64,7 +66,7 @@ def _problems_of_nodes(nodes: Iterable[DescribedNode]) -> Iterator[str]:
         yield from (f"{node.name!r} cannot be a node's name: {why}" for why in problems_of_name(node.name))
         if node.signature.problem:
             yield f"{node} {node.signature.problem}"
-        if node.options.timeout is not None and not node.signature.is_async:
+        if node.options.timeout is not None and not node.signature.is_async and node.options.executor is None:
             yield f"{node} has a timeout, and a plain function cannot be stopped: only an async node can have one"
     for name, times in Counter(node.name for node in nodes).items():
         if times > 1:

@@ -1,0 +1,134 @@
+"""Functions that tests run on executors: plain, and importable in every process."""
+
+import os
+import signal
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from durable_graph import Command, Overwrite, Send, get_stream_writer, interrupt, task
+
+
+def square(state: dict[str, Any]) -> dict[str, Any]:
+    """Its result has the number's square, and the process that computed it."""
+    return {"results": [state["n"] ** 2], "pids": [os.getpid()]}
+
+
+@dataclass
+class Point:
+    x: int
+    y: int
+
+
+class Unlisted:
+    """A class that no state mentions, and that the codec cannot store."""
+
+
+class ClassifiedError(Exception):
+    """Its constructor makes the message, so the default pickle would make it twice."""
+
+    def __init__(self, code: int) -> None:
+        self.code = code
+        super().__init__(f"code {code}")
+
+
+class LockedError(Exception):
+    """It cannot be pickled."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.lock = threading.Lock()
+
+
+def raise_value_error(state: dict[str, Any]) -> None:
+    message = f"no {state['n']}"
+    raise ValueError(message)
+
+
+def raise_classified(state: dict[str, Any]) -> None:
+    raise ClassifiedError(7)
+
+
+def raise_locked(state: dict[str, Any]) -> None:
+    message = "the file is locked"
+    raise LockedError(message)
+
+
+def exit_process(state: dict[str, Any]) -> None:
+    raise SystemExit(3)
+
+
+def ask(state: dict[str, Any]) -> None:
+    interrupt("allowed?")
+
+
+def write_to_stream(state: dict[str, Any]) -> None:
+    get_stream_writer()
+
+
+def return_unlisted(state: dict[str, Any]) -> dict[str, Any]:
+    return {"anything": [Unlisted()]}
+
+
+def move(state: dict[str, Any]) -> dict[str, Any]:
+    point = state["point"]
+    return {"point": Point(point.x + 1, point.y)}
+
+
+def go_on(state: dict[str, Any]) -> Command[Any]:
+    return Command(update={"results": Overwrite([1])}, goto=[Send("collect", {"n": 5, "results": []})])
+
+
+def collect(state: dict[str, Any]) -> dict[str, Any]:
+    return {"results": [state["n"]]}
+
+
+def kill_itself_once(state: dict[str, Any]) -> dict[str, Any]:
+    """Its first call in a folder ends its process with SIGKILL."""
+    try:
+        (Path(state["folder"]) / "killed").touch(exist_ok=False)
+    except FileExistsError:
+        return {"results": [state["n"]], "pids": [os.getpid()]}
+    os.kill(os.getpid(), signal.SIGKILL)
+    return {}
+
+
+def kill_itself(state: dict[str, Any]) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def wait_for_file(state: dict[str, Any]) -> dict[str, Any]:
+    """It shows that it runs by the file `running`, and returns once there is a file `go`."""
+    folder = Path(state["folder"])
+    (folder / "running").touch()
+    while not (folder / "go").exists():
+        time.sleep(0.002)
+    return {"results": [state["n"]]}
+
+
+def change_argument(state: dict[str, Any]) -> dict[str, Any]:
+    state["results"].append(99)
+    return {}
+
+
+async def asynchronous(state: dict[str, Any]) -> dict[str, Any]:
+    return {}
+
+
+class Methods:
+    def bound(self, state: dict[str, Any]) -> dict[str, Any]:
+        return {}
+
+
+not_a_lambda = lambda state: {}  # noqa: E731  # the subject of a test
+
+
+def cube(n: int, *, plus: int = 0) -> int:
+    return n**3 + plus
+
+
+@task
+def nested(n: int) -> int:
+    return n
