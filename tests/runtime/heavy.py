@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,16 @@ class Point:
 
 
 class Unlisted:
-    """A class that no state mentions, and that the codec cannot store."""
+    """A class that no state mentions, and that the codec cannot store by itself."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Unlisted) and other.text == self.text
+
+    def __hash__(self) -> int:
+        return hash(self.text)
 
 
 class ClassifiedError(Exception):
@@ -69,7 +78,7 @@ def write_to_stream(state: dict[str, Any]) -> None:
 
 
 def return_unlisted(state: dict[str, Any]) -> dict[str, Any]:
-    return {"anything": [Unlisted()]}
+    return {"anything": [Unlisted("no")]}
 
 
 def move(state: dict[str, Any]) -> dict[str, Any]:
@@ -132,3 +141,74 @@ def cube(n: int, *, plus: int = 0) -> int:
 @task
 def nested(n: int) -> int:
     return n
+
+
+@dataclass
+class Counted:
+    """A state with a default that is a list."""
+
+    n: int = 0
+    seen: list[int] = field(default_factory=list)
+
+
+def count(state: Counted) -> dict[str, Any]:
+    return {"n": state.n + 1, "seen": [*state.seen, state.n]}
+
+
+def return_anything(state: dict[str, Any]) -> dict[str, Any]:
+    return {"anything": state["anything"][::-1]}
+
+
+def call_task(state: dict[str, Any]) -> None:
+    nested(1)
+
+
+def fail_once(state: dict[str, Any]) -> dict[str, Any]:
+    try:
+        (Path(state["folder"]) / "failed").touch(exist_ok=False)
+    except FileExistsError:
+        return {"results": [1]}
+    raise ClassifiedError(1)
+
+
+def count_calls(state: dict[str, Any]) -> dict[str, Any]:
+    (Path(state["folder"]) / "called").touch()
+    return {}
+
+
+class StubbornError(Exception):
+    """It is rebuilt once, to see whether that is possible, and not a second time."""
+
+    def __reduce__(self) -> Any:
+        return _rebuild_in, (os.getpid(),)
+
+
+def _rebuild_in(pid: int) -> Exception:
+    if pid != os.getpid():
+        message = "not here"
+        raise LookupError(message)
+    return StubbornError("lost on the way")
+
+
+def raise_stubborn(state: dict[str, Any]) -> None:
+    message = "lost on the way"
+    raise StubbornError(message)
+
+
+def encode_unlisted(value: Unlisted) -> str:
+    return value.text
+
+
+def decode_unlisted(data: Any) -> Unlisted:
+    return Unlisted(str(data))
+
+
+def thread_names() -> list[str]:
+    return [thread.name for thread in threading.enumerate()]
+
+
+def answer(state: dict[str, Any]) -> dict[str, Any]:
+    """It answers the last message of its state, which is LangChain's."""
+    from langchain_core.messages import AIMessage
+
+    return {"messages": [AIMessage(f"{state['messages'][-1].content}!")]}

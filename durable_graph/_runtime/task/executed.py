@@ -8,22 +8,24 @@ import contextvars
 import importlib
 import inspect
 import pickle
+import sys
 import traceback
 from collections.abc import Callable, Iterable
 from functools import lru_cache
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 import msgspec
 
 from durable_graph.channels import Overwrite
-from durable_graph.codec import Codec, Listed, TypeCodec
-from durable_graph.errors import DecodeError, GraphValidationError, UnstorableValueError
+from durable_graph.channels.libraries import LANGCHAIN, installed_library
+from durable_graph.codec import Codec, Listed, StoredType, TypeCodec
+from durable_graph.errors import DecodeError, UnstorableValueError
 from durable_graph.errors.shown import LONGEST
 from durable_graph.graph import Command, Send
 from durable_graph.graph.control import Unset
 from durable_graph.graph.policies import TimeoutPolicy
 
-_OWN: tuple[Listed, ...] = (
+_OWN: tuple[tuple[str, type], ...] = (
     ("durable_graph.Command", Command),
     ("durable_graph.Overwrite", Overwrite),
     ("durable_graph.Send", Send),
@@ -32,8 +34,17 @@ _OWN: tuple[Listed, ...] = (
 )
 """Classes of results that are never stored as such: the run applies them."""
 
-PackedTypes: TypeAlias = tuple[bytes, ...]
-"""The classes that values may have, each pickled: a class by its name, a `StoredType` by those of its functions."""
+_OWN_CLASSES = frozenset(cls for _, cls in _OWN)
+
+
+class PackedTypes(msgspec.Struct, frozen=True):
+    """The classes that values may have, each pickled: a class by its name, a `StoredType` by those of its functions.
+
+    `has_messages`: values may also be LangChain's messages, whose types are in its library.
+    """
+
+    packed: tuple[bytes, ...]
+    has_messages: bool
 
 
 class FunctionReference(msgspec.Struct, frozen=True):
@@ -55,7 +66,7 @@ class Reply(msgspec.Struct, frozen=True, array_like=True):
     """What became of a call.
 
     `kind` is "returned", with the encoded result; "raised", with the pickled exception, empty if it cannot be rebuilt;
-    "exited", with the text of the exit code; "missing" if the function, or the class of an argument, cannot be
+    "exited", with the exit code; "missing" if the function, or the class of an argument, cannot be
     imported; "unstorable" if the result cannot be stored, with its path, class, reason and remedy in `facts`.
     """
 
@@ -65,6 +76,7 @@ class Reply(msgspec.Struct, frozen=True, array_like=True):
     message: str = ""
     traceback: str = ""
     facts: tuple[str, ...] = ()
+    code: int | str | None = None
 
 
 _replies = msgspec.msgpack.Decoder(Reply)
@@ -78,33 +90,70 @@ def read_reply(data: bytes) -> Reply:
 
 def crossing_codec(listed: Iterable[Listed]) -> TypeCodec:
     """The codec of arguments and results: values of any of the listed classes."""
-    return Codec((*listed, *_OWN)).of(Any, where="the value")
+    # Graphs with messages store a Command or an Overwrite that is a part of one.
+    others = (entry for entry in listed if class_of(entry) not in _OWN_CLASSES)
+    return Codec((*others, *_OWN)).of(Any, where="the value")
+
+
+def class_of(entry: Listed) -> type:
+    """The class of an entry."""
+    if isinstance(entry, StoredType):
+        return entry.cls
+    return entry[1] if isinstance(entry, tuple) else entry
 
 
 def packed_types(listed: Iterable[Listed]) -> PackedTypes:
     """The classes that another process can import. Arguments of the others are refused there, and only these."""
-    packed = []
+    packed, has_messages = [], False
     for entry in listed:
+        if class_of(entry) in _OWN_CLASSES:
+            continue
+        if isinstance(entry, StoredType) and entry.cls.__module__.partition(".")[0] == LANGCHAIN:
+            library = installed_library()
+            if library is not None and entry in library.types:
+                has_messages = True
+                continue
         try:
             packed.append(pickle.dumps(entry))
         except Exception:  # noqa: S112  # pickle raises several, and whatever a class's own methods raise
             continue
-    return tuple(packed)
+    return PackedTypes(tuple(packed), has_messages)
+
+
+def _codec_of(types: PackedTypes, *, loads: bool = False) -> TypeCodec:
+    """The codec, with the types of messages if this process has imported them, or if it `loads` them."""
+    is_imported = loads or any(f"{LANGCHAIN}.{each}" in sys.modules for each in ("messages", "documents"))
+    return _made_codec(types, types.has_messages and is_imported)
 
 
 @lru_cache(maxsize=64)
-def _codec_of(types: PackedTypes) -> TypeCodec:
-    return crossing_codec(_unpacked(types))
+def _made_codec(types: PackedTypes, has_messages: bool) -> TypeCodec:  # a part of the cache's key
+    library = installed_library() if has_messages else None
+    return crossing_codec((*_unpacked(types.packed), *(() if library is None else library.types)))
 
 
-def _unpacked(types: PackedTypes) -> list[Listed]:
+def _unpacked(packed: Iterable[bytes]) -> list[Listed]:
     listed: list[Listed] = []
-    for packed in types:
+    for each in packed:
         try:
-            listed.append(pickle.loads(packed))  # noqa: S301  # written by the process that makes the call
+            listed.append(pickle.loads(each))  # noqa: S301  # written by the process that makes the call
         except Exception:  # noqa: S112  # the class is unknown here, and an argument of it is refused
             continue
     return listed
+
+
+def _decoded(types: PackedTypes, arguments: bytes) -> tuple[list[Any], dict[str, Any]]:
+    """The arguments. Raises `DecodeError`."""
+    args: list[Any]
+    kwargs: dict[str, Any]
+    try:
+        args, kwargs = _codec_of(types).decode(arguments)
+    except DecodeError:
+        if not types.has_messages:
+            raise
+        # It takes a second to import LangChain, which most functions do not need.
+        args, kwargs = _codec_of(types, loads=True).decode(arguments)
+    return args, kwargs
 
 
 def run_call(
@@ -120,21 +169,22 @@ def run_call(
 def _reply(function: "FunctionReference | Callable[..., Any]", types: PackedTypes, arguments: bytes) -> Reply:
     try:
         code = function.found() if isinstance(function, FunctionReference) else inspect.unwrap(function)
-        codec = _codec_of(types)
-        args, kwargs = codec.decode(arguments)
-    except (DecodeError, GraphValidationError) as error:
-        return Reply("missing", message=f"an argument cannot be read in the executor's process: {error}")
+        args, kwargs = _decoded(types, arguments)
+    except DecodeError as error:
+        # What follows is a remedy for stored values.
+        why = error.why.partition(";")[0]
+        return Reply("missing", message=f"an argument cannot be read in the executor's process: {why}")
     except Exception as error:
         return Reply("missing", message=f"the executor's process raised {type(error).__name__}: {_text(error)}")
     try:
         # Empty, because a thread or a forked process would see the context of the run: it is outside of it.
         result = contextvars.Context().run(code, *args, **kwargs)
     except SystemExit as error:
-        return Reply("exited", message=_text(error))
+        return Reply("exited", code=error.code if isinstance(error.code, int | None) else _safe(str(error.code)))
     except Exception as error:
         return _raised(error)
     try:
-        return Reply("returned", codec.encode(result))
+        return Reply("returned", _codec_of(types).encode(result))
     except UnstorableValueError as error:
         return Reply("unstorable", facts=(error.path, error.type_name, error.why, error.remedy))
 

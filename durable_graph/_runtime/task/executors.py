@@ -30,9 +30,10 @@ from durable_graph.errors import (
     ExecutorRaisedError,
     InvalidOptionError,
     NodeExitedError,
+    OutsideOfRunError,
     UnstorableValueError,
 )
-from durable_graph.errors.shown import shown
+from durable_graph.errors.shown import add_note, shown
 from durable_graph.graph import Topology
 from durable_graph.graph.executors import ExecutorOption, name_in_module, why_not_found, why_not_plain
 
@@ -181,7 +182,7 @@ class RemoteFunction:
 
         pending = _PendingCall(self._source, where, self._function, make)
         data, cancelled = await pending.wait(context.run.request.grace)
-        result = self._result(where, codec, read_reply(data))
+        result = self._result(context, where, codec, read_reply(data))
         context.cancelled_late = cancelled
         return result
 
@@ -201,7 +202,7 @@ class RemoteFunction:
             self._crossing = topology, crossing_codec(listed), packed_types(listed)
         return self._crossing[1:]
 
-    def _result(self, where: str, codec: TypeCodec, reply: Reply) -> Any:
+    def _result(self, context: TaskContext, where: str, codec: TypeCodec, reply: Reply) -> Any:
         match reply.kind:
             case "returned":
                 return codec.decode(reply.value)
@@ -212,7 +213,7 @@ class RemoteFunction:
             case "missing":
                 raise ExecutorImportError(name_in_module(self._function), where=where, why=reply.message)
             case "exited":
-                raise NodeExitedError(where, reply.message)
+                raise NodeExitedError(context.node, reply.code)
         raise _raised_there(where, reply)
 
 
@@ -229,6 +230,8 @@ def _raised_there(where: str, reply: Reply) -> Exception:
         error = None
     if error is None:
         error = ExecutorRaisedError(where, type_name=reply.type_name, message=reply.message, traceback=reply.traceback)
+    elif isinstance(error, OutsideOfRunError):
+        add_note(error, f"{where} runs on an executor, which has no access to the run")
     error.__cause__ = RemoteTraceback(reply.traceback)
     return error
 
