@@ -11,7 +11,7 @@ from typing import Any
 from durable_graph import Command, Overwrite, Send, get_stream_writer, interrupt, task
 
 
-def square(state: dict[str, Any]) -> dict[str, Any]:
+def square(state: Any) -> dict[str, Any]:
     """Its result has the number's square, and the process that computed it."""
     return {"results": [state["n"] ** 2], "pids": [os.getpid()]}
 
@@ -51,50 +51,50 @@ class LockedError(Exception):
         self.lock = threading.Lock()
 
 
-def raise_value_error(state: dict[str, Any]) -> None:
+def raise_value_error(state: Any) -> None:
     message = f"no {state['n']}"
     raise ValueError(message)
 
 
-def raise_classified(state: dict[str, Any]) -> None:
+def raise_classified(state: Any) -> None:
     raise ClassifiedError(7)
 
 
-def raise_locked(state: dict[str, Any]) -> None:
+def raise_locked(state: Any) -> None:
     message = "the file is locked"
     raise LockedError(message)
 
 
-def exit_process(state: dict[str, Any]) -> None:
+def exit_process(state: Any) -> None:
     raise SystemExit(3)
 
 
-def ask(state: dict[str, Any]) -> None:
+def ask(state: Any) -> None:
     interrupt("allowed?")
 
 
-def write_to_stream(state: dict[str, Any]) -> None:
+def write_to_stream(state: Any) -> None:
     get_stream_writer()
 
 
-def return_unlisted(state: dict[str, Any]) -> dict[str, Any]:
+def return_unlisted(state: Any) -> dict[str, Any]:
     return {"anything": [Unlisted("no")]}
 
 
-def move(state: dict[str, Any]) -> dict[str, Any]:
+def move(state: Any) -> dict[str, Any]:
     point = state["point"]
     return {"point": Point(point.x + 1, point.y)}
 
 
-def go_on(state: dict[str, Any]) -> Command[Any]:
+def go_on(state: Any) -> Command[Any]:
     return Command(update={"results": Overwrite([1])}, goto=[Send("collect", {"n": 5, "results": []})])
 
 
-def collect(state: dict[str, Any]) -> dict[str, Any]:
+def collect(state: Any) -> dict[str, Any]:
     return {"results": [state["n"]]}
 
 
-def kill_itself_once(state: dict[str, Any]) -> dict[str, Any]:
+def kill_itself_once(state: Any) -> dict[str, Any]:
     """Its first call in a folder ends its process with SIGKILL."""
     try:
         (Path(state["folder"]) / "killed").touch(exist_ok=False)
@@ -104,11 +104,11 @@ def kill_itself_once(state: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def kill_itself(state: dict[str, Any]) -> None:
+def kill_itself(state: Any) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def wait_for_file(state: dict[str, Any]) -> dict[str, Any]:
+def wait_for_file(state: Any) -> dict[str, Any]:
     """It shows that it runs by the file `running`, and returns once there is a file `go`."""
     folder = Path(state["folder"])
     (folder / "running").touch()
@@ -117,21 +117,25 @@ def wait_for_file(state: dict[str, Any]) -> dict[str, Any]:
     return {"results": [state["n"]]}
 
 
-def change_argument(state: dict[str, Any]) -> dict[str, Any]:
+def change_argument(state: Any) -> dict[str, Any]:
     state["results"].append(99)
     return {}
 
 
-async def asynchronous(state: dict[str, Any]) -> dict[str, Any]:
+async def asynchronous(state: Any) -> dict[str, Any]:
     return {}
 
 
 class Methods:
-    def bound(self, state: dict[str, Any]) -> dict[str, Any]:
+    @staticmethod
+    def plain(state: Any) -> dict[str, Any]:
+        return {}
+
+    def bound(self, state: Any) -> dict[str, Any]:
         return {}
 
 
-not_a_lambda = lambda state: {}  # noqa: E731  # the subject of a test
+not_a_lambda: Any = lambda state: {}  # noqa: E731  # the subject of a test
 
 
 def cube(n: int, *, plus: int = 0) -> int:
@@ -155,15 +159,15 @@ def count(state: Counted) -> dict[str, Any]:
     return {"n": state.n + 1, "seen": [*state.seen, state.n]}
 
 
-def return_anything(state: dict[str, Any]) -> dict[str, Any]:
+def return_anything(state: Any) -> dict[str, Any]:
     return {"anything": state["anything"][::-1]}
 
 
-def call_task(state: dict[str, Any]) -> None:
+def call_task(state: Any) -> None:
     nested(1)
 
 
-def fail_once(state: dict[str, Any]) -> dict[str, Any]:
+def fail_once(state: Any) -> dict[str, Any]:
     try:
         (Path(state["folder"]) / "failed").touch(exist_ok=False)
     except FileExistsError:
@@ -171,7 +175,7 @@ def fail_once(state: dict[str, Any]) -> dict[str, Any]:
     raise ClassifiedError(1)
 
 
-def count_calls(state: dict[str, Any]) -> dict[str, Any]:
+def count_calls(state: Any) -> dict[str, Any]:
     (Path(state["folder"]) / "called").touch()
     return {}
 
@@ -190,7 +194,7 @@ def _rebuild_in(pid: int) -> Exception:
     return StubbornError("lost on the way")
 
 
-def raise_stubborn(state: dict[str, Any]) -> None:
+def raise_stubborn(state: Any) -> None:
     message = "lost on the way"
     raise StubbornError(message)
 
@@ -203,12 +207,33 @@ def decode_unlisted(data: Any) -> Unlisted:
     return Unlisted(str(data))
 
 
-def thread_names() -> list[str]:
-    return [thread.name for thread in threading.enumerate()]
+def thread_idents() -> set[int | None]:
+    return {thread.ident for thread in threading.enumerate()}
 
 
-def answer(state: dict[str, Any]) -> dict[str, Any]:
+def answer(state: Any) -> dict[str, Any]:
     """It answers the last message of its state, which is LangChain's."""
     from langchain_core.messages import AIMessage
 
     return {"messages": [AIMessage(f"{state['messages'][-1].content}!")]}
+
+
+def wait_until_go(folder: str) -> int:
+    """The first call creates a file, and returns once its caller has waited for long; the second returns at once."""
+    file = Path(folder) / "called"
+    if file.exists():
+        return 2
+    file.touch()
+    time.sleep(0.2)
+    return 1
+
+
+def cubed(n: int) -> int:
+    return n**3
+
+
+def cubed_on(executor: Any) -> Any:
+    """The function as a task, under whose name the module has the task from then on, as a decorator makes it."""
+    made = task(cubed, executor=executor)
+    globals()["cubed"] = made
+    return made
