@@ -74,5 +74,5 @@ class ExecutorRaisedError(DurableGraphError):
         self.traceback = traceback
         super().__init__(
             f"{bounded(where, 80)} raised {bounded(type_name, 80)} on its executor: {bounded(message, 120)}; the "
-            f"exception cannot be pickled and rebuilt, so `type_name`, `message` and `traceback` have its texts"
+            f"exception cannot be rebuilt in this process, so `type_name`, `message` and `traceback` have its texts"
         )

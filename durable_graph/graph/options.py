@@ -1,14 +1,13 @@
 """Reading and validating the options of nodes and graphs."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from concurrent.futures import Executor
 from datetime import timedelta
 from typing import Any, Literal, TypedDict, get_args
 
 from durable_graph.errors import GraphValidationError, InvalidOptionError
 from durable_graph.errors.tree import quoted
 from durable_graph.graph.description import DescribedHandler, NodeOptions
-from durable_graph.graph.executors import executor_of
+from durable_graph.graph.executors import ExecutorOption, executor_of
 from durable_graph.graph.policies import CachePolicy, RetryPolicy, TimeoutPolicy
 from durable_graph.graph.runnables import as_function
 from durable_graph.graph.signatures import HANDLER_INJECTABLE, destinations_of, signature_of
@@ -54,7 +53,7 @@ class NodeArguments(TypedDict, total=False):
     error_handler: Callable[..., Any] | None
     destinations: Sequence[str] | Mapping[str, str] | None
     timeout: float | timedelta | TimeoutPolicy | None
-    executor: Executor | Callable[[], Executor] | None
+    executor: ExecutorOption | None
 
 
 def node_options(node: str, action: Callable[..., Any], given: NodeArguments) -> NodeOptions:

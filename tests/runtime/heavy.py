@@ -1,5 +1,6 @@
 """Functions that tests run on executors: plain, and importable in every process."""
 
+import multiprocessing
 import os
 import signal
 import threading
@@ -181,17 +182,13 @@ def count_calls(state: Any) -> dict[str, Any]:
 
 
 class StubbornError(Exception):
-    """It is rebuilt once, to see whether that is possible, and not a second time."""
+    """It is only made in the processes of a pool."""
 
-    def __reduce__(self) -> Any:
-        return _rebuild_in, (os.getpid(),)
-
-
-def _rebuild_in(pid: int) -> Exception:
-    if pid != os.getpid():
-        message = "not here"
-        raise LookupError(message)
-    return StubbornError("lost on the way")
+    def __new__(cls, *args: object) -> "StubbornError":
+        if multiprocessing.parent_process() is None:
+            message = "not here"
+            raise LookupError(message)
+        return super().__new__(cls, *args)
 
 
 def raise_stubborn(state: Any) -> None:

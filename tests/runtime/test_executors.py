@@ -37,6 +37,7 @@ from durable_graph import (
 )
 from durable_graph._runtime.entry import options
 from durable_graph._runtime.request.run import Request
+from durable_graph._runtime.task.executed import Reference
 from durable_graph.graph.policies import CachePolicy
 from tests.runtime import heavy
 from tests.runtime.pools import Pools, context
@@ -325,19 +326,13 @@ async def test_an_argument_whose_class_the_other_process_cannot_import_is_an_err
 
 
 async def test_a_function_that_is_missing_in_the_executors_process_is_an_error_that_names_it() -> None:
-    def lose(function: Any, *args: Any) -> Any:
-        reference = type(function)(function.module, "gone")
-        return run(reference, *args)
-
     class Elsewhere(ThreadPoolExecutor):
         """A pool whose threads have another version of the program."""
 
         def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
-            nonlocal run
-            run = fn
-            return super().submit(lose, *args, **kwargs)
+            reference, *others = args
+            return super().submit(fn, Reference(reference.module, "gone"), *others, **kwargs)
 
-    run: Any = None
     with Elsewhere(1) as pool, pytest.raises(ExecutorImportError) as raised:
         await graph_of(heavy.square, pool).ainvoke({"n": 1})
 

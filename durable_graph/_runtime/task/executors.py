@@ -12,14 +12,14 @@ from weakref import WeakValueDictionary
 
 from durable_graph._runtime.request import log
 from durable_graph._runtime.request.cancellation import wait_within
+from durable_graph._runtime.task.exceptions_as_data import rebuilt
 from durable_graph._runtime.task.executed import (
-    FunctionReference,
-    PackedTypes,
+    CrossingTypes,
+    Reference,
     Reply,
     crossing_codec,
-    packed_types,
+    crossing_types,
     read_reply,
-    rebuilt,
     run_call,
 )
 from durable_graph._runtime.task.run_context import TaskContext
@@ -112,7 +112,7 @@ class ExecutorSource:
         return ExecutorFailedError(where, kind=kind, why=shown(error), has_factory=self.has_factory)
 
 
-_Sent = tuple[PackedTypes, bytes, str]
+_Sent = tuple[CrossingTypes, bytes, str]
 """The arguments of `run_call` after the function."""
 
 _sources: "WeakValueDictionary[Any, ExecutorSource]" = WeakValueDictionary()
@@ -132,7 +132,7 @@ def source_of(option: ExecutorOption) -> ExecutorSource:
         return source
 
 
-def _sendable(function: Callable[..., Any], executor: Executor) -> FunctionReference | Callable[..., Any]:
+def _sendable(function: Callable[..., Any], executor: Executor) -> Reference | Callable[..., Any]:
     """The function as the executor sends it.
 
     A function of the program itself goes as it is, because an executor with a pickle of its own, such as dask's, sends
@@ -140,7 +140,7 @@ def _sendable(function: Callable[..., Any], executor: Executor) -> FunctionRefer
     """
     if function.__module__ == "__main__" and not _is_process_pool(executor):
         return function
-    return FunctionReference(function.__module__, function.__qualname__)
+    return Reference.of(function)
 
 
 def _is_process_pool(executor: Executor) -> bool:
@@ -158,7 +158,7 @@ class RemoteFunction:
     def __init__(self, function: Callable[..., Any], option: ExecutorOption) -> None:
         self._function = function
         self._source = source_of(option)
-        self._crossing: tuple[Topology, TypeCodec, PackedTypes] | None = None
+        self._crossing: tuple[Topology, TypeCodec, CrossingTypes] | None = None
         self._is_found = False
 
     async def begin(self, context: TaskContext, call: Callable[[], Arguments]) -> Any:
@@ -195,11 +195,11 @@ class RemoteFunction:
             raise ExecutorImportError(name_in_module(self._function), where=where, why=why)
         self._is_found = True
 
-    def _codecs(self, topology: Topology) -> tuple[TypeCodec, PackedTypes]:
+    def _codecs(self, topology: Topology) -> tuple[TypeCodec, CrossingTypes]:
         """The codec of what crosses, and the classes for the other side, which makes the same codec."""
         if self._crossing is None or self._crossing[0] is not topology:
             listed = topology.argument.listed()
-            self._crossing = topology, crossing_codec(listed), packed_types(listed)
+            self._crossing = topology, crossing_codec(listed), crossing_types(listed)
         return self._crossing[1:]
 
     def _result(self, context: TaskContext, where: str, codec: TypeCodec, reply: Reply) -> Any:
@@ -214,7 +214,7 @@ class RemoteFunction:
                 raise ExecutorImportError(name_in_module(self._function), where=where, why=reply.message)
             case "exited":
                 raise NodeExitedError(context.node, reply.code)
-        raise _raised_there(where, reply)
+        raise _raised_there(where, codec, reply)
 
 
 def _unstorable(what: str, error: UnstorableValueError) -> UnstorableValueError:
@@ -223,10 +223,10 @@ def _unstorable(what: str, error: UnstorableValueError) -> UnstorableValueError:
     )
 
 
-def _raised_there(where: str, reply: Reply) -> Exception:
+def _raised_there(where: str, codec: TypeCodec, reply: Reply) -> Exception:
     try:
-        error = rebuilt(reply.value) if reply.value else None
-    except Exception:  # the class is not in this process, or its own methods raise: its texts are left
+        error = None if reply.exception is None else rebuilt(reply.exception, codec)
+    except Exception:  # the class's own methods raise here: its texts are left
         error = None
     if error is None:
         error = ExecutorRaisedError(where, type_name=reply.type_name, message=reply.message, traceback=reply.traceback)
