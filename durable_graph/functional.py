@@ -11,7 +11,7 @@ from durable_graph._runtime.entry.options import Config, RunOptions, check_saver
 from durable_graph._runtime.events.modes import StreamMode
 from durable_graph._runtime.request.output import GraphOutput
 from durable_graph._runtime.request.run import Request
-from durable_graph._runtime.task.executors import RemoteFunction
+from durable_graph._runtime.task.invoke import Begin, begin_on
 from durable_graph._runtime.task.result_cache import namespace_of_node
 from durable_graph._runtime.task.run_context import current
 from durable_graph._runtime.task.task_calls import TaskDefinition
@@ -219,7 +219,7 @@ class TaskDecorator:
 
     def _on_executor(
         self, name: str, function: Callable[..., Any], executor: ExecutorOption, injected: Mapping[str, str]
-    ) -> RemoteFunction:
+    ) -> Begin:
         where = f"task {name!r}"
         if (why := why_not_plain(function)) is not None:
             raise ExecutorImportError(name_in_module(function), where=where, why=why)
@@ -230,7 +230,7 @@ class TaskDecorator:
         if self._timeout is not None and self._timeout.idle_timeout is not None:
             why = f"{where} runs on an executor, which sends no heartbeats: give it a run_timeout alone"
             raise GraphValidationError(why)
-        return RemoteFunction(function, executor)
+        return begin_on(executor, function)
 
 
 def _behind(function: Callable[..., Any]) -> Any:

@@ -28,7 +28,6 @@ from durable_graph.graph.description import (
     NodeOptions,
     said_first,
 )
-from durable_graph.graph.executor_problems import import_error_of
 from durable_graph.graph.inputs import channels_of, inputs_of
 from durable_graph.graph.messaging import MessageKind, library_of, listed_with, with_library
 from durable_graph.graph.options import (
@@ -50,7 +49,7 @@ from durable_graph.graph.stack_frames import depth_of_caller
 from durable_graph.graph.subgraph import Subgraph, is_subgraph
 from durable_graph.graph.topology import Topology
 from durable_graph.graph.type_variables import ContextT, InputT, OutputT, RuntimeT, StateT
-from durable_graph.graph.validation import problems_of, unreachable_nodes
+from durable_graph.graph.validation import import_error_of, problems_of, unreachable_nodes
 from durable_graph.records import NO_TEXT, is_text
 
 _OPTIONS = ("state_schema", "context_schema", "input_schema", "output_schema", "extra_keys")

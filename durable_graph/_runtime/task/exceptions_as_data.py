@@ -38,7 +38,7 @@ def taken_apart(error: Exception, codec: TypeCodec) -> ExceptionData | None:
     return None
 
 
-def _parts_of(error: Exception, *, is_called: bool) -> list[Any] | None:
+def _parts_of(error: Exception, *, is_called: bool) -> list[object] | None:
     """The arguments and the attributes."""
     if not is_called:
         return [list(error.args), dict(vars(error))]

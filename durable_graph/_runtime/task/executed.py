@@ -11,7 +11,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
@@ -45,21 +45,25 @@ class Reference(msgspec.Struct, frozen=True):
     name: str
 
     @classmethod
-    def of(cls, named: Any) -> "Reference":
+    def of(cls, named: Callable[..., object]) -> "Reference":
         """The reference of a function or class."""
         return cls(named.__module__, named.__qualname__)
 
     def found(self) -> Any:
         """What has the name. Raises `ImportError`, `AttributeError`, and what its module raises."""
-        found: Any = importlib.import_module(self.module)
+        found: object = importlib.import_module(self.module)
         for part in self.name.split("."):
             found = getattr(found, part)
         return found
 
-    def function(self) -> Callable[..., Any]:
+    def function(self) -> Callable[..., object]:
         """The function of this name. A decorator may have replaced it, as `@task` does."""
-        function: Callable[..., Any] = inspect.unwrap(self.found())
+        function: Callable[..., object] = inspect.unwrap(self.found())
         return function
+
+
+Target: TypeAlias = Reference | Callable[..., object]
+"""The function of a call, as the executor gets it."""
 
 
 class _TaggedClass(msgspec.Struct, frozen=True):
@@ -169,10 +173,10 @@ def _made_codec(types: CrossingTypes, has_messages: bool) -> TypeCodec:  # a par
     return crossing_codec(listed)
 
 
-def _decoded(types: CrossingTypes, arguments: bytes) -> tuple[list[Any], dict[str, Any]]:
+def _decoded(types: CrossingTypes, arguments: bytes) -> tuple[list[object], dict[str, object]]:
     """The arguments. Raises `DecodeError`."""
-    args: list[Any]
-    kwargs: dict[str, Any]
+    args: list[object]
+    kwargs: dict[str, object]
     try:
         args, kwargs = _codec_of(types).decode(arguments)
     except DecodeError:
@@ -183,7 +187,7 @@ def _decoded(types: CrossingTypes, arguments: bytes) -> tuple[list[Any], dict[st
     return args, kwargs
 
 
-def run_call(function: Reference | Callable[..., Any], types: CrossingTypes, arguments: bytes, call_id: str) -> bytes:
+def run_call(function: Target, types: CrossingTypes, arguments: bytes, call_id: str) -> bytes:
     """Call the function, and return the encoded `Reply`.
 
     `call_id` differs from call to call: some executors take equal calls for one, and would repeat a failure.
@@ -191,7 +195,7 @@ def run_call(function: Reference | Callable[..., Any], types: CrossingTypes, arg
     return _encoder.encode(_reply(function, types, arguments))
 
 
-def _reply(function: Reference | Callable[..., Any], types: CrossingTypes, arguments: bytes) -> Reply:
+def _reply(function: Target, types: CrossingTypes, arguments: bytes) -> Reply:
     try:
         code = function.function() if isinstance(function, Reference) else inspect.unwrap(function)
         args, kwargs = _decoded(types, arguments)

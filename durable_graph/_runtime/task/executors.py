@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 from weakref import WeakValueDictionary
 
 from durable_graph._runtime.request import log
@@ -17,6 +17,7 @@ from durable_graph._runtime.task.executed import (
     CrossingTypes,
     Reference,
     Reply,
+    Target,
     crossing_codec,
     crossing_types,
     read_reply,
@@ -37,12 +38,7 @@ from durable_graph.errors.shown import add_note, shown
 from durable_graph.graph import Topology
 from durable_graph.graph.executors import ExecutorOption, name_in_module, why_not_found, why_not_plain
 
-Arguments = tuple[tuple[Any, ...], dict[str, Any]]
-
-
-def arguments_of(*args: Any, **kwargs: Any) -> Arguments:
-    """The arguments of a call, in the place of the function that gets them elsewhere."""
-    return args, kwargs
+Function: TypeAlias = Callable[..., object]
 
 
 class RemoteTraceback(Exception):  # noqa: N818  # no error of its own: the cause of one
@@ -61,11 +57,11 @@ class ExecutorSource:
 
     def __init__(self, option: ExecutorOption) -> None:
         self._option = option
-        self._made: Executor | None = option if isinstance(option, Executor) else None
-        self.has_factory = self._made is None
+        self._made: Executor | None = None
+        self.has_factory = not isinstance(option, Executor)
         self._submitting = ThreadPoolExecutor(1, thread_name_prefix="durable_graph-submit")
 
-    def submit(self, where: str, function: Callable[..., Any], make: "Callable[[], _Sent]") -> "Future[Future[bytes]]":
+    def submit(self, where: str, function: Function, make: "Callable[[], _Sent]") -> "Future[Future[bytes]]":
         """The pending submission of a call, whose result is the pending call. `make` encodes the arguments.
 
         The submission raises the errors of `make`, `ExecutorFailedError`, and `InvalidOptionError` for a factory that
@@ -73,7 +69,7 @@ class ExecutorSource:
         """
         return self._submitting.submit(self._submit, where, function, make)
 
-    def _submit(self, where: str, function: Callable[..., Any], make: "Callable[[], _Sent]") -> "Future[bytes]":
+    def _submit(self, where: str, function: Function, make: "Callable[[], _Sent]") -> "Future[bytes]":
         sent = make()
         executor = self._executor(where)
         try:
@@ -90,7 +86,9 @@ class ExecutorSource:
             raise self._failure(where, "refused", error) from error
 
     def _executor(self, where: str) -> Executor:
-        if self._made is None and not isinstance(self._option, Executor):
+        if isinstance(self._option, Executor):
+            return self._option
+        if self._made is None:
             try:
                 made: object = self._option()
             except Exception as error:
@@ -99,7 +97,6 @@ class ExecutorSource:
                 option = f"the result of the executor's factory of {where}"
                 raise InvalidOptionError(option, made, allowed="a concurrent.futures.Executor")
             self._made = made
-        assert self._made is not None  # noqa: S101  # for type checkers: an executor that was given is never dropped
         return self._made
 
     def lost(self, where: str, error: BaseException) -> ExecutorFailedError:
@@ -132,7 +129,7 @@ def source_of(option: ExecutorOption) -> ExecutorSource:
         return source
 
 
-def _sendable(function: Callable[..., Any], executor: Executor) -> Reference | Callable[..., Any]:
+def _sendable(function: Function, executor: Executor) -> Target:
     """The function as the executor sends it.
 
     A function of the program itself goes as it is, because an executor with a pickle of its own, such as dask's, sends
@@ -155,13 +152,15 @@ _call_numbers = itertools.count()
 class RemoteFunction:
     """A function that runs on an executor, for a node or a task."""
 
-    def __init__(self, function: Callable[..., Any], option: ExecutorOption) -> None:
+    def __init__(self, function: Function, option: ExecutorOption) -> None:
         self._function = function
         self._source = source_of(option)
         self._crossing: tuple[Topology, TypeCodec, CrossingTypes] | None = None
         self._is_found = False
 
-    async def begin(self, context: TaskContext, call: Callable[[], Arguments]) -> Any:
+    async def begin(
+        self, context: TaskContext, call: Callable[[], tuple[tuple[object, ...], dict[str, object]]]
+    ) -> object:
         """The result of the function. A cancellation that arrived while it ran is left in the context.
 
         Raises the function's error; `ExecutorFailedError` if the executor lost the call; `ExecutorRaisedError` for an
@@ -202,7 +201,7 @@ class RemoteFunction:
             self._crossing = topology, crossing_codec(listed), crossing_types(listed)
         return self._crossing[1:]
 
-    def _result(self, context: TaskContext, where: str, codec: TypeCodec, reply: Reply) -> Any:
+    def _result(self, context: TaskContext, where: str, codec: TypeCodec, reply: Reply) -> object:
         match reply.kind:
             case "returned":
                 return codec.decode(reply.value)
@@ -239,13 +238,12 @@ def _raised_there(where: str, codec: TypeCodec, reply: Reply) -> Exception:
 class _PendingCall:
     """A call on its way: first it waits for its submission, then for its result."""
 
-    def __init__(
-        self, source: ExecutorSource, where: str, function: Callable[..., Any], make: Callable[[], _Sent]
-    ) -> None:
+    def __init__(self, source: ExecutorSource, where: str, function: Function, make: Callable[[], _Sent]) -> None:
         self._source = source
         self._where = where
         self._is_left = False
-        self._awaited: Future[Any] = source.submit(where, function, make)
+        self._submission = source.submit(where, function, make)
+        self._call: Future[bytes] | None = None
 
     async def wait(self, grace: float) -> tuple[bytes, asyncio.CancelledError | None]:
         """The reply. A call that has begun cannot be stopped: a cancellation waits for it within the grace period.
@@ -258,7 +256,7 @@ class _PendingCall:
             await asyncio.wait({running})
         except asyncio.CancelledError as cancelled:
             self._is_left = True
-            self._awaited.cancel()
+            (self._submission if self._call is None else self._call).cancel()
             await wait_within(running, grace)
             if not running.done():
                 log.grace_is_over("a function on its executor", grace)
@@ -273,17 +271,16 @@ class _PendingCall:
         return running.result(), None
 
     async def _finished(self) -> bytes:
-        call = await asyncio.wrap_future(self._awaited)
-        self._awaited = call
+        call = self._call = await asyncio.wrap_future(self._submission)
         if self._is_left:
             call.cancel()
         try:
-            reply: bytes = await asyncio.wrap_future(call)
+            return await asyncio.wrap_future(call)
         except asyncio.CancelledError as error:
             if self._is_left:
                 raise
             # The executor cancelled it, as one that is shut down does.
             raise self._source.lost(self._where, error) from error
         except BaseException as error:
+            # Of the executor, or of a process that was interrupted: `run_call` puts the function's own into its reply.
             raise self._source.lost(self._where, error) from error
-        return reply

@@ -14,12 +14,12 @@ import msgspec
 from durable_graph._engine.task import Limits, Task
 from durable_graph._runtime.request import log
 from durable_graph._runtime.request.cancellation import finish
-from durable_graph._runtime.task.executors import RemoteFunction, arguments_of
 from durable_graph._runtime.task.lengths import PrivateLengths
 from durable_graph._runtime.task.run_context import TaskContext
 from durable_graph.channels import selected
 from durable_graph.errors import NodeExitedError, NodeTimeoutError
 from durable_graph.graph import Node
+from durable_graph.graph.executors import ExecutorOption
 from durable_graph.graph.policies import TimeoutPolicy
 from durable_graph.graph.topology import Handler
 
@@ -29,14 +29,27 @@ Begin = Callable[[TaskContext, Callable[[], Any]], Awaitable[Any]]
 """Calls a function, and gives an awaitable of its result."""
 
 
-def begin_with(policy: TimeoutPolicy | None, *, is_async: bool, remote: RemoteFunction | None = None) -> Begin:
+def begin_with(policy: TimeoutPolicy | None, *, is_async: bool, remote: Begin | None = None) -> Begin:
     """How a function of this kind is called. Plain functions have no timeouts, unless they run on an executor: they
     cannot be stopped."""
     if remote is not None:
-        return remote.begin if policy is None else _timed(remote.begin, policy)
+        return remote if policy is None else _timed(remote, policy)
     if not is_async:
         return _begin_in_thread
     return _begin_async if policy is None else _timed(_begin_async, policy)
+
+
+def begin_on(executor: ExecutorOption, function: Callable[..., Any]) -> Begin:
+    """How a function is called that runs on an executor: it begins with the result of `arguments_of`."""
+    # Imported here, because most programs have no executor.
+    from durable_graph._runtime.task.executors import RemoteFunction
+
+    return RemoteFunction(function, executor).begin
+
+
+def arguments_of(*args: object, **kwargs: object) -> tuple[tuple[object, ...], dict[str, object]]:
+    """The arguments of a call, in the place of the function that gets them on its executor."""
+    return args, kwargs
 
 
 class NodeFunction(msgspec.Struct, frozen=True):
@@ -51,14 +64,14 @@ class NodeFunction(msgspec.Struct, frozen=True):
     timeout: TimeoutPolicy | None
     is_observed: bool
     begin: Begin
-    remote: RemoteFunction | None = None
+    remote: Begin | None = None
 
     @classmethod
     def of(cls, code: Node | Handler, *, is_observed: bool) -> "NodeFunction":
         """The function of a node or of an error handler."""
         action, remote = code.action, None
         if isinstance(code, Node) and code.executor is not None:
-            action, remote = arguments_of, RemoteFunction(code.action, code.executor)
+            action, remote = arguments_of, begin_on(code.executor, code.action)
         begin = begin_with(code.timeout, is_async=code.is_async, remote=remote)
         if is_observed:
             begin = _reported(begin)

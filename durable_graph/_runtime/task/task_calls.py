@@ -24,8 +24,7 @@ from durable_graph._runtime.task.claims import Begun, Claims, KeptCall, Recorded
 from durable_graph._runtime.task.context import injected
 from durable_graph._runtime.task.crossing import in_loop
 from durable_graph._runtime.task.ending import join_children, must_join, resolve_exit
-from durable_graph._runtime.task.executors import RemoteFunction, arguments_of
-from durable_graph._runtime.task.invoke import begin_with, exit_of
+from durable_graph._runtime.task.invoke import Begin, arguments_of, begin_with, exit_of
 from durable_graph._runtime.task.lengths import copy_of
 from durable_graph._runtime.task.observing import observed_call
 from durable_graph._runtime.task.publish_calls import publish_call_failed, publish_call_finished, publish_call_started
@@ -80,7 +79,7 @@ class TaskDefinition(msgspec.Struct, frozen=True):
 
     `signature` is None for a function that does not tell it; `injected` are the parameters that it is provided with
     unless the caller gives them. `has_events`: calls of it are events of the run, as those of nodes are. `remote` is
-    the function on its executor, if it has one.
+    how the function is called on its executor, if it has one.
     """
 
     name: str
@@ -93,7 +92,7 @@ class TaskDefinition(msgspec.Struct, frozen=True):
     signature: inspect.Signature | None = None
     injected: Mapping[str, str] = msgspec.field(default_factory=dict)
     has_events: bool = True
-    remote: RemoteFunction | None = None
+    remote: Begin | None = None
 
 
 class TaskJournal:
