@@ -91,6 +91,15 @@ def test_each_send_is_a_task_and_the_results_have_the_order_of_the_sends(run_exa
     assert printed == ["2 in 'a word'", "1 in 'one'", "3 in 'three words here'", "The longest: 'three words here'"]
 
 
+def test_the_parts_of_a_killed_process_run_again_on_a_new_pool(run_example: RunExample) -> None:
+    printed = lines_of(run_example("analysis_on_executor"))
+
+    assert printed == [
+        "12 parts on 2 pools, because a process of the first one was killed",
+        "pi is about 3.1443",
+    ]
+
+
 def test_the_inner_graph_interrupts_and_its_state_can_be_read_while_it_waits(run_example: RunExample) -> None:
     printed = lines_of(run_example("subgraph"))
 

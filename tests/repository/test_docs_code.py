@@ -36,6 +36,13 @@ PRINTED: Final = {
         "7 True",
         "0 True",
     ],
+    "docs/executors.md": [
+        "[4, 25, 168]",
+        "29",
+        "node 'count' it is a lambda",
+        "lost",
+        "{'text': 'parsed'}",
+    ],
     "docs/fastapi.md": [
         "Book Hotel Lisbon?",
         "{'city': 'Lisbon', 'hotel': 'Hotel Lisbon', 'booked': True}",
@@ -149,6 +156,8 @@ def test_the_code_of_a_page_runs(
     page: str, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    # A block may import the file of a block before it.
+    monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("DSN", server.url)
     monkeypatch.setenv("PORT", str(free_port()))
     programs = [str(server.programs), str(Path(sys.executable).parent), os.environ["PATH"]]
