@@ -62,7 +62,7 @@ def why_not_found(function: Any) -> str | None:
     found: Any = sys.modules.get(name) if isinstance(name, str) else None
     if found is None:
         return "its module cannot be found"
-    for part in function.__qualname__.split("."):
+    for part in getattr(function, "__qualname__", "").split("."):
         found = getattr(found, part, None)
     if found is function or (callable(found) and inspect.unwrap(found) is function):
         return None

@@ -3,6 +3,8 @@
 import asyncio
 import operator
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -455,6 +457,32 @@ async def test_a_factory_that_returns_no_executor_is_an_error() -> None:
 
     with pytest.raises(InvalidOptionError, match=r"concurrent\.futures\.Executor"):
         await graph_of(heavy.square, make).ainvoke({"n": 1})
+
+
+FORKED = """
+import asyncio, os, warnings
+from concurrent.futures import ThreadPoolExecutor
+from durable_graph import START, StateGraph
+from tests.runtime import heavy
+
+def make():
+    return ThreadPoolExecutor(1)
+
+graph = StateGraph(dict).add_node(heavy.square, executor=make).add_edge(START, "square").compile()
+print(asyncio.run(graph.ainvoke({"n": 2}))["results"], flush=True)
+warnings.simplefilter("ignore")
+if (child := os.fork()) == 0:
+    print(asyncio.run(graph.ainvoke({"n": 3}))["results"], flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+"""
+"""A server that has run a graph before it forks its processes."""
+
+
+def test_a_forked_process_makes_an_executor_of_its_own() -> None:
+    ran = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, timeout=60, check=True)
+
+    assert ran.stdout.split() == ["[4]", "[9]"]
 
 
 # Timeouts and cancellations

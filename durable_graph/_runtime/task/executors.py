@@ -57,8 +57,12 @@ class ExecutorSource:
 
     def __init__(self, option: ExecutorOption) -> None:
         self._option = option
-        self._made: Executor | None = None
         self.has_factory = not isinstance(option, Executor)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the executor and the thread: the process is a fork, which has neither."""
+        self._made: Executor | None = None
         self._submitting = ThreadPoolExecutor(1, thread_name_prefix="durable_graph-submit")
 
     def submit(self, where: str, function: Function, make: "Callable[[], _Sent]") -> "Future[Future[bytes]]":
@@ -114,6 +118,17 @@ _Sent = tuple[CrossingTypes, bytes, str]
 
 _sources: "WeakValueDictionary[Any, ExecutorSource]" = WeakValueDictionary()
 _sources_lock = threading.Lock()
+
+
+def _reset_sources() -> None:
+    global _sources_lock  # noqa: PLW0603 - another thread of the parent may have held it
+    _sources_lock = threading.Lock()
+    for source in list(_sources.values()):
+        source.reset()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_reset_sources)
 
 
 def source_of(option: ExecutorOption) -> ExecutorSource:
