@@ -234,3 +234,10 @@ def cubed_on(executor: Any) -> Any:
     made = task(cubed, executor=executor)
     globals()["cubed"] = made
     return made
+
+
+def fail_late(state: Any) -> None:
+    """It fails once its caller has waited for long."""
+    (Path(state["folder"]) / "running").touch()
+    time.sleep(0.2)
+    raise ClassifiedError(8)

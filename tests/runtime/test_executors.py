@@ -410,6 +410,26 @@ async def test_an_executor_that_is_shut_down_is_an_error(pool: ProcessPoolExecut
     assert raised.value.kind == "refused"
 
 
+async def test_an_executor_that_raises_another_error_than_pools_is_replaced_by_its_factory() -> None:
+    made: list[Executor] = []
+
+    class Away(ThreadPoolExecutor):
+        def submit(self, *args: Any, **kwargs: Any) -> Future[Any]:
+            message = "the scheduler is away"
+            raise ConnectionError(message)
+
+    def make() -> Executor:
+        made.append(ThreadPoolExecutor(1) if made else Away(1))
+        return made[-1]
+
+    with pytest.raises(ExecutorFailedError, match="the scheduler is away") as raised:
+        await graph_of(heavy.square, Away).ainvoke({"n": 1})
+    result = await graph_of(heavy.square, make).ainvoke({"n": 2})
+
+    assert (raised.value.kind, raised.value.has_factory) == ("refused", True)
+    assert (result["results"], len(made)) == ([4], 2)
+
+
 async def test_an_executor_that_cancels_a_call_has_lost_it(tmp_path: Path) -> None:
     with ThreadPoolExecutor(1) as threads:
         builder = StateGraph(State).add_node("heavy", heavy.wait_for_file, executor=threads)
@@ -507,6 +527,29 @@ async def test_a_timeout_gives_up_a_call_whose_late_result_is_dropped(
     assert (raised.value.node, raised.value.kind) == ("heavy", "run")
     snapshot = await graph.aget_state(thread_id="t")
     assert (snapshot.next, snapshot.values.get("results", [])) == (("heavy",), [])
+
+
+async def test_a_failure_within_the_grace_period_of_a_timeout_is_too_late(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(1) as threads:
+        graph = graph_of(heavy.fail_late, threads, MemorySaver(), timeout=0.05)
+
+        with pytest.raises(NodeTimeoutError):
+            await graph.ainvoke({"folder": str(tmp_path)}, thread_id="t")
+
+
+async def test_a_failure_within_the_grace_period_of_a_cancellation_is_a_cancellation(
+    saver: Checkpointer, tmp_path: Path
+) -> None:
+    with ThreadPoolExecutor(1) as threads:
+        graph = graph_of(heavy.fail_late, threads, saver)
+        running = asyncio.ensure_future(graph.ainvoke({"folder": str(tmp_path)}, thread_id="t"))
+        await until_exists(tmp_path / "running")
+        running.cancel()
+
+        with pytest.raises(asyncio.CancelledError):
+            await running
+    snapshot = await graph.aget_state(thread_id="t")
+    assert (snapshot.next, snapshot.tasks[0].error) == (("heavy",), None)
 
 
 @pytest.mark.usefixtures("short_grace")

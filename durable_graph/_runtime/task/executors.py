@@ -78,15 +78,15 @@ class ExecutorSource:
         executor = self._executor(where)
         try:
             return executor.submit(run_call, _sendable(function, executor), *sent)
-        except RuntimeError as error:
-            # It is shut down, or broken since the call before: `BrokenExecutor` is a `RuntimeError`.
+        except Exception as error:
+            # It is shut down, or broken since the call before, or has lost its cluster: each library has its errors.
             if not self.has_factory:
                 raise self._failure(where, "refused", error) from error
         self._made = None
         executor = self._executor(where)
         try:
             return executor.submit(run_call, _sendable(function, executor), *sent)
-        except RuntimeError as error:
+        except Exception as error:
             raise self._failure(where, "refused", error) from error
 
     def _executor(self, where: str) -> Executor:
@@ -196,7 +196,13 @@ class RemoteFunction:
 
         pending = _PendingCall(self._source, where, self._function, make)
         data, cancelled = await pending.wait(context.run.request.grace)
-        result = self._result(context, where, codec, read_reply(data))
+        try:
+            result = self._result(context, where, codec, read_reply(data))
+        except Exception as error:
+            if cancelled is not None:
+                # A late failure is none: the call was given up, for example by its timeout.
+                raise cancelled from error
+            raise
         context.cancelled_late = cancelled
         return result
 
