@@ -1,8 +1,7 @@
 """`App`: the graphs of a program by name, and the store in which their runs outlive every process."""
 
 import asyncio
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from types import MappingProxyType
 from typing import Any, Literal, Unpack
@@ -15,8 +14,6 @@ from durable_graph._runtime.entry.options import (
     ThreadId,
     read_thread_place,
 )
-from durable_graph._runtime.request.identifiers import read_key, read_topic
-from durable_graph._runtime.task.writes import encode_anything
 from durable_graph.app.compiled import CompiledGraph
 from durable_graph.checkpointing import Checkpointer, open_checkpointer
 from durable_graph.checkpointing.columns import key_of
@@ -28,28 +25,23 @@ from durable_graph.errors import (
     KeyReusedError,
     MissingPowerError,
     ThreadBusyError,
-    UnknownNameError,
-    UnknownRunError,
     WrongGraphError,
 )
-from durable_graph.graph import Command, Send
 from durable_graph.graph.durations import Duration
 from durable_graph.graph.options import is_graph_name
-from durable_graph.run_records import IfBusy, NewMessage, NewRun, QueueStats, RunRow, RunState
+from durable_graph.run_records import IfBusy, NewRun, QueueStats, RunRow, RunState
 from durable_graph.runs import graph_calls, operations
-from durable_graph.runs.arguments import answer_by_id, read_contexts, read_timeout
+from durable_graph.runs.arguments import read_contexts, read_timeout
 from durable_graph.runs.changes import Changes
 from durable_graph.runs.claimed_request import StartOptions, sought_metadata
 from durable_graph.runs.handle import STATES, RunHandle, RunStatus, StateName, status_of
+from durable_graph.runs.messages import Graph, Messages
 from durable_graph.runs.new_run import Priority, new_run
 from durable_graph.runs.slots import Slots
 from durable_graph.runs.threads import AppThreads
-from durable_graph.runs.updates import discard_update, is_new, send_empty_update, send_update
 from durable_graph.runs.upkeep import KEEP_RESULTS, KeepThreads, Upkeep, read_retention
 from durable_graph.runs.worker import DEFAULT_MAX_CRASHES, DEFAULT_TTL, Worker
 from durable_graph.runs.worker_of_calls import WorkerOfCalls
-
-Graph = CompiledGraph[Any, Any, Any, Any]
 
 _NAMES = "names that are text of 1 to 255 bytes, without NUL and without a lone surrogate"
 
@@ -61,7 +53,7 @@ class AppStats(msgspec.Struct, frozen=True):
     workers: int
 
 
-class App:
+class App(Messages):
     """Graphs by name, and a store that keeps their runs: `App({"order": order_graph}, store="sqlite:///runs.db")`.
 
     A run that `start` has accepted is executed by a worker of any process, and taken over by another one if that
@@ -294,111 +286,6 @@ class App:
         """
         row = await operations.delete_run(self._runs, await operations.find_run(self._runs, run_id))
         return status_of(row)
-
-    async def answer(self, thread_id: ThreadId, value: Any, *, interrupt_id: str | None = None) -> tuple[str, ...]:
-        """Answer an interrupt of the thread's unfinished run: recorded when this returns, also while sibling branches
-        run. A worker continues the run. Returns the ids of the answered interrupts.
-
-        Without an `interrupt_id`, `value` is as in `Command(resume=value)`.
-
-        Raises `UnknownRunError` for a thread without an unfinished run, and the errors of a `Command`:
-        `InterruptAnsweredError` with the first answer, `UnknownInterruptError`, `AmbiguousResumeError`; and
-        `InvalidOptionError` for an `interrupt_id` that is no id.
-        """
-        thread = read_thread_place(None, thread_id, None).thread_id
-        command: Command[Any] = Command(resume=value if interrupt_id is None else answer_by_id(interrupt_id, value))
-        row = await self._runs.find_unfinished(thread)
-        if row is None:
-            # The run may have ended since another caller answered it.
-            await graph_calls.refuse_answer(self._graphs, self._saver, thread, command)
-            raise UnknownRunError.of_thread(thread)
-        answered = await graph_calls.answer(self.graph(row.graph), self._saver, thread, command)
-        self._changes.is_ready(row.queue)
-        return answered
-
-    async def resume(self, thread_id: ThreadId) -> bool:
-        """Continue the thread's unfinished run past a breakpoint: recorded when this returns. False if it is at none.
-
-        Raises `UnknownRunError` for a thread without an unfinished run.
-        """
-        thread = read_thread_place(None, thread_id, None).thread_id
-        row = await self._runs.find_unfinished(thread)
-        if row is None:
-            raise UnknownRunError.of_thread(thread)
-        if not status_of(row).is_at_breakpoint:
-            return False
-        # Two callers at once continue it once.
-        is_first = await send_empty_update(self._runs, thread, f"resume-{row.seq}-{row.checkpoint}")
-        self._changes.is_ready(row.queue)
-        return is_first
-
-    async def signal(self, thread_id: ThreadId, topic: str, value: Any, *, key: str | None = None) -> bool:
-        """Send a message to the thread's unfinished run: recorded when this returns, whatever the run does meanwhile.
-
-        `await receive(topic)` in a node returns it, in the order of arrival; until then it stays in the inbox. With a
-        `key` a message of the topic is sent once: a repetition does nothing and returns False. The key is stored
-        until at least `keep_results` after a run received the message.
-
-        Raises `UnknownThreadError`, `ThreadFinishedError`, `ThreadCancelledError` for a thread without an unfinished
-        run, `InvalidOptionError` for a topic or a key that is no text of 1 to 255 bytes, and `UnstorableValueError`.
-        """
-        thread = read_thread_place(None, thread_id, None).thread_id
-        row = await self._runs.find_unfinished(thread)
-        topology = next(iter(self._graphs.values())).topology if row is None else self.graph(row.graph).topology
-        data = encode_anything(topology, value, "the value of a signal", self._saver.max_value_bytes) or b""
-        name = os.urandom(16).hex() if key is None else read_key(key)
-        sent = await self._runs.send(NewMessage(thread, read_topic(topic), name, data))
-        is_new_message = is_new(sent, thread)
-        # Without a row, the run was accepted after the query.
-        self._changes.is_ready(*(self._graphs if row is None else [row.queue]))
-        return is_new_message
-
-    async def update(
-        self,
-        thread_id: ThreadId,
-        values: Any = None,
-        *,
-        goto: str | Send | Sequence[str | Send] = (),
-        after: Duration | None = None,
-        key: str | None = None,
-    ) -> bool:
-        """Update the state of a running graph, and plan nodes: recorded when this returns, whatever the run does
-        meanwhile. A run that waits continues.
-
-        Between two supersteps, the run applies all updates in the order of their recording, each once, as
-        `Command(update=values, goto=goto, after=after)`: `values` are merged by the rules of their keys, and the nodes
-        of `goto` run beside the tasks that are planned. An update that arrives during the last superstep is applied
-        after it. With a `key` an update is sent once: a repetition does nothing and returns False. The key is stored
-        until at least `keep_results` after the run applied the update.
-
-        Raises `UnknownThreadError`, `ThreadFinishedError`, `ThreadCancelledError` for a thread without an unfinished
-        run, and the errors of a `Command` as input for values and nodes that the graph does not have:
-        `InvalidInputError`, `InvalidUpdateError`, `UnknownNameError`, `InvalidOptionError`.
-        """
-        thread = read_thread_place(None, thread_id, None).thread_id
-        command: Command[Any] = Command(update=values, goto=goto, after=after)
-        is_new_update = await send_update(self._graphs, self._saver, self._runs, thread, command, key)
-        self._changes.has_update(thread, await self._runs.find_unfinished(thread))
-        return is_new_update
-
-    async def discard_update(self, thread_id: ThreadId, key: str) -> bool:
-        """Remove an update that no run has applied, such as one that fails each run of its thread. Recorded when this
-        returns. False if the thread has no such update: it was applied, or discarded before.
-
-        `key` is that of `update`; the error of a run that cannot apply an update names it. The key stays stored: a
-        repetition of the update does nothing.
-
-        Raises `UnknownThreadError`, `ThreadBusyError` while a worker executes the thread's run, and
-        `InvalidOptionError` for a key that is no text of 1 to 255 bytes.
-        """
-        thread = read_thread_place(None, thread_id, None).thread_id
-        return await discard_update(self._runs, thread, key)
-
-    def graph(self, name: str) -> Graph:
-        """The graph of this name, bound to the store: for state and history. Raises `UnknownNameError`."""
-        if not isinstance(name, str) or name not in self._graphs:
-            raise UnknownNameError.of_graph(name, known=self._graphs)
-        return self._graphs[name]
 
     @property
     def threads(self) -> AppThreads:

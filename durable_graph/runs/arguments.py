@@ -38,3 +38,11 @@ def answer_by_id(interrupt_id: object, value: Any) -> dict[str, Any]:
         allowed = "the id of an interrupt, 32 hex digits: see RunStatus.interrupts"
         raise InvalidOptionError("interrupt_id", interrupt_id, allowed=allowed)
     return answers
+
+
+def check_number(option: str, given: float, least: float, most: float, *, whole: bool = False) -> None:
+    """Raises `InvalidOptionError` for what is no number, or outside of these limits."""
+    kinds = int if whole else int | float
+    if not isinstance(given, kinds) or isinstance(given, bool) or not least <= given <= most:
+        what = "a whole number" if whole else "a number"
+        raise InvalidOptionError(option, given, allowed=f"{what} from {least:g} to {most:g}")

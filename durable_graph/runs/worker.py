@@ -10,24 +10,13 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
-import msgspec
-
 from durable_graph.app.compiled import CompiledGraph
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.checkpointing.rules import drawn_incarnation
-from durable_graph.checkpointing.run_changes import pause_after
-from durable_graph.checkpointing.run_rules import DEADLINE_PASSED
 from durable_graph.checkpointing.run_store import RunStore
 from durable_graph.checkpointing.waiting import is_set_within
 from durable_graph.errors import (
-    CheckpointConflictError,
     DurableGraphError,
-    GraphChangedError,
-    GraphDrained,
-    InvalidOptionError,
-    StoreUnavailableError,
-    ThreadBusyError,
-    ThreadCancelledError,
 )
 from durable_graph.errors.shown import logged
 from durable_graph.run_records import (
@@ -42,11 +31,13 @@ from durable_graph.run_records import (
 )
 from durable_graph.runs import graph_calls
 from durable_graph.runs.accepting import Accepting
+from durable_graph.runs.arguments import check_number
 from durable_graph.runs.changes import Changes
 from durable_graph.runs.claimed_request import ClaimedCalls
-from durable_graph.runs.execution import Execution, text_of
+from durable_graph.runs.execution import Execution
 from durable_graph.runs.grouped_reads import GroupedReads
 from durable_graph.runs.lease import Lease
+from durable_graph.runs.outcomes import outcome
 from durable_graph.runs.run_logs import RunLogs
 from durable_graph.runs.slots import Slots
 from durable_graph.runs.stopping import finished, late_tasks
@@ -90,10 +81,10 @@ class Worker:
         slots: Slots,
     ) -> None:
         """Raises `InvalidOptionError` for numbers that make no sense."""
-        _check("concurrency", concurrency, 1, 100_000, whole=True)
-        _check("lease", lease, 0.1, 86_400)
-        _check("grace", grace, 0, 86_400)
-        _check("max_crashes", max_crashes, 1, 1_000, whole=True)
+        check_number("concurrency", concurrency, 1, 100_000, whole=True)
+        check_number("lease", lease, 0.1, 86_400)
+        check_number("grace", grace, 0, 86_400)
+        check_number("max_crashes", max_crashes, 1, 1_000, whole=True)
         self._graphs = dict(graphs)
         self._calls = {name: ClaimedCalls(graph, contexts.get(name)) for name, graph in self._graphs.items()}
         self._saver, self._runs, self._changes = saver, runs, changes
@@ -422,10 +413,12 @@ class Worker:
 
     async def _execute(self, execution: Execution) -> None:
         """Execute a claimed run to its end or its next suspension, and have that recorded."""
-        is_interrupted = False
+        claim, is_interrupted = execution.claim, False
         try:
-            with self._slots.hold(execution.claim.thread, execution.claim.seq):
-                settled = await self._outcome(execution)
+            with self._slots.hold(claim.thread, claim.seq):
+                settled = await outcome(
+                    execution, self._graphs[claim.graph], self._saver, self._calls[claim.graph], self._logs
+                )
         except asyncio.CancelledError:
             is_interrupted = not execution.is_cancelled
             # The run is cancelled, or the worker ends or has lost its lease. What had finished is recorded.
@@ -445,44 +438,3 @@ class Worker:
                 await asyncio.sleep(pause)
             else:
                 return
-
-    async def _outcome(self, execution: Execution) -> Settlement:
-        """Execute the run. The result is to be recorded, unless the commits of the run have recorded its end."""
-        claim, graph = execution.claim, self._graphs[execution.claim.graph]
-        if execution.deadline is not None and execution.deadline <= 0:
-            return execution.settlement(RunState.FAILED, error=DEADLINE_PASSED)
-        deadline = asyncio.timeout(execution.deadline)
-        try:
-            if claim.request == RequestOfRun.CANCEL:
-                if claim.first_checkpoint:
-                    await graph_calls.cancel(graph, self._saver, claim)
-                return execution.cancelled()
-            request, keeps_events = self._calls[claim.graph].of(claim, execution.owned, execution.control)
-            async with deadline:
-                sink = await self._logs.begun(execution.log, claim, keeps_events=keeps_events)
-                ended = await graph_calls.execute(graph, self._saver, request, claim.epoch, sink)
-        except GraphDrained:
-            return execution.settlement(RunState.READY)
-        except ThreadCancelledError:
-            return execution.cancelled()
-        except (CheckpointConflictError, ThreadBusyError):
-            # Another worker has claimed the run. If none has, somebody changed the thread, or is about to: begin again
-            # from there.
-            return execution.settlement(RunState.READY, delay=pause_after(2))
-        except StoreUnavailableError:
-            return execution.settlement(RunState.READY, delay=pause_after(3))
-        except GraphChangedError as error:
-            _logger.warning("a run of thread %r waits for a worker that knows its nodes: %s", claim.thread, error)
-            return execution.settlement(RunState.READY, delay=pause_after(claim.attempt + 3))
-        except Exception as error:
-            return execution.settlement(RunState.FAILED, error=text_of(error, deadline))
-        state = RunState.WAITING if ended.is_stopped else RunState.DONE
-        settled = execution.settlement(state, due=execution.owned.due)
-        return msgspec.structs.replace(settled, waits_on=execution.owned.waits_on if ended.is_stopped else None)
-
-
-def _check(option: str, given: float, least: float, most: float, *, whole: bool = False) -> None:
-    kinds = int if whole else int | float
-    if not isinstance(given, kinds) or isinstance(given, bool) or not least <= given <= most:
-        what = "a whole number" if whole else "a number"
-        raise InvalidOptionError(option, given, allowed=f"{what} from {least:g} to {most:g}")

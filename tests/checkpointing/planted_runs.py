@@ -13,7 +13,8 @@ from durable_graph.checkpointing import rules
 from durable_graph.checkpointing.binding import Binding
 from durable_graph.checkpointing.columns import key_of
 from durable_graph.checkpointing.memory_rows import RunRows, ThreadRows
-from durable_graph.checkpointing.memory_runs import Lease, MemoryRuns
+from durable_graph.checkpointing.memory_run_reads import Lease
+from durable_graph.checkpointing.memory_runs import MemoryRuns
 from durable_graph.records import (
     RequestRow,
 )
