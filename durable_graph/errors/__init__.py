@@ -47,6 +47,7 @@ from durable_graph.errors.runs import (
     UnknownRunError,
     UpdateRefusedError,
 )
+from durable_graph.errors.schedules import ScheduleExistsError, UnknownScheduleError
 from durable_graph.errors.store import (
     CheckpointerMisuseError,
     MissingBackendError,
@@ -119,6 +120,7 @@ __all__ = [
     "ReplayMismatchError",
     "RunDeadlockError",
     "RunFailedError",
+    "ScheduleExistsError",
     "StateKeyError",
     "StateMutatedError",
     "StepTimeoutError",
@@ -139,6 +141,7 @@ __all__ = [
     "UnknownNameError",
     "UnknownOptionError",
     "UnknownRunError",
+    "UnknownScheduleError",
     "UnknownThreadError",
     "UnreachableNodeWarning",
     "UnstorableValueError",
