@@ -20,7 +20,8 @@ from durable_graph.errors import InvalidOptionError
 from durable_graph.run_records import NEVER
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_LAST_YEAR = 2200
+_END = (datetime(2200, 1, 1, tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
+_SECOND, _DAY = timedelta(seconds=1), timedelta(days=1)
 _CRON = "five fields: minute, hour, day of the month, month, day of the week (or six, with the second first)"
 _ZONE = "the name of a zone of the IANA database, such as 'Europe/Berlin' (on Windows the package tzdata has them)"
 _LONGEST = 255
@@ -47,6 +48,9 @@ class Calendar:
         except (CronSimError, AssertionError, ValueError) as error:
             allowed = f"{_CRON}; {str(error) or 'a field cannot be read'}"
             raise InvalidOptionError("cron", cron, allowed=allowed) from error
+        fields = cron.split()
+        # As Debian's cron: all others follow the clock.
+        self._is_fixed = len(fields) == 5 and not fields[0].startswith("*") and not fields[1].startswith("*")
         # A far time shows an expression that has no occurrence at all.
         if self.after(0) == NEVER:
             raise InvalidOptionError("cron", cron, allowed=f"{_CRON}; these have no common date")
@@ -57,18 +61,54 @@ class Calendar:
 
     def all_after(self, at: int) -> Iterator[int]:
         """All occurrences after a time, in microseconds, the first one first."""
-        begin = _EPOCH + timedelta(microseconds=at)
-        if begin.year >= _LAST_YEAR:
+        if at >= _END:
             return
-        last = at
-        for found in CronSim(self.cron, begin.astimezone(self._zone)):
-            if found.year >= _LAST_YEAR:
+        begin, last = _EPOCH + timedelta(microseconds=at), at
+        for found in self._at_fixed_times(begin) if self._is_fixed else self._on_the_clock(begin):
+            moment = (found - _EPOCH) // timedelta(microseconds=1)
+            if moment >= _END:
                 return
-            moment = (found.astimezone(UTC) - _EPOCH) // timedelta(microseconds=1)
             # Two times of a gap have the same end, and an hour that comes twice begins before its second half.
             if moment > last:
                 last = moment
                 yield moment
+
+    def _at_fixed_times(self, begin: datetime) -> Iterator[datetime]:
+        for found in CronSim(self.cron, begin.astimezone(self._zone)):
+            yield found.astimezone(UTC)
+
+    def _on_the_clock(self, begin: datetime) -> Iterator[datetime]:
+        """The times between two changes of the clock, and then those after the change.
+
+        cronsim itself steps over a change by whole hours, so it misses times in zones that change by half an hour.
+        """
+        moment, offset = begin, self._offset(begin)
+        while True:
+            change: datetime | None = None
+            for local in CronSim(self.cron, (moment + offset).replace(tzinfo=None)):
+                found = local.replace(tzinfo=UTC) - offset
+                change = self._first_change(moment, found, offset)
+                if change is not None:
+                    break
+                yield found
+                moment = found
+            if change is None:
+                return
+            moment, offset = change - _SECOND, self._offset(change)
+
+    def _first_change(self, after: datetime, until: datetime, offset: timedelta) -> datetime | None:
+        """The first second of this time at which the zone has another offset."""
+        while after < until:
+            low, after = after, min(after + _DAY, until)
+            if self._offset(after) != offset:
+                while after - low > _SECOND:
+                    middle = low + (after - low) // 2
+                    low, after = (middle, after) if self._offset(middle) == offset else (low, middle)
+                return after.replace(microsecond=0)
+        return None
+
+    def _offset(self, moment: datetime) -> timedelta:
+        return moment.astimezone(self._zone).utcoffset() or timedelta(0)
 
 
 def _checked(option: str, given: object, allowed: str) -> str:

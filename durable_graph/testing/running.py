@@ -23,9 +23,11 @@ class RunningApp:
         """Wait until no run can continue by itself now: each has ended, or waits for an answer or a later time."""
         while True:
             self.worker.nudge()
+            # First, because the run of an occurrence that is fired meanwhile is found below.
+            has_due_schedule = await self._has_due_schedule()
             # One statement: between two, a run may begin, or be due again.
             queues = [each for each in (await self.app.stats()).queues if each.queue in self.app.names]
-            is_due = any(each.running or each.oldest_due for each in queues) or await self._has_due_schedule()
+            is_due = has_due_schedule or any(each.running or each.oldest_due for each in queues)
             if not (self.worker.running or is_due):
                 return
             await anyio.sleep(_LOOK)
