@@ -26,11 +26,17 @@ from durable_graph.checkpointing.schedule_transactions import CANCELLED
 class MemorySchedules:
     """The schedules of a `MemorySaver`. See `ScheduleStore`. Their clock is that of the runs."""
 
-    def __init__(self, runs: MemoryRuns, lock: AbstractContextManager[object], binding: Binding) -> None:
+    def __init__(
+        self,
+        runs: MemoryRuns,
+        lock: AbstractContextManager[object],
+        binding: Binding,
+        rows: dict[int, ScheduleRow] | None = None,
+    ) -> None:
         self._runs = runs
         self._lock = lock
         self._binding = binding
-        self._rows: dict[int, ScheduleRow] = {}
+        self._rows = {} if rows is None else rows
 
     @alone
     async def create(self, row: ScheduleRow) -> ScheduleRow:
