@@ -1,4 +1,4 @@
-"""The runs of a PostgresSaver with their events and schedules, and its directory, satisfy the clauses of such stores."""
+"""The stores of a PostgresSaver - runs, events, directory and schedules - satisfy the clauses of every such store."""
 
 import itertools
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""The runs of a SqliteSaver with their events and schedules, and its directory, satisfy the clauses of such stores."""
+"""The stores of a SqliteSaver - runs, events, directory and schedules - satisfy the clauses of every such store."""
 
 import asyncio
 import itertools
