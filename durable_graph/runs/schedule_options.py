@@ -9,6 +9,7 @@ import msgspec
 
 from durable_graph._engine.digesting import digest_of
 from durable_graph._runtime.entry.options import Config, ThreadId, read_thread_place
+from durable_graph._runtime.request.identifiers import is_id
 from durable_graph._runtime.task.writes import encode_anything
 from durable_graph.app.compiled import CompiledGraph
 from durable_graph.checkpointing.directory_rules import encoded_metadata
@@ -16,7 +17,6 @@ from durable_graph.checkpointing.schedule_store import LAST, Overlap, ScheduleRo
 from durable_graph.errors import InvalidOptionError
 from durable_graph.graph import Command
 from durable_graph.graph.durations import Duration, microseconds
-from durable_graph.records import is_text
 from durable_graph.run_records import NEVER, NewRun
 from durable_graph.runs.claimed_request import StartOptions
 from durable_graph.runs.new_run import Priority
@@ -137,9 +137,9 @@ def stored_input(graph: Graph, stored: ScheduledStart) -> Any:
 
 def read_name(name: object) -> str:
     """The name of a schedule. Raises `InvalidOptionError`."""
-    is_name = isinstance(name, str) and is_text(name) and "\0" not in name
-    if not isinstance(name, str) or not is_name or not 1 <= len(name.encode()) <= _LONGEST_NAME:
-        allowed = f"a text of 1 to {_LONGEST_NAME} bytes, without NUL and without a lone surrogate"
+    # It begins the ids of threads.
+    if not isinstance(name, str) or not is_id(name, _LONGEST_NAME):
+        allowed = f"a text of 1 to {_LONGEST_NAME} bytes, without control characters"
         raise InvalidOptionError("name", name, allowed=allowed)
     return name
 

@@ -19,7 +19,7 @@ from tests.runs.test_schedules import MINUTE, NEW_YEAR, begin_at, graph_of, repo
 
 pytestmark = pytest.mark.every_store
 
-EVERY = {"cron": "* * * * *", "catch_up": timedelta(days=1)}
+EVERY: dict[str, Any] = {"cron": "* * * * *", "catch_up": timedelta(days=1)}
 
 
 async def all_runs(saver: Checkpointer, name: str) -> list[RunRow]:

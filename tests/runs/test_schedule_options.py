@@ -73,7 +73,7 @@ async def test_other_bad_calls_are_refused(saver: Checkpointer) -> None:
         await app.schedule("nightly", "report", cron="0 2 * * *", crn=1)  # type: ignore[call-arg]
     with pytest.raises(InvalidOptionError, match="because a thread has one run at a time"):
         await app.schedule("nightly", "report", cron="0 2 * * *", overlap="parallel", thread_id="t")
-    for name in ("", "a\0b", "\ud800", "x" * 201, 7):
+    for name in ("", "a\0b", "a\nb", "\ud800", "x" * 201, 7):
         with pytest.raises(InvalidOptionError, match=r"name="):
             await app.schedule(name, "report", cron="0 2 * * *")  # type: ignore[arg-type]
         with pytest.raises(UnknownScheduleError):
