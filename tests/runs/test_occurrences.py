@@ -20,7 +20,7 @@ def at(moment: datetime) -> int:
 
 def local(cron: str, zone: str, first: datetime, last: datetime) -> list[str]:
     """The occurrences between two times, as the zone's clocks show them."""
-    found = []
+    found: list[str] = []
     for occurrence in Calendar(cron, zone).all_after(at(first.replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)) - 1):
         moment = (EPOCH + timedelta(microseconds=occurrence)).astimezone(ZoneInfo(zone))
         if moment.replace(tzinfo=None) >= last:

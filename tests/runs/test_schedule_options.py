@@ -59,7 +59,7 @@ async def test_an_option_that_makes_no_sense_is_refused_by_name(
         handle = await app.schedule("nightly", "report", cron="0 2 * * *")
         before = await handle.status()
         with pytest.raises(InvalidOptionError, match=option):
-            await handle.change(**{option: value})  # type: ignore[misc]
+            await handle.change(**{option: value})
         assert await handle.status() == before
 
 

@@ -163,7 +163,7 @@ async def test_another_content_is_an_error_that_names_what_differs(saver: Checkp
         ({"thread_id": "t"}, "thread_id"),
     ):
         with pytest.raises(ScheduleExistsError) as error:
-            await app.schedule("nightly", "report", {"count": 1}, cron="0 2 * * *", **options)  # type: ignore[arg-type]
+            await app.schedule("nightly", "report", {"count": 1}, cron="0 2 * * *", **options)
         assert error.value.differences == (differs,)
     handle = await app.schedule("nightly", "report", {"count": 2}, cron="0 3 * * *", if_different="change")
     status = await handle.status()
