@@ -47,6 +47,7 @@ from durable_graph_postgres.opening import open_beside, open_databases
 from durable_graph_postgres.parameters import Parameters, parameters_of
 from durable_graph_postgres.retry import Retry
 from durable_graph_postgres.runs import PostgresRuns
+from durable_graph_postgres.schedules import PostgresSchedules
 
 T = TypeVar("T")
 
@@ -99,6 +100,7 @@ class PostgresSaver:
         self._former_sessions: set[int] = set()
         self.runs: PostgresRuns = PostgresRuns(self._opening.get, opened_beside)
         self.events: PostgresEvents = PostgresEvents(self._opening.get)
+        self.schedules: PostgresSchedules = PostgresSchedules(self._opening.get, self.runs)
         self.directory: PostgresDirectory = PostgresDirectory(self._opening.get)
         prepares = prepared_statements and isinstance(given, Parameters)
         self.notifier: PostgresNotifier = PostgresNotifier(

@@ -218,6 +218,37 @@ CREATE TABLE {schema}.workers (
   extra       bytea NOT NULL
 );
 
+-- A row is a schedule: the calendar of a graph's runs, and the occurrence that is next. `held_at` is an occurrence that
+-- waits for the end of an earlier run, `runs` the runs that may be unfinished, `start_with` their input and options.
+CREATE TABLE {schema}.schedules (
+  id         bigint PRIMARY KEY,
+  revision   bigint NOT NULL,
+  catch_up   bigint NOT NULL,
+  jitter     bigint NOT NULL,
+  until_at   bigint NOT NULL,
+  next_at    bigint NOT NULL,
+  due        bigint NOT NULL,
+  held_at    bigint NOT NULL,
+  last_at    bigint NOT NULL,
+  fired      bigint NOT NULL,
+  skipped    bigint NOT NULL,
+  created_at bigint NOT NULL,
+  updated_at bigint NOT NULL,
+  is_paused  smallint NOT NULL,
+  name       text COLLATE "C" NOT NULL UNIQUE,
+  graph      text COLLATE "C" NOT NULL,
+  cron       text COLLATE "C" NOT NULL,
+  zone       text COLLATE "C" NOT NULL,
+  overlap    text COLLATE "C" NOT NULL,
+  thread_id  text COLLATE "C",
+  runs       text COLLATE "C" NOT NULL,
+  error      text COLLATE "C",
+  metadata   text COLLATE "C" NOT NULL,
+  digest     bytea NOT NULL,
+  start_with bytea NOT NULL
+);
+CREATE INDEX schedules_due ON {schema}.schedules (due) WHERE due < 4611686018427387904;
+
 -- A row is a message to a thread: an answer, a signal, an update. A consumed message keeps its key.
 CREATE TABLE {schema}.messages (
   thread_key bigint NOT NULL,

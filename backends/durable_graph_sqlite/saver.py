@@ -42,6 +42,7 @@ from durable_graph_sqlite.notifier import SqliteNotifier
 from durable_graph_sqlite.opening import is_path
 from durable_graph_sqlite.retry import Retry
 from durable_graph_sqlite.runs import SqliteRuns
+from durable_graph_sqlite.schedules import SqliteSchedules
 from durable_graph_sqlite.statements import run
 
 T = TypeVar("T")
@@ -73,6 +74,7 @@ class SqliteSaver:
         self._backups: set[asyncio.Task[None]] = set()
         self.runs: SqliteRuns = SqliteRuns(self._path, self._retry, self._connection, self._write)
         self.events: SqliteEvents = SqliteEvents(self._path, self._connection, self._write)
+        self.schedules: SqliteSchedules = SqliteSchedules(self._path, self._connection, self.runs)
         self.directory: SqliteDirectory = SqliteDirectory(self._path, self._connection, self._write)
         self.notifier: SqliteNotifier = SqliteNotifier(
             self._path, self._file.is_closed, lambda: time.time_ns() // 1000 + self.runs.skew

@@ -206,6 +206,37 @@ CREATE TABLE workers (
   extra       BLOB NOT NULL
 ) STRICT;
 
+-- A row is a schedule: the calendar of a graph's runs, and the occurrence that is next. `held_at` is an occurrence that
+-- waits for the end of an earlier run, `runs` the runs that may be unfinished, `start_with` their input and options.
+CREATE TABLE schedules (
+  id         INTEGER PRIMARY KEY,
+  revision   INTEGER NOT NULL,
+  catch_up   INTEGER NOT NULL,
+  jitter     INTEGER NOT NULL,
+  until_at   INTEGER NOT NULL,
+  next_at    INTEGER NOT NULL,
+  due        INTEGER NOT NULL,
+  held_at    INTEGER NOT NULL,
+  last_at    INTEGER NOT NULL,
+  fired      INTEGER NOT NULL,
+  skipped    INTEGER NOT NULL,
+  created_at INTEGER NOT NULL,
+  updated_at INTEGER NOT NULL,
+  is_paused  INTEGER NOT NULL,
+  name       TEXT NOT NULL UNIQUE,
+  graph      TEXT NOT NULL,
+  cron       TEXT NOT NULL,
+  zone       TEXT NOT NULL,
+  overlap    TEXT NOT NULL,
+  thread_id  TEXT,
+  runs       TEXT NOT NULL,
+  error      TEXT,
+  metadata   TEXT NOT NULL,
+  digest     BLOB NOT NULL,
+  start_with BLOB NOT NULL
+) STRICT;
+CREATE INDEX schedules_due ON schedules (due) WHERE due < 4611686018427387904;
+
 -- A row is a message to a thread: an answer, a signal, an update. A consumed message keeps its key.
 CREATE TABLE messages (
   thread_key INTEGER NOT NULL,

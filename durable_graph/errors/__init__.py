@@ -52,6 +52,7 @@ from durable_graph.errors.runs import (
     UnknownRunError,
     UpdateRefusedError,
 )
+from durable_graph.errors.schedules import ScheduleExistsError, UnknownScheduleError
 from durable_graph.errors.store import (
     CheckpointerMisuseError,
     MissingBackendError,
@@ -127,6 +128,7 @@ __all__ = [
     "ReplayMismatchError",
     "RunDeadlockError",
     "RunFailedError",
+    "ScheduleExistsError",
     "StateKeyError",
     "StateMutatedError",
     "StepTimeoutError",
@@ -147,6 +149,7 @@ __all__ = [
     "UnknownNameError",
     "UnknownOptionError",
     "UnknownRunError",
+    "UnknownScheduleError",
     "UnknownThreadError",
     "UnreachableNodeWarning",
     "UnstorableValueError",

@@ -37,6 +37,7 @@ from durable_graph.runs.claimed_request import StartOptions, sought_metadata
 from durable_graph.runs.handle import STATES, RunHandle, RunStatus, StateName, status_of
 from durable_graph.runs.messages import Graph, Messages
 from durable_graph.runs.new_run import Priority, new_run
+from durable_graph.runs.schedules import Schedules
 from durable_graph.runs.slots import Slots
 from durable_graph.runs.threads import AppThreads
 from durable_graph.runs.upkeep import KEEP_RESULTS, KeepThreads, Upkeep, read_retention
@@ -53,7 +54,7 @@ class AppStats(msgspec.Struct, frozen=True):
     workers: int
 
 
-class App(Messages):
+class App(Messages, Schedules):
     """Graphs by name, and a store that keeps their runs: `App({"order": order_graph}, store="sqlite:///runs.db")`.
 
     A run that `start` has accepted is executed by a worker of any process, and taken over by another one if that

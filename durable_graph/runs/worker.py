@@ -39,6 +39,7 @@ from durable_graph.runs.grouped_reads import GroupedReads
 from durable_graph.runs.lease import Lease
 from durable_graph.runs.outcomes import outcome
 from durable_graph.runs.run_logs import RunLogs
+from durable_graph.runs.schedule_clock import ScheduleClock
 from durable_graph.runs.slots import Slots
 from durable_graph.runs.stopping import finished, late_tasks
 from durable_graph.runs.suspects import Suspects
@@ -95,6 +96,7 @@ class Worker:
         self._slots = slots
         # By their keys.
         self._executions: dict[tuple[str, int, int], Execution] = {}
+        self.schedules: ScheduleClock = ScheduleClock(self._graphs, saver, runs, changes)
         self._nudge = asyncio.Event()
         self._upkeep = upkeep
         self._is_draining = False
@@ -131,6 +133,7 @@ class Worker:
         sweeps = Sweeps(self._runs, self._changes, list(self._graphs))
         self._begin(sweeps.free_runs(self._ttl, self._max_crashes))
         self._begin(sweeps.apply_deadlines(self._ttl))
+        self._begin(self.schedules.repeat())
         self._begin(self._upkeep.repeat(partial(self._changes.is_ready, *self._graphs)))
         return self
 

@@ -5,6 +5,7 @@ from durable_graph.testing.conformance import (
     EventLogConformance,
     NotifierConformance,
     RunStoreConformance,
+    ScheduleStoreConformance,
     StoredRow,
     ThreadDirectoryConformance,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "NotifierConformance",
     "RunStoreConformance",
     "RunningApp",
+    "ScheduleStoreConformance",
     "SimulatedCrashError",
     "StoredRow",
     "ThreadDirectoryConformance",

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import anyio
 
+from durable_graph.checkpointing.schedule_store import KeepsSchedules
 from durable_graph.runs import App, Worker
 
 _LOOK = 0.001
@@ -22,11 +23,21 @@ class RunningApp:
         """Wait until no run can continue by itself now: each has ended, or waits for an answer or a later time."""
         while True:
             self.worker.nudge()
+            # First, because the run of an occurrence that is fired meanwhile is found below.
+            has_due_schedule = await self._has_due_schedule()
             # One statement: between two, a run may begin, or be due again.
             queues = [each for each in (await self.app.stats()).queues if each.queue in self.app.names]
-            if not (self.worker.running or any(each.running or each.oldest_due for each in queues)):
+            is_due = has_due_schedule or any(each.running or each.oldest_due for each in queues)
+            if not (self.worker.running or is_due):
                 return
             await anyio.sleep(_LOOK)
+
+    async def _has_due_schedule(self) -> bool:
+        saver = self.app.checkpointer
+        if not isinstance(saver, KeepsSchedules):
+            return False
+        self.worker.schedules.nudge()
+        return bool((await saver.schedules.due(self.app.names, limit=1)).rows)
 
     async def move(self, by: timedelta) -> None:
         """Move the clock of the store's runs forward, and wait until what is due then has been done."""

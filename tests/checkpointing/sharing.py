@@ -18,6 +18,7 @@ class SharingSaver(MemorySaver):
         self.notifier = of.notifier
         self.runs = type(of.runs)(self._threads, self._lock, self._binding, of.runs._workers)
         self.events = type(of.events)(self._threads, self._lock, self._binding)
+        self.schedules = type(of.schedules)(self.runs, self._lock, self._binding, of.schedules._rows)
         self.directory = type(of.directory)(self._threads, self._lock, self._binding)
 
 

@@ -32,6 +32,28 @@ def test_the_join_waits_for_the_longer_branch_and_runs_once(run_example: RunExam
     ]
 
 
+def test_the_report_is_written_every_night_and_made_up_after_an_outage(run_example: RunExample) -> None:
+    printed = lines_of(run_example("nightly_report"))
+
+    assert printed[:9] == [
+        "schedule 'nightly' is new",
+        "schedule 'nightly' is known",
+        "Three nights:",
+        "  report: sales, 2031-03-29T01:30:00Z",
+        "  report: sales, 2031-03-30T01:00:00Z",
+        "  report: sales, 2031-03-31T00:30:00Z",
+        "Two nights without reports:",
+        "By hand:",
+        printed[8],
+    ]
+    assert printed[8].startswith("  report: sales, 2031-04-02T12:")
+    assert printed[9:] == [
+        "Three nights without a worker, then one that catches up:",
+        "  report: sales, 2031-04-05T00:30:00Z",
+        "5 reports, 2 nights skipped; the next one is at 2031-04-06 00:30:00+00:00",
+    ]
+
+
 def test_the_router_leads_back_until_the_draft_is_long_enough(run_example: RunExample) -> None:
     updates = lines_of(run_example("branching"))
 

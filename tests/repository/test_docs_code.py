@@ -66,6 +66,17 @@ PRINTED: Final = {
         "Book it?",
         "True",
     ],
+    "docs/schedules.md": [
+        "30 2 * * MON-FRI Europe/Berlin 0 False",
+        "False True",
+        "('cron',)",
+        "True",
+        "True",
+        "1 0 True",
+        "['0 4 * * *'] 0:05:00",
+        "True",
+        "7",
+    ],
     "docs/signals.md": [
         "False",
         "True",

@@ -34,7 +34,7 @@ LOADS_INTEGRATIONS = {
 
 DEPENDENCIES = {
     # cyclopts is the extra `cli`: the contract "command-line" says where it is imported.
-    "durable_graph": {"anyio", "cyclopts", "msgspec", "typing_extensions"},
+    "durable_graph": {"anyio", "cronsim", "cyclopts", "msgspec", "typing_extensions"},
     "durable_graph_sqlite": {"durable_graph", "msgspec"},
     "durable_graph_postgres": {"asyncpg", "durable_graph"},
     # langsmith and pydantic are dependencies of langchain-core.

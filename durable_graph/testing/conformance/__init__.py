@@ -6,7 +6,8 @@
 
 Each clause is an `async def test_...`; run them with pytest and an asyncio plugin, or call them.
 `RunStoreConformance` has the clauses of the store of a saver's runs, `EventLogConformance` those of their events,
-`ThreadDirectoryConformance` those of the directory of its threads, and `NotifierConformance` those of its notifier.
+`ThreadDirectoryConformance` those of the directory of its threads, `ScheduleStoreConformance` those of its schedules,
+and `NotifierConformance` those of its notifier.
 """
 
 from durable_graph.testing.conformance.answers import AnswerClauses
@@ -22,6 +23,7 @@ from durable_graph.testing.conformance.reads import ReadClauses
 from durable_graph.testing.conformance.requests import RequestClauses
 from durable_graph.testing.conformance.runs import RunStoreConformance
 from durable_graph.testing.conformance.saver_under_test import SaverUnderTest, StoredRow
+from durable_graph.testing.conformance.schedules import ScheduleStoreConformance
 from durable_graph.testing.conformance.task_records import TaskRecordClauses
 from durable_graph.testing.conformance.upkeep import UpkeepClauses
 
@@ -47,6 +49,7 @@ __all__ = [
     "NotifierConformance",
     "RunStoreConformance",
     "SaverUnderTest",
+    "ScheduleStoreConformance",
     "StoredRow",
     "ThreadDirectoryConformance",
 ]
