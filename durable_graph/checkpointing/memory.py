@@ -15,8 +15,8 @@ from durable_graph.checkpointing.listeners import LocalNotifier
 from durable_graph.checkpointing.memory_directory import MemoryDirectory
 from durable_graph.checkpointing.memory_events import MemoryEvents
 from durable_graph.checkpointing.memory_lock import alone
-from durable_graph.checkpointing.memory_rows import Rows, RunRows, ThreadRows
 from durable_graph.checkpointing.memory_queues import MemoryQueues
+from durable_graph.checkpointing.memory_rows import Rows, RunRows, ThreadRows
 from durable_graph.checkpointing.memory_runs import MemoryRuns
 from durable_graph.checkpointing.memory_transfer import exported_from, stored_from
 from durable_graph.checkpointing.protocol import DEFAULT_MAX_VALUE_BYTES

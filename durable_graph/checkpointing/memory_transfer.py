@@ -123,9 +123,8 @@ def _run_columns(run: StoredRun, found: ThreadRows) -> Columns:
 def _run_from(thread: str, columns: dict[str, Any]) -> StoredRun:
     known = {name: value for name, value in columns.items() if name in _OF_ROW}
     row = RunRow(**{**known, "thread": thread, "state": RunState(columns["state"])})
-    return StoredRun(
-        row, columns["input"], columns["options"], columns["context"], columns["extra"], 0, columns["limit_key"]
-    )
+    given = (columns["input"], columns["options"], columns["context"], columns["extra"])
+    return StoredRun(row, *given, limit_key=columns["limit_key"])
 
 
 def _messages(inbox: Inbox) -> list[Columns]:

@@ -108,6 +108,6 @@ def queue_from(columns: Columns) -> Queue:
 
 
 def infos_from(queues: Iterable[Columns], workers: Iterable[Columns]) -> list[QueueInfo]:
-    """The queues that were declared, and those of living workers, each of which is a row with the JSON of its queues."""
+    """The queues that were declared, and those of living workers: a row for each, with the JSON of its queues."""
     declared = {limits[0]: (limits_from(tuple(limits)), at) for *limits, at in queues}
     return queue_rules.infos(declared, [msgspec.json.decode(names, type=list[str]) for (names,) in workers])

@@ -23,7 +23,7 @@ class RunningApp:
         while True:
             self.worker.nudge()
             # One statement: between two, a run may begin, or be due again.
-            queues = [each for each in (await self.app.stats()).queues if each.queue in self.app.names]
+            queues = [each for each in (await self.app.stats()).queues if each.workers or each.queue in self.app.names]
             if not (self.worker.running or any(each.running or each.oldest_due for each in queues)):
                 return
             await anyio.sleep(_LOOK)
