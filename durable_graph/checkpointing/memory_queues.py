@@ -29,13 +29,14 @@ class MemoryQueues:
         lock: AbstractContextManager[object],
         binding: Binding,
         runs: MemoryRuns,
+        queues: dict[str, tuple[Queue, int]] | None = None,
     ) -> None:
-        """`runs` has the clock and the workers."""
+        """`runs` has the clock and the workers, `queues` the rows with the times of their declarations."""
         self._threads = threads
         self._lock = lock
         self._binding = binding
         self._runs = runs
-        self._queues: dict[str, tuple[Queue, int]] = {}
+        self._queues = {} if queues is None else queues
 
     @alone
     async def declare(self, limits: Sequence[QueueLimits]) -> None:
@@ -52,7 +53,7 @@ class MemoryQueues:
         claims: list[Claim] = []
         waits: list[int] = []
         for queue in queues:
-            if queue not in self._queues or not self._runs.is_alive(worker):
+            if most <= 0 or queue not in self._queues or not self._runs.is_alive(worker):
                 continue
             found = self._claim(worker, queue, graphs, most - len(claims))
             claims += found.claims

@@ -103,7 +103,8 @@ def limits_from(columns: Columns) -> QueueLimits:
 
 def queue_from(columns: Columns) -> Queue:
     """The row of a queue."""
-    *limits, last_key, starts = columns
+    # A database may append columns of its own.
+    *limits, last_key, starts = columns[:7]
     return Queue(limits_from(tuple(limits)), last_key, queue_rules.decoded_starts(starts))
 
 
