@@ -15,6 +15,9 @@ from durable_graph.runs.sweeps import spread
 _PAUSE_OF_UNKNOWN_GRAPH = 10.0
 """Seconds after which a run is due again that a worker without its graph has claimed."""
 
+_SHORT_PAUSE = 5_000
+"""Microseconds until the next look at a queue from which another worker is claiming."""
+
 _logger = logging.getLogger("durable_graph")
 
 
@@ -127,7 +130,8 @@ class ServedQueues:
             self._wait = 0
             return []
         found = await self._queues.store().claim(worker, self._limited, self._graphs, most)
-        self._wait = found.wait
+        is_busy = found.wait == 0 and not found.claims
+        self._wait = _SHORT_PAUSE if is_busy else found.wait
         # Another queue is the first one at the next claim.
         self._limited = [*self._limited[1:], self._limited[0]]
         return found.claims
