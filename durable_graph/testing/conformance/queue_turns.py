@@ -128,7 +128,7 @@ class ClaimClauses(QueuesUnderTest):
     async def test_a_claim_leaves_runs_of_other_queues(self) -> None:
         async with self.saver() as saver:
             await queues_of(saver).declare([QueueLimits("other", 1)])
-            await declare(saver, concurrency=1)
+            await declare(saver, concurrency=5)
             await put(saver, "other 0", queue="other")
             await put(saver, "a0")
             # A queue that has the name of another one's graph.
