@@ -71,7 +71,7 @@ PLANTS: Mapping[str, tuple[Plant, ...]] = {
         ruled("wait_for_rate", lambda right, *args: 0),
     ),
     "a_start_counts_after_its_run_has_ended": (ruled("free_slots", planted.free_by_running_runs),),
-    "a_continuation_counts_for_the_rate": (queues(planted.CountsFirstAttempts),),
+    "a_continuation_counts_for_the_rate": (queues(planted.LimitsFirstAttempts),),
     "a_high_rate_is_kept_in_every_window": (ruled("with_starts", planted.starts_with_the_first_time),),
     "a_clock_that_is_set_back_stops_no_queue": (ruled("starts_within", planted.starts_of_the_future),),
     # Declarations

@@ -11,7 +11,7 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 
 import pytest
 
@@ -31,7 +31,10 @@ SECONDS = 60 if IS_LONG else 2
 PER_KEY = 2
 KEYS = 100
 LARGEST_LOAD = 400 if IS_LONG else 40
-KILLS = (0, 8) if IS_LONG else (0,)
+NODE_SECONDS = (0.1, 0.4) if IS_LONG else (0.02, 0.1)
+KILLS = (0, 4) if IS_LONG else (0,)
+OUTAGE = 2 * LEASE
+"""Seconds after a kill in which runs of the killed process still hold slots."""
 WINDOW = 1_000_000
 
 RATED = QueueLimits(QUEUE, rate=RATE)
@@ -97,13 +100,14 @@ async def test_no_second_has_more_starts_than_the_rate(
     await killing
     times = [line.now for line in _claims(log)]
     assert most_in_a_window(times) <= RATE.number
-    within = [at for at in times if at - times[0] < SECONDS * WINDOW]
+    # Without the first second, whose starts come at once.
+    rate = sum(at - times[0] >= WINDOW for at in times) * 1_000_000 / (times[-1] - times[0])
     echo(
-        f"rate {place.dsn[:8] or 'sqlite'}, {kills} kills: {len(within)} starts in {SECONDS} s, "
-        f"{len(within) / SECONDS:.1f} a second, at most {most_in_a_window(times)} in any second"
+        f"rate {place.dsn[:8] or 'sqlite'}, {kills} kills: {len(times)} starts, {rate:.2f} a second, "
+        f"at most {most_in_a_window(times)} in any second"
     )
     if IS_LONG:
-        assert len(within) / SECONDS >= 0.96 * RATE.number
+        assert rate >= 0.96 * RATE.number
     assert len({line.pid for line in _claims(log)}) > 1
 
 
@@ -131,11 +135,11 @@ async def test_no_key_waits_for_more_than_three_fair_shares(
 ) -> None:
     chance = random.Random(20_27)
     loads = {f"key{number:02}": max(1, LARGEST_LOAD // (number + 1)) for number in range(KEYS)}
-    runs = [(key, chance.uniform(0.01, 0.05)) for key, load in loads.items() for _ in range(load)]
+    runs = [(key, chance.uniform(*NODE_SECONDS)) for key, load in loads.items() for _ in range(load)]
     # The largest backlogs were there first.
     await put(app, runs)
     workers = [started(processes, KEYED) for _ in range(WORKERS)]
-    killing = asyncio.create_task(kill_some(processes, workers, KEYED, kills, 10))
+    killing = asyncio.create_task(kill_some(processes, workers, KEYED, kills, 20))
     async with asyncio.timeout(3 * PATIENCE):
         while await left(app):  # noqa: ASYNC110  # as above
             await asyncio.sleep(0.1)
@@ -143,7 +147,7 @@ async def test_no_key_waits_for_more_than_three_fair_shares(
     lines = QueueLog(place.folder).lines()
     assert len({line.thread for line in lines if line.kind == "end"}) == len(runs)
     most, most_of_key = most_at_once(lines, killed)
-    worst = shares(lines, loads)
+    worst = shares(lines, loads, killed.values())
     echo(
         f"keys {place.dsn[:8] or 'sqlite'}, {kills} kills: {len(runs)} runs of {KEYS} keys (1 to {LARGEST_LOAD}), "
         f"at most {most} at once and {most_of_key} of a key, worst wait {max(worst):.2f} fair shares"
@@ -170,10 +174,11 @@ def most_at_once(lines: Sequence[Line], killed: dict[int, float]) -> tuple[int, 
     return most, most_of_key
 
 
-def shares(lines: Sequence[Line], loads: dict[str, int]) -> list[float]:
-    """The wait of each start in fair shares. A run of a killed process counts as running until it is claimed again."""
+def shares(lines: Sequence[Line], loads: dict[str, int], kills: Collection[float]) -> list[float]:
+    """The wait of each start in fair shares. A run of a killed process counts as running until it is claimed again, and
+    waits that touch the time after a kill are left out: the process may have claimed runs that it did not log."""
     waiting, running, begun = dict(loads), set[str](), 0
-    eligible: dict[str, tuple[int, int]] = dict.fromkeys(loads, (0, len(loads)))
+    eligible: dict[str, tuple[int, int, float]] = dict.fromkeys(loads, (0, len(loads), lines[0].at))
     waits: list[float] = []
     for line in lines:
         key = line.thread.split()[0]
@@ -182,12 +187,12 @@ def shares(lines: Sequence[Line], loads: dict[str, int]) -> list[float]:
                 waiting[key] -= 1
                 running.add(line.thread)
                 since = eligible.pop(key, None)
-                if since is not None:
+                if since is not None and not any(since[2] - OUTAGE < kill < line.at for kill in kills):
                     waits.append((begun - since[0]) / since[1])
             begun += 1
         elif line.kind == "end":
             running.discard(line.thread)
         of_key = sum(1 for thread in running if thread.startswith(f"{key} "))
         if waiting[key] and of_key < PER_KEY and key not in eligible:
-            eligible[key] = begun, max(sum(1 for count in waiting.values() if count), FREE_KEYS)
+            eligible[key] = begun, max(sum(1 for count in waiting.values() if count), FREE_KEYS), line.at
     return waits
