@@ -21,7 +21,7 @@ NO_KEY = 1
 
 _EXACT = 100
 _ENTRIES = 100
-_SHORTEST_WAIT, _LONGEST_EXTRA_WAIT = 200, 20_000
+_SHORTEST_WAIT, _LONGEST_EXTRA_WAIT = 500, 20_000
 """A worker waits for a part of the window, or for these microseconds, longer than until a rate allows one more run, so
 that it claims several at once."""
 _ENTRY = Struct("<qi")

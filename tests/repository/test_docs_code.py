@@ -59,6 +59,11 @@ PRINTED: Final = {
         "Book it?",
         "True",
     ],
+    "docs/queues.md": [
+        "HELLO",
+        "20 0 0 1",
+        "concurrency 0",
+    ],
     "docs/signals.md": [
         "False",
         "True",
