@@ -1,7 +1,7 @@
 """`PostgresSaver.queues`: the queues with limits of the saver's runs."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from durable_graph.checkpointing import queue_transactions
 from durable_graph.checkpointing.columns import Columns
@@ -17,6 +17,8 @@ from durable_graph_postgres.opened import Opened
 from durable_graph_postgres.run_statements import rows
 from durable_graph_postgres.runs import PostgresRuns
 from durable_graph_postgres.session import BEGIN, Session
+
+T = TypeVar("T")
 
 
 class PostgresQueues:
@@ -44,13 +46,13 @@ class PostgresQueues:
         waits = {queue: wait for queue, wait in found if wait is not None}
         claims: list[Claim] = []
         for queue in queues:
-            if waits.get(queue, 1) <= 0:
+            if waits.get(queue, 1) <= 0 and len(claims) < most:
                 made = await self._claim(worker, queue, graphs, most - len(claims))
                 claims += made.claims
                 del waits[queue]
                 if made.wait is not None:
                     waits[queue] = made.wait
-        return QueueClaims(claims, min(waits.values(), default=None))
+        return QueueClaims(claims, max(min(waits.values()), 0) if waits else None)
 
     async def _claim(self, worker: int, queue: str, graphs: Sequence[str], most: int) -> QueueClaims:
         epochs = [drawn_incarnation() for _ in range(most)]
@@ -102,6 +104,6 @@ class PostgresQueues:
     def _skews(self) -> dict[str, Any]:
         return {"skew": self._runs.skew, "lease_skew": self._runs.lease_skew}
 
-    async def _call(self, function: Callable[[Session], Awaitable[Any]]) -> Any:
+    async def _call(self, function: Callable[[Session], Awaitable[T]]) -> T:
         opened = await self._opened()
         return await opened.finish(opened.runs.change(function))

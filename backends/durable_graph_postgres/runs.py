@@ -249,7 +249,7 @@ class PostgresRuns:
 
     async def register(self, worker: NewWorker) -> None:
         """See `RunStore.register`."""
-        given = {"worker": worker.id, "name": worker.name, "queues": json.dumps(worker.queues)}
+        given: dict[str, Any] = {"worker": worker.id, "name": worker.name, "queues": json.dumps(worker.queues)}
         await self._change("add_worker", **given, ttl=worker.ttl, lease_skew=self.lease_skew)
 
     async def heartbeat(self, worker: int, ttl: int) -> Heartbeat | None:

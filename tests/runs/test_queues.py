@@ -281,6 +281,7 @@ async def test_a_worker_gives_a_run_of_an_unknown_graph_back(saver: Checkpointer
         status = await handle.status()
         assert (status.state, status.crashes) == ("ready", 0)
         assert status.due is not None
+        assert status.accepted_at is not None
         assert status.due > status.accepted_at
     assert slots.begun == ["b 0"]
 
