@@ -25,7 +25,7 @@ SOUGHT: dict[str, Any] = {
 STATEMENTS = ("find_due_keys", "find_runs_of_keys")
 
 
-async def test_a_claim_reads_as_many_rows_whatever_the_backlog_of_a_key(postgres: str) -> None:
+async def test_a_claim_reads_few_rows_whatever_the_backlog_of_a_key(postgres: str) -> None:
     async with schema_of_its_own(postgres) as schema:
         async with PostgresSaver(postgres, schema=schema) as saver:
             await declare(saver)
@@ -33,14 +33,13 @@ async def test_a_claim_reads_as_many_rows_whatever_the_backlog_of_a_key(postgres
             await put(saver, "b", key="b")
         db = await asyncpg.connect(postgres)
         try:
-            await _add_backlog(db, schema, 30)
-            few = [await _rows_read(db, schema, name) for name in STATEMENTS]
             await _add_backlog(db, schema, 3000)
-            many = [await _rows_read(db, schema, name) for name in STATEMENTS]
+            read = [await _rows_read(db, schema, name) for name in STATEMENTS]
         finally:
             await db.close()
-    assert few == many
-    assert max(many) < 50
+    # Two for each key, and the runs that are asked for.
+    assert read[0] <= 10
+    assert read[1] <= SOUGHT["most"] + 1
 
 
 async def _add_backlog(db: Any, schema: str, count: int) -> None:
