@@ -76,8 +76,10 @@ class MemoryQueues:
         claims = [claimed(*due[each.thread_key, each.seq][1:], worker, now) for each in taken]
         after = queue_rules.after_claim(row, taken, now, len(claims))
         self._queues[queue] = after, declared_at
-        later = (run.due for _, _, run in waiting if run_rules.waits_for_time(run) and run.due > now)
-        wait = queue_rules.wait_after(after, running, now, most, len(claims), min(later, default=None))
+        is_decided, wait = queue_rules.wait_after(after, running, now, most, len(claims))
+        if not is_decided:
+            later = (run.due for _, _, run in waiting if run_rules.waits_for_time(run) and run.due > now)
+            wait = queue_rules.wait_until(min(later, default=None), now)
         return QueueClaims([msgspec.structs.replace(each, queue=queue) for each in claims], wait)
 
     def _unfinished(self, queue: str) -> Iterator[_Found]:

@@ -165,20 +165,25 @@ def after_claim(queue: Queue, taken: Sequence[Candidate], now: int, claimed: int
     return msgspec.structs.replace(queue, last_key=taken[-1].key if taken else queue.last_key, starts=starts)
 
 
-def wait_after(
-    queue: Queue, running: Mapping[int, int], now: int, most: int, claimed: int, next_due: int | None
-) -> int | None:
-    """`QueueClaims.wait` after a claim that found no more than it claimed, or had no free slot for more. `queue` is its
-    row afterwards, `running` has the numbers of running runs before, and `next_due` is the time of the next run that is
-    not due yet."""
+def wait_after(queue: Queue, running: Mapping[int, int], now: int, most: int, claimed: int) -> tuple[bool, int | None]:
+    """`QueueClaims.wait` after a claim that took all that the limits allowed, or that was due, of at most `most` runs.
+    `queue` is its row afterwards, and `running` has the numbers of running runs before.
+
+    False first: no limit decides, but the due time of the next run.
+    """
     limits = queue.limits
     if claimed == most:
-        return 0
+        return True, 0
     if limits.concurrency is not None and sum(running.values()) + claimed >= limits.concurrency:
-        return None
+        return True, None
     if limits.rate is not None and _begun(queue.starts, limits.rate, now) >= limits.rate.number:
-        return wait_for_rate(starts_within(queue.starts, limits.rate, now), limits.rate, now)
-    return None if next_due is None else max(next_due - now, 1)
+        return True, wait_for_rate(starts_within(queue.starts, limits.rate, now), limits.rate, now)
+    return False, None
+
+
+def wait_until(due: int | None, now: int) -> int | None:
+    """`QueueClaims.wait` if the next run is due at this time."""
+    return None if due is None else max(due - now, 1)
 
 
 # A listing ----------------------------------------------------------------------------------------

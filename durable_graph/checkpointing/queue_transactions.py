@@ -73,8 +73,11 @@ def claim(
     if len(claims) < len(taken):
         # A commit of their threads was under way.
         return QueueClaims(claims, 0)
-    due = yield Query("find_next_due_of_queue", {"queue": queue, "now": now})
-    return QueueClaims(claims, queue_rules.wait_after(after, running, now, most, len(claims), due[0][0]))
+    is_decided, wait = queue_rules.wait_after(after, running, now, most, len(claims))
+    if not is_decided:
+        ((due,),) = yield Query("find_next_due_of_queue", {"queue": queue, "now": now})
+        wait = queue_rules.wait_until(due, now)
+    return QueueClaims(claims, wait)
 
 
 def claims_of(claims: Iterable[Claim], queue: str) -> QueueClaims:

@@ -136,6 +136,11 @@ class ServedQueues:
         self._limited = [*self._limited[1:], self._limited[0]]
         return found.claims
 
+    def frees_slot(self, queue: str) -> bool:
+        """Whether the end of a run in this queue may let another worker claim one. A queue with a rate alone has no
+        slots. If a newer declaration than the app's gives it some, other workers find them by polling."""
+        return any(each.queue == queue and (each.concurrency or each.per_key) for each in self._queues.declared)
+
     async def next_due(self) -> int | None:
         """The microseconds until runs may be claimed, 0 if some may now. None if nothing waits for a time."""
         due = await self._runs.next_due(self._graphs)

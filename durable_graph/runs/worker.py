@@ -412,7 +412,7 @@ class Worker:
         if execution.log is not None:
             execution.log.leave()
         self._changes.has_changed(execution.claim.thread, execution.claim.seq)
-        if execution.claim.queue:
+        if self._queues.frees_slot(execution.claim.queue):
             # Another worker may have waited for a slot of this queue.
             self._changes.is_ready(execution.claim.queue)
         self._nudge.set()

@@ -54,7 +54,7 @@ PLANTS: Mapping[str, tuple[Plant, ...]] = {
     # Limits of running runs
     "a_queue_has_no_more_running_runs_than_its_limit": (
         ruled("free_slots", planted.free_without_concurrency),
-        ruled("wait_after", lambda right, *args: right(*args) or 0),
+        ruled("wait_after", lambda right, *args: (True, right(*args)[1] or 0)),
     ),
     "a_key_has_no_more_running_runs_than_its_limit": (ruled("_is_full", lambda right, *args: False),),
     "a_limit_of_each_key_is_none_of_runs_without_a_key": (ruled("_is_full", planted.full_without_keys),),
@@ -87,7 +87,7 @@ PLANTS: Mapping[str, tuple[Plant, ...]] = {
     ),
     "a_queue_that_was_not_declared_has_no_claims": (queues(planted.DeclaresByItself),),
     "no_run_that_waits_for_nothing_but_a_message_sets_a_time": (
-        ruled("wait_after", lambda right, *args: right(*args) or 1),
+        ruled("wait_until", lambda right, due, now: right(due, now) or 1),
     ),
     # Turns
     "keys_take_turns_whatever_their_number_of_runs": (ruled("chosen", planted.chosen_by_time),),

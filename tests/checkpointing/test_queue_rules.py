@@ -39,7 +39,8 @@ def test_a_claim_is_possible_after_the_wait(rate: Rate, steps: list[tuple[int, i
         now += pause
         free = queue_rules.free_slots(queue, {}, now, most)
         queue = queue_rules.after_claim(queue, [], now, free)
-        wait = queue_rules.wait_after(queue, {}, now, most + 1, free, None)
+        is_decided, wait = queue_rules.wait_after(queue, {}, now, most + 1, free)
+        assert is_decided == (queue_rules.free_slots(queue, {}, now, 1) == 0)
         if wait:
             assert queue_rules.free_slots(queue, {}, now, 1) == 0
             assert queue_rules.free_slots(queue, {}, now + wait, 1) == 1
