@@ -177,6 +177,7 @@ CREATE INDEX runs_due ON runs (queue, priority, due) WHERE state IN (0, 2);
 CREATE INDEX runs_with_deadline ON runs (deadline) WHERE state IN (0, 2, 3) AND deadline < 4611686018427387904;
 CREATE INDEX runs_ended ON runs (ended_at) WHERE state IN (4, 5, 6);
 CREATE INDEX runs_of_worker ON runs (worker) WHERE state = 1;
+CREATE INDEX runs_keyed ON runs (queue, priority, limit_key, due) WHERE state IN (0, 2) AND limit_key <> 0;
 CREATE INDEX runs_limited ON runs (queue, limit_key) WHERE state = 1;
 CREATE INDEX runs_blocked ON runs (queue, limit_key, priority, due) WHERE state = 3;
 CREATE INDEX runs_of_parent ON runs (parent_key, parent_seq) WHERE parent_key <> 0 AND state < 4;
@@ -203,6 +204,8 @@ CREATE TABLE workers (
   lease_until INTEGER NOT NULL,
   boot_id     BLOB NOT NULL,
   name        TEXT NOT NULL,
+  -- The queues that it serves: a JSON array.
+  queues      TEXT NOT NULL,
   extra       BLOB NOT NULL
 ) STRICT;
 
@@ -236,6 +239,21 @@ CREATE TABLE schedules (
   start_with BLOB NOT NULL
 ) STRICT;
 CREATE INDEX schedules_due ON schedules (due) WHERE due < 4611686018427387904;
+
+-- A row is a queue with limits, as the newest declaration has them (0: no limit). `rate_window` is in microseconds.
+-- `last_key` is the key that a claim served last, and `starts` the log of recent starts. Only claims and declarations
+-- change it.
+CREATE TABLE queues (
+  queue       TEXT PRIMARY KEY,
+  concurrency INTEGER NOT NULL,
+  per_key     INTEGER NOT NULL,
+  rate_number INTEGER NOT NULL,
+  rate_window INTEGER NOT NULL,
+  declared_at INTEGER NOT NULL,
+  last_key    INTEGER NOT NULL,
+  starts      BLOB NOT NULL,
+  extra       BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
 
 -- A row is a message to a thread: an answer, a signal, an update. A consumed message keeps its key.
 CREATE TABLE messages (

@@ -15,6 +15,7 @@ from durable_graph.checkpointing.listeners import LocalNotifier
 from durable_graph.checkpointing.memory_directory import MemoryDirectory
 from durable_graph.checkpointing.memory_events import MemoryEvents
 from durable_graph.checkpointing.memory_lock import alone
+from durable_graph.checkpointing.memory_queues import MemoryQueues
 from durable_graph.checkpointing.memory_rows import Rows, RunRows, ThreadRows
 from durable_graph.checkpointing.memory_runs import MemoryRuns
 from durable_graph.checkpointing.memory_schedules import MemorySchedules
@@ -71,6 +72,7 @@ class MemorySaver:
         self._lock = threading.RLock()
         self.runs: MemoryRuns = MemoryRuns(self._threads, self._lock, self._binding)
         self.schedules: MemorySchedules = MemorySchedules(self.runs, self._lock, self._binding)
+        self.queues: MemoryQueues = MemoryQueues(self._threads, self._lock, self._binding, self.runs)
         self.events: MemoryEvents = MemoryEvents(self._threads, self._lock, self._binding)
         self.directory: MemoryDirectory = MemoryDirectory(self._threads, self._lock, self._binding)
         self.notifier: LocalNotifier = LocalNotifier()

@@ -146,6 +146,7 @@ def _columns_of(run: NewRun, row: RunRow) -> dict[str, Any]:
         "extra": run.token,
         "metadata": row.metadata,
         "from_checkpoint": row.from_checkpoint,
+        "limit_key": run.limit_key,
     }
 
 

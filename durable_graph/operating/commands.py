@@ -20,6 +20,7 @@ from durable_graph.errors import DurableGraphError
 from durable_graph.operating.apps import load_app
 from durable_graph.operating.checking import check_threads
 from durable_graph.operating.printing import age, as_json, fields, printable, table, until
+from durable_graph.operating.queues import listed_queues
 from durable_graph.operating.schedules import (
     delete_schedule,
     listed_schedules,
@@ -32,10 +33,12 @@ from durable_graph.operating.stores import opened, place_of, runs_of
 from durable_graph.operating.targets import listed_runs, run_to_cancel, run_to_retry
 from durable_graph.operating.threads import ShownThread, listed_threads, shown
 from durable_graph.records import ListedStatus
+from durable_graph.run_records import QueueStats
 from durable_graph.runs import updates
 from durable_graph.runs.changes import Changes
 from durable_graph.runs.handle import STATES, RunStatus, StateName, status_of
 from durable_graph.runs.operations import cancel_run, retry_run
+from durable_graph.runs.queues import with_limits
 from durable_graph.runs.schedule_handle import ScheduleStatus
 from durable_graph.runs.upkeep import Upkeep, days, read_retention
 from durable_graph.runs.worker import DEFAULT_MAX_CRASHES, DEFAULT_TTL
@@ -155,6 +158,17 @@ def runs(
 
     found = place.read(read)
     place.print(found, _runs(found))
+
+
+@commands.command
+def queues(*, place: Place = HERE) -> None:
+    """List queues with their runs, their limits and the number of workers that serve them."""
+
+    async def read(saver: Checkpointer) -> list[QueueStats]:
+        return await with_limits(saver, await runs_of(saver).queue_stats())
+
+    found = place.read(read)
+    place.print(found, listed_queues(found, _now()))
 
 
 @commands.command

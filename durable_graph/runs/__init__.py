@@ -1,5 +1,6 @@
 """Runs that outlive their process: an `App` accepts them, and workers execute them."""
 
+from durable_graph.queue_records import QueueLimits, Rate
 from durable_graph.runs.application import App
 from durable_graph.runs.following import EventBatch
 from durable_graph.runs.handle import RunHandle, RunStatus
@@ -11,6 +12,8 @@ __all__ = [
     "App",
     "AppThreads",
     "EventBatch",
+    "QueueLimits",
+    "Rate",
     "RunHandle",
     "RunStatus",
     "ScheduleHandle",

@@ -26,7 +26,7 @@ class RunningApp:
             # First, because the run of an occurrence that is fired meanwhile is found below.
             has_due_schedule = await self._has_due_schedule()
             # One statement: between two, a run may begin, or be due again.
-            queues = [each for each in (await self.app.stats()).queues if each.queue in self.app.names]
+            queues = [each for each in (await self.app.stats()).queues if each.workers or each.queue in self.app.names]
             is_due = has_due_schedule or any(each.running or each.oldest_due for each in queues)
             if not (self.worker.running or is_due):
                 return

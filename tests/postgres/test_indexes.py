@@ -32,6 +32,13 @@ READS: dict[str, dict[str, Any]] = {
     "find_needed_checkpoints": {},
     "free_stuck_run": {"seq": 1, "now": 9},
     "find_next_due": {"queues": ["q"], "skew": 0},
+    "lock_queue": {"queue": "q", "worker": 1, "lease_skew": 0},
+    "count_running": {"queue": "q", "is_counted": True, "skew": 0},
+    "find_due_queues": {"queues": ["q"], "skew": 0},
+    "find_due_keys": {"queue": "q", "now": 9, "graphs": ["g"], "full": [3], "last": 2, "most": 10},
+    "find_runs_of_keys": {"queue": "q", "now": 9, "graphs": ["g"], "priorities": [2], "keys": [5], "most": 10},
+    "claim_chosen": {"worker": 1, "epochs": [1], "thread_keys": [1], "seqs": [1], "now": 9},
+    "find_next_due_of_queue": {"queue": "q", "now": 9},
     "find_entry": {},
     "search_threads": {
         "entry": None,

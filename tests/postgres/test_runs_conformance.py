@@ -1,4 +1,4 @@
-"""The stores of a PostgresSaver - runs, events, directory and schedules - satisfy the clauses of every such store."""
+"""The stores of a PostgresSaver (runs, events, queues, directory, schedules) satisfy the clauses of each such store."""
 
 import itertools
 from collections.abc import AsyncIterator
@@ -10,6 +10,7 @@ from durable_graph import Checkpointer
 from durable_graph.checkpointing.columns import key_of
 from durable_graph.testing.conformance import (
     EventLogConformance,
+    QueueStoreConformance,
     RunStoreConformance,
     ScheduleStoreConformance,
     ThreadDirectoryConformance,
@@ -60,4 +61,8 @@ class TestDirectoryOfPostgresSaver(Schemas, ThreadDirectoryConformance):
 
 
 class TestSchedulesOfPostgresSaver(Schemas, ScheduleStoreConformance):
+    pass
+
+
+class TestQueuesOfPostgresSaver(Schemas, QueueStoreConformance):
     pass

@@ -66,6 +66,11 @@ PRINTED: Final = {
         "Book it?",
         "True",
     ],
+    "docs/queues.md": [
+        "HELLO",
+        "20 0 0 1",
+        "concurrency 0",
+    ],
     "docs/schedules.md": [
         "30 2 * * MON-FRI Europe/Berlin 0 False",
         "False True",

@@ -1,4 +1,4 @@
-"""The stores of a SqliteSaver - runs, events, directory and schedules - satisfy the clauses of every such store."""
+"""The stores of a SqliteSaver (runs, events, queues, directory, schedules) satisfy the clauses of each such store."""
 
 import asyncio
 import itertools
@@ -10,6 +10,7 @@ from durable_graph import Checkpointer
 from durable_graph.checkpointing.columns import key_of
 from durable_graph.testing.conformance import (
     EventLogConformance,
+    QueueStoreConformance,
     RunStoreConformance,
     ScheduleStoreConformance,
     ThreadDirectoryConformance,
@@ -55,4 +56,8 @@ class TestDirectoryOfSqliteSaver(Files, ThreadDirectoryConformance):
 
 
 class TestSchedulesOfSqliteSaver(Files, ScheduleStoreConformance):
+    pass
+
+
+class TestQueuesOfSqliteSaver(Files, QueueStoreConformance):
     pass

@@ -6,8 +6,8 @@
 
 Each clause is an `async def test_...`; run them with pytest and an asyncio plugin, or call them.
 `RunStoreConformance` has the clauses of the store of a saver's runs, `EventLogConformance` those of their events,
-`ThreadDirectoryConformance` those of the directory of its threads, `ScheduleStoreConformance` those of its schedules,
-and `NotifierConformance` those of its notifier.
+`QueueStoreConformance` those of its queues with limits, `ThreadDirectoryConformance` those of the directory of its
+threads, `ScheduleStoreConformance` those of its schedules, and `NotifierConformance` those of its notifier.
 """
 
 from durable_graph.testing.conformance.answers import AnswerClauses
@@ -19,6 +19,7 @@ from durable_graph.testing.conformance.events import EventLogConformance
 from durable_graph.testing.conformance.namespace_upkeep import NamespaceUpkeepClauses
 from durable_graph.testing.conformance.namespaces import NamespaceClauses
 from durable_graph.testing.conformance.notifiers import NotifierConformance
+from durable_graph.testing.conformance.queues import QueueStoreConformance
 from durable_graph.testing.conformance.reads import ReadClauses
 from durable_graph.testing.conformance.requests import RequestClauses
 from durable_graph.testing.conformance.runs import RunStoreConformance
@@ -47,6 +48,7 @@ __all__ = [
     "CheckpointerConformance",
     "EventLogConformance",
     "NotifierConformance",
+    "QueueStoreConformance",
     "RunStoreConformance",
     "SaverUnderTest",
     "ScheduleStoreConformance",
