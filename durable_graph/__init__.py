@@ -41,6 +41,10 @@ from durable_graph._runtime.request.run import (
     Durability,
     RunControl,
 )
+from durable_graph._runtime.task.child_runs import (
+    ChildRun,
+    start_child,
+)
 from durable_graph._runtime.task.context import (
     ExecutionInfo,
     Runtime,
@@ -98,6 +102,7 @@ from durable_graph.errors import (
     AmbiguousUpdateError,
     CheckpointConflictError,
     CheckpointerMisuseError,
+    ChildFailedError,
     ConcurrentUpdateError,
     CorruptCheckpointError,
     DecodeError,
@@ -122,6 +127,7 @@ from durable_graph.errors import (
     NodeTimeoutError,
     NothingToResumeError,
     OutsideOfRunError,
+    OutsideOfWorkerError,
     ReducerError,
     ReplayMismatchError,
     RunDeadlockError,
@@ -209,6 +215,8 @@ __all__ = [
     "CheckpointConflictError",
     "Checkpointer",
     "CheckpointerMisuseError",
+    "ChildFailedError",
+    "ChildRun",
     "Command",
     "CompiledGraph",
     "ConcurrentUpdateError",
@@ -262,6 +270,7 @@ __all__ = [
     "NodeTimeoutError",
     "NothingToResumeError",
     "OutsideOfRunError",
+    "OutsideOfWorkerError",
     "Overwrite",
     "ParentCommand",
     "PlannedTask",
@@ -339,5 +348,6 @@ __all__ = [
     "push_message",
     "receive",
     "sleep",
+    "start_child",
     "task",
 ]

@@ -163,6 +163,9 @@ def _columns(asked: _Asked, stored: StoredThread, request: RequestRow | None) ->
         "run_metadata": run.metadata or None,
         "worker": claimer.worker,
         "lease_skew": claimer.lease_skew,
+        "parent_key": run.parent_key,
+        "parent_seq": run.parent_seq,
+        "on_parent": run.on_parent,
     }
 
 
@@ -197,6 +200,7 @@ def _claim(
         epoch=run.epoch,
         version=version,
         now=now + asked.skew,
+        parent_key=run.parent_key,
         fresh=fresh_thread(stored) if is_begun else None,
     )
 

@@ -10,6 +10,7 @@ from durable_graph.errors.control import (
     InvalidCallError,
     NodeTimeoutError,
     OutsideOfRunError,
+    OutsideOfWorkerError,
     ReplayMismatchError,
     StateMutatedError,
     StepTimeoutError,
@@ -41,6 +42,7 @@ from durable_graph.errors.running import (
     UnknownNameError,
 )
 from durable_graph.errors.runs import (
+    ChildFailedError,
     MissingPowerError,
     RunDeadlockError,
     RunFailedError,
@@ -91,6 +93,7 @@ __all__ = [
     "AmbiguousUpdateError",
     "CheckpointConflictError",
     "CheckpointerMisuseError",
+    "ChildFailedError",
     "ConcurrentUpdateError",
     "CorruptCheckpointError",
     "DecodeError",
@@ -115,6 +118,7 @@ __all__ = [
     "NodeTimeoutError",
     "NothingToResumeError",
     "OutsideOfRunError",
+    "OutsideOfWorkerError",
     "ReducerError",
     "ReplayMismatchError",
     "RunDeadlockError",

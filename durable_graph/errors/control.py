@@ -10,6 +10,17 @@ _LONG_PLACE = 80
 """The maximum number of characters of a task's place in a message."""
 
 
+class OutsideOfWorkerError(DurableGraphError, RuntimeError):
+    """The call needs a run that a worker executes. `call` is its name."""
+
+    def __init__(self, call: str) -> None:
+        self.call = call
+        super().__init__(
+            f"{call} needs a run that a worker executes, and this is a plain call of a graph; "
+            f"start the run with App.start or App.run"
+        )
+
+
 class OutsideOfRunError(DurableGraphError, RuntimeError):
     """A function that only works inside a node, router or task was called elsewhere, or after its node had ended."""
 

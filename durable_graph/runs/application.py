@@ -187,6 +187,8 @@ class App(Messages):
             if before is not None and before.seq != accepted.seq:
                 # The worker that executes the run before this one is asked to cancel it.
                 self._changes.is_cancelled(before)
+            for child in await operations.cancel_orphans(self._runs, 50):
+                self._changes.is_cancelled(child)
         return RunHandle(self, run.thread, accepted.seq, is_new=accepted.is_new)
 
     async def run(
@@ -266,6 +268,9 @@ class App(Messages):
         """Cancel a run: recorded when this returns. See `RunHandle.cancel`. Raises `UnknownRunError`."""
         row = await operations.cancel_run(self._runs, await operations.find_run(self._runs, run_id), reason)
         self._changes.is_cancelled(row)
+        if row.state is RunState.CANCELLED:
+            for child in await operations.cancel_children(self._runs, row):
+                self._changes.is_cancelled(child)
         return status_of(row)
 
     async def retry(self, run_id: str) -> RunHandle:

@@ -13,6 +13,7 @@ from durable_graph.checkpointing.retention import PROTECTION, delete_expired_thr
 from durable_graph.checkpointing.run_store import RunStore
 from durable_graph.errors import DurableGraphError, InvalidOptionError
 from durable_graph.records import LISTED_STATUSES, ListedStatus
+from durable_graph.runs.operations import cancel_orphans
 
 KEEP_RESULTS = timedelta(days=7)
 """How long a run is kept after its end."""
@@ -100,6 +101,8 @@ class Upkeep(msgspec.Struct, frozen=True):
     async def once(self) -> Cleaned:
         """Do the upkeep once."""
         repaired = await _in_batches(lambda: self.runs.repair(limit=_BATCH))
+        # After a crash between the end of a parent and those of its children. Running ones are asked by heartbeats.
+        await cancel_orphans(self.runs, _BATCH)
         runs, keep = 0, self.retention.results
         if keep is not None:
             # A longer time is no number of a database.

@@ -33,6 +33,7 @@ from durable_graph.runs import graph_calls
 from durable_graph.runs.accepting import Accepting
 from durable_graph.runs.arguments import check_number
 from durable_graph.runs.changes import Changes
+from durable_graph.runs.children import Children
 from durable_graph.runs.claimed_request import ClaimedCalls
 from durable_graph.runs.execution import Execution
 from durable_graph.runs.grouped_reads import GroupedReads
@@ -90,6 +91,7 @@ class Worker:
         self._saver, self._runs, self._changes = saver, runs, changes
         self._logs = RunLogs(self._graphs, saver, changes)
         self._reads = GroupedReads(saver, runs)
+        self._children = Children(self._graphs, contexts, saver, runs, changes)
         self._concurrency, self._ttl, self._grace, self._max_crashes = concurrency, float(lease), grace, max_crashes
         self._suspects = Suspects(max_crashes)
         self._slots = slots
@@ -341,7 +343,7 @@ class Worker:
         return len(claims)
 
     def _execution(self, claim: Claim, lease: Lease) -> Execution:
-        return Execution(claim, lease, self._reads, self._logs.of(claim))
+        return Execution(claim, lease, self._reads, self._logs.of(claim), self._children)
 
     def _start(self, executions: list[Execution]) -> None:
         loop = asyncio.get_running_loop()
@@ -407,6 +409,11 @@ class Worker:
         if execution.log is not None:
             execution.log.leave()
         self._changes.has_changed(execution.claim.thread, execution.claim.seq)
+        if execution.owned.has_parent:
+            # Its parent may be of any graph.
+            self._changes.is_ready(*self._graphs)
+        if execution.cancels_children or execution.owned.state is RunState.CANCELLED:
+            self._begin(self._children.cancel(execution.claim.thread, execution.claim.seq))
         self._nudge.set()
 
     # Executions

@@ -79,7 +79,9 @@ class OwnedRun:
     claim, and `due` the time at which the run continues if it suspends now. `lease` is that of its worker. `log` stores
     its events, once it has a follower. `has_progressed`: a commit or a result since the claim is durable.
     `has_updates`: the inbox may have updates of the thread. A run that has not begun begins from `from_checkpoint` (see
-    `RunRow`). `waits_on` is what it waits for if it suspends now. `found` is the thread as the claim has it, in place
+    `RunRow`). `has_parent`: another run started it, which receives its end. `children` starts child runs of it.
+    `next_input` is the encoded input with which it continues as new, once its last superstep has ended (None: it is
+    done then). `waits_on` is what it waits for if it suspends now. `found` is the thread as the claim has it, in place
     of the first load (None: it has to be loaded), and `reads` loads it and reads its inbox.
     """
 
@@ -99,6 +101,9 @@ class OwnedRun:
     log: RunEvents | None = None
     found: StoredCheckpoint | None = None
     reads: RunReads | None = None
+    has_parent: bool = False
+    children: object | None = None
+    next_input: bytes | None = None
     _began: float = field(default_factory=time.monotonic)
 
     async def load(self, saver: Checkpointer, thread: str) -> StoredCheckpoint | None:
@@ -147,7 +152,16 @@ class OwnedRun:
         if state is RunState.RUNNING and not self.has_input:
             return unit
         first = roots[0] if self.has_input else 0
-        update = RunUpdate(self.seq, state, checkpoint=roots[-1], first_checkpoint=first, inbox=self.inbox)
+        update = RunUpdate(
+            self.seq,
+            state,
+            checkpoint=roots[-1],
+            first_checkpoint=first,
+            inbox=self.inbox,
+            has_parent=self.has_parent,
+        )
+        if state is RunState.DONE and self.next_input is not None:
+            update = RunUpdate(self.seq, RunState.READY, checkpoint=roots[-1], input=self.next_input)
         waits = state is RunState.WAITING and self.log is not None and self.log.is_active
         events = self.log.of_wait(unit.version) if waits and self.log is not None else ()
         return msgspec.structs.replace(unit, run=update, events=events)
@@ -160,7 +174,9 @@ class OwnedRun:
             batch = msgspec.structs.replace(batch, events=events)
         if state is None:
             return batch
-        update = RunUpdate(self.seq, state, due=self.due, inbox=self.inbox, error=batch.error)
+        update = RunUpdate(
+            self.seq, state, due=self.due, inbox=self.inbox, error=batch.error, has_parent=self.has_parent
+        )
         if state is RunState.WAITING:
             update = msgspec.structs.replace(update, waits_on=self.waits_on)
         return msgspec.structs.replace(batch, run=update)
