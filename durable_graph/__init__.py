@@ -177,6 +177,9 @@ from durable_graph.graph.drawing import (
     DrawnEdge,
     DrawnNode,
 )
+from durable_graph.graph.entrypoints import (
+    ContinueAsNew,
+)
 from durable_graph.graph.managed import (
     IsLastStep,
     RemainingSteps,
@@ -220,6 +223,7 @@ __all__ = [
     "Command",
     "CompiledGraph",
     "ConcurrentUpdateError",
+    "ContinueAsNew",
     "CorruptCheckpointError",
     "CustomEvent",
     "DecodeError",

@@ -71,12 +71,15 @@ class App(Messages):
         context: Mapping[str, Callable[[], Any]] | None = None,
         keep_results: timedelta | None = KEEP_RESULTS,
         keep_threads: KeepThreads | None = None,
+        keep_checkpoints: int | None = None,
     ) -> None:
         """`context` has, for each graph with a `context_schema`, a function that makes its context on the worker, once
         for each execution: a context is not stored.
 
         Workers of the app delete a run `keep_results` after its end (None: with its thread), and finished threads
         after `keep_threads`: a time for the threads that are done, or times by status. By default they keep threads.
+        With `keep_checkpoints` they remove the history of a thread, while its run goes on, to at most about twice as many
+        checkpoints: a graph whose loop never ends has a bounded history.
         Set the same times in every process.
 
         Raises `InvalidOptionError` for a graph with another name or another saver, and `MissingPowerError`.
@@ -94,7 +97,7 @@ class App(Messages):
         if not isinstance(graphs, Mapping) or not graphs:
             raise InvalidOptionError("graphs", graphs, allowed="a dict of compiled graphs by name")
         self._graphs = {name: self._bound(name, graph) for name, graph in graphs.items()}
-        self._retention = read_retention(keep_results, keep_threads)
+        self._retention = read_retention(keep_results, keep_threads, keep_checkpoints)
         self._changes = Changes(saver, self._graphs)
         self._contexts = read_contexts(context)
         for name in self._contexts:

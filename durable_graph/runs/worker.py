@@ -32,6 +32,7 @@ from durable_graph.run_records import (
 from durable_graph.runs import graph_calls
 from durable_graph.runs.accepting import Accepting
 from durable_graph.runs.arguments import check_number
+from durable_graph.runs.bounded_history import BoundedHistory
 from durable_graph.runs.changes import Changes
 from durable_graph.runs.children import Children
 from durable_graph.runs.claimed_request import ClaimedCalls
@@ -92,6 +93,7 @@ class Worker:
         self._logs = RunLogs(self._graphs, saver, changes)
         self._reads = GroupedReads(saver, runs)
         self._children = Children(self._graphs, contexts, saver, runs, changes)
+        self._history = BoundedHistory(saver, upkeep.retention.checkpoints, self._begin)
         self._concurrency, self._ttl, self._grace, self._max_crashes = concurrency, float(lease), grace, max_crashes
         self._suspects = Suspects(max_crashes)
         self._slots = slots
@@ -343,7 +345,9 @@ class Worker:
         return len(claims)
 
     def _execution(self, claim: Claim, lease: Lease) -> Execution:
-        return Execution(claim, lease, self._reads, self._logs.of(claim), self._children)
+        execution = Execution(claim, lease, self._reads, self._logs.of(claim), self._children)
+        execution.owned.history = self._history.of(claim.thread, claim.version)
+        return execution
 
     def _start(self, executions: list[Execution]) -> None:
         loop = asyncio.get_running_loop()
@@ -409,6 +413,8 @@ class Worker:
         if execution.log is not None:
             execution.log.leave()
         self._changes.has_changed(execution.claim.thread, execution.claim.seq)
+        if execution.owned.continues:
+            self._history.prune(execution.claim.thread)
         if execution.owned.has_parent:
             # Its parent may be of any graph.
             self._changes.is_ready(*self._graphs)

@@ -45,9 +45,9 @@ SELECT thread_id, seq, state, priority, due, deadline, first_checkpoint, checkpo
 
 -- name: find_orphans
 -- Children that are to be cancelled with their parent, which was cancelled.
-SELECT c.thread_id, c.seq
-  FROM runs c INDEXED BY runs_of_parent CROSS JOIN runs p ON p.thread_key = c.parent_key AND p.seq = c.parent_seq
- WHERE c.parent_key <> 0 AND c.state < 4 AND c.on_parent = 1 AND c.request <> 1 AND p.state = 6 LIMIT :limit;
+SELECT k.thread_id, k.seq
+  FROM runs k INDEXED BY runs_of_parent CROSS JOIN runs p ON p.thread_key = k.parent_key AND p.seq = k.parent_seq
+ WHERE k.parent_key <> 0 AND k.state < 4 AND k.on_parent = 1 AND k.request <> 1 AND p.state = 6 LIMIT :limit;
 
 -- name: continue_run
 -- The same run begins anew with another input. A late commit may do this to a quarantined run.
