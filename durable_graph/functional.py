@@ -11,8 +11,8 @@ import msgspec
 
 from durable_graph._runtime.entry.options import Config, RunOptions, check_savers
 from durable_graph._runtime.entry.subgraph import Nested
-from durable_graph._runtime.events.sink import EventSink
 from durable_graph._runtime.events.modes import StreamMode
+from durable_graph._runtime.events.sink import EventSink
 from durable_graph._runtime.request.output import Ended, GraphOutput
 from durable_graph._runtime.request.run import Request
 from durable_graph._runtime.task.result_cache import namespace_of_node

@@ -3,7 +3,8 @@
 from durable_graph.runs.application import App
 from durable_graph.runs.following import EventBatch
 from durable_graph.runs.handle import RunHandle, RunStatus
+from durable_graph.runs.questions import OpenQuestion
 from durable_graph.runs.threads import AppThreads, ThreadSummary
 from durable_graph.runs.worker import Worker
 
-__all__ = ["App", "AppThreads", "EventBatch", "RunHandle", "RunStatus", "ThreadSummary", "Worker"]
+__all__ = ["App", "AppThreads", "EventBatch", "OpenQuestion", "RunHandle", "RunStatus", "ThreadSummary", "Worker"]

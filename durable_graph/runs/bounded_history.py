@@ -47,7 +47,7 @@ class ThreadHistory:
         self._history, self._thread, self._last, self._keep = history, thread, version, keep
 
     def grows(self, no: int) -> None:
-        """The checkpoint `no` is about to be stored: once in as many checkpoints as are kept, the older ones are removed.
+        """The checkpoint `no` is about to be stored. Once in `keep` checkpoints, the older ones are removed.
 
         The count goes on over executions, because the numbers of checkpoints do.
         """

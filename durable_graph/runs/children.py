@@ -50,7 +50,7 @@ class Children:
         return self._graph(graph).topology.argument
 
     async def start(
-        self, parent: tuple[str, int], graph: str, given: Any, key: str, options: Mapping[str, Any]
+        self, parent: tuple[str, int], graph: str, given: object, key: str, options: Mapping[str, Any]
     ) -> tuple[str, int]:
         """Accept the run, once for each key. Returns its thread and number.
 

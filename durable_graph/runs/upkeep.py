@@ -34,8 +34,8 @@ _logger = logging.getLogger("durable_graph")
 
 class Retention(msgspec.Struct, frozen=True):
     """How long runs are kept after their end (None: as long as their thread), and threads of each status since they
-    have it. Threads of other statuses are not deleted. `checkpoints` is the number of checkpoints that stay of the thread
-    of a run that a worker executes (None: all)."""
+    have it. Threads of other statuses are not deleted. `checkpoints` is the number of checkpoints that stay of a
+    thread whose run a worker executes (None: all)."""
 
     results: timedelta | None = KEEP_RESULTS
     threads: Mapping[ListedStatus, timedelta] = {}

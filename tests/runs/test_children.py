@@ -17,6 +17,7 @@ from durable_graph import (
     InvalidOptionError,
     OutsideOfWorkerError,
     StateGraph,
+    UnknownInterruptError,
     UnknownNameError,
     UnknownRunError,
     interrupt,
@@ -211,15 +212,14 @@ async def test_the_failure_of_a_child_is_raised_in_its_parent(saver: Checkpointe
             await child.result()
         except ChildFailedError as error:
             found.append(error)
-            assert (error.run_id, error.thread_id) == (child.run_id, child.thread_id)
-            return caught(error)
+            return {"log": [*caught(error)["log"], error.run_id == child.run_id]}
         return {}
 
     app = App({"order": graph_of(order), "failing": graph_of(fail)}, saver)
     handle = await app.start("order", {}, thread_id="t")
     async with run_app(app):
-        kind, error = (await handle.result(20))["log"]
-    assert kind == "failed"
+        kind, error, is_its_own = (await handle.result(20))["log"]
+    assert (kind, is_its_own) == ("failed", True)
     assert "no stock" in error
     assert "no stock" in str(found[0])
 
@@ -231,7 +231,7 @@ async def test_a_failure_that_the_node_does_not_catch_fails_the_parent(saver: Ch
     app = App({"order": graph_of(order), "failing": graph_of(fail)}, saver)
     handle = await app.start("order", {}, thread_id="t")
     async with run_app(app):
-        with pytest.raises(RunFailedError, match="ChildFailedError.*no stock"):
+        with pytest.raises(RunFailedError, match=r"ChildFailedError.*no stock"):
             await handle.result(20)
 
 
@@ -440,6 +440,29 @@ async def test_a_quarantined_child_has_not_ended_until_it_is_retried(saver: Chec
     await app.retry(child.run_id)
     async with run_app(app):
         assert await handle.result(20) == {"log": [1]}
+
+
+async def test_a_child_that_asks_shows_its_question_at_the_parent(saver: Checkpointer) -> None:
+    async def order(state: State) -> State:
+        return await (await start_child("middle", {})).result()
+
+    async def middle(state: State) -> State:
+        return await (await start_child("asking", {})).result()
+
+    app = App({"order": graph_of(order), "middle": graph_of(middle), "asking": graph_of(ask)}, saver)
+    handle = await app.start("order", {}, thread_id="t")
+    assert await app.questions("t") == []
+    async with run_app(app) as running:
+        await running.settle()
+        (question,) = await app.questions("t")
+        assert (question.graph, question.interrupt.value) == ("asking", "ok?")
+        (asking,) = await app.runs(graph="asking")
+        assert (question.thread_id, question.run_id) == (asking.thread_id, asking.run_id)
+        with pytest.raises(UnknownInterruptError):
+            await app.answer("t", "yes", interrupt_id="0" * 32)
+        assert await app.answer("t", "yes", interrupt_id=question.interrupt.id) == (question.interrupt.id,)
+        assert await handle.result(20) == {"log": ["yes"]}
+    assert await app.questions("t") == []
 
 
 async def test_an_unknown_graph_and_wrong_options_are_errors_of_the_call(saver: Checkpointer) -> None:

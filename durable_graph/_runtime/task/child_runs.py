@@ -1,6 +1,6 @@
 """`start_child`: a node starts a run of another graph, and waits for its end without a slot, a process or memory."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
@@ -34,7 +34,7 @@ class RunChildren(Protocol):
         ...
 
     async def start(
-        self, parent: tuple[str, int], graph: str, given: Any, key: str, options: Mapping[str, Any]
+        self, parent: tuple[str, int], graph: str, given: object, key: str, options: Mapping[str, object]
     ) -> tuple[str, int]:
         """Accept the run, once for each key. Returns its thread and number. `parent` are those of its parent."""
         ...
@@ -43,7 +43,7 @@ class RunChildren(Protocol):
         """Whether the run has ended, or does not exist any more."""
         ...
 
-    async def outcome(self, id_: str) -> tuple[str, Any]:
+    async def outcome(self, id_: str) -> tuple[str, object]:
         """The outcome of a run that has ended: "done" and its output, or its kind of failure and the reason.
 
         Raises `UnknownRunError`.
@@ -104,7 +104,7 @@ class ChildRun(msgspec.Struct, frozen=True):
 
 async def start_child(
     graph: str,
-    input: Any,  # noqa: A002  # LangGraph's name
+    input: object,  # noqa: A002  # LangGraph's name
     *,
     key: str | None = None,
     on_parent: OnParent = "cancel",
@@ -133,7 +133,7 @@ async def start_child(
     return ChildRun(graph, thread, run_id(key_of(thread), seq))
 
 
-async def _started(graph: str, given: Any, key: str | None, options: Mapping[str, Any]) -> tuple[str, int]:
+async def _started(graph: str, given: object, key: str | None, options: Mapping[str, object]) -> tuple[str, int]:
     """The thread and the number of the child, recorded as the result of a call."""
     context, children = _place("start_child()")
     thread, owned = context.run.store.thread, context.run.shared.owned
@@ -147,12 +147,14 @@ async def _started(graph: str, given: Any, key: str | None, options: Mapping[str
     return await children.start((thread.id, owned.seq), graph, given, f"child-{name}", options)
 
 
-async def _outcome(id_: str) -> tuple[str, Any]:
+async def _outcome(id_: str) -> tuple[str, object]:
     _, children = _place("ChildRun.result()")
     return await children.outcome(id_)
 
 
-async def _recorded(context: TaskContext, name: str, function: Any, *args: Any, result: TypeCodec | None = None) -> Any:
+async def _recorded(
+    context: TaskContext, name: str, function: Callable[..., object], *args: object, result: TypeCodec | None = None
+) -> Any:
     """The result of a call of the function, recorded like a call of a task."""
     definition = TaskDefinition(name, function, is_async=True, result=result, has_events=False)
     return await context.calls.start(context, definition, args, {})

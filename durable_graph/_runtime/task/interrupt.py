@@ -85,7 +85,7 @@ async def receive(topic: str, *, timeout: Duration | None = None, default: Any =
     )
 
 
-def claim_message(context: TaskContext, topic: str) -> Any:
+def claim_message(context: TaskContext, topic: str) -> object:
     """The answer to the next `ask_for_message` of this code, UNSET as long as there is none."""
     question = f"receive:{topic}"
     nth, thread = context.asked.get(question, 0), context.run.store.thread
@@ -96,7 +96,7 @@ def claim_message(context: TaskContext, topic: str) -> Any:
     return copy_of(context.answers.claim(id_))
 
 
-def ask_for_message(context: TaskContext, what: str, topic: str, wait: int | None, default: Any) -> None:
+def ask_for_message(context: TaskContext, what: str, topic: str, wait: int | None, default: object) -> None:
     """Suspend the run until a message of this topic arrives, or the time `wait` is over: then the answer is
     `default`."""
     asked = Interrupt(None, "", None, default=default, topic=topic)
