@@ -155,8 +155,8 @@ class RunUpdate(msgspec.Struct, frozen=True, gc=False):
     becomes READY instead if a message arrived since the execution read its inbox, whose counter was `inbox`, or if its
     holder was asked for something. A run that becomes DONE becomes READY instead if it has the request APPLY_UPDATES:
     an update is left to apply. `waits_on` says what it waits for: see `WaitsOn`. `error` is the text of a failure.
-    `has_parent`: the end of the run is sent to the run that started it. A run that becomes READY with an `input` has not
-    begun again: it continues as new.
+    `has_parent`: the end of the run is sent to the run that started it. A run that becomes READY with an `input`
+    continues as new with it.
     """
 
     seq: int
@@ -231,8 +231,8 @@ class Claim(msgspec.Struct, frozen=True, gc=False):
     earlier holders are refused.
 
     `version` is the thread's, and `fresh` parts of its row if that is 0. `now` is the store's time of the claim.
-    `from_checkpoint` and `parent_key` are as in `RunRow`. `followed` is 1 if the run has a follower, and 2 if its events are stored
-    already.
+    `from_checkpoint` and `parent_key` are as in `RunRow`. `followed` is 1 if the run has a follower, and 2 if its events
+    are stored already.
     """
 
     thread: str

@@ -78,7 +78,7 @@ class App(Messages):
 
         Workers of the app delete a run `keep_results` after its end (None: with its thread), and finished threads
         after `keep_threads`: a time for the threads that are done, or times by status. By default they keep threads.
-        With `keep_checkpoints` they remove the history of a thread, while its run goes on, to at most about twice as many
+        With `keep_checkpoints`, they reduce the history of a thread whose run goes on to at most about twice as many
         checkpoints: a graph whose loop never ends has a bounded history.
         Set the same times in every process.
 

@@ -44,16 +44,18 @@ def as_another(right: Any, run: RunRow, update: Any, now: int) -> RunRow:
 
 
 def with_its_beginning(right: Any, run: RunRow, update: Any, now: int) -> RunRow:
-    return replace(right(run, update, now), first_checkpoint=run.first_checkpoint)
+    after: RunRow = right(run, update, now)
+    return replace(after, first_checkpoint=run.first_checkpoint)
 
 
 def late_too(right: Any, run: RunRow, update: Any, now: int) -> RunRow:
-    return run_rules.continued(run, update, now) if update.input is not None else right(run, update, now)
+    after: RunRow = right(run, update, now)
+    return run_rules.continued(run, update, now) if update.input is not None else after
 
 
 def never_late(right: Any, run: RunRow, update: Any, now: int) -> RunRow:
-    is_late = update.input is not None and run.state is RunState.QUARANTINED
-    return run if is_late else right(run, update, now)
+    after: RunRow = right(run, update, now)
+    return run if update.input is not None and run.state is RunState.QUARANTINED else after
 
 
 class SendsQuarantines(MemoryRuns):
@@ -77,7 +79,7 @@ CHILD_PLANTS: Mapping[str, list[Plant]] = {
         at(memory_runs, "send_end", nothing),
     ],
     "the_end_of_a_child_is_sent_once": [
-        at(memory_parents.run_parents, "child_topic", lambda right, key, seq: "child:0.0"),
+        at(run_parents, "child_topic", lambda right, key, seq: "child:0.0"),
         at(
             memory_runs,
             "send_end",

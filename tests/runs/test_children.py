@@ -1,6 +1,7 @@
 """Child runs: found again, awaited without a slot, typed results and failures, cancelled or left with their parent."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from operator import add
 from typing import Annotated, Any, TypedDict
@@ -69,16 +70,16 @@ def shipment() -> Graph:
     return builder.compile()
 
 
-async def fail(state: State) -> State:
+async def fail(state: State) -> Any:
     message = "no stock"
     raise ValueError(message)
 
 
-async def wait(state: State) -> State:
+async def wait(state: State) -> Any:
     return {"log": [await receive("parcel")]}
 
 
-async def ask(state: State) -> State:
+async def ask(state: State) -> Any:
     return {"log": [interrupt("ok?")]}
 
 
@@ -93,13 +94,13 @@ async def state_of(handle: RunHandle) -> str:
 async def test_a_parent_awaits_the_typed_output_of_its_child(saver: Checkpointer) -> None:
     attempts: list[str] = []
 
-    async def order(state: State) -> State:
+    async def order(state: State) -> Any:
         attempts.append("order")
         child = await start_child("shipment", {"order": 7})
         output = await child.result()
         return {"log": [output["parcel"].number, type(output["parcel"]).__name__]}
 
-    async def after(state: State) -> State:
+    async def after(state: State) -> Any:
         return {"log": ["after"]}
 
     app = App({"order": graph_of(order, after), "shipment": shipment()}, saver)
@@ -111,7 +112,7 @@ async def test_a_parent_awaits_the_typed_output_of_its_child(saver: Checkpointer
 
 
 async def test_a_waiting_parent_holds_no_slot_and_shows_its_child(saver: Checkpointer) -> None:
-    async def order(state: State) -> State:
+    async def order(state: State) -> Any:
         child = await start_child("waiting", {})
         return await child.result()
 
@@ -132,7 +133,7 @@ async def test_a_waiting_parent_holds_no_slot_and_shows_its_child(saver: Checkpo
 
 
 async def test_several_children_are_awaited_at_once(saver: Checkpointer) -> None:
-    async def order(state: State) -> State:
+    async def order(state: State) -> Any:
         children = [await start_child("shipment", {"order": number}) for number in range(3)]
         outputs = await asyncio.gather(*(child.result() for child in children))
         return {"log": [output["parcel"].number for output in outputs]}
@@ -145,7 +146,7 @@ async def test_several_children_are_awaited_at_once(saver: Checkpointer) -> None
 
 
 async def test_equal_children_are_different_runs_and_a_key_makes_them_one(saver: Checkpointer) -> None:
-    async def order(state: State) -> State:
+    async def order(state: State) -> Any:
         first, second = await start_child("shipment", {"order": 1}), await start_child("shipment", {"order": 1})
         third, fourth = (
             await start_child("shipment", {"order": 2}, key="k"),
@@ -186,10 +187,10 @@ async def test_tasks_and_nested_graphs_start_children(saver: Checkpointer) -> No
         child = await start_child("shipment", {"order": number})
         return int((await child.result())["parcel"].number)
 
-    async def outer(state: State) -> State:
+    async def outer(state: State) -> Any:
         return {"log": [await fetch(3)]}
 
-    async def inner(state: State) -> State:
+    async def inner(state: State) -> Any:
         child = await start_child("shipment", {"order": 4})
         return {"log": [(await child.result())["parcel"].number]}
 
@@ -206,7 +207,7 @@ async def test_tasks_and_nested_graphs_start_children(saver: Checkpointer) -> No
 async def test_the_failure_of_a_child_is_raised_in_its_parent(saver: Checkpointer) -> None:
     found: list[ChildFailedError] = []
 
-    async def order(state: State) -> State:
+    async def order(state: State) -> Any:
         child = await start_child("failing", {})
         try:
             await child.result()
@@ -225,7 +226,7 @@ async def test_the_failure_of_a_child_is_raised_in_its_parent(saver: Checkpointe
 
 
 async def test_a_failure_that_the_node_does_not_catch_fails_the_parent(saver: Checkpointer) -> None:
-    async def order(state: State) -> State:
+    async def order(state: State) -> Any:
         return await (await start_child("failing", {})).result()
 
     app = App({"order": graph_of(order), "failing": graph_of(fail)}, saver)
@@ -236,7 +237,7 @@ async def test_a_failure_that_the_node_does_not_catch_fails_the_parent(saver: Ch
 
 
 async def test_a_cancelled_child_is_a_failure_of_its_kind(saver: Checkpointer) -> None:
-    async def order(state: State) -> State:
+    async def order(state: State) -> Any:
         child = await start_child("waiting", {})
         try:
             return await child.result()
@@ -252,7 +253,7 @@ async def test_a_cancelled_child_is_a_failure_of_its_kind(saver: Checkpointer) -
 
 
 async def test_a_child_that_reaches_its_deadline_is_a_failure_of_its_kind(saver: Checkpointer) -> None:
-    async def order(state: State) -> State:
+    async def order(state: State) -> Any:
         child = await start_child("waiting", {}, deadline=timedelta(hours=1))
         try:
             return await child.result()
@@ -270,7 +271,7 @@ async def test_a_child_that_reaches_its_deadline_is_a_failure_of_its_kind(saver:
 
 
 async def test_the_deletion_of_a_child_wakes_its_parent_with_an_error(saver: Checkpointer) -> None:
-    async def order(state: State) -> State:
+    async def order(state: State) -> Any:
         child = await start_child("waiting", {})
         try:
             return await child.result()
@@ -288,7 +289,7 @@ async def test_the_deletion_of_a_child_wakes_its_parent_with_an_error(saver: Che
 
 
 async def test_a_parent_waits_for_a_child_for_a_limited_time(saver: Checkpointer) -> None:
-    async def order(state: State) -> State:
+    async def order(state: State) -> Any:
         child = await start_child("waiting", {})
         try:
             return await child.result(timeout=timedelta(hours=1))
@@ -307,10 +308,10 @@ async def test_a_parent_waits_for_a_child_for_a_limited_time(saver: Checkpointer
 async def test_a_cancelled_parent_cancels_or_leaves_its_children(
     saver: Checkpointer, on_parent: Any, state: str
 ) -> None:
-    async def order(state: State) -> State:
+    async def order(state: State) -> Any:
         return await (await start_child("middle", {}, on_parent=on_parent)).result()
 
-    async def middle(state: State) -> State:
+    async def middle(state: State) -> Any:
         return await (await start_child("waiting", {}, on_parent=on_parent)).result()
 
     app = App({"order": graph_of(order), "middle": graph_of(middle), "waiting": graph_of(wait)}, saver)
@@ -328,7 +329,7 @@ async def test_a_cancelled_parent_cancels_or_leaves_its_children(
 async def test_a_parent_that_is_cancelled_in_a_node_cancels_its_children(saver: Checkpointer) -> None:
     began = asyncio.Event()
 
-    async def order(state: State) -> State:
+    async def order(state: State) -> Any:
         await start_child("waiting", {})
         began.set()
         await asyncio.Event().wait()
@@ -346,7 +347,7 @@ async def test_a_parent_that_is_cancelled_in_a_node_cancels_its_children(saver: 
 
 
 async def test_the_upkeep_cancels_children_after_a_crash_between_parent_and_child(saver: Checkpointer) -> None:
-    async def order(state: State) -> State:
+    async def order(state: State) -> Any:
         return await (await start_child("waiting", {})).result()
 
     app = App({"order": graph_of(order), "waiting": graph_of(wait)}, saver)
@@ -366,7 +367,7 @@ async def test_the_upkeep_cancels_children_after_a_crash_between_parent_and_chil
 
 
 async def test_a_child_ends_without_error_after_its_parent(saver: Checkpointer) -> None:
-    async def order(state: State) -> State:
+    async def order(state: State) -> Any:
         await start_child("waiting", {})
         return {"log": ["done"]}
 
@@ -381,7 +382,7 @@ async def test_a_child_ends_without_error_after_its_parent(saver: Checkpointer) 
 
 
 async def test_a_parent_that_is_cancelled_while_its_child_ends_loses_nothing(saver: Checkpointer) -> None:
-    async def order(state: State) -> State:
+    async def order(state: State) -> Any:
         return await (await start_child("waiting", {}, on_parent="abandon")).result()
 
     app = App({"order": graph_of(order), "waiting": graph_of(wait)}, saver)
@@ -400,7 +401,7 @@ async def test_a_parent_that_is_cancelled_while_its_child_ends_loses_nothing(sav
 async def test_a_retried_parent_finds_its_children(saver: Checkpointer) -> None:
     attempts: list[int] = []
 
-    async def order(state: State) -> State:
+    async def order(state: State) -> Any:
         child = await start_child("shipment", {"order": 1})
         attempts.append(1)
         if len(attempts) == 1:
@@ -420,7 +421,7 @@ async def test_a_retried_parent_finds_its_children(saver: Checkpointer) -> None:
 
 
 async def test_a_quarantined_child_has_not_ended_until_it_is_retried(saver: Checkpointer) -> None:
-    async def order(state: State) -> State:
+    async def order(state: State) -> Any:
         return await (await start_child("waiting", {})).result()
 
     app = App({"order": graph_of(order), "waiting": graph_of(wait)}, saver)
@@ -443,10 +444,10 @@ async def test_a_quarantined_child_has_not_ended_until_it_is_retried(saver: Chec
 
 
 async def test_a_child_that_asks_shows_its_question_at_the_parent(saver: Checkpointer) -> None:
-    async def order(state: State) -> State:
+    async def order(state: State) -> Any:
         return await (await start_child("middle", {})).result()
 
-    async def middle(state: State) -> State:
+    async def middle(state: State) -> Any:
         return await (await start_child("asking", {})).result()
 
     app = App({"order": graph_of(order), "middle": graph_of(middle), "asking": graph_of(ask)}, saver)
@@ -468,14 +469,15 @@ async def test_a_child_that_asks_shows_its_question_at_the_parent(saver: Checkpo
 async def test_an_unknown_graph_and_wrong_options_are_errors_of_the_call(saver: Checkpointer) -> None:
     errors: list[str] = []
 
-    async def order(state: State) -> State:
-        for call in (
+    async def order(state: State) -> Any:
+        calls: tuple[Callable[[], Awaitable[ChildRun]], ...] = (
             lambda: start_child("nobody", {}),
             lambda: start_child("waiting", {}, on_parent="ignore"),  # type: ignore[arg-type]
             lambda: start_child("waiting", {}, key=""),
             lambda: start_child("waiting", {}, thread_id="t"),
             lambda: start_child("waiting", {"log": object()}),
-        ):
+        )
+        for call in calls:
             try:
                 await call()
             except (UnknownNameError, InvalidOptionError, ValueError, TypeError) as error:
@@ -491,7 +493,7 @@ async def test_an_unknown_graph_and_wrong_options_are_errors_of_the_call(saver: 
 
 
 async def test_a_plain_call_cannot_start_children(saver: Checkpointer) -> None:
-    async def order(state: State) -> State:
+    async def order(state: State) -> Any:
         await start_child("order", {})
         return {}
 
@@ -502,7 +504,7 @@ async def test_a_plain_call_cannot_start_children(saver: Checkpointer) -> None:
 
 
 async def test_many_parents_with_few_slots_end_without_a_deadlock(saver: Checkpointer) -> None:
-    async def order(state: State) -> State:
+    async def order(state: State) -> Any:
         children = [await start_child("shipment", {"order": number}) for number in range(3)]
         return {"log": [(await child.result())["parcel"].number for child in children]}
 
