@@ -231,8 +231,8 @@ class Claim(msgspec.Struct, frozen=True, gc=False):
     earlier holders are refused.
 
     `version` is the thread's, and `fresh` parts of its row if that is 0. `now` is the store's time of the claim.
-    `from_checkpoint` and `parent_key` are as in `RunRow`. `followed` is 1 if the run has a follower, and 2 if its events
-    are stored already.
+    `from_checkpoint` and `parent_key` are as in `RunRow`. `followed` is 1 if the run has a follower, and 2 if its
+    events are stored already.
     """
 
     thread: str
