@@ -41,6 +41,10 @@ from durable_graph._runtime.request.run import (
     Durability,
     RunControl,
 )
+from durable_graph._runtime.task.child_runs import (
+    ChildRun,
+    start_child,
+)
 from durable_graph._runtime.task.context import (
     ExecutionInfo,
     Runtime,
@@ -98,6 +102,7 @@ from durable_graph.errors import (
     AmbiguousUpdateError,
     CheckpointConflictError,
     CheckpointerMisuseError,
+    ChildFailedError,
     ConcurrentUpdateError,
     CorruptCheckpointError,
     DecodeError,
@@ -125,6 +130,7 @@ from durable_graph.errors import (
     NodeTimeoutError,
     NothingToResumeError,
     OutsideOfRunError,
+    OutsideOfWorkerError,
     ReducerError,
     ReplayMismatchError,
     RunDeadlockError,
@@ -176,6 +182,9 @@ from durable_graph.graph.drawing import (
     DrawnEdge,
     DrawnNode,
 )
+from durable_graph.graph.entrypoints import (
+    ContinueAsNew,
+)
 from durable_graph.graph.managed import (
     IsLastStep,
     RemainingSteps,
@@ -214,9 +223,12 @@ __all__ = [
     "CheckpointConflictError",
     "Checkpointer",
     "CheckpointerMisuseError",
+    "ChildFailedError",
+    "ChildRun",
     "Command",
     "CompiledGraph",
     "ConcurrentUpdateError",
+    "ContinueAsNew",
     "CorruptCheckpointError",
     "CustomEvent",
     "DecodeError",
@@ -270,6 +282,7 @@ __all__ = [
     "NodeTimeoutError",
     "NothingToResumeError",
     "OutsideOfRunError",
+    "OutsideOfWorkerError",
     "Overwrite",
     "ParentCommand",
     "PlannedTask",
@@ -349,5 +362,6 @@ __all__ = [
     "push_message",
     "receive",
     "sleep",
+    "start_child",
     "task",
 ]

@@ -3,13 +3,17 @@
 import asyncio
 import functools
 import inspect
-from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Concatenate, Generic, Literal, Never, ParamSpec, Protocol, TypeVar, Unpack, overload
 
+import msgspec
+
 from durable_graph._runtime.entry.options import Config, RunOptions, check_savers
+from durable_graph._runtime.entry.subgraph import Nested
 from durable_graph._runtime.events.modes import StreamMode
-from durable_graph._runtime.request.output import GraphOutput
+from durable_graph._runtime.events.sink import EventSink
+from durable_graph._runtime.request.output import Ended, GraphOutput
 from durable_graph._runtime.request.run import Request
 from durable_graph._runtime.task.invoke import Begin, begin_on
 from durable_graph._runtime.task.result_cache import namespace_of_node
@@ -18,7 +22,7 @@ from durable_graph._runtime.task.task_calls import TaskDefinition
 from durable_graph.app import CompiledGraph
 from durable_graph.app.installed_types import stored_type_of
 from durable_graph.caching import Cache
-from durable_graph.channels import LastValue
+from durable_graph.channels import EphemeralValue, LastValue
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.codec import Codec, Listed, TypeCodec, Upcast
 from durable_graph.errors import (
@@ -32,7 +36,7 @@ from durable_graph.graph import ChannelCodec, Command, Node, Schema, Topology
 from durable_graph.graph.assembly import nodes_digest
 from durable_graph.graph.codecs import Storing
 from durable_graph.graph.deprecated import renamed
-from durable_graph.graph.entrypoints import INPUT, SAVED, VALUE, Saving, returning
+from durable_graph.graph.entrypoints import CONTINUED, INPUT, SAVED, VALUE, Saving, returning
 from durable_graph.graph.executors import ExecutorOption, executor_of, name_in_module, why_not_plain
 from durable_graph.graph.messaging import library_of, listed_with
 from durable_graph.graph.options import caching_of, names_formerly, retries_of, timeout_of
@@ -314,6 +318,21 @@ class Workflow(CompiledGraph[ValueT, Any, GivenT, ValueT], Generic[GivenT, Value
         """As `CompiledGraph.ainvoke`."""
         return await super().ainvoke(input, config, **options)
 
+    def _run(self, place: Nested | Request, sink: EventSink) -> Awaitable[Ended]:
+        return self._run_on(place, sink)
+
+    async def _run_on(self, place: Nested | Request, sink: EventSink) -> Ended:
+        """Run the workflow, and again with the next input as long as it continues as new."""
+        ended = await super()._run(place, sink)
+        while CONTINUED in ended.values and ended.was_applied and not ended.is_stopped:
+            if isinstance(place, Nested):
+                raise InvalidCallError.of_continuation(self._topology.name)
+            # The key belongs to the first input.
+            given = ended.values[CONTINUED]
+            place = msgspec.structs.replace(place, input=given, key=None, checkpoint=None, if_finished="run")
+            ended = await super()._run(place, sink)
+        return ended
+
 
 class entrypoint:  # noqa: N801  # LangGraph's name: it is used as a decorator
     """Make a function the start of a durable workflow: `@entrypoint(checkpointer=...)`.
@@ -395,7 +414,7 @@ class entrypoint:  # noqa: N801  # LangGraph's name: it is used as a decorator
         codec = self._storing.codec(hints)
         anything = codec.of(Any, where=f"a value of the entrypoint {name!r}")
         given, output = Schema.single(Any, INPUT), Schema.single(Any, VALUE)
-        channels = {channel: LastValue(Any) for channel in (INPUT, VALUE, SAVED)}
+        channels = {channel: LastValue(Any) for channel in (INPUT, VALUE, SAVED)} | {CONTINUED: EphemeralValue(Any)}
         node = Node(
             name=name,
             action=returning(function, is_async=signature.is_async),
@@ -427,5 +446,6 @@ class entrypoint:  # noqa: N801  # LangGraph's name: it is used as a decorator
             formerly=names_formerly(name, self._formerly),
             nodes_digest=nodes_digest([name]),
             types=self._storing.open_types(hints),
+            transient=(CONTINUED,),
         )
         return Workflow(topology, self._checkpointer, self._cache, Request(None, store=self._store))

@@ -65,6 +65,8 @@ class NewRun(msgspec.Struct, frozen=True, gc=False):
     input: a repetition with the same `key` must have the same. `priority` is 0 (first) to 4. The run is due `delay`
     microseconds after its acceptance, and its deadline is `time_limit` microseconds after that (0: none).
     `if_busy` decides while an earlier run of the thread has not ended. `metadata` is a JSON object, or empty.
+    `parent_key` and `parent_seq` are the thread's key and the number of the run that started it (0: none did), and
+    `on_parent` what becomes of it when that run is cancelled (1: it is cancelled, too).
     `formerly` has the earlier names of the graph. `incarnation` and `origin` are for a thread that does not exist.
     `epoch` and `token` are random; the token tells a repeated call from another one. `limit_key` is 0 for a run in the
     queue of its graph, and that of `queue_rules.stored_key` for a run in another queue, which `QueueStore` claims.
@@ -89,6 +91,9 @@ class NewRun(msgspec.Struct, frozen=True, gc=False):
     if_busy: IfBusy = "wait"
     metadata: str = ""
     limit_key: int = 0
+    parent_key: int = 0
+    parent_seq: int = 0
+    on_parent: int = 0
 
 
 class Accepted(msgspec.Struct, frozen=True, gc=False):
@@ -154,6 +159,8 @@ class RunUpdate(msgspec.Struct, frozen=True, gc=False):
     becomes READY instead if a message arrived since the execution read its inbox, whose counter was `inbox`, or if its
     holder was asked for something. A run that becomes DONE becomes READY instead if it has the request APPLY_UPDATES:
     an update is left to apply. `waits_on` says what it waits for: see `WaitsOn`. `error` is the text of a failure.
+    `has_parent`: the end of the run is sent to the run that started it. A run that becomes READY with an `input`
+    continues as new with it.
     """
 
     seq: int
@@ -164,6 +171,8 @@ class RunUpdate(msgspec.Struct, frozen=True, gc=False):
     inbox: int = 0
     error: str | None = None
     waits_on: str | None = None
+    has_parent: bool = False
+    input: bytes | None = None
 
 
 class WaitsOn(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -181,7 +190,7 @@ class RunRow(msgspec.Struct, frozen=True, gc=False):
     the thread's version at the last claim or crash. `worker` is 0 and `worker_name` is empty if no worker holds it.
     `request` is what the worker is asked for. `waits_on` is what a waiting run waits for, `metadata` the JSON object
     that its caller gave. A run that has not begun begins from `from_checkpoint` (0: from an empty state; None: from
-    the head).
+    the head). `parent_key`, `parent_seq` and `on_parent` are as in `NewRun`.
     """
 
     thread: str
@@ -206,6 +215,9 @@ class RunRow(msgspec.Struct, frozen=True, gc=False):
     waits_on: str | None = None
     metadata: str | None = None
     from_checkpoint: int | None = None
+    parent_key: int = 0
+    parent_seq: int = 0
+    on_parent: int = 0
     worker_name: str = ""
 
 
@@ -223,8 +235,8 @@ class Claim(msgspec.Struct, frozen=True, gc=False):
     earlier holders are refused.
 
     `version` is the thread's, and `fresh` parts of its row if that is 0. `now` is the store's time of the claim.
-    `from_checkpoint` is as in `RunRow`. `followed` is 1 if the run has a follower, and 2 if its events are stored
-    already. `queue` is set by `QueueStore.claim` only.
+    `from_checkpoint` and `parent_key` are as in `RunRow`. `followed` is 1 if the run has a follower, and 2 if its
+    events are stored already. `queue` is set by `QueueStore.claim` only.
     """
 
     thread: str
@@ -245,6 +257,7 @@ class Claim(msgspec.Struct, frozen=True, gc=False):
     version: int
     now: int
     followed: int = 0
+    parent_key: int = 0
     fresh: FreshThread | None = None
     queue: str = ""
 

@@ -165,6 +165,9 @@ def _columns(asked: _Asked, stored: StoredThread, request: RequestRow | None) ->
         "worker": 0 if run.limit_key else claimer.worker,
         "limit_key": run.limit_key,
         "lease_skew": claimer.lease_skew,
+        "parent_key": run.parent_key,
+        "parent_seq": run.parent_seq,
+        "on_parent": run.on_parent,
     }
 
 
@@ -199,6 +202,7 @@ def _claim(
         epoch=run.epoch,
         version=version,
         now=now + asked.skew,
+        parent_key=run.parent_key,
         fresh=fresh_thread(stored) if is_begun else None,
     )
 

@@ -8,15 +8,18 @@ from durable_graph.checkpointing.prepared import PreparedWrite
 from durable_graph.checkpointing.queries import Query
 from durable_graph_postgres.statements import WITH_RUNS
 
+_IN_TRANSACTIONS = ("take_message", "add_end", "continue_run")
 _WIDTHS = (27, 5, 11, 8, 10)
 _RUN = ("thread_key", "seq", "state", "due", "inbox", "checkpoint", "first_checkpoint", "ended_at", "error", "waits_on")
 
 
 def is_one_statement(write: PreparedWrite) -> bool:
     """Whether a statement can make the write. It cannot change a run twice: to update it, and to wake it. It takes no
-    message."""
+    message, sends no end to a parent, and continues no run as new."""
     names = {name for name, _ in write.runs}
-    return "take_message" not in names and not {"update_run", "wake_run"} <= names
+    if not names.isdisjoint(_IN_TRANSACTIONS):
+        return False
+    return not {"update_run", "wake_run"} <= names
 
 
 def statement(writes: Sequence[PreparedWrite]) -> tuple[str, Sequence[Any]]:

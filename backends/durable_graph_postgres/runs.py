@@ -189,6 +189,16 @@ class PostgresRuns:
         found = await self._read("find_unfinished_run", thread_key=key_of(thread))
         return run_from(found[0]) if found else None
 
+    async def find_children(self, thread: str | int, seq: int) -> list[RunRow]:
+        """See `RunStore.find_children`."""
+        key = thread if isinstance(thread, int) else key_of(thread)
+        return [run_from(each) for each in await self._read("find_children", thread_key=key, seq=seq)]
+
+    async def find_orphans(self, *, limit: int = 50) -> list[tuple[str, int]]:
+        """See `RunStore.find_orphans`."""
+        check_limit(limit)
+        return [(each[0], each[1]) for each in await self._read("find_orphans", limit=limit)]
+
     async def list_runs(
         self,
         *,

@@ -18,6 +18,7 @@ _TOPICS = (
     "remove",
     "transfer",
     "runs",
+    "children",
     "retention",
     "events",
     "directory",

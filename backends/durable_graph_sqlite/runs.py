@@ -176,6 +176,17 @@ class SqliteRuns:
         found = await self.read(lambda db: rows(db, "find_unfinished_run", {"thread_key": key_of(thread)}))
         return run_from(found[0]) if found else None
 
+    async def find_children(self, thread: str | int, seq: int) -> list[RunRow]:
+        """See `RunStore.find_children`."""
+        key = thread if isinstance(thread, int) else key_of(thread)
+        found = await self._read(lambda db: rows(db, "find_children", {"thread_key": key, "seq": seq}))
+        return [run_from(each) for each in found]
+
+    async def find_orphans(self, *, limit: int = 50) -> list[tuple[str, int]]:
+        """See `RunStore.find_orphans`."""
+        check_limit(limit)
+        return [(each[0], each[1]) for each in await self._read(lambda db: rows(db, "find_orphans", {"limit": limit}))]
+
     async def list_runs(
         self,
         *,
@@ -273,7 +284,7 @@ class SqliteRuns:
             ((version, writes, *fresh),) = rows(db, "fence_thread", {"thread_key": key, "epoch": epoch})
             own = {"thread_key": key, "seq": seq, "worker": worker, "version": version, "writes": writes}
             (columns,) = rows(db, "claim_run", own)
-            claims.append(claim_from((*columns[:-1], epoch, version, now, columns[-1], *fresh)))
+            claims.append(claim_from((*columns[:-2], epoch, version, now, *columns[-2:], *fresh)))
         return claims
 
     async def release(self, worker: int) -> int:

@@ -26,6 +26,7 @@ _TOPICS = (
     "remove",
     "transfer",
     "runs",
+    "children",
     "retention",
     "events",
     "directory",

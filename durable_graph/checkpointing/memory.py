@@ -15,6 +15,7 @@ from durable_graph.checkpointing.listeners import LocalNotifier
 from durable_graph.checkpointing.memory_directory import MemoryDirectory
 from durable_graph.checkpointing.memory_events import MemoryEvents
 from durable_graph.checkpointing.memory_lock import alone
+from durable_graph.checkpointing.memory_parents import send_deletions, send_end
 from durable_graph.checkpointing.memory_queues import MemoryQueues
 from durable_graph.checkpointing.memory_rows import Rows, RunRows, ThreadRows
 from durable_graph.checkpointing.memory_runs import MemoryRuns
@@ -132,6 +133,8 @@ class MemorySaver:
             found.requests[unit.request.key] = unit.request
         if unit.run is not None or unit.taken:
             found.runs.apply(unit)
+        if unit.run is not None and unit.run.has_parent:
+            send_end(self._threads, found, unit.run.seq, unit.at)
         return Committed(unit.version, StoredThread(row))
 
     def save_writes(self, batch: WritesBatch) -> Awaitable[SaveResult]:
@@ -156,6 +159,8 @@ class MemorySaver:
         found.runs.take(batch.taken, batch.at)
         if batch.run is not None:
             found.runs.update(batch.run, batch.at)
+        if batch.run is not None and batch.run.has_parent:
+            send_end(self._threads, found, batch.run.seq, batch.at)
         if batch.wakes_run:
             found.runs.wake(batch.at)
         if batch.events:
@@ -230,6 +235,7 @@ class MemorySaver:
         is_owned = seen is not None and found is not None and found.runs.first() is not None
         if found is not None and not is_owned and rules.is_to_be_deleted(found.row, seen):
             grave = rules.tombstone(found.row, time.time_ns() // 1000)
+            send_deletions(self._threads, found, time.time_ns() // 1000)
             found = self._threads[key_of(thread)] = _new(grave, found)
         if found is not None and found.row.status != "deleted":
             return False

@@ -46,5 +46,6 @@ def claimed(stored: ThreadRows, run: RunRow, worker: int, now: int) -> Claim:
         version=row.version,
         now=now,
         followed=stored.runs.followed.get(run.seq, 0),
+        parent_key=run.parent_key,
         fresh=fresh_thread(stored.signed) if row.version == 0 else None,
     )

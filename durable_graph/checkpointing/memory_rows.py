@@ -172,7 +172,9 @@ class RunRows:
         run = self.by_seq.get(update.seq)
         if run is not None:
             after = run_rules.row_after(run.row, update, at)
-            if after.first_checkpoint:
+            if update.input is not None and after.state is RunState.READY:
+                self.put(msgspec.structs.replace(run, input=update.input))
+            elif after.first_checkpoint:
                 self.put(msgspec.structs.replace(run, input=b""))
             self.change(after)
 

@@ -11,6 +11,7 @@ from durable_graph.checkpointing import rules, run_rules
 from durable_graph.checkpointing.binding import Binding
 from durable_graph.checkpointing.columns import key_of
 from durable_graph.checkpointing.memory_lock import alone
+from durable_graph.checkpointing.memory_parents import children_of, orphans
 from durable_graph.checkpointing.memory_rows import ThreadRows
 from durable_graph.errors import CorruptCheckpointError
 from durable_graph.records import StoredCheckpoint
@@ -61,6 +62,18 @@ class MemoryRunReads:
         found = self._threads.get(key_of(thread))
         first = found.runs.first() if found is not None else None
         return self._named(first) if first is not None else None
+
+    @alone
+    async def find_children(self, thread: str | int, seq: int) -> list[RunRow]:
+        """See `RunStore.find_children`."""
+        key = thread if isinstance(thread, int) else key_of(thread)
+        return [self._named(row) for row in children_of(self._threads, key, seq)]
+
+    @alone
+    async def find_orphans(self, *, limit: int = 50) -> list[tuple[str, int]]:
+        """See `RunStore.find_orphans`."""
+        rules.check_limit(limit)
+        return orphans(self._threads, limit)
 
     @alone
     async def list_runs(

@@ -11,6 +11,7 @@ from durable_graph.checkpointing.columns import key_of, next_column
 from durable_graph.checkpointing.digests import request_digest
 from durable_graph.checkpointing.memory_claims import claimed, has_moved, place
 from durable_graph.checkpointing.memory_lock import alone
+from durable_graph.checkpointing.memory_parents import send_end
 from durable_graph.checkpointing.memory_rows import RunRows, StoredRun, ThreadRows
 from durable_graph.checkpointing.memory_run_reads import Lease, MemoryRunReads
 from durable_graph.checkpointing.run_changes import heartbeat_of
@@ -112,6 +113,7 @@ class MemoryRuns(MemoryRunReads):
                 living.runs.change(run_rules.asked_to_cancel(each, run_busy.reason_of(run)))
             else:
                 living.runs.update(run_rules.cancelled(each, run_busy.reason_of(run)), now)
+                send_end(self._threads, living, each.seq, now)
         living.row = way.thread
         return way
 
@@ -125,6 +127,7 @@ class MemoryRuns(MemoryRunReads):
         if not run_rules.is_held(run, settlement):
             return run_rules.was_settled(run, settlement)
         stored.runs.update(run_rules.settled(settlement, now), now)
+        send_end(self._threads, stored, run.seq, now)
         epoch = rules.drawn_incarnation()
         stored.row = run_rules.thread_after_settlement(stored.row, run, settlement, epoch, now)
         return True
@@ -141,6 +144,7 @@ class MemoryRuns(MemoryRunReads):
         if run.state == RunState.RUNNING or run.state.is_ended:
             return run.state
         stored.runs.update(run_rules.cancelled(run, reason), now)
+        send_end(self._threads, stored, run.seq, now)
         stored.row = run_rules.thread_after_cancel(stored.row, run, rules.drawn_incarnation(), now)
         return RunState.CANCELLED
 
@@ -231,6 +235,7 @@ class MemoryRuns(MemoryRunReads):
             # As it is now: the failure of a run before it may have made it ready.
             row = stored.runs.by_seq[run.seq].row
             stored.runs.update(run_rules.failed_by_deadline(row), now)
+            send_end(self._threads, stored, row.seq, now)
             stored.row = run_rules.thread_after_deadline(stored.row, row, rules.drawn_incarnation(), now)
         return [(run.thread, run.seq) for run, _ in first]
 

@@ -31,5 +31,5 @@ def accept_and_claim(
     ((version, writes, *fresh),) = yield Query("fence_thread", {"thread_key": key, "epoch": epoch})
     sought = {"thread_key": key, "seq": accepted.seq, "worker": worker, "version": version, "writes": writes}
     (columns,) = yield Query("claim_run", sought)
-    claim = claim_from((*columns[:-1], epoch, version, clock.now, columns[-1], *fresh))
+    claim = claim_from((*columns[:-2], epoch, version, clock.now, *columns[-2:], *fresh))
     return WriteResult((msgspec.structs.replace(accepted, state=RunState.RUNNING), claim))

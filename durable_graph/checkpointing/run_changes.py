@@ -8,6 +8,7 @@ from typing import Any
 
 from durable_graph.checkpointing.columns import Columns, key_of
 from durable_graph.checkpointing.queries import Query
+from durable_graph.checkpointing.run_parents import end_for_parent, ends_child
 from durable_graph.records import CommitUnit, WritesBatch
 from durable_graph.run_records import Heartbeat, RunRow, RunState, RunUpdate
 
@@ -23,10 +24,19 @@ def pause_after(crashes: int) -> int:
 
 def changes_of(thread: str, update: RunUpdate, at: int) -> list[Query]:
     """The statements that change a run together with its thread."""
+    if update.input is not None:
+        return [_continuation(thread, update, update.input, at)]
     changes = [update_of(thread, update, at)]
     if update.state.is_ended:
         changes.append(Query("unblock_run", {"thread_key": key_of(thread)}))
+    if ends_child(update):
+        changes += end_for_parent(thread, update.seq, at)
     return changes
+
+
+def _continuation(thread: str, update: RunUpdate, given: bytes, at: int) -> Query:
+    run = {"thread_key": key_of(thread), "seq": update.seq}
+    return Query("continue_run", {**run, "checkpoint": update.checkpoint, "input": given, "at": at})
 
 
 def update_of(thread: str, update: RunUpdate, at: int) -> Query:
@@ -88,7 +98,8 @@ def changes_of_request(request: CommitUnit | WritesBatch) -> list[Query]:
 
 RUN_COLUMNS = (
     "thread_id, seq, state, priority, due, deadline, first_checkpoint, checkpoint, claimed_version, attempt, crashes, "
-    "inbox, worker, request, accepted_at, ended_at, queue, graph, error, waits_on, metadata, from_checkpoint"
+    "inbox, worker, request, accepted_at, ended_at, queue, graph, error, waits_on, metadata, from_checkpoint, parent_key, "
+    "parent_seq, on_parent"
 )
 """The columns of a run's row that queries select, in the order of the fields of `RunRow`."""
 

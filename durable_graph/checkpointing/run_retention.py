@@ -7,6 +7,7 @@ from durable_graph.checkpointing.columns import key_of, signed, thread_columns
 from durable_graph.checkpointing.digests import subtract
 from durable_graph.checkpointing.queries import Query, first_of
 from durable_graph.checkpointing.run_changes import changes_of, run_from
+from durable_graph.checkpointing.run_parents import of_run
 from durable_graph.checkpointing.run_transactions import Clock, time_of
 from durable_graph.checkpointing.transactions import Batch, Part, Transaction, WriteResult, lock, run_all
 from durable_graph.errors import CorruptCheckpointError
@@ -86,7 +87,10 @@ def fail_overdue(limit: int, epoch: int, clock: Clock) -> Transaction[list[tuple
         columns = yield from first_of("find_run", thread_key=key_of(thread), seq=seq)
         if columns is None or not run_rules.is_overdue(run := run_from(columns), now):
             continue
-        yield from run_all(changes_of(thread, run_rules.failed_by_deadline(run), now))
+        if run.parent_key and not (yield Query("is_parent_free", {"thread_key": key_of(thread), "seq": seq})):
+            # Several threads are locked: to wait for the parent's could be a deadlock. The next call fails the run.
+            continue
+        yield from run_all(changes_of(thread, of_run(run_rules.failed_by_deadline(run), run), now))
         failed.append((thread, seq))
         row = None if locked is None else run_rules.thread_after_deadline(locked.row, run, epoch, now)
         if locked is not None and row is not None and row != locked.row:

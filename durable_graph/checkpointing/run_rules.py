@@ -79,6 +79,9 @@ def accepted_run(
         error=None,
         metadata=run.metadata or None,
         from_checkpoint=from_checkpoint,
+        parent_key=run.parent_key,
+        parent_seq=run.parent_seq,
+        on_parent=run.on_parent,
     )
 
 
@@ -133,11 +136,11 @@ def row_after(run: RunRow, update: RunUpdate, at: int) -> RunRow:
     checkpoint, or its end with a result.
     """
     is_running = update.state == RunState.RUNNING
-    is_late = run.state.is_ended and not (
-        run.state == RunState.QUARANTINED and (is_running or update.state == RunState.DONE)
-    )
-    if is_late:
+    is_result = update.state == RunState.DONE or update.input is not None
+    if run.state.is_ended and not (run.state == RunState.QUARANTINED and (is_running or is_result)):
         return run
+    if update.input is not None:
+        return continued(run, update, at)
     state, due = update.state, run.due
     if is_running:
         state = run.state
@@ -162,6 +165,23 @@ def row_after(run: RunRow, update: RunUpdate, at: int) -> RunRow:
         ended_at=run.ended_at if is_running else at if is_ended else 0,
         error=_error_after(run, update),
         waits_on=run.waits_on if is_running else update.waits_on,
+    )
+
+
+def continued(run: RunRow, update: RunUpdate, at: int) -> RunRow:
+    """The run that begins anew with another input. As `continue_run` does it."""
+    return msgspec.structs.replace(
+        run,
+        state=RunState.READY,
+        due=min(at, run.deadline),
+        first_checkpoint=0,
+        from_checkpoint=None,
+        checkpoint=update.checkpoint,
+        crashes=0,
+        worker=0,
+        ended_at=0,
+        waits_on=None,
+        error=run.error if run.request == RequestOfRun.CANCEL else None,
     )
 
 

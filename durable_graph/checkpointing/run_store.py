@@ -143,6 +143,24 @@ class RunStore(Protocol):
         """The first run of the thread that has not ended."""
         ...
 
+    async def find_children(self, thread: str | int, seq: int) -> list[RunRow]:
+        """The runs that this run started and that have not ended, by thread and number. `thread` is the id or the key
+        of the run's thread.
+
+        The end of a child, by a commit, a save or any other call, also by the deletion of its thread, is a message in the
+        inbox of its parent's thread, in the same transaction: of the topic `child:<key>.<seq>`, with the key of the
+        child's thread and its number. It wakes the parent. A parent that is done gets none.
+        """
+        ...
+
+    async def find_orphans(self, *, limit: int = 50) -> list[tuple[str, int]]:
+        """The threads and numbers of up to `limit` unfinished runs that are to be cancelled, because the run that
+        started them was cancelled, and that nobody has been asked to cancel yet.
+
+        Raises `InvalidOptionError` for a limit below 1.
+        """
+        ...
+
     async def list_runs(
         self,
         *,

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from durable_graph.checkpointing import run_busy, run_rules
+from durable_graph.checkpointing import run_busy, run_parents, run_rules
 from durable_graph.checkpointing.columns import key_of, request_columns, request_from, signed, thread_columns
 from durable_graph.checkpointing.digests import add, request_digest
 from durable_graph.checkpointing.queries import Query, check_no_orphan, first_of
@@ -48,8 +48,10 @@ class Clock(NamedTuple):
 
 def accept(run: NewRun, clock: Clock) -> Transaction[Accepted]:
     """Record a run, once for each key. See `RunStore.accept`."""
-    key = key_of(run.thread)
+    key, ends_others = key_of(run.thread), run.if_busy in ("interrupt", "rollback")
+    yield from run_all(run_parents.parents_before(run.thread, are_locked=ends_others))
     locked, now = (yield from lock(run.thread)), (yield from time_of(clock))
+    yield from run_all(run_parents.parents_behind(run.thread, are_locked=ends_others))
     living = locked if locked is not None and locked.row.status != "deleted" else None
     if locked is None:
         yield from check_no_orphan(run.thread)
@@ -124,6 +126,8 @@ def _make_way(run: NewRun, thread: ThreadRow, now: int) -> Part[run_busy.Way | N
             yield Query("ask_to_cancel", {"thread_key": key, "seq": each.seq, "reason": run_busy.reason_of(run)})
         else:
             yield update_of(run.thread, run_rules.cancelled(each, run_busy.reason_of(run)), now)
+            if each.parent_key:
+                yield from run_all(run_parents.end_for_parent(run.thread, each.seq, now))
     return run_busy.way_for(run, thread, unfinished, parent, now)
 
 
@@ -147,17 +151,22 @@ def _columns_of(run: NewRun, row: RunRow) -> dict[str, Any]:
         "metadata": row.metadata,
         "from_checkpoint": row.from_checkpoint,
         "limit_key": run.limit_key,
+        "parent_key": row.parent_key,
+        "parent_seq": row.parent_seq,
+        "on_parent": row.on_parent,
     }
 
 
 def settle(settlement: Settlement, epoch: int, clock: Clock) -> Transaction[bool]:
     """Record the end or the suspension of a run that no commit carries. See `RunStore.settle`. `epoch` is random."""
-    thread = settlement.thread
+    thread, may_end = settlement.thread, run_parents.is_end(settlement.state)
+    yield from run_all(run_parents.parents_before(thread, are_locked=may_end))
     try:
         locked = yield from lock(thread)
     except CorruptCheckpointError:
         # The damage stays as it was found: only the run is settled. Otherwise its worker would hold it for ever.
         locked = None
+    yield from run_all(run_parents.parents_behind(thread, are_locked=may_end))
     now = yield from time_of(clock)
     columns = yield from first_of("find_run", thread_key=key_of(thread), seq=settlement.seq)
     if columns is None:
@@ -165,7 +174,7 @@ def settle(settlement: Settlement, epoch: int, clock: Clock) -> Transaction[bool
     run = run_from(columns)
     if not run_rules.is_held(run, settlement):
         return WriteResult(run_rules.was_settled(run, settlement))
-    yield from run_all(changes_of(thread, run_rules.settled(settlement, now), now))
+    yield from run_all(changes_of(thread, run_parents.of_run(run_rules.settled(settlement, now), run), now))
     if locked is None:
         return WriteResult(result=True)
     row = run_rules.thread_after_settlement(locked.row, run, settlement, epoch, now)
@@ -176,7 +185,9 @@ def settle(settlement: Settlement, epoch: int, clock: Clock) -> Transaction[bool
 
 def cancel_run(thread: str, seq: int, reason: str, epoch: int, clock: Clock) -> Transaction[RunState | None]:
     """Cancel a run that no worker holds, or ask the worker. See `RunStore.cancel_run`. `epoch` is random."""
+    yield from run_all(run_parents.parents_before(thread))
     locked, now = (yield from lock(thread)), (yield from time_of(clock))
+    yield from run_all(run_parents.parents_behind(thread))
     columns = yield from first_of("find_run", thread_key=key_of(thread), seq=seq)
     if locked is None or columns is None:
         return WriteResult(None)
@@ -185,7 +196,7 @@ def cancel_run(thread: str, seq: int, reason: str, epoch: int, clock: Clock) -> 
         yield Query("ask_to_cancel", {"thread_key": key_of(thread), "seq": seq, "reason": reason})
     if run.state is RunState.RUNNING or run.state.is_ended:
         return WriteResult(run.state)
-    yield from run_all(changes_of(thread, run_rules.cancelled(run, reason), now))
+    yield from run_all(changes_of(thread, run_parents.of_run(run_rules.cancelled(run, reason), run), now))
     row = run_rules.thread_after_cancel(locked.row, run, epoch, now)
     if row != locked.row:
         yield Query("change_thread", thread_columns(signed(row, locked.sums, locked.born), thread))

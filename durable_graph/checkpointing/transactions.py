@@ -42,6 +42,12 @@ from durable_graph.checkpointing.event_rows import event_columns
 from durable_graph.checkpointing.handles import CommitHandle
 from durable_graph.checkpointing.queries import Query, check_no_orphan, first_of, key_in
 from durable_graph.checkpointing.run_changes import changes_of_request, run_from, takes_of
+from durable_graph.checkpointing.run_parents import (
+    deletions_for_parents,
+    ends_child,
+    parents_before,
+    parents_behind,
+)
 from durable_graph.checkpointing.transfer import COLUMNS, ExportedThread, rows_of
 from durable_graph.errors import CorruptCheckpointError, ThreadExistsError, UnknownThreadError
 from durable_graph.records import (
@@ -122,7 +128,7 @@ def is_at(thread: str, tried: StoredThread | None) -> Part[bool]:
 
 def commit(unit: CommitUnit) -> Transaction[CommitResult]:
     """Apply the unit, or return the reason for refusing it."""
-    key, locked = key_of(unit.thread), (yield from lock(unit.thread))
+    key, locked = key_of(unit.thread), (yield from _locked_with_parent(unit))
     before = locked.row if locked else None
     decision = rules.decide(unit, before, (yield from _read_back(unit, before)))
     if decision is not None:
@@ -164,7 +170,7 @@ def _with_base(decision: CommitResult, unit: CommitUnit, locked: StoredThread | 
 
 def save_writes(batch: WritesBatch) -> Transaction[SaveResult]:
     """Store each task record unless an earlier record wins."""
-    locked = yield from lock(batch.thread)
+    locked = yield from _locked_with_parent(batch)
     if locked is None:
         return WriteResult(Conflict(0))
     if not rules.accepts(batch, locked.row):
@@ -193,10 +199,14 @@ _OF_THREADS = (
 
 def delete_thread(thread: str, seen: ThreadInfo | None, at: int, *, purge: bool) -> Transaction[bool]:
     """Replace the thread by a tombstone of the time `at`, or by nothing with `purge`. True if no thread is left."""
+    yield from run_all(parents_before(thread))
     before, grave = yield from _grave(thread, seen, at)
     if before is not None and grave is None:
         return WriteResult(result=False)
     key = key_of(thread)
+    yield from run_all(parents_behind(thread))
+    unfinished = [run_from(columns) for columns in (yield Query("find_unfinished_runs", {"thread_key": key}))]
+    yield from run_all(deletions_for_parents(thread, unfinished, at))
     if purge or before is None or grave is None:
         yield from _remove(key, with_its_own=True)
         if before is None and rules.is_damage_to_be_deleted(seen):
@@ -343,6 +353,15 @@ def lock(thread: str) -> Part[StoredThread | None]:
     found = thread_from(thread, columns)
     born = yield from first_of("find_born", thread_key=key_of(thread), head=found.row.head)
     return msgspec.structs.replace(found, born=born[0] if born else 0)
+
+
+def _locked_with_parent(request: CommitUnit | WritesBatch) -> Part[StoredThread | None]:
+    """The thread's row, locked, and with it the thread of the parent of a run that the write ends."""
+    is_child = ends_child(request.run)
+    yield from run_all(parents_before(request.thread, are_locked=is_child))
+    locked = yield from lock(request.thread)
+    yield from run_all(parents_behind(request.thread, are_locked=is_child))
+    return locked
 
 
 def put_thread(thread: str, before: ThreadRow | None, after: StoredThread) -> Part[None]:

@@ -10,6 +10,7 @@ from durable_graph.errors.control import (
     InvalidCallError,
     NodeTimeoutError,
     OutsideOfRunError,
+    OutsideOfWorkerError,
     ReplayMismatchError,
     StateMutatedError,
     StepTimeoutError,
@@ -46,6 +47,7 @@ from durable_graph.errors.running import (
     UnknownNameError,
 )
 from durable_graph.errors.runs import (
+    ChildFailedError,
     MissingPowerError,
     RunDeadlockError,
     RunFailedError,
@@ -97,6 +99,7 @@ __all__ = [
     "AmbiguousUpdateError",
     "CheckpointConflictError",
     "CheckpointerMisuseError",
+    "ChildFailedError",
     "ConcurrentUpdateError",
     "CorruptCheckpointError",
     "DecodeError",
@@ -124,6 +127,7 @@ __all__ = [
     "NodeTimeoutError",
     "NothingToResumeError",
     "OutsideOfRunError",
+    "OutsideOfWorkerError",
     "ReducerError",
     "ReplayMismatchError",
     "RunDeadlockError",

@@ -10,6 +10,17 @@ _LONG_PLACE = 80
 """The maximum number of characters of a task's place in a message."""
 
 
+class OutsideOfWorkerError(DurableGraphError, RuntimeError):
+    """The call needs a run that a worker executes. `call` is its name."""
+
+    def __init__(self, call: str) -> None:
+        self.call = call
+        super().__init__(
+            f"{call} needs a run that a worker executes, and this is a plain call of a graph; "
+            f"start the run with App.start or App.run"
+        )
+
+
 class OutsideOfRunError(DurableGraphError, RuntimeError):
     """A function that only works inside a node, router or task was called elsewhere, or after its node had ended."""
 
@@ -270,19 +281,19 @@ class InvalidCallError(DurableGraphError, RuntimeError):
     one could get the other's result (`unreadable` are the classes of arguments whose content cannot be read);
     "unnamed_memory" if a node calls graphs with memory per thread twice without naming the memory; "plain_caller" if a
     plain function, which cannot await, called a task; "stream" if a stream was read in the wrong place or at the wrong
-    time. `where` is the caller and `called` what it called.
+    time; "continuation" if a workflow that a node called returned `ContinueAsNew`. `where` is the caller and `called` what it called.
     """
 
     def __init__(
         self,
         text: str,
         *,
-        kind: Literal["overlapping", "unnamed_memory", "plain_caller", "stream"],
+        kind: Literal["overlapping", "unnamed_memory", "plain_caller", "stream", "continuation"],
         where: str,
         called: str,
         unreadable: Iterable[str] = (),
     ) -> None:
-        self.kind: Literal["overlapping", "unnamed_memory", "plain_caller", "stream"] = kind
+        self.kind: Literal["overlapping", "unnamed_memory", "plain_caller", "stream", "continuation"] = kind
         self.where = where
         self.called = called
         self.unreadable: tuple[str, ...] = tuple(unreadable)
@@ -300,6 +311,15 @@ class InvalidCallError(DurableGraphError, RuntimeError):
             f"(an id, a dataclass), give the functions names (@task(name=), compile(name=)), or await one call first"
         )
         return cls(text, kind="overlapping", where=where, called=called, unreadable=classes)
+
+    @classmethod
+    def of_continuation(cls, workflow: str) -> Self:
+        """A workflow inside a node that continues as new."""
+        text = (
+            f"the entrypoint {workflow!r} returned ContinueAsNew, and a node called it: only the outermost workflow of a "
+            f"run continues as new; start it with start_child, or call it in a loop"
+        )
+        return cls(text, kind="continuation", where="a node", called=workflow)
 
     @classmethod
     def of_unnamed_memory(cls, graph: str, node: str) -> Self:

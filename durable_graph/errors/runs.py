@@ -46,6 +46,25 @@ class RunFailedError(DurableGraphError):
         )
 
 
+class ChildFailedError(DurableGraphError):
+    """A child run has ended without a result, and its parent awaits it.
+
+    `run_id` and `thread_id` are those of the child, `kind` is that of `RunFailedError`, and `error` the text of its error
+    or the reason.
+    """
+
+    def __init__(self, run_id: str, thread_id: str, kind: str, error: str) -> None:
+        self.run_id = run_id
+        self.thread_id = thread_id
+        self.kind = kind
+        self.error = error
+        what = {"deadline": "reached its deadline", "cancelled": "was cancelled"}.get(kind, f"has {kind}")
+        super().__init__(
+            f"the child run {run_id!r} of thread {quoted(thread_id, 60)} {what}: {bounded(error, 150)}; "
+            f"catch this error in the node, or correct the cause"
+        )
+
+
 class UpdateRefusedError(DurableGraphError):
     """An update of a running graph (`App.update`) cannot be applied. Its run fails, and the update stays.
 

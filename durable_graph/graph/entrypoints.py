@@ -13,6 +13,8 @@ SaveT = TypeVar("SaveT")
 INPUT: Final = "#input"
 VALUE: Final = "#value"
 SAVED: Final = "#saved"
+CONTINUED: Final = "#continued"
+"""The channel of the input with which the workflow continues as new, until its next superstep."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +23,18 @@ class Saving(Generic[ValueT, SaveT]):
 
     value: ValueT
     save: SaveT
+
+
+@dataclass(frozen=True, slots=True)
+class ContinueAsNew:
+    """`return ContinueAsNew(input)` in an entrypoint ends its execution, and the same run begins anew with this input.
+
+    A worker records both in one commit, and removes the history of the execution that ended: a workflow that continues
+    for ever keeps a bounded history. `previous` stays as it is. `ainvoke` without a worker executes the workflow again in
+    the same call.
+    """
+
+    input: Any
 
 
 def is_workflow(topology: Topology) -> bool:
@@ -32,6 +46,8 @@ def returned(result: Any) -> dict[str, Any]:
     """The node's writes for the return value of the entrypoint's function."""
     if isinstance(result, Saving):
         return {VALUE: result.value, SAVED: result.save}
+    if isinstance(result, ContinueAsNew):
+        return {CONTINUED: result.input}
     return {VALUE: result, SAVED: result}
 
 

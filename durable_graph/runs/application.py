@@ -74,12 +74,15 @@ class App(Messages, Schedules):
         context: Mapping[str, Callable[[], Any]] | None = None,
         keep_results: timedelta | None = KEEP_RESULTS,
         keep_threads: KeepThreads | None = None,
+        keep_checkpoints: int | None = None,
     ) -> None:
         """`context` has, for each graph with a `context_schema`, a function that makes its context on the worker, once
         for each execution: a context is not stored.
 
         Workers of the app delete a run `keep_results` after its end (None: with its thread), and finished threads
         after `keep_threads`: a time for the threads that are done, or times by status. By default they keep threads.
+        With `keep_checkpoints`, they reduce the history of a thread whose run goes on to at most about twice as many
+        checkpoints: a graph whose loop never ends has a bounded history.
         Set the same times in every process.
 
         Raises `InvalidOptionError` for a graph with another name or another saver, and `MissingPowerError`.
@@ -97,7 +100,7 @@ class App(Messages, Schedules):
         if not isinstance(graphs, Mapping) or not graphs:
             raise InvalidOptionError("graphs", graphs, allowed="a dict of compiled graphs by name")
         self._graphs = {name: self._bound(name, graph) for name, graph in graphs.items()}
-        self._retention = read_retention(keep_results, keep_threads)
+        self._retention = read_retention(keep_results, keep_threads, keep_checkpoints)
         self._queues = Queues(self._graphs, saver)
         self._changes = Changes(saver, self._queues)
         self._contexts = read_contexts(context)
@@ -202,6 +205,8 @@ class App(Messages, Schedules):
             if before is not None and before.seq != accepted.seq:
                 # The worker that executes the run before this one is asked to cancel it.
                 self._changes.is_cancelled(before)
+            for child in await operations.cancel_orphans(self._runs, 50):
+                self._changes.is_cancelled(child)
         return RunHandle(self, run.thread, accepted.seq, is_new=accepted.is_new)
 
     async def run(
@@ -281,6 +286,9 @@ class App(Messages, Schedules):
         """Cancel a run: recorded when this returns. See `RunHandle.cancel`. Raises `UnknownRunError`."""
         row = await operations.cancel_run(self._runs, await operations.find_run(self._runs, run_id), reason)
         self._changes.is_cancelled(row)
+        if row.state is RunState.CANCELLED:
+            for child in await operations.cancel_children(self._runs, row):
+                self._changes.is_cancelled(child)
         return status_of(row)
 
     async def retry(self, run_id: str) -> RunHandle:

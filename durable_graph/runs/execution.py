@@ -16,11 +16,15 @@ from durable_graph.runs.operations import for_row
 class Execution:
     """A claimed run while this worker executes it under a lease. `is_cancelled`: a caller has cancelled the run.
     `is_stopping`: the worker is carrying out a request to cancel it. `key` is the thread, the run and the claim: a run
-    may be claimed again before the task of the claim before has ended."""
+    may be claimed again before the task of the claim before has ended. `cancels_children`: the children of the run are
+    cancelled once it is."""
 
-    __slots__ = ("claim", "control", "deadline", "is_cancelled", "is_stopping", "key", "lease", "log", "owned", "task")
+    __slots__ = (
+        *("cancels_children", "claim", "control", "deadline", "is_cancelled", "is_stopping", "key", "lease", "log"),
+        *("owned", "task"),
+    )
 
-    def __init__(self, claim: Claim, lease: Lease, reads: GroupedReads, log: RunLog | None) -> None:
+    def __init__(self, claim: Claim, lease: Lease, reads: GroupedReads, log: RunLog | None, children: object) -> None:
         self.claim: Claim = claim
         self.key: tuple[str, int, int] = claim.thread, claim.seq, claim.attempt
         self.lease: Lease = lease
@@ -37,9 +41,12 @@ class Execution:
             log=log,
         )
         self.owned.from_checkpoint = claim.from_checkpoint
+        self.owned.has_parent = claim.parent_key != 0
+        self.owned.children = children
         self.owned.has_updates = claim.request == RequestOfRun.APPLY_UPDATES
         self.log: RunLog | None = log
         self.is_cancelled: bool = False
+        self.cancels_children: bool = False
         self.is_stopping: bool = False
         self.task: asyncio.Task[None] | None = None
         self.deadline: float | None = None
@@ -53,6 +60,7 @@ class Execution:
 
     def cancelled(self) -> Settlement:
         """The end of the run that a caller has cancelled."""
+        self.cancels_children = True
         return self.settlement(RunState.CANCELLED, error="cancelled by a caller")
 
 

@@ -49,6 +49,8 @@ class RunStatus(msgspec.Struct, frozen=True):
     progress. `worker` names the worker that executes it: its host and process id. A waiting run waits for messages of
     the `topics` and for answers to the `interrupts`, of which 100 ids are shown at most. `error` is the reason of a run
     that ended without a result, and of one that its worker is asked to cancel. `metadata` is that of its start.
+    `parent` is the id of the run that started it with `start_child`. `children` are the ids of the runs that it started
+    and that have not ended: `RunHandle.status` has them, listings do not.
     """
 
     run_id: str
@@ -68,6 +70,8 @@ class RunStatus(msgspec.Struct, frozen=True):
     topics: tuple[str, ...] = ()
     interrupts: tuple[str, ...] = ()
     metadata: dict[str, str | int | float | bool | None] = {}
+    parent: str | None = None
+    children: tuple[str, ...] = ()
 
     @property
     def has_ended(self) -> bool:
@@ -126,6 +130,7 @@ def status_of(row: RunRow) -> RunStatus:
         topics=waits_on.topics,
         interrupts=waits_on.interrupts,
         metadata=metadata,
+        parent=run_id(row.parent_key, row.parent_seq) if row.parent_key else None,
     )
 
 
@@ -165,7 +170,10 @@ class RunHandle:
 
     async def status(self) -> RunStatus:
         """The run's status now. Raises `UnknownRunError`."""
-        return status_of(await self._row())
+        status = status_of(await self._row())
+        children = await self._app.store.find_children(self._key, self._seq)
+        found = tuple(run_id(key_of(child.thread), child.seq) for child in children)
+        return msgspec.structs.replace(status, children=found)
 
     async def result(self, timeout: float | None = None) -> Any:  # noqa: ASYNC109  # a time limit is what callers ask for
         """The run's output, as `ainvoke` returns it, once it has ended. A waiting caller that is cancelled, or whose

@@ -10,14 +10,15 @@ from durable_graph._runtime.task.writes import encode_anything
 from durable_graph.app.compiled import CompiledGraph
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.checkpointing.run_store import RunStore
-from durable_graph.errors import UnknownNameError, UnknownRunError
+from durable_graph.errors import NothingToResumeError, UnknownInterruptError, UnknownNameError, UnknownRunError
 from durable_graph.graph import Command, Send
 from durable_graph.graph.durations import Duration
-from durable_graph.run_records import NewMessage
+from durable_graph.run_records import NewMessage, RunRow
 from durable_graph.runs import graph_calls
 from durable_graph.runs.arguments import answer_by_id
 from durable_graph.runs.changes import Changes
 from durable_graph.runs.handle import status_of
+from durable_graph.runs.questions import OpenQuestion, open_questions
 from durable_graph.runs.updates import discard_update, is_new, send_empty_update, send_update
 
 Graph = CompiledGraph[Any, Any, Any, Any]
@@ -41,7 +42,8 @@ class Messages:
         """Answer an interrupt of the thread's unfinished run: recorded when this returns, also while sibling branches
         run. A worker continues the run. Returns the ids of the answered interrupts.
 
-        Without an `interrupt_id`, `value` is as in `Command(resume=value)`.
+        Without an `interrupt_id`, `value` is as in `Command(resume=value)`. An `interrupt_id` may also be that of a
+        question of a child run, or of a child of one: see `questions`.
 
         Raises `UnknownRunError` for a thread without an unfinished run, and the errors of a `Command`:
         `InterruptAnsweredError` with the first answer, `UnknownInterruptError`, `AmbiguousResumeError`; and
@@ -54,9 +56,30 @@ class Messages:
             # The run may have ended since another caller answered it.
             await graph_calls.refuse_answer(self._graphs, self._saver, thread, command)
             raise UnknownRunError.of_thread(thread)
-        answered = await graph_calls.answer(self.graph(row.graph), self._saver, thread, command)
+        try:
+            answered = await graph_calls.answer(self.graph(row.graph), self._saver, thread, command)
+        except (UnknownInterruptError, NothingToResumeError):
+            asking = None if interrupt_id is None else await self._child_that_asks(row, interrupt_id)
+            if asking is None:
+                raise
+            return await self.answer(asking, value, interrupt_id=interrupt_id)
         self._changes.is_ready(row.queue)
         return answered
+
+    async def _child_that_asks(self, row: RunRow, interrupt_id: str) -> str | None:
+        """The thread of the child of a run that asks this question, None if there is none."""
+        asked = await open_questions(self._graphs, self._runs, row)
+        threads = (each.thread_id for each in asked if each.interrupt.id == interrupt_id)
+        return next((thread for thread in threads if thread != row.thread), None)
+
+    async def questions(self, thread_id: ThreadId) -> list[OpenQuestion]:
+        """The open questions of the thread's unfinished run and of its child runs that have not ended, and of theirs.
+
+        `answer(thread_id, value, interrupt_id=question.interrupt.id)` answers each of them. The list is empty for a
+        thread without an unfinished run.
+        """
+        row = await self._runs.find_unfinished(read_thread_place(None, thread_id, None).thread_id)
+        return [] if row is None else await open_questions(self._graphs, self._runs, row)
 
     async def resume(self, thread_id: ThreadId) -> bool:
         """Continue the thread's unfinished run past a breakpoint: recorded when this returns. False if it is at none.

@@ -4,11 +4,13 @@ import msgspec
 
 from durable_graph.checkpointing.columns import key_of
 from durable_graph.checkpointing.run_ids import parts_of, run_id
+from durable_graph.checkpointing.run_parents import CANCEL
 from durable_graph.checkpointing.run_store import RunStore
 from durable_graph.errors import InvalidOptionError, RunFailedError, UnknownRunError
 from durable_graph.run_records import RunRow, RunState
 
 _LONGEST_ERROR = 1000
+PARENT_CANCELLED = "its parent was cancelled"
 
 
 def for_row(text: str) -> str:
@@ -35,6 +37,31 @@ async def cancel_run(runs: RunStore, row: RunRow, reason: str) -> RunRow:
     reason = for_row(reason)
     await runs.cancel_run(row.thread, row.seq, reason)
     return await find_run(runs, id_of(row))
+
+
+async def cancel_children(runs: RunStore, row: RunRow) -> list[RunRow]:
+    """Cancel the children of a cancelled run that are to be cancelled with it, and theirs. Returns their rows
+    afterwards. The upkeep of workers repeats this, if the process ends before."""
+    cancelled: list[RunRow] = []
+    for child in await runs.find_children(row.thread, row.seq):
+        if child.on_parent == CANCEL:
+            cancelled += await _cancel_with_children(runs, child.thread, child.seq)
+    return cancelled
+
+
+async def cancel_orphans(runs: RunStore, limit: int) -> list[RunRow]:
+    """Cancel up to `limit` children whose parent was cancelled. Returns their rows afterwards."""
+    orphans = await runs.find_orphans(limit=limit)
+    return [row for orphan in orphans for row in await _cancel_with_children(runs, *orphan)]
+
+
+async def _cancel_with_children(runs: RunStore, thread: str, seq: int) -> list[RunRow]:
+    await runs.cancel_run(thread, seq, PARENT_CANCELLED)
+    row = await runs.find_run(thread, seq)
+    if row is None:
+        return []
+    below = await cancel_children(runs, row) if row.state is RunState.CANCELLED else []
+    return [row, *below]
 
 
 async def retry_run(runs: RunStore, row: RunRow) -> RunRow:

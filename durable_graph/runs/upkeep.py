@@ -13,6 +13,8 @@ from durable_graph.checkpointing.retention import PROTECTION, delete_expired_thr
 from durable_graph.checkpointing.run_store import RunStore
 from durable_graph.errors import DurableGraphError, InvalidOptionError
 from durable_graph.records import LISTED_STATUSES, ListedStatus
+from durable_graph.runs.arguments import check_number
+from durable_graph.runs.operations import cancel_orphans
 
 KEEP_RESULTS = timedelta(days=7)
 """How long a run is kept after its end."""
@@ -32,13 +34,17 @@ _logger = logging.getLogger("durable_graph")
 
 class Retention(msgspec.Struct, frozen=True):
     """How long runs are kept after their end (None: as long as their thread), and threads of each status since they
-    have it. Threads of other statuses are not deleted."""
+    have it. Threads of other statuses are not deleted. `checkpoints` is the number of checkpoints that stay of a
+    thread whose run a worker executes (None: all)."""
 
     results: timedelta | None = KEEP_RESULTS
     threads: Mapping[ListedStatus, timedelta] = {}
+    checkpoints: int | None = None
 
 
-def read_retention(keep_results: timedelta | None, keep_threads: KeepThreads | None) -> Retention:
+def read_retention(
+    keep_results: timedelta | None, keep_threads: KeepThreads | None, keep_checkpoints: int | None = None
+) -> Retention:
     """The retention of an `App`. A time alone is for threads that are done. Raises `InvalidOptionError`."""
     if keep_results is not None:
         _check("keep_results", keep_results)
@@ -51,7 +57,9 @@ def read_retention(keep_results: timedelta | None, keep_threads: KeepThreads | N
             allowed = f"a timedelta, or a dict of timedeltas by status: {', '.join(map(repr, LISTED_STATUSES))}"
             raise InvalidOptionError("keep_threads", status, allowed=allowed)
         _check(f"keep_threads[{status!r}]", span)
-    return Retention(keep_results, dict(given))
+    if keep_checkpoints is not None:
+        check_number("keep_checkpoints", keep_checkpoints, 1, 1_000_000, whole=True)
+    return Retention(keep_results, dict(given), keep_checkpoints)
 
 
 def days(option: str, given: float) -> timedelta:
@@ -100,6 +108,8 @@ class Upkeep(msgspec.Struct, frozen=True):
     async def once(self) -> Cleaned:
         """Do the upkeep once."""
         repaired = await _in_batches(lambda: self.runs.repair(limit=_BATCH))
+        # After a crash between the end of a parent and those of its children. Running ones are asked by heartbeats.
+        await cancel_orphans(self.runs, _BATCH)
         runs, keep = 0, self.retention.results
         if keep is not None:
             # A longer time is no number of a database.

@@ -32,7 +32,9 @@ from durable_graph.run_records import (
 from durable_graph.runs import graph_calls
 from durable_graph.runs.accepting import Accepting
 from durable_graph.runs.arguments import check_number
+from durable_graph.runs.bounded_history import BoundedHistory
 from durable_graph.runs.changes import Changes
+from durable_graph.runs.children import Children
 from durable_graph.runs.claimed_request import ClaimedCalls
 from durable_graph.runs.execution import Execution
 from durable_graph.runs.grouped_reads import GroupedReads
@@ -93,6 +95,8 @@ class Worker:
         self._saver, self._runs, self._changes = saver, runs, changes
         self._logs = RunLogs(self._graphs, saver, changes)
         self._reads = GroupedReads(saver, runs)
+        self._children = Children(self._graphs, contexts, saver, runs, changes)
+        self._history = BoundedHistory(saver, upkeep.retention.checkpoints, self._begin)
         self._concurrency, self._ttl, self._grace, self._max_crashes = concurrency, float(lease), grace, max_crashes
         self._suspects = Suspects(max_crashes)
         self._slots = slots
@@ -349,7 +353,9 @@ class Worker:
         return len(claims)
 
     def _execution(self, claim: Claim, lease: Lease) -> Execution:
-        return Execution(claim, lease, self._reads, self._logs.of(claim))
+        execution = Execution(claim, lease, self._reads, self._logs.of(claim), self._children)
+        execution.owned.history = self._history.of(claim.thread, claim.version)
+        return execution
 
     def _start(self, executions: list[Execution]) -> None:
         loop = asyncio.get_running_loop()
@@ -418,6 +424,13 @@ class Worker:
         if self._queues.frees_slot(execution.claim.queue):
             # Another worker may have waited for a slot of this queue.
             self._changes.is_ready(execution.claim.queue)
+        if execution.owned.continues:
+            self._history.prune(execution.claim.thread)
+        if execution.owned.has_parent:
+            # Its parent may be of any graph.
+            self._changes.is_ready(*self._queues.names)
+        if execution.cancels_children or execution.owned.state is RunState.CANCELLED:
+            self._begin(self._children.cancel(execution.claim.thread, execution.claim.seq))
         self._nudge.set()
 
     # Executions

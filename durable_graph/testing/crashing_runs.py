@@ -111,6 +111,12 @@ class CrashingRuns:
     async def find_unfinished(self, thread: str) -> RunRow | None:
         return await self._call("find_unfinished", lambda: self.inner.find_unfinished(thread))
 
+    async def find_children(self, thread: str | int, seq: int) -> list[RunRow]:
+        return await self._call("find_children", lambda: self.inner.find_children(thread, seq))
+
+    async def find_orphans(self, *, limit: int = 50) -> list[tuple[str, int]]:
+        return await self._uncounted("find_orphans", lambda: self.inner.find_orphans(limit=limit))
+
     async def list_runs(
         self,
         *,

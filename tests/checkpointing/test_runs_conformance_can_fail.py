@@ -5,6 +5,7 @@ import pytest
 from durable_graph import Checkpointer
 from durable_graph.errors import DurableGraphError
 from durable_graph.testing.conformance import RunStoreConformance
+from tests.checkpointing.child_plants import CHILD_PLANTS
 from tests.checkpointing.run_plants import PLANTS as PLANTS_OF_RUNS
 from tests.checkpointing.run_plants import Plant
 from tests.checkpointing.run_retention_plants import RETENTION_PLANTS
@@ -12,7 +13,7 @@ from tests.checkpointing.sharing import SharingSaver, block
 from tests.checkpointing.update_plants import UPDATE_PLANTS
 
 CLAUSES = sorted(name.removeprefix("test_") for name in dir(RunStoreConformance) if name.startswith("test_"))
-PLANTS = {**PLANTS_OF_RUNS, **RETENTION_PLANTS, **UPDATE_PLANTS}
+PLANTS = {**PLANTS_OF_RUNS, **RETENTION_PLANTS, **UPDATE_PLANTS, **CHILD_PLANTS}
 CASES = [
     pytest.param(clause, plant, id=f"{clause}-{number}")
     for clause, plants in PLANTS.items()

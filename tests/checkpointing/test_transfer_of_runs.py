@@ -9,6 +9,7 @@ import pytest
 from durable_graph import (
     START,
     Checkpointer,
+    CompiledGraph,
     CorruptCheckpointError,
     ExportedThread,
     KeyReusedError,
@@ -18,11 +19,13 @@ from durable_graph import (
     import_threads,
     interrupt,
     receive,
+    start_child,
 )
 from durable_graph.checkpointing.run_store import KeepsRuns, RunStore
 from durable_graph.checkpointing.transfer import COLUMNS
 from durable_graph.run_records import NewWorker, RunState
 from durable_graph.runs import App, RunStatus
+from durable_graph.testing import run_app
 from durable_graph.testing.conformance.run_store_under_test import accept
 from tests.checkpointing.test_transfer import target
 from tests.runs.test_app import reached
@@ -173,3 +176,34 @@ def _without_made_at(exported: ExportedThread) -> dict[str, list[Any]]:
     messages = [(*row[:at], *row[at + 1 :]) for row in exported.tables["messages"]]
     tables = {**exported.tables, "messages": messages}
     return {table: sorted(map(tuple, rows), key=repr) for table, rows in tables.items()}
+
+
+async def test_a_parent_and_its_child_continue_in_another_store(
+    saver: Checkpointer, target: Checkpointer, tmp_path: Path
+) -> None:
+    async def parent(state: State) -> Any:
+        child = await start_child("child", {"id": 7})
+        return {"said": [*(await child.result())["said"], "parent"]}
+
+    async def child(state: State) -> State:
+        return {"said": [await receive("parcel")]}
+
+    def graph_of(node: Any) -> CompiledGraph[Any, Any, Any, Any]:
+        return StateGraph(State).add_node("node", node).add_edge(START, "node").compile()
+
+    def family_on(store: Checkpointer) -> App:
+        return App({"parent": graph_of(parent), "child": graph_of(child)}, store)
+
+    app, there = family_on(saver), family_on(target)
+    handle = await app.start("parent", {}, thread_id="t")
+    async with run_app(app) as running:
+        await running.settle()
+
+    await moved(saver, target, tmp_path / "threads")
+
+    assert await _statuses(there) == await _statuses(app)
+    (child_id,) = (await (await there.find(handle.run_id)).status()).children
+    thread = (await there.find(child_id)).thread_id
+    async with run_app(there):
+        await there.signal(thread, "parcel", "one")
+        assert (await (await there.find(handle.run_id)).result(20))["said"] == ["one", "parent"]

@@ -24,6 +24,15 @@ PRINTED: Final = {
         "{'looking in': 'Porto'}",
         'data: {"looking in": "Faro"}',
     ],
+    "docs/children.md": [
+        "waiting 1",
+        "shipment carrier of order 7?",
+        "{'number': 7, 'parcel': 'DHL-7'}",
+        "{'number': 13, 'parcel': 'none: failed'}",
+        "365",
+        "{'count': 200}",
+        "True",
+    ],
     "docs/coming-from-langgraph.md": [
         "{'publish?': 'Tea is a drink.'}",
         "['Write about tea.', 'Tea is a drink.', 'Yes.']",

@@ -113,12 +113,13 @@ WITH
         :seq::bigint[], :key::text[], :request_digest::bytea[], :priority::smallint[], :skew::bigint[],
         :delay::bigint[], :time_limit::bigint[], :waits::boolean[], :queue::text[], :input_digest::bytea[],
         :input::bytea[], :options::bytea[], :context::bytea[], :token::bytea[], :run_metadata::text[],
-        :worker::bigint[], :lease_skew::bigint[], :made_at::bigint[], :before::bytea[], :last_seq::bigint[], :limit_key::bigint[])
+        :worker::bigint[], :lease_skew::bigint[], :made_at::bigint[], :before::bytea[], :last_seq::bigint[],
+        :limit_key::bigint[], :parent_key::bigint[], :parent_seq::bigint[], :on_parent::smallint[])
       AS r (thread_key, thread_id, incarnation, origin, graph, graph_digest, version, head, epoch, writes_seq, prunes,
             oldest_kept, status, status_since, created_at, updated_at, commit_id, next, metadata, error, extra,
             writes_digest, branches_digest, requests_digest, digest, seq, key, request_digest, priority, skew, delay,
             time_limit, waits, queue, input_digest, input, options, context, token, run_metadata, worker, lease_skew,
-            made_at, before, last_seq, limit_key)),
+            made_at, before, last_seq, limit_key, parent_key, parent_seq, on_parent)),
   -- Locked, so that no sweep removes a worker before its claims are visible.
   living AS MATERIALIZED (
     SELECT r.thread_key, r.worker FROM req r JOIN {schema}.workers w ON w.id = r.worker
@@ -188,7 +189,7 @@ WITH
            coalesce(n.worker, 0),
            CASE WHEN EXISTS (SELECT FROM {schema}.messages m WHERE m.thread_key = r.thread_key
                                 AND m.topic = '__update__' AND m.taken = 0) THEN 3 ELSE 0 END,
-           c.now + r.skew, 0, r.limit_key, 0, 0, 0, r.queue, r.graph, r.thread_id, NULL,
+           c.now + r.skew, 0, r.limit_key, r.parent_key, r.parent_seq, r.on_parent, r.queue, r.graph, r.thread_id, NULL,
            r.run_metadata, r.input_digest, r.input, r.options, r.context, r.token
       FROM taken n JOIN req r USING (thread_key) CROSS JOIN clock c
     RETURNING thread_key, seq, state, claimed_version, inbox, deadline, request)
@@ -211,19 +212,19 @@ SELECT t.thread_id, t.incarnation, t.origin, t.graph, t.graph_digest, t.version,
 -- name: find_run
 SELECT thread_id, seq, state, priority, due, deadline, first_checkpoint, checkpoint, claimed_version, attempt, crashes,
        inbox, worker, request, accepted_at, ended_at, queue, graph, error,
-       waits_on, metadata, from_checkpoint, coalesce((SELECT name FROM {schema}.workers WHERE id = worker), '')
+       waits_on, metadata, from_checkpoint, parent_key, parent_seq, on_parent, coalesce((SELECT name FROM {schema}.workers WHERE id = worker), '')
   FROM {schema}.runs WHERE thread_key = :thread_key AND seq = :seq;
 
 -- name: find_unfinished_run
 SELECT thread_id, seq, state, priority, due, deadline, first_checkpoint, checkpoint, claimed_version, attempt, crashes,
        inbox, worker, request, accepted_at, ended_at, queue, graph, error,
-       waits_on, metadata, from_checkpoint, coalesce((SELECT name FROM {schema}.workers WHERE id = worker), '')
+       waits_on, metadata, from_checkpoint, parent_key, parent_seq, on_parent, coalesce((SELECT name FROM {schema}.workers WHERE id = worker), '')
   FROM {schema}.runs WHERE thread_key = :thread_key AND state < 4 ORDER BY seq LIMIT 1;
 
 -- name: find_unfinished_runs
 SELECT thread_id, seq, state, priority, due, deadline, first_checkpoint, checkpoint, claimed_version, attempt, crashes,
        inbox, worker, request, accepted_at, ended_at, queue, graph, error,
-       waits_on, metadata, from_checkpoint
+       waits_on, metadata, from_checkpoint, parent_key, parent_seq, on_parent
   FROM {schema}.runs WHERE thread_key = :thread_key AND state < 4 ORDER BY seq;
 
 -- name: find_root_parent
@@ -232,7 +233,7 @@ SELECT parent FROM {schema}.checkpoints WHERE thread_key = :thread_key AND names
 -- name: find_run_of_token
 SELECT thread_id, seq, state, priority, due, deadline, first_checkpoint, checkpoint, claimed_version, attempt, crashes,
        inbox, worker, request, accepted_at, ended_at, queue, graph, error,
-       waits_on, metadata, from_checkpoint
+       waits_on, metadata, from_checkpoint, parent_key, parent_seq, on_parent
   FROM {schema}.runs WHERE thread_key = :thread_key AND extra = :token;
 
 -- name: find_last_run
@@ -252,7 +253,7 @@ VALUES (:thread_key, :seq, :state, :priority, :due, :deadline, 0, 0, 0, 0, 0,
         (SELECT count(*) FROM {schema}.messages WHERE thread_key = :thread_key AND taken = 0),
         0, CASE WHEN EXISTS (SELECT FROM {schema}.messages WHERE thread_key = :thread_key AND topic = '__update__'
                                 AND taken = 0) THEN 3 ELSE 0 END,
-        :accepted_at, 0, :limit_key, 0, 0, 0, :queue, :graph, :thread_id, NULL, :metadata,
+        :accepted_at, 0, :limit_key, :parent_key, :parent_seq, :on_parent, :queue, :graph, :thread_id, NULL, :metadata,
         :from_checkpoint, :input_digest, :input, :options, :context, :extra);
 
 -- name: update_run
@@ -319,7 +320,8 @@ WITH
 SELECT EXISTS (SELECT FROM {schema}.threads WHERE thread_key = :thread_key), EXISTS (SELECT FROM locked),
        EXISTS (SELECT FROM held), r.thread_id, r.seq, r.state, r.priority, r.due, r.deadline, r.first_checkpoint,
        r.checkpoint, r.claimed_version, r.attempt, r.crashes, r.inbox, r.worker, r.request, r.accepted_at, r.ended_at,
-       r.queue, r.graph, r.error, r.waits_on, r.metadata, r.from_checkpoint
+       r.queue, r.graph, r.error, r.waits_on, r.metadata, r.from_checkpoint, r.parent_key,
+       r.parent_seq, r.on_parent
   FROM clock LEFT JOIN {schema}.runs r ON r.thread_key = :thread_key AND r.seq = :seq;
 
 -- name: send_message
@@ -399,7 +401,7 @@ UPDATE {schema}.runs
 -- name: list_runs
 SELECT r.thread_id, r.seq, r.state, r.priority, r.due, r.deadline, r.first_checkpoint, r.checkpoint, r.claimed_version,
        r.attempt, r.crashes, r.inbox, r.worker, r.request, r.accepted_at, r.ended_at, r.queue, r.graph, r.error,
-       r.waits_on, r.metadata, r.from_checkpoint, coalesce(w.name, '')
+       r.waits_on, r.metadata, r.from_checkpoint, r.parent_key, r.parent_seq, r.on_parent, coalesce(w.name, '')
   FROM {schema}.runs r LEFT JOIN {schema}.workers w ON w.id = r.worker
  WHERE (:graph::text IS NULL OR r.graph = :graph) AND (:state::smallint IS NULL OR r.state = :state){and_has_metadata}
    AND (r.thread_id, r.seq) > (:after::text, :after_seq::bigint)
@@ -408,7 +410,7 @@ SELECT r.thread_id, r.seq, r.state, r.priority, r.due, r.deadline, r.first_check
 -- name: list_runs_of_thread
 SELECT r.thread_id, r.seq, r.state, r.priority, r.due, r.deadline, r.first_checkpoint, r.checkpoint, r.claimed_version,
        r.attempt, r.crashes, r.inbox, r.worker, r.request, r.accepted_at, r.ended_at, r.queue, r.graph, r.error,
-       r.waits_on, r.metadata, r.from_checkpoint, coalesce(w.name, '')
+       r.waits_on, r.metadata, r.from_checkpoint, r.parent_key, r.parent_seq, r.on_parent, coalesce(w.name, '')
   FROM {schema}.runs r LEFT JOIN {schema}.workers w ON w.id = r.worker
  WHERE r.thread_key = :thread_key AND (:graph::text IS NULL OR r.graph = :graph)
    AND (:state::smallint IS NULL OR r.state = :state){and_has_metadata} AND (r.thread_id, r.seq) > (:after::text, :after_seq::bigint)
@@ -464,9 +466,10 @@ SELECT r.thread_id, r.seq, r.request, r.followed
      WHERE r.thread_key = p.thread_key AND r.seq = p.seq
     RETURNING r.thread_id, r.seq, r.graph, r.input, r.options, r.context, r.first_checkpoint, r.checkpoint, r.deadline,
               r.attempt, r.crashes, r.inbox, r.request, r.from_checkpoint, f.epoch, f.version, r.priority, r.due, r.followed,
-              f.incarnation, f.created_at, f.requests_digest, f.digest)
+              r.parent_key, f.incarnation, f.created_at, f.requests_digest, f.digest)
 SELECT thread_id, seq, graph, input, options, context, first_checkpoint, checkpoint, deadline, attempt, crashes, inbox,
-       request, from_checkpoint, epoch, version, now, followed, incarnation, created_at, requests_digest, digest
+       request, from_checkpoint, epoch, version, now, followed, parent_key, incarnation, created_at, requests_digest,
+       digest
   FROM claimed CROSS JOIN clock ORDER BY priority, due
 
 -- name: claim_runs
@@ -503,7 +506,7 @@ WITH
 -- The runs that the worker claimed with these epochs.
 SELECT r.thread_id, r.seq, r.graph, r.input, r.options, r.context, r.first_checkpoint, r.checkpoint, r.deadline,
        r.attempt, r.crashes, r.inbox, r.request, r.from_checkpoint, t.epoch, t.version, {now}, r.followed,
-       t.incarnation, t.created_at, t.requests_digest, t.digest
+       r.parent_key, t.incarnation, t.created_at, t.requests_digest, t.digest
   FROM {schema}.runs r JOIN {schema}.threads t USING (thread_key)
  WHERE r.worker = :worker AND r.state = 1 AND t.epoch = ANY (:epochs::bigint[]) ORDER BY r.priority, r.due;
 

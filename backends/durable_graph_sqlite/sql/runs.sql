@@ -5,19 +5,19 @@
 -- name: find_run
 SELECT thread_id, seq, state, priority, due, deadline, first_checkpoint, checkpoint, claimed_version, attempt, crashes,
        inbox, worker, request, accepted_at, ended_at, queue, graph, error,
-       waits_on, metadata, from_checkpoint, coalesce((SELECT name FROM workers WHERE id = worker), '')
+       waits_on, metadata, from_checkpoint, parent_key, parent_seq, on_parent, coalesce((SELECT name FROM workers WHERE id = worker), '')
   FROM runs WHERE thread_key = :thread_key AND seq = :seq;
 
 -- name: find_unfinished_run
 SELECT thread_id, seq, state, priority, due, deadline, first_checkpoint, checkpoint, claimed_version, attempt, crashes,
        inbox, worker, request, accepted_at, ended_at, queue, graph, error,
-       waits_on, metadata, from_checkpoint, coalesce((SELECT name FROM workers WHERE id = worker), '')
+       waits_on, metadata, from_checkpoint, parent_key, parent_seq, on_parent, coalesce((SELECT name FROM workers WHERE id = worker), '')
   FROM runs WHERE thread_key = :thread_key AND state < 4 ORDER BY seq LIMIT 1;
 
 -- name: find_unfinished_runs
 SELECT thread_id, seq, state, priority, due, deadline, first_checkpoint, checkpoint, claimed_version, attempt, crashes,
        inbox, worker, request, accepted_at, ended_at, queue, graph, error,
-       waits_on, metadata, from_checkpoint
+       waits_on, metadata, from_checkpoint, parent_key, parent_seq, on_parent
   FROM runs WHERE thread_key = :thread_key AND state < 4 ORDER BY seq;
 
 -- name: find_root_parent
@@ -26,7 +26,7 @@ SELECT parent FROM checkpoints WHERE thread_key = :thread_key AND namespace = ''
 -- name: find_run_of_token
 SELECT thread_id, seq, state, priority, due, deadline, first_checkpoint, checkpoint, claimed_version, attempt, crashes,
        inbox, worker, request, accepted_at, ended_at, queue, graph, error,
-       waits_on, metadata, from_checkpoint
+       waits_on, metadata, from_checkpoint, parent_key, parent_seq, on_parent
   FROM runs WHERE thread_key = :thread_key AND extra = :token;
 
 -- name: find_last_run
@@ -46,7 +46,7 @@ VALUES (:thread_key, :seq, :state, :priority, :due, :deadline, 0, 0, 0, 0, 0,
         (SELECT count(*) FROM messages WHERE thread_key = :thread_key AND taken = 0),
         0, CASE WHEN EXISTS (SELECT 1 FROM messages WHERE thread_key = :thread_key AND topic = '__update__' AND taken = 0)
                 THEN 3 ELSE 0 END,
-        :accepted_at, 0, :limit_key, 0, 0, 0, :queue, :graph, :thread_id, NULL, :metadata,
+        :accepted_at, 0, :limit_key, :parent_key, :parent_seq, :on_parent, :queue, :graph, :thread_id, NULL, :metadata,
         :from_checkpoint, :input_digest, :input, :options, :context, :extra);
 
 -- name: update_run
@@ -138,7 +138,7 @@ SELECT json_extract(each.value, '$[0]'), json_extract(each.value, '$[1]')
 -- name: list_runs
 SELECT r.thread_id, r.seq, r.state, r.priority, r.due, r.deadline, r.first_checkpoint, r.checkpoint, r.claimed_version,
        r.attempt, r.crashes, r.inbox, r.worker, r.request, r.accepted_at, r.ended_at, r.queue, r.graph, r.error,
-       r.waits_on, r.metadata, r.from_checkpoint, coalesce(w.name, '')
+       r.waits_on, r.metadata, r.from_checkpoint, r.parent_key, r.parent_seq, r.on_parent, coalesce(w.name, '')
   FROM runs r LEFT JOIN workers w ON w.id = r.worker
  WHERE (:graph IS NULL OR r.graph = :graph) AND (:state IS NULL OR r.state = :state)
    AND (:thread IS NULL OR r.thread_id = :thread)
@@ -170,7 +170,7 @@ UPDATE runs SET state = 1, worker = :worker, attempt = attempt + 1,
                 claimed_version = :version, claimed_writes = :writes
  WHERE thread_key = :thread_key AND seq = :seq
 RETURNING thread_id, seq, graph, input, options, context, first_checkpoint, checkpoint, deadline, attempt, crashes,
-          inbox, request, from_checkpoint, followed;
+          inbox, request, from_checkpoint, followed, parent_key;
 
 -- name: find_next_due
 -- By priority, because the index has the times of each priority in their order.

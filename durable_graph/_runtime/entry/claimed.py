@@ -119,7 +119,8 @@ async def _messages_for(
         if message is not None:
             waiting.remove(message)
             taken.append(message.seq)
-            answers[ask.interrupt.id] = call.topology.argument.decode(message.value)
+            # The message about the end of a child run has no value.
+            answers[ask.interrupt.id] = call.topology.argument.decode(message.value) if message.value else None
     owned.read_topics -= {message.topic for message in waiting}
     return answers, tuple(taken)
 

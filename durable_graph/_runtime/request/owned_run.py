@@ -9,7 +9,8 @@ from typing import Any, Protocol
 import msgspec
 
 from durable_graph.checkpointing import Checkpointer
-from durable_graph.records import CommitUnit, Status, StoredCheckpoint, TaskRecord, WritesBatch
+from durable_graph.graph.entrypoints import CONTINUED
+from durable_graph.records import CommitUnit, Status, StoredCheckpoint, TaskRecord, ValueKind, WritesBatch
 from durable_graph.run_records import NEVER, EventRow, Message, RunState, RunUpdate, WaitsOn
 
 _MOST_INTERRUPTS = 100
@@ -58,12 +59,26 @@ class RunEvents(Protocol):
     def waits(self, outcomes: Mapping[tuple[int, int], Any]) -> None: ...
 
 
+class History(Protocol):
+    """The checkpoints of a thread, of which only the newest are kept."""
+
+    def grows(self, no: int) -> None:
+        """The checkpoint `no` is about to be stored."""
+        ...
+
+
 class RunReads(Protocol):
     """Reads of a run's thread that share statements with those of the worker's other runs."""
 
     async def load(self, thread: str) -> StoredCheckpoint | None: ...
 
     async def inbox(self, thread: str, topics: Collection[str]) -> list[Message]: ...
+
+
+def _next_input(unit: CommitUnit) -> bytes | None:
+    """The encoded input with which the workflow that the unit ends continues as new, None for the end of a run."""
+    values = unit.checkpoints[-1].values
+    return next((row.value for row in values if row.channel == CONTINUED and row.kind is ValueKind.FULL), None)
 
 
 @dataclass(slots=True)
@@ -79,7 +94,8 @@ class OwnedRun:
     claim, and `due` the time at which the run continues if it suspends now. `lease` is that of its worker. `log` stores
     its events, once it has a follower. `has_progressed`: a commit or a result since the claim is durable.
     `has_updates`: the inbox may have updates of the thread. A run that has not begun begins from `from_checkpoint` (see
-    `RunRow`). `waits_on` is what it waits for if it suspends now. `found` is the thread as the claim has it, in place
+    `RunRow`). `has_parent`: another run started it, which receives its end. `children` starts child runs of it.
+    `continues`: its last commit made it ready to continue as new. `history` limits the thread's checkpoints. `waits_on` is what it waits for if it suspends now. `found` is the thread as the claim has it, in place
     of the first load (None: it has to be loaded), and `reads` loads it and reads its inbox.
     """
 
@@ -99,6 +115,10 @@ class OwnedRun:
     log: RunEvents | None = None
     found: StoredCheckpoint | None = None
     reads: RunReads | None = None
+    has_parent: bool = False
+    children: object | None = None
+    continues: bool = False
+    history: History | None = None
     _began: float = field(default_factory=time.monotonic)
 
     async def load(self, saver: Checkpointer, thread: str) -> StoredCheckpoint | None:
@@ -143,11 +163,22 @@ class OwnedRun:
         roots = [new.row.no for new in unit.checkpoints if not new.row.ns]
         if not roots:
             return unit
+        if self.history is not None:
+            self.history.grows(roots[-1])
         state = _STATES.get(unit.status, RunState.RUNNING)
         if state is RunState.RUNNING and not self.has_input:
             return unit
         first = roots[0] if self.has_input else 0
-        update = RunUpdate(self.seq, state, checkpoint=roots[-1], first_checkpoint=first, inbox=self.inbox)
+        update = RunUpdate(
+            self.seq,
+            state,
+            checkpoint=roots[-1],
+            first_checkpoint=first,
+            inbox=self.inbox,
+            has_parent=self.has_parent,
+        )
+        if state is RunState.DONE and (given := _next_input(unit)) is not None:
+            update = RunUpdate(self.seq, RunState.READY, checkpoint=roots[-1], input=given)
         waits = state is RunState.WAITING and self.log is not None and self.log.is_active
         events = self.log.of_wait(unit.version) if waits and self.log is not None else ()
         return msgspec.structs.replace(unit, run=update, events=events)
@@ -160,7 +191,9 @@ class OwnedRun:
             batch = msgspec.structs.replace(batch, events=events)
         if state is None:
             return batch
-        update = RunUpdate(self.seq, state, due=self.due, inbox=self.inbox, error=batch.error)
+        update = RunUpdate(
+            self.seq, state, due=self.due, inbox=self.inbox, error=batch.error, has_parent=self.has_parent
+        )
         if state is RunState.WAITING:
             update = msgspec.structs.replace(update, waits_on=self.waits_on)
         return msgspec.structs.replace(batch, run=update)
@@ -169,4 +202,5 @@ class OwnedRun:
         """This change is durable."""
         if update is not None:
             self.state = update.state
+            self.continues = update.input is not None
             self.has_input = self.has_input and not update.first_checkpoint

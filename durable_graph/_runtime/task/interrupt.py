@@ -85,6 +85,24 @@ async def receive(topic: str, *, timeout: Duration | None = None, default: Any =
     )
 
 
+def claim_message(context: TaskContext, topic: str) -> object:
+    """The answer to the next `ask_for_message` of this code, UNSET as long as there is none."""
+    question = f"receive:{topic}"
+    nth, thread = context.asked.get(question, 0), context.run.store.thread
+    id_ = "" if thread is None else interrupt_id(thread.row.origin, context.ns, context.phase, question, nth)
+    if id_ not in context.answers:
+        return UNSET
+    context.asked[question] = nth + 1
+    return copy_of(context.answers.claim(id_))
+
+
+def ask_for_message(context: TaskContext, what: str, topic: str, wait: int | None, default: object) -> None:
+    """Suspend the run until a message of this topic arrives, or the time `wait` is over: then the answer is
+    `default`."""
+    asked = Interrupt(None, "", None, default=default, topic=topic)
+    _answer_to(context, what, f"receive:{topic}", asked, wait)
+
+
 def _answer_to(context: TaskContext, what: str, question: str, asked: Interrupt, wait: int | None) -> Any:
     """The answer to a question, which is `asked` without its id and its time; `wait` is in microseconds."""
     thread = context.run.store.thread

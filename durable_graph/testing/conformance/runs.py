@@ -17,6 +17,7 @@ from durable_graph.testing.conformance.run_accept_and_claim import AcceptAndClai
 from durable_graph.testing.conformance.run_acceptance import AcceptanceClauses
 from durable_graph.testing.conformance.run_busy import BusyClauses
 from durable_graph.testing.conformance.run_changes import SettlementClauses, UpdateClauses, WaitingClauses
+from durable_graph.testing.conformance.run_children import ChildClauses, ContinuationClauses
 from durable_graph.testing.conformance.run_claims import ClaimClauses, OrderClauses
 from durable_graph.testing.conformance.run_control import CancelClauses, ListingClauses, RetryClauses
 from durable_graph.testing.conformance.run_deadlines import DeadlineClauses
@@ -48,6 +49,8 @@ class RunStoreConformance(
     ListingClauses,
     ReadClauses,
     AcceptAndClaimClauses,
+    ChildClauses,
+    ContinuationClauses,
 ):
     """All clauses. A subclass implements `open`, `open_another` and `block`."""
 

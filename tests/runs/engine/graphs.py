@@ -8,12 +8,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
-from durable_graph import START, Command, CompiledGraph, Runtime, StateGraph, interrupt, receive, sleep
+from durable_graph import START, Command, CompiledGraph, Runtime, StateGraph, interrupt, receive, sleep, start_child
 from tests.crash.engine.killed_process import kill_this_process
 from tests.runs.engine.ledger import Ledger
 
 STEPS = 20
 LATER = 5
+CHILDREN = 3
 PAUSE = 0.3
 """Seconds until the next node of the graph `later` is due."""
 
@@ -56,7 +57,8 @@ def graphs_of(folder: Path) -> Graphs:
     seconds of its input. `tell` has two nodes in one superstep that emit an event: `patient` waits at the gate, and
     `quick` does not. `poison` kills its process in its second node, `poison_first` in its first, until the gate is
     open. Each node of `later` begins a while after the one before it. `sleeper` sleeps for a second in its first node,
-    `receiver` receives three messages in its only one. `quick` has one short node.
+    `receiver` receives three messages in its only one. `quick` has one short node. `parent` starts three children of
+    the graph `child`, and awaits them.
     """
     ledger, gate = Ledger(folder), Gate(folder)
 
@@ -98,6 +100,8 @@ def graphs_of(folder: Path) -> Graphs:
         "sleeper": _chain(sleep=_sleep_for_a_second, after=node("after")),
         "receiver": _chain(receive=_receive_three),
         "quick": _chain(quick=node("quick")),
+        "parent": _chain(parent=_await_three_children),
+        "child": _chain(child=node("child")),
     }
 
 
@@ -116,6 +120,13 @@ async def _sleep_for_a_second(state: State) -> State:
 
 async def _receive_three(state: State) -> State:
     return {"log": [f"receive {await receive('topic')}" for _ in range(3)]}
+
+
+async def _await_three_children(state: State) -> State:
+    seconds = state.get("seconds", 0)
+    children = [await start_child("child", {"seconds": seconds, "log": [str(number)]}) for number in range(CHILDREN)]
+    outputs = [await child.result() for child in children]
+    return {"log": [output["log"][0] for output in outputs]}
 
 
 def _later(ledger: Ledger) -> CompiledGraph[Any, Any, Any, Any]:
