@@ -179,13 +179,13 @@ class SqliteRuns:
     async def find_children(self, thread: str | int, seq: int) -> list[RunRow]:
         """See `RunStore.find_children`."""
         key = thread if isinstance(thread, int) else key_of(thread)
-        found = await self._read(lambda db: rows(db, "find_children", {"thread_key": key, "seq": seq}))
+        found = await self.read(lambda db: rows(db, "find_children", {"thread_key": key, "seq": seq}))
         return [run_from(each) for each in found]
 
     async def find_orphans(self, *, limit: int = 50) -> list[tuple[str, int]]:
         """See `RunStore.find_orphans`."""
         check_limit(limit)
-        return [(each[0], each[1]) for each in await self._read(lambda db: rows(db, "find_orphans", {"limit": limit}))]
+        return [(each[0], each[1]) for each in await self.read(lambda db: rows(db, "find_orphans", {"limit": limit}))]
 
     async def list_runs(
         self,
