@@ -15,7 +15,7 @@ from durable_graph.runs import App
 from tests.runtime import heavy
 from tests.runtime.pools import Pools
 
-pytestmark = pytest.mark.every_store
+pytestmark = [pytest.mark.every_store, pytest.mark.slow]
 
 
 class State(TypedDict, total=False):

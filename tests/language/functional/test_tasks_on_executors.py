@@ -31,6 +31,8 @@ from durable_graph.graph.policies import CachePolicy
 from tests.runtime import heavy
 from tests.runtime.pools import Pools, context
 
+pytestmark = pytest.mark.slow
+
 AT_ONCE = RetryPolicy(initial_interval=0, jitter=False)
 
 
