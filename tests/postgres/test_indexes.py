@@ -33,6 +33,10 @@ READS: dict[str, dict[str, Any]] = {
     "free_stuck_run": {"seq": 1, "now": 9},
     "find_next_due": {"queues": ["q"], "skew": 0},
     "find_entry": {},
+    "find_schedule": {"named": "nightly"},
+    "lock_schedule": {"id": 1},
+    "list_schedules": {"after": "", "limit": 10},
+    "find_due_schedules": {"graphs": ["graph"], "now": 9, "limit": 16},
     "search_threads": {
         "entry": None,
         "entries": [],
