@@ -20,7 +20,6 @@ from durable_graph.checkpointing.schedule_store import (
     SchedulePage,
     ScheduleRow,
 )
-from durable_graph.checkpointing.schedule_transactions import CANCELLED
 
 
 class MemorySchedules:
@@ -97,7 +96,7 @@ class MemorySchedules:
         fired = Fired(fate)
         if fate is Fate.FIRED and firing.run is not None:
             for thread, seq in unfinished if row.overlap == "cancel" else ():
-                await self._runs.cancel_run(thread, seq, CANCELLED)
+                await self._runs.cancel_run(thread, seq, schedule_rules.CANCELLED)
             fired = schedule_rules.fired_by(firing.run, await self._runs.accept(firing.run))
             if fired.stored_graph is not None:
                 firing = schedule_rules.refused(firing, firing.run, fired.stored_graph)

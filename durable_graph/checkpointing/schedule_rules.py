@@ -11,6 +11,9 @@ from durable_graph.run_records import Accepted, NewRun
 Ref = tuple[str, int]
 """A run: its thread and its number."""
 
+CANCELLED = "the next occurrence of its schedule, with overlap='cancel', takes its place"
+"""The reason with which an occurrence cancels the runs before it."""
+
 _MOST_RUNS = 100
 """The most runs of a schedule whose end it looks for. A schedule with more of them forgets the oldest."""
 

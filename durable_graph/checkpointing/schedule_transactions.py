@@ -28,9 +28,6 @@ from durable_graph.checkpointing.schedule_store import (
 from durable_graph.checkpointing.transactions import Part, Transaction, WriteResult, lock
 from durable_graph.run_records import NewRun
 
-CANCELLED = "the next occurrence of its schedule, with overlap='cancel', takes its place"
-"""The reason with which an occurrence cancels the runs before it."""
-
 
 def list_schedules(limit: int, after: str, clock: Clock) -> Part[SchedulePage]:
     """See `ScheduleStore.list_schedules`."""
@@ -88,7 +85,7 @@ def _start(row: ScheduleRow, run: NewRun, unfinished: list[Ref], clock: Clock) -
         for thread in sorted({run.thread, *(thread for thread, _ in cancelled)}, key=key_of):
             yield from lock(thread)
     for thread, seq in cancelled:
-        yield from cancel_run(thread, seq, CANCELLED, drawn_incarnation(), clock)
+        yield from cancel_run(thread, seq, schedule_rules.CANCELLED, drawn_incarnation(), clock)
     accepted = (yield from accept(run, clock)).result
     return schedule_rules.fired_by(run, accepted)
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from hashlib import blake2b
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
@@ -37,7 +38,7 @@ class Calendar:
 
     def __init__(self, cron: str, zone: str) -> None:
         """Reads the zone from a file. Raises `InvalidOptionError`."""
-        self.cron = _checked("cron", cron, _CRON)
+        self.cron: str = _checked("cron", cron, _CRON)
         try:
             self._zone = ZoneInfo(_checked("zone", zone, _ZONE))
         except (ValueError, OSError, KeyError) as error:
@@ -144,38 +145,43 @@ def jitter_of(id_: int, occurrence: int, most: int) -> int:
     return int.from_bytes(digest) % most
 
 
-class Passed:
+class Passed(NamedTuple):
     """The occurrences of a schedule that are due, and the one that follows them.
 
     `at` is the one to fire (0: none), `skipped` the number of missed ones before it, `next` the next one and `due` its
     time with the jitter.
     """
 
-    __slots__ = ("at", "due", "next", "skipped")
+    at: int
+    skipped: int
+    next: int
+    due: int
 
-    def __init__(self, row: ScheduleRow, calendar: Calendar, now: int) -> None:
-        due: list[int] = []
-        following = row.next
-        times = calendar.all_after(row.next)
-        while len(due) < _MOST_PASSED and following != NEVER and due_at(row, following) <= now:
-            due.append(following)
-            following = next_within(row, next(times, NEVER))
-        is_complete = following == NEVER or due_at(row, following) > now
-        self._choose(row, due, following, now, is_complete=is_complete)
-        self.due: int = due_at(row, self.next)
 
-    def _choose(self, row: ScheduleRow, due: list[int], following: int, now: int, *, is_complete: bool) -> None:
-        self.at, self.skipped, self.next = 0, len(due), following
-        if row.catch_up == LAST:
-            wanted = due[-1:] if is_complete else []
-        elif row.catch_up == 0:
-            wanted = [each for each in due[-1:] if is_complete and now - due_at(row, each) <= ON_TIME]
-        else:
-            oldest = now - max(row.catch_up, ON_TIME)
-            wanted = [each for each in due if due_at(row, each) >= oldest]
-        if wanted:
-            self.at, self.skipped = wanted[0], len(due) - len(wanted)
-            self.next = wanted[1] if len(wanted) > 1 else following
+def passed(row: ScheduleRow, calendar: Calendar, now: int) -> Passed:
+    """The occurrences that are due at the store's time `now`, of which the first `_MOST_PASSED` are passed over."""
+    due: list[int] = []
+    following = row.next
+    times = calendar.all_after(row.next)
+    while len(due) < _MOST_PASSED and following != NEVER and due_at(row, following) <= now:
+        due.append(following)
+        following = next_within(row, next(times, NEVER))
+    is_complete = following == NEVER or due_at(row, following) > now
+    wanted = _wanted(row, due, now, is_complete=is_complete)
+    at, skipped, after = 0, len(due), following
+    if wanted:
+        at, skipped = wanted[0], len(due) - len(wanted)
+        after = wanted[1] if len(wanted) > 1 else following
+    return Passed(at, skipped, after, due_at(row, after))
+
+
+def _wanted(row: ScheduleRow, due: list[int], now: int, *, is_complete: bool) -> list[int]:
+    """Those of the due occurrences that are fired. `is_complete`: no further ones are due."""
+    if row.catch_up > 0:
+        oldest = now - max(row.catch_up, ON_TIME)
+        return [each for each in due if due_at(row, each) >= oldest]
+    last = due[-1:] if is_complete else []
+    return last if row.catch_up == LAST else [each for each in last if now - due_at(row, each) <= ON_TIME]
 
 
 def due_at(row: ScheduleRow, occurrence: int) -> int:

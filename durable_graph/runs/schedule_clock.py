@@ -16,7 +16,7 @@ from durable_graph.checkpointing.waiting import is_set_within
 from durable_graph.errors import DurableGraphError, StoreUnavailableError
 from durable_graph.errors.shown import logged
 from durable_graph.runs.changes import Changes
-from durable_graph.runs.occurrences import Passed, calendar_of, due_at, queued_after
+from durable_graph.runs.occurrences import calendar_of, due_at, passed, queued_after
 from durable_graph.runs.operations import for_row
 from durable_graph.runs.scheduled_runs import run_of
 
@@ -84,11 +84,11 @@ class ScheduleClock:
 
     async def _fire(self, schedules: ScheduleStore, row: ScheduleRow, now: int) -> None:
         calendar = await calendar_of(row.cron, row.zone)
-        passed = Passed(row, calendar, now)
+        found = passed(row, calendar, now)
         poll = now + _POLL
-        if passed.next != row.next:
+        if found.next != row.next:
             firing = Firing(
-                row.id, row.revision, Cause.NEXT, passed.at, passed.next, passed.due, poll, skipped=passed.skipped
+                row.id, row.revision, Cause.NEXT, found.at, found.next, found.due, poll, skipped=found.skipped
             )
         elif row.held:
             held = queued_after(row, calendar)

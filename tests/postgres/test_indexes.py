@@ -40,6 +40,10 @@ READS: dict[str, dict[str, Any]] = {
     "claim_chosen": {"worker": 1, "epochs": [1], "thread_keys": [1], "seqs": [1], "now": 9},
     "find_next_due_of_queue": {"queue": "q", "now": 9},
     "find_entry": {},
+    "find_schedule": {"named": "nightly"},
+    "lock_schedule": {"id": 1},
+    "list_schedules": {"after": "", "limit": 10},
+    "find_due_schedules": {"graphs": ["graph"], "now": 9, "limit": 16},
     "search_threads": {
         "entry": None,
         "entries": [],

@@ -17,8 +17,6 @@ from durable_graph.testing.conformance.schedules_under_test import (
     schedules_of,
 )
 
-replace = msgspec.structs.replace
-
 
 class FiringClauses(RunStoreUnderTest):
     """A firing compares the revision of the row from which it was computed."""
@@ -30,8 +28,8 @@ class FiringClauses(RunStoreUnderTest):
             found = await fired(saver, row)
             after = await schedule_at(saver, row)
             assert after.updated_at >= before
-            moved = replace(row, revision=2, next=PAST + HOUR, due=PAST + HOUR, last=PAST, fired=1)
-            assert replace(after, updated_at=row.updated_at, runs="") == moved
+            moved = msgspec.structs.replace(row, revision=2, next=PAST + HOUR, due=PAST + HOUR, last=PAST, fired=1)
+            assert msgspec.structs.replace(after, updated_at=row.updated_at, runs="") == moved
             run = await runs_of(saver).find_run(found.thread, found.seq)
             assert run is not None
             assert (run.thread, run.graph) == (f"nightly-{PAST}", "graph")
@@ -59,7 +57,7 @@ class FiringClauses(RunStoreUnderTest):
         async with await self.open() as saver:
             row = await create(saver)
             firing = firing_of(row)
-            paused = replace(row, revision=2, is_paused=True, due=NEVER)
+            paused = msgspec.structs.replace(row, revision=2, is_paused=True, due=NEVER)
             assert await schedules_of(saver).replace(paused)
             assert (await schedules_of(saver).fire(firing)).fate is Fate.STALE
             assert await number_of_runs(saver) == 0

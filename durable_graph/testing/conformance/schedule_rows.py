@@ -14,8 +14,6 @@ from durable_graph.testing.conformance.schedules_under_test import (
     schedules_of,
 )
 
-replace = msgspec.structs.replace
-
 
 class ScheduleRowClauses(RunStoreUnderTest):
     """A schedule is a row with a unique name."""
@@ -91,17 +89,22 @@ class ScheduleRowClauses(RunStoreUnderTest):
         async with await self.open() as saver:
             row = await create(saver)
             schedules = schedules_of(saver)
-            after = replace(row, revision=2, cron="1 * * * *", is_paused=True, due=NEVER, catch_up=LAST, fired=4)
+            after = msgspec.structs.replace(
+                row, revision=2, cron="1 * * * *", is_paused=True, due=NEVER, catch_up=LAST, fired=4
+            )
             assert await schedules.replace(after)
             assert await schedule_at(saver, row) == after
-            for other in (replace(row, revision=2, zone="Europe/Berlin"), replace(after, revision=4)):
+            for other in (
+                msgspec.structs.replace(row, revision=2, zone="Europe/Berlin"),
+                msgspec.structs.replace(after, revision=4),
+            ):
                 assert not await schedules.replace(other)
             assert await schedule_at(saver, row) == after
 
     async def test_a_repeated_replacement_has_the_same_result(self) -> None:
         async with await self.open() as saver:
             row = await create(saver)
-            after = replace(row, revision=2, cron="1 * * * *")
+            after = msgspec.structs.replace(row, revision=2, cron="1 * * * *")
             assert [await schedules_of(saver).replace(after) for _ in range(2)] == [True, True]
             assert await schedule_at(saver, row) == after
 
@@ -110,7 +113,7 @@ class ScheduleRowClauses(RunStoreUnderTest):
             row, schedules = await create(saver), schedules_of(saver)
             assert [await schedules.delete(row.id) for _ in range(2)] == [True, False]
             assert (await schedules.find(row.name)).row is None
-            assert not await schedules.replace(replace(row, revision=2))
+            assert not await schedules.replace(msgspec.structs.replace(row, revision=2))
             again = await create(saver)
             assert (await schedules.find(again.name)).row == again
 
