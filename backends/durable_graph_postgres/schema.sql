@@ -189,7 +189,9 @@ CREATE INDEX runs_with_deadline ON {schema}.runs (deadline) WHERE state IN (0, 2
 CREATE INDEX runs_waiting_for_messages ON {schema}.runs (thread_key, seq) WHERE state = 2 AND waits_on LIKE '{"topics"%';
 CREATE INDEX runs_ended ON {schema}.runs (ended_at) WHERE state IN (4, 5, 6);
 CREATE INDEX runs_of_worker ON {schema}.runs (worker) WHERE state = 1;
-CREATE INDEX runs_keyed ON {schema}.runs (queue, priority, limit_key, due) WHERE state IN (0, 2) AND limit_key <> 0;
+-- The runs of queues with limits that are due at a time.
+CREATE INDEX runs_keyed ON {schema}.runs (queue, priority, limit_key, due)
+  WHERE state IN (0, 2) AND limit_key <> 0 AND due <> 4611686018427387904;
 CREATE INDEX runs_limited ON {schema}.runs (queue, limit_key) WHERE state = 1;
 CREATE INDEX runs_blocked ON {schema}.runs (queue, limit_key, priority, due) WHERE state = 3;
 CREATE INDEX runs_of_parent ON {schema}.runs (parent_key, parent_seq) WHERE parent_key <> 0 AND state < 4;

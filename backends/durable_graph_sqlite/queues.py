@@ -45,6 +45,12 @@ class SqliteQueues:
             if not rows(db, "is_worker_alive", {**self._runs.lease(), "worker": worker}):
                 return QueueClaims()
             for queue in queues:
+                ((due,),) = rows(db, "find_next_due", {"queue": queue})
+                wait = None if due is None else due - self._runs.now()
+                if wait is None or wait > 0:
+                    # Nothing is due, so the keys of sleeping runs need no look.
+                    waits += [] if wait is None else [wait]
+                    continue
                 made = run(db, self._claim(worker, queue, graphs, most - len(claims)))
                 claims += made.claims
                 if made.wait is not None:

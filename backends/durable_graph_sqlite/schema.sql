@@ -177,7 +177,9 @@ CREATE INDEX runs_due ON runs (queue, priority, due) WHERE state IN (0, 2);
 CREATE INDEX runs_with_deadline ON runs (deadline) WHERE state IN (0, 2, 3) AND deadline < 4611686018427387904;
 CREATE INDEX runs_ended ON runs (ended_at) WHERE state IN (4, 5, 6);
 CREATE INDEX runs_of_worker ON runs (worker) WHERE state = 1;
-CREATE INDEX runs_keyed ON runs (queue, priority, limit_key, due) WHERE state IN (0, 2) AND limit_key <> 0;
+-- The runs of queues with limits that are due at a time.
+CREATE INDEX runs_keyed ON runs (queue, priority, limit_key, due)
+  WHERE state IN (0, 2) AND limit_key <> 0 AND due <> 4611686018427387904;
 CREATE INDEX runs_limited ON runs (queue, limit_key) WHERE state = 1;
 CREATE INDEX runs_blocked ON runs (queue, limit_key, priority, due) WHERE state = 3;
 CREATE INDEX runs_of_parent ON runs (parent_key, parent_seq) WHERE parent_key <> 0 AND state < 4;

@@ -59,7 +59,7 @@ class QueueStore(Protocol):
         ended. The runs of a key are claimed by their due time, and runs without a key share a turn. Every claim of a
         run counts for the rate. Runs of one queue are claimed by one worker at a time, and another one does not wait.
 
-        The number of keys that are waiting bounds the cost of a claim, and not the number of their runs.
+        The number of keys with runs that have a due time bounds the cost of a claim, and not the number of these runs.
         A worker whose lease has ended gets none.
         """
         ...

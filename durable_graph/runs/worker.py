@@ -101,6 +101,8 @@ class Worker:
         self._suspects = Suspects(max_crashes)
         self._slots = slots
         self._queues = ServedQueues(queues, runs, self._graphs)
+        # The number of looks for due runs that have ended.
+        self.looks: int = 0
         # By their keys.
         self._executions: dict[tuple[str, int, int], Execution] = {}
         self.schedules: ScheduleClock = ScheduleClock(self._graphs, saver, runs, changes)
@@ -328,6 +330,7 @@ class Worker:
             self._nudge.clear()
             try:
                 claimed = await self._claim()
+                self.looks += 1
                 pause = _FIRST_LOOK if claimed else min(pause * 1.5, _LONGEST_LOOK)
                 wait = 0 if claimed == _LARGEST_CLAIM else await self._pause(pause, claimed)
             except DurableGraphError as error:

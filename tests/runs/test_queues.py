@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections import Counter
+from datetime import timedelta
 from typing import Any, TypedDict
 
 import pytest
@@ -11,6 +12,7 @@ from durable_graph import START, Checkpointer, CompiledGraph, MemorySaver, State
 from durable_graph.checkpointing.queue_store import QueueClaims
 from durable_graph.errors import InvalidOptionError, MissingPowerError
 from durable_graph.runs import App, QueueLimits, Rate, RunHandle, worker
+from durable_graph.testing import run_app
 
 pytestmark = pytest.mark.every_store
 
@@ -167,6 +169,18 @@ async def test_runs_of_graphs_need_no_slot_of_a_queue(saver: Checkpointer, slots
     async with app.worker():
         await ended(handles + limited)
     assert slots.most > 2
+
+
+async def test_a_moved_clock_moves_the_windows_of_a_rate(saver: Checkpointer, slots: Slots) -> None:
+    app = App({"work": graph_of(slots.node)}, saver)
+    app.queue("q", rate=Rate(3, per=3600))
+    handles = await start(app, *map(str, range(7)), keyed=False)
+    async with run_app(app) as running:
+        for begun in (3, 6, 7):
+            await running.settle()
+            assert len(slots.begun) == begun
+            await running.move(timedelta(seconds=3601))
+        await ended(handles)
 
 
 # Turns

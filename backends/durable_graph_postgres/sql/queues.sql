@@ -47,7 +47,8 @@ SELECT limit_key, count(*) FROM {schema}.runs
  WHERE queue = :queue AND state = 1 AND limit_key <> 0 AND :is_counted::boolean GROUP BY limit_key;
 
 -- part: is_due_in_queue
-r.queue = :queue AND r.state IN (0, 2) AND r.limit_key <> 0 AND r.due <= :now AND r.graph = ANY (:graphs::text[])
+r.queue = :queue AND r.state IN (0, 2) AND r.limit_key <> 0 AND r.due <> 4611686018427387904 AND r.due <= :now
+         AND r.graph = ANY (:graphs::text[])
          -- OFFSET 0 keeps this a look at the primary key for each run.
          AND NOT EXISTS (SELECT FROM {schema}.runs e
                           WHERE e.thread_key = r.thread_key AND e.seq < r.seq AND e.state < 4 OFFSET 0)
@@ -55,7 +56,7 @@ r.queue = :queue AND r.state IN (0, 2) AND r.limit_key <> 0 AND r.due <= :now AN
 -- part: next_key
 SELECT r.limit_key FROM {schema}.runs r
           WHERE r.queue = :queue AND r.priority = p.priority AND r.state IN (0, 2) AND r.limit_key <> 0
-            AND r.limit_key <= part.high
+            AND r.due <> 4611686018427387904 AND r.limit_key <= part.high
 
 -- name: find_due_keys
 -- Up to `most` keys with a due run of each priority, in turn: those after the key `last`, then the others. Each step

@@ -29,7 +29,7 @@ SELECT limit_key, count(*) FROM runs INDEXED BY runs_limited
  WHERE queue = :queue AND state = 1 AND limit_key <> 0 AND :is_counted GROUP BY limit_key;
 
 -- part: is_due_in_queue
-r.queue = :queue AND r.state IN (0, 2) AND r.limit_key <> 0 AND r.due <= :now
+r.queue = :queue AND r.state IN (0, 2) AND r.limit_key <> 0 AND r.due <> 4611686018427387904 AND r.due <= :now
    AND r.graph IN (SELECT value FROM json_each(:graphs))
    AND NOT EXISTS (SELECT 1 FROM runs e WHERE e.thread_key = r.thread_key AND e.seq < r.seq AND e.state < 4)
 
@@ -45,7 +45,7 @@ WITH RECURSIVE keys (priority, turn, high, limit_key, is_first) AS (
   SELECT k.priority, k.turn, k.high,
          (SELECT r.limit_key FROM runs r INDEXED BY runs_keyed
            WHERE r.queue = :queue AND r.priority = k.priority AND r.state IN (0, 2) AND r.limit_key <> 0
-             AND r.limit_key > k.limit_key AND r.limit_key <= k.high
+             AND r.due <> 4611686018427387904 AND r.limit_key > k.limit_key AND r.limit_key <= k.high
            ORDER BY r.limit_key LIMIT 1), 0
     FROM keys k WHERE k.limit_key IS NOT NULL
    ORDER BY 1, 2, 4)
