@@ -122,9 +122,9 @@ async def start_child(
 
     Call it in an async node, task or nested graph of a run that a worker executes. The child has its own thread. A
     node that runs again finds the same child. Without a `key`, a child is recognised by its graph and its input, and
-    equal ones by their order; with a `key`, by the key within the calling task: then another input is an error.
-    `on_parent` says whether the child is cancelled with this run ("cancel") or goes on ("abandon"). If this run fails or
-    ends otherwise, its children go on. `priority` and `deadline` are as for `App.start`.
+    equal ones by their order; with a `key`, by the key within the calling task: another input is then an error.
+    `on_parent` says whether the child is cancelled with this run ("cancel") or goes on ("abandon"). If this run fails
+    or ends otherwise, its children go on. `priority` and `deadline` are as for `App.start`.
 
     Raises `OutsideOfWorkerError`, `UnknownNameError` for a graph that the app does not have, `ReplayMismatchError` and
     `KeyReusedError` if the node makes another call than before, and the errors of `App.start` for an input and options.
