@@ -15,7 +15,7 @@ from durable_graph.checkpointing.listeners import LocalNotifier
 from durable_graph.checkpointing.memory_directory import MemoryDirectory
 from durable_graph.checkpointing.memory_events import MemoryEvents
 from durable_graph.checkpointing.memory_lock import alone
-from durable_graph.checkpointing.memory_parents import send_deletions, send_end
+from durable_graph.checkpointing.memory_parents import send_deletions, send_end_of
 from durable_graph.checkpointing.memory_queues import MemoryQueues
 from durable_graph.checkpointing.memory_rows import Rows, RunRows, ThreadRows
 from durable_graph.checkpointing.memory_runs import MemoryRuns
@@ -133,8 +133,7 @@ class MemorySaver:
             found.requests[unit.request.key] = unit.request
         if unit.run is not None or unit.taken:
             found.runs.apply(unit)
-        if unit.run is not None and unit.run.has_parent:
-            send_end(self._threads, found, unit.run.seq, unit.at)
+            send_end_of(self._threads, found, unit)
         return Committed(unit.version, StoredThread(row))
 
     def save_writes(self, batch: WritesBatch) -> Awaitable[SaveResult]:
@@ -159,8 +158,7 @@ class MemorySaver:
         found.runs.take(batch.taken, batch.at)
         if batch.run is not None:
             found.runs.update(batch.run, batch.at)
-        if batch.run is not None and batch.run.has_parent:
-            send_end(self._threads, found, batch.run.seq, batch.at)
+            send_end_of(self._threads, found, batch)
         if batch.wakes_run:
             found.runs.wake(batch.at)
         if batch.events:

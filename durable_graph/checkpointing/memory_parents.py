@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from durable_graph.checkpointing import run_parents, run_rules
 from durable_graph.checkpointing.columns import key_of
 from durable_graph.checkpointing.memory_rows import ThreadRows
+from durable_graph.records import CommitUnit, WritesBatch
 from durable_graph.run_records import NewMessage, RunRow
 
 Threads = Mapping[int, ThreadRows]
@@ -25,6 +26,12 @@ def send_end(threads: Threads, stored: ThreadRows, seq: int, at: int, *, is_dele
     if parent is not None and run_parents.is_told(parent.row) and (topic, key) not in found.runs.inbox.keys:
         found.runs.inbox.put(number, NewMessage(parent.row.thread, topic, key, run_parents.NOTHING))
     found.runs.wake(at)
+
+
+def send_end_of(threads: Threads, stored: ThreadRows, request: CommitUnit | WritesBatch) -> None:
+    """Send the end of the run that the write ends, if it has a parent."""
+    if request.run is not None and request.run.has_parent:
+        send_end(threads, stored, request.run.seq, request.at)
 
 
 def send_deletions(threads: Threads, stored: ThreadRows, at: int) -> None:

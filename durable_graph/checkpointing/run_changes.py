@@ -98,8 +98,8 @@ def changes_of_request(request: CommitUnit | WritesBatch) -> list[Query]:
 
 RUN_COLUMNS = (
     "thread_id, seq, state, priority, due, deadline, first_checkpoint, checkpoint, claimed_version, attempt, crashes, "
-    "inbox, worker, request, accepted_at, ended_at, queue, graph, error, waits_on, metadata, from_checkpoint, parent_key, "
-    "parent_seq, on_parent"
+    "inbox, worker, request, accepted_at, ended_at, queue, graph, error, waits_on, metadata, from_checkpoint, "
+    "parent_key, parent_seq, on_parent"
 )
 """The columns of a run's row that queries select, in the order of the fields of `RunRow`."""
 

@@ -147,8 +147,8 @@ class RunStore(Protocol):
         """The runs that this run started and that have not ended, by thread and number. `thread` is the id or the key
         of the run's thread.
 
-        The end of a child, by a commit, a save or any other call, also by the deletion of its thread, is a message in the
-        inbox of its parent's thread, in the same transaction: of the topic `child:<key>.<seq>`, with the key of the
+        The end of a child, by a commit, a save or any other call, also by the deletion of its thread, is a message in
+        the inbox of its parent's thread, in the same transaction: of the topic `child:<key>.<seq>`, with the key of the
         child's thread and its number. It wakes the parent. A parent that is done gets none.
         """
         ...

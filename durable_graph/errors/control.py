@@ -281,7 +281,8 @@ class InvalidCallError(DurableGraphError, RuntimeError):
     one could get the other's result (`unreadable` are the classes of arguments whose content cannot be read);
     "unnamed_memory" if a node calls graphs with memory per thread twice without naming the memory; "plain_caller" if a
     plain function, which cannot await, called a task; "stream" if a stream was read in the wrong place or at the wrong
-    time; "continuation" if a workflow that a node called returned `ContinueAsNew`. `where` is the caller and `called` what it called.
+    time; "continuation" if a workflow that a node called returned `ContinueAsNew`. `where` is the caller and `called`
+    what it called.
     """
 
     def __init__(
@@ -316,8 +317,8 @@ class InvalidCallError(DurableGraphError, RuntimeError):
     def of_continuation(cls, workflow: str) -> Self:
         """A workflow inside a node that continues as new."""
         text = (
-            f"the entrypoint {workflow!r} returned ContinueAsNew, and a node called it: only the outermost workflow of a "
-            f"run continues as new; start it with start_child, or call it in a loop"
+            f"the entrypoint {workflow!r} returned ContinueAsNew, and a node called it: only the outermost workflow of "
+            f"a run continues as new; start it with start_child, or call it in a loop"
         )
         return cls(text, kind="continuation", where="a node", called=workflow)
 

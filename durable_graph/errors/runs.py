@@ -49,8 +49,8 @@ class RunFailedError(DurableGraphError):
 class ChildFailedError(DurableGraphError):
     """A child run has ended without a result, and its parent awaits it.
 
-    `run_id` and `thread_id` are those of the child, `kind` is that of `RunFailedError`, and `error` the text of its error
-    or the reason.
+    `run_id` and `thread_id` are those of the child, `kind` is that of `RunFailedError`, and `error` the text of its
+    error or the reason.
     """
 
     def __init__(self, run_id: str, thread_id: str, kind: str, error: str) -> None:

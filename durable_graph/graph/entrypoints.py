@@ -30,8 +30,8 @@ class ContinueAsNew:
     """`return ContinueAsNew(input)` in an entrypoint ends its execution, and the same run begins anew with this input.
 
     A worker records both in one commit, and removes the history of the execution that ended: a workflow that continues
-    for ever keeps a bounded history. `previous` stays as it is. `ainvoke` without a worker executes the workflow again in
-    the same call.
+    for ever keeps a bounded history. `previous` stays as it is. `ainvoke` without a worker executes the workflow again,
+    in the same call.
     """
 
     input: Any

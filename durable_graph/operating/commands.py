@@ -37,7 +37,7 @@ from durable_graph.run_records import QueueStats
 from durable_graph.runs import updates
 from durable_graph.runs.changes import Changes
 from durable_graph.runs.handle import STATES, RunStatus, StateName, status_of
-from durable_graph.runs.operations import cancel_run, retry_run
+from durable_graph.runs.operations import cancel_children, cancel_run, retry_run
 from durable_graph.runs.queues import with_limits
 from durable_graph.runs.schedule_handle import ScheduleStatus
 from durable_graph.runs.upkeep import Upkeep, days, read_retention
@@ -216,6 +216,7 @@ def cancel(target: str, /, *, reason: str = "cancelled by an operator", place: P
     async def change(saver: Checkpointer) -> RunStatus:
         store = runs_of(saver)
         row = await cancel_run(store, await run_to_cancel(saver, store, target), reason)
+        await cancel_children(store, row)
         Changes(saver, ()).is_cancelled(row)
         return status_of(row)
 

@@ -286,9 +286,8 @@ class App(Messages, Schedules):
         """Cancel a run: recorded when this returns. See `RunHandle.cancel`. Raises `UnknownRunError`."""
         row = await operations.cancel_run(self._runs, await operations.find_run(self._runs, run_id), reason)
         self._changes.is_cancelled(row)
-        if row.state is RunState.CANCELLED:
-            for child in await operations.cancel_children(self._runs, row):
-                self._changes.is_cancelled(child)
+        for child in await operations.cancel_children(self._runs, row):
+            self._changes.is_cancelled(child)
         return status_of(row)
 
     async def retry(self, run_id: str) -> RunHandle:

@@ -104,7 +104,7 @@ class Children:
     async def cancel(self, thread: str, seq: int) -> None:
         """Cancel the children of this run, if it was cancelled."""
         row = await self._runs.find_run(thread, seq)
-        if row is not None and row.state is RunState.CANCELLED:
+        if row is not None:
             for child in await cancel_children(self._runs, row):
                 self._changes.is_cancelled(child)
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from durable_graph._runtime.entry.options import ThreadId, read_thread_place
@@ -18,7 +19,7 @@ from durable_graph.runs import graph_calls
 from durable_graph.runs.arguments import answer_by_id
 from durable_graph.runs.changes import Changes
 from durable_graph.runs.handle import status_of
-from durable_graph.runs.questions import OpenQuestion, open_questions
+from durable_graph.runs.questions import OpenQuestion, family_of, open_questions
 from durable_graph.runs.updates import discard_update, is_new, send_empty_update, send_update
 
 Graph = CompiledGraph[Any, Any, Any, Any]
@@ -57,20 +58,18 @@ class Messages:
             await graph_calls.refuse_answer(self._graphs, self._saver, thread, command)
             raise UnknownRunError.of_thread(thread)
         try:
-            answered = await graph_calls.answer(self.graph(row.graph), self._saver, thread, command)
+            return await self._answer(row, command)
         except (UnknownInterruptError, NothingToResumeError):
-            asking = None if interrupt_id is None else await self._child_that_asks(row, interrupt_id)
-            if asking is None:
-                raise
-            return await self.answer(asking, value, interrupt_id=interrupt_id)
+            children = [] if interrupt_id is None else (await family_of(self._runs, row))[1:]
+            for child in children:
+                with suppress(UnknownInterruptError, NothingToResumeError):
+                    return await self._answer(child, command)
+            raise
+
+    async def _answer(self, row: RunRow, command: Command[Any]) -> tuple[str, ...]:
+        answered = await graph_calls.answer(self.graph(row.graph), self._saver, row.thread, command)
         self._changes.is_ready(row.queue)
         return answered
-
-    async def _child_that_asks(self, row: RunRow, interrupt_id: str) -> str | None:
-        """The thread of the child of a run that asks this question, None if there is none."""
-        asked = await open_questions(self._graphs, self._runs, row)
-        threads = (each.thread_id for each in asked if each.interrupt.id == interrupt_id)
-        return next((thread for thread in threads if thread != row.thread), None)
 
     async def questions(self, thread_id: ThreadId) -> list[OpenQuestion]:
         """The open questions of the thread's unfinished run and of its child runs that have not ended, and of theirs.

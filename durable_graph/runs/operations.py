@@ -40,9 +40,11 @@ async def cancel_run(runs: RunStore, row: RunRow, reason: str) -> RunRow:
 
 
 async def cancel_children(runs: RunStore, row: RunRow) -> list[RunRow]:
-    """Cancel the children of a cancelled run that are to be cancelled with it, and theirs. Returns their rows
+    """If the run is cancelled, cancel its children that are to be cancelled with it, and theirs. Returns their rows
     afterwards. The upkeep of workers repeats this, if the process ends before."""
     cancelled: list[RunRow] = []
+    if row.state is not RunState.CANCELLED:
+        return cancelled
     for child in await runs.find_children(row.thread, row.seq):
         if child.on_parent == CANCEL:
             cancelled += await _cancel_with_children(runs, child.thread, child.seq)
@@ -60,8 +62,7 @@ async def _cancel_with_children(runs: RunStore, thread: str, seq: int) -> list[R
     row = await runs.find_run(thread, seq)
     if row is None:
         return []
-    below = await cancel_children(runs, row) if row.state is RunState.CANCELLED else []
-    return [row, *below]
+    return [row, *await cancel_children(runs, row)]
 
 
 async def retry_run(runs: RunStore, row: RunRow) -> RunRow:

@@ -70,11 +70,11 @@ class SendsQuarantines(MemoryRuns):
 
 CHILD_PLANTS: Mapping[str, list[Plant]] = {
     "a_commit_that_ends_a_child_sends_its_end_and_wakes_its_parent": [
-        at(memory, "send_end", nothing),
-        at(memory, "send_end", without_waking),
+        at(memory, "send_end_of", nothing),
+        at(memory_parents, "send_end", without_waking),
     ],
     "every_end_of_a_child_is_sent_to_its_parent": [
-        at(memory, "send_end", nothing),
+        at(memory, "send_end_of", nothing),
         at(memory, "send_deletions", nothing),
         at(memory_runs, "send_end", nothing),
     ],

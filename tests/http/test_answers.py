@@ -2,13 +2,17 @@
 
 import asyncio
 import json
+from functools import partial
 from typing import Any
 
 import pytest
 
+from durable_graph import Checkpointer, start_child
+from durable_graph.runs import App
 from durable_graph_http import AgentService
 from tests.http.client import Client, detail_of
-from tests.http.programs import Gates
+from tests.http.programs import Gates, State, ask, sequence
+from tests.runs.engine.processes import until
 
 
 @pytest.fixture
@@ -116,3 +120,23 @@ async def test_a_running_graph_is_updated_once(client: Client, gates: Gates) -> 
     assert await joined(client) == {"log": ["gated", "mine", "gated"]}
     assert (await client.send("POST", "/threads/t/updates", {"values": {"log": []}})).status == 409
     assert (await client.send("POST", "/threads/u/updates", body)).status == 404
+
+
+async def asks(app: App) -> bool:
+    return bool(await app.questions("t"))
+
+
+async def test_an_answer_to_a_parent_reaches_the_question_of_its_child(store: Checkpointer) -> None:
+    async def order(state: State) -> State:
+        output: State = await (await start_child("ask", {})).result()
+        return output
+
+    app = App({"order": sequence(order=order), "ask": sequence(ask=ask)}, store)
+    async with AgentService(app) as service:
+        client = Client(service)
+        await app.start("order", {}, thread_id="t")
+        await until(partial(asks, app), "the question")
+        (question,) = await app.questions("t")
+        body = {"value": "yes", "interrupt_id": question.interrupt.id}
+        assert await client.post("/threads/t/answers", body) == {"answered": [question.interrupt.id]}
+        assert await joined(client) == {"log": ["yes"]}

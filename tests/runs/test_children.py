@@ -461,7 +461,11 @@ async def test_a_child_that_asks_shows_its_question_at_the_parent(saver: Checkpo
         assert (question.thread_id, question.run_id) == (asking.thread_id, asking.run_id)
         with pytest.raises(UnknownInterruptError):
             await app.answer("t", "yes", interrupt_id="0" * 32)
-        assert await app.answer("t", "yes", interrupt_id=question.interrupt.id) == (question.interrupt.id,)
+        both = await asyncio.gather(
+            *(app.answer("t", answer, interrupt_id=question.interrupt.id) for answer in ("yes", "yes")),
+            return_exceptions=True,
+        )
+        assert sorted(type(each).__name__ for each in both) == ["InterruptAnsweredError", "tuple"]
         assert await handle.result(20) == {"log": ["yes"]}
     assert await app.questions("t") == []
 

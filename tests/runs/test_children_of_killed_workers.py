@@ -6,6 +6,7 @@ import signal
 import time
 from collections import Counter
 
+import asyncpg
 import pytest
 
 from durable_graph.runs import App
@@ -13,6 +14,7 @@ from tests.crash.conftest import IS_LONG, Echo
 from tests.runs.engine.graphs import CHILDREN
 from tests.runs.engine.ledger import Ledger
 from tests.runs.engine.processes import Processes, all_runs
+from tests.runs.engine.worker_process import Place
 
 pytestmark = pytest.mark.slow
 
@@ -26,7 +28,7 @@ PAUSE = (3.0, 6.0) if IS_LONG else (0.3, 0.6)
 
 
 async def test_parents_and_children_end_right_whoever_is_killed(
-    app: App, processes: Processes, ledger: Ledger, echo: Echo
+    app: App, processes: Processes, ledger: Ledger, place: Place, echo: Echo
 ) -> None:
     chance = random.Random(20_29)
     began = time.monotonic()
@@ -56,3 +58,17 @@ async def test_parents_and_children_end_right_whoever_is_killed(
     assert lost == []
     assert set(parents.values()) == {CHILDREN}
     assert len(parents) == PARENTS
+    if place.dsn:
+        assert await deadlocks(place.dsn) == 0
+
+
+async def deadlocks(dsn: str) -> int:
+    """The number of deadlocks that the server has found: transactions that locked threads in different orders."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        number: int = await connection.fetchval(
+            "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+        )
+    finally:
+        await connection.close()
+    return number

@@ -1,5 +1,6 @@
 """`ContinueAsNew`: a workflow that goes on for ever in one run with a bounded history; endless graphs likewise."""
 
+import asyncio
 import sys
 from typing import Annotated, Any, TypedDict
 
@@ -136,6 +137,16 @@ async def test_an_input_that_cannot_be_stored_fails_the_run(saver: Checkpointer)
     async with run_app(app):
         with pytest.raises(RunFailedError, match="UnstorableValueError"):
             await handle.result(20)
+
+
+async def test_a_follower_follows_a_run_that_continues_to_its_end(saver: Checkpointer) -> None:
+    app = App({"counting": counting}, saver)
+    handle = await app.start("counting", 3, thread_id="t")
+    ids: list[int] = []
+    async with run_app(app), asyncio.timeout(20):
+        ids += [event.id async for event in handle.events()]
+    assert ids == sorted(set(ids))
+    assert await handle.result(1) == 42
 
 
 async def test_only_the_outermost_workflow_continues_as_new(saver: Checkpointer) -> None:

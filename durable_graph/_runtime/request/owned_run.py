@@ -95,8 +95,9 @@ class OwnedRun:
     its events, once it has a follower. `has_progressed`: a commit or a result since the claim is durable.
     `has_updates`: the inbox may have updates of the thread. A run that has not begun begins from `from_checkpoint` (see
     `RunRow`). `has_parent`: another run started it, which receives its end. `children` starts child runs of it.
-    `continues`: its last commit made it ready to continue as new. `history` limits the thread's checkpoints. `waits_on` is what it waits for if it suspends now. `found` is the thread as the claim has it, in place
-    of the first load (None: it has to be loaded), and `reads` loads it and reads its inbox.
+    `continues`: its last commit made it ready to continue as new. `history` limits the thread's checkpoints. `waits_on`
+    is what it waits for if it suspends now. `found` is the thread as the claim has it, in place of the first load
+    (None: it has to be loaded), and `reads` loads it and reads its inbox.
     """
 
     seq: int

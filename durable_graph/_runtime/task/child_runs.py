@@ -14,7 +14,12 @@ from durable_graph.checkpointing.columns import key_of
 from durable_graph.checkpointing.run_ids import parts_of, run_id
 from durable_graph.checkpointing.run_parents import child_topic
 from durable_graph.codec import TypeCodec
-from durable_graph.errors import ChildFailedError, InvalidOptionError, OutsideOfWorkerError
+from durable_graph.errors import (
+    ChildFailedError,
+    InvalidOptionError,
+    MissingCheckpointerError,
+    OutsideOfWorkerError,
+)
 from durable_graph.graph import UNSET
 from durable_graph.graph.durations import Duration, microseconds
 
@@ -63,7 +68,8 @@ class ChildRun(msgspec.Struct, frozen=True):
     run_id: str
 
     async def result(self, timeout: Duration | None = None) -> Any:  # noqa: ASYNC109  # of days
-        """The child's output, as `ainvoke` returns it, once it has ended. Call it in an async node, task or nested graph.
+        """The child's output, as `ainvoke` returns it, once it has ended. Call it in an async node, a task or a nested
+        graph.
 
         Until the child has ended, the parent is suspended, as by `receive`: it holds no slot. Its node runs again from
         its start when it continues. The outcome of the child is recorded: later attempts at the node get the same one.
@@ -114,11 +120,11 @@ async def start_child(
 ) -> ChildRun:
     """Start a run of another graph of the same `App`: recorded when this returns, and executed by any worker.
 
-    Call it in an async node, task or nested graph of a run that a worker executes. The child has a thread of its own; a
+    Call it in an async node, task or nested graph of a run that a worker executes. The child has its own thread. A
     node that runs again finds the same child. Without a `key`, a child is recognised by its graph and its input, and
-    equal ones by their order. With a `key`, by the key within the calling task: then another input is an error.
-    `on_parent` says whether the child is cancelled with this run ("cancel") or goes on ("abandon"). If this run fails or
-    ends otherwise, its children go on. `priority` and `deadline` are as for `App.start`.
+    equal ones by their order; with a `key`, by the key within the calling task: another input is then an error.
+    `on_parent` says whether the child is cancelled with this run ("cancel") or goes on ("abandon"). If this run fails
+    or ends otherwise, its children go on. `priority` and `deadline` are as for `App.start`.
 
     Raises `OutsideOfWorkerError`, `UnknownNameError` for a graph that the app does not have, `ReplayMismatchError` and
     `KeyReusedError` if the node makes another call than before, and the errors of `App.start` for an input and options.
@@ -138,7 +144,8 @@ async def _started(graph: str, given: object, key: str | None, options: Mapping[
     context, children = _place("start_child()")
     thread, owned = context.run.store.thread, context.run.shared.owned
     if thread is None or owned is None:
-        raise OutsideOfWorkerError("start_child()")
+        what = "start_child()"
+        raise MissingCheckpointerError(what)
     # The id of the call is derived from its task and its arguments. Another attempt has the same one.
     name = context.task_id
     if key is not None:
