@@ -5,8 +5,8 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.context import ForkServerContext
 
 _context = multiprocessing.get_context("forkserver")
-# A new process also imports the main module of its parent, which is that of pytest. The server is one for all tests of a
-# process of pytest: the last one names what tests/runs/engine/processes.py needs.
+# A new process also imports the main module of its parent, which is that of pytest. A process of pytest has one server
+# for all its tests: the last module is what tests/runs/engine/processes.py needs.
 _context.set_forkserver_preload(["pytest", "durable_graph._runtime.task.executed", "tests.runs.engine.worker_process"])
 
 
