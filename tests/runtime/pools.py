@@ -5,8 +5,9 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.context import ForkServerContext
 
 _context = multiprocessing.get_context("forkserver")
-# A new process also imports the main module of its parent, which is that of pytest.
-_context.set_forkserver_preload(["pytest", "durable_graph._runtime.task.executed"])
+# A new process also imports the main module of its parent, which is that of pytest. A process of pytest has one server
+# for all its tests: the last module is what tests/runs/engine/processes.py needs.
+_context.set_forkserver_preload(["pytest", "durable_graph._runtime.task.executed", "tests.runs.engine.worker_process"])
 
 
 def context() -> ForkServerContext:
