@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from durable_graph.checkpointing import queue_transactions
 from durable_graph.checkpointing.columns import Columns
-from durable_graph.checkpointing.fresh_threads import claim_from
 from durable_graph.checkpointing.queries import Query
 from durable_graph.checkpointing.queue_rules import Candidate
 from durable_graph.checkpointing.queue_store import QueueClaims, QueueInfo
@@ -14,7 +13,7 @@ from durable_graph.checkpointing.rules import drawn_incarnation
 from durable_graph.checkpointing.transactions import Part
 from durable_graph.queue_records import QueueLimits
 from durable_graph.run_records import Claim
-from durable_graph_sqlite.runs import SqliteRuns
+from durable_graph_sqlite.runs import SqliteRuns, claim_with
 from durable_graph_sqlite.statements import rows, run
 
 
@@ -76,7 +75,7 @@ class SqliteQueues:
                 ((version, writes, *fresh),) = yield Query("fence_thread", {**own, "epoch": epoch})
                 given = {**own, "worker": worker, "version": version, "writes": writes}
                 (columns,) = yield Query("claim_run", given)
-                claims.append(claim_from((*columns[:-1], epoch, version, now, columns[-1], *fresh)))
+                claims.append(claim_with(columns, epoch, version, now, fresh))
             return claims
 
         return queue_transactions.claim(

@@ -284,7 +284,7 @@ class SqliteRuns:
             ((version, writes, *fresh),) = rows(db, "fence_thread", {"thread_key": key, "epoch": epoch})
             own = {"thread_key": key, "seq": seq, "worker": worker, "version": version, "writes": writes}
             (columns,) = rows(db, "claim_run", own)
-            claims.append(claim_from((*columns[:-2], epoch, version, now, *columns[-2:], *fresh)))
+            claims.append(claim_with(columns, epoch, version, now, fresh))
         return claims
 
     async def release(self, worker: int) -> int:
@@ -385,6 +385,11 @@ def first_due(db: sqlite3.Connection, queues: Iterable[str]) -> int | None:
     """When the first run of these queues is due that can be claimed at a time, None if there is none."""
     found = [rows(db, "find_next_due", {"queue": queue})[0][0] for queue in queues]
     return min((due for due in found if due is not None), default=None)
+
+
+def claim_with(columns: Columns, epoch: int, version: int, now: int, fresh: Iterable[Any]) -> Claim:
+    """The claim of a run: the columns that `claim_run` returns, and those of its thread."""
+    return claim_from((*columns[:-2], epoch, version, now, *columns[-2:], *fresh))
 
 
 def _due_runs(db: sqlite3.Connection, queues: Sequence[str], most: int, now: int) -> list[Columns]:
