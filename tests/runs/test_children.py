@@ -522,7 +522,7 @@ async def test_an_id_of_no_run_and_a_wrong_timeout_are_errors(saver: Checkpointe
         for call in (
             ChildRun("waiting", "t", "no id").result,
             ChildRun("waiting", "t", child.run_id[:-1] + "0").status,
-            partial(child.result, timeout="soon"),
+            partial(child.result, timeout="soon"),  # type: ignore[arg-type]
         ):
             try:
                 await call()
