@@ -1,7 +1,7 @@
-# Each target makes and reuses .venv by itself, and peers .venv-peers; see .ci/venv. PYTHON=python3.12 chooses the interpreter.
+# Each target makes and reuses .venv by itself, peers .venv-peers, and cluster .venv-cluster; see .ci/venv. PYTHON=python3.12 chooses the interpreter.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo service quick test long crash outages soak streams pgbouncer browser clients fuzz-http peers check lint types imports changelog bench bench-peers bench-runs
+.PHONY: help demo service quick test long crash outages soak streams pgbouncer browser clients fuzz-http peers cluster check lint types imports changelog bench bench-peers bench-runs bench-executors
 MAKEFLAGS += --no-print-directory
 # Tests start many processes that import the same modules.
 unexport PYTHONDONTWRITEBYTECODE
@@ -75,6 +75,10 @@ peers:  ## run programs written for LangGraph on LangGraph and on durable_graph 
 	@.ci/venv peers
 	.venv-peers/bin/python -m tests.programs.peers $(ARGS)
 
+cluster:  ## a fan-out on a real dask cluster of three workers, of which one is killed: 20 seconds
+	@.ci/venv cluster
+	.venv-cluster/bin/python -m tests.runtime.dask_cluster
+
 check: lint types imports changelog  ## everything that is not a test: style, types, layers, changelog
 
 lint:  ## ruff: style, and what ruff knows to go wrong
@@ -112,3 +116,7 @@ bench-peers:  ## measure LangGraph and DBOS as well, and write docs/performance.
 bench-runs:  ## measure runs beside procrastinate and DBOS, one_step and sleeping: 15 minutes (ARGS="--write" writes docs/performance.md)
 	@.ci/venv peers
 	.venv-peers/bin/python -m benchmarks.runs $(ARGS)
+
+bench-executors:  ## measure 200 CPU-bound tasks on two processes beside one, and a task's cost on each executor: 3 minutes (ARGS="--tiny")
+	@.ci/venv cluster
+	.venv-cluster/bin/python -m benchmarks.executors $(ARGS)

@@ -15,6 +15,7 @@ from durable_graph._runtime.events.modes import StreamMode
 from durable_graph._runtime.events.sink import EventSink
 from durable_graph._runtime.request.output import Ended, GraphOutput
 from durable_graph._runtime.request.run import Request
+from durable_graph._runtime.task.invoke import Begin, begin_on
 from durable_graph._runtime.task.result_cache import namespace_of_node
 from durable_graph._runtime.task.run_context import current
 from durable_graph._runtime.task.task_calls import TaskDefinition
@@ -25,6 +26,7 @@ from durable_graph.channels import EphemeralValue, LastValue
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.codec import Codec, Listed, TypeCodec, Upcast
 from durable_graph.errors import (
+    ExecutorImportError,
     GraphValidationError,
     InvalidCallError,
     OutsideOfRunError,
@@ -35,6 +37,7 @@ from durable_graph.graph.assembly import nodes_digest
 from durable_graph.graph.codecs import Storing
 from durable_graph.graph.deprecated import renamed
 from durable_graph.graph.entrypoints import CONTINUED, INPUT, SAVED, VALUE, ContinueAsNew, Saving, returning
+from durable_graph.graph.executors import ExecutorOption, executor_of, name_in_module, why_not_plain
 from durable_graph.graph.messaging import library_of, listed_with
 from durable_graph.graph.options import caching_of, names_formerly, retries_of, timeout_of
 from durable_graph.graph.policies import CachePolicy, RetryPolicy, TimeoutPolicy
@@ -50,9 +53,10 @@ SaveT = TypeVar("SaveT")
 Version = Literal["v1", "v2"]
 Timeout = float | timedelta | TimeoutPolicy
 Retry = RetryPolicy | Sequence[RetryPolicy]
-_TASK_OPTIONS = ("cache_policy", "name", "retry_policy", "timeout")
+_COMMON_OPTIONS = ("cache_policy", "name", "retry_policy", "timeout")
+_TASK_OPTIONS = ("executor", *_COMMON_OPTIONS)
 _ENTRYPOINT_OPTIONS = (
-    *(*_TASK_OPTIONS, "cache", "checkpointer", "context_schema", "formerly", "store", "types", "upcasts"),
+    *(*_COMMON_OPTIONS, "cache", "checkpointer", "context_schema", "formerly", "store", "types", "upcasts"),
 )
 
 
@@ -115,6 +119,7 @@ def task(
     retry_policy: Retry | None = None,
     cache_policy: CachePolicy | None = None,
     timeout: Timeout | None = None,
+    executor: ExecutorOption | None = None,
 ) -> TaskFunction[P, ReturnT]: ...
 @overload
 def task(
@@ -125,6 +130,7 @@ def task(
     retry_policy: Retry | None = None,
     cache_policy: CachePolicy | None = None,
     timeout: Timeout | None = None,
+    executor: ExecutorOption | None = None,
 ) -> TaskFunction[P, ReturnT]: ...
 @overload
 def task(
@@ -133,6 +139,7 @@ def task(
     retry_policy: Retry | None = None,
     cache_policy: CachePolicy | None = None,
     timeout: Timeout | None = None,
+    executor: ExecutorOption | None = None,
 ) -> "TaskDecorator": ...
 def task(
     function: Callable[..., Any] | None = None,
@@ -141,18 +148,22 @@ def task(
     retry_policy: Retry | None = None,
     cache_policy: CachePolicy | None = None,
     timeout: Timeout | None = None,
+    executor: ExecutorOption | None = None,
     **unknown: Any,
 ) -> Any:
     """Make a function, async or plain, a task: see `TaskFunction`.
 
     `retry_policy` says when a failed call is retried, `timeout` limits a call (seconds, a timedelta or a
-    `TimeoutPolicy`; async functions only), `cache_policy` lets results come from the cache of the graph that runs the
-    call. `name` is the name under which calls are recorded, by default the function's.
+    `TimeoutPolicy`; async functions, and functions with an executor), `cache_policy` lets results come from the cache
+    of the graph that runs the call. `name` is the name under which calls are recorded, by default the function's.
+    `executor` runs the function elsewhere: a `concurrent.futures.Executor`, or a function without parameters that makes
+    one; see docs/executors.md.
 
-    Raises `GraphValidationError` for a function that cannot be a task, `InvalidOptionError` and `UnknownOptionError`.
+    Raises `GraphValidationError` for a function that cannot be a task, `ExecutorImportError` for one that its executor
+    cannot import, `InvalidOptionError` and `UnknownOptionError`.
     """
     (retry_policy,) = renamed("task()", unknown, {"retry_policy": retry_policy}, _TASK_OPTIONS).values()
-    decorator = TaskDecorator(name, retry_policy, cache_policy, timeout)
+    decorator = TaskDecorator(name, retry_policy, cache_policy, timeout, executor)
     return decorator if function is None else decorator(function)
 
 
@@ -165,11 +176,13 @@ class TaskDecorator:
         retry_policy: Retry | None,
         cache_policy: CachePolicy | None,
         timeout: Timeout | None,
+        executor: ExecutorOption | None = None,
     ) -> None:
         self._name = name
         self._retry = retries_of(retry_policy) or ()
         self._cache = caching_of(cache_policy)
         self._timeout = timeout_of(timeout)
+        self._executor = executor_of(executor, "executor")
 
     @overload
     def __call__(self, function: Callable[P, Coroutine[Any, Any, ReturnT]], /) -> TaskFunction[P, ReturnT]: ...
@@ -190,7 +203,9 @@ class TaskDecorator:
             raise GraphValidationError(f"the task {quoted(function)} has no name; give it one: @task(name='...')")
         for why in problems_of_name(name):
             raise GraphValidationError(f"{name!r} cannot be a task's name: {why}")
-        if self._timeout is not None and not is_async:
+        injected = injectable_in(function)
+        remote = None if self._executor is None else self._on_executor(name, function, self._executor, injected)
+        if self._timeout is not None and not is_async and remote is None:
             raise GraphValidationError(f"the task {name!r} is a plain function, which no timeout can stop")
         definition = TaskDefinition(
             name,
@@ -201,9 +216,25 @@ class TaskDecorator:
             self._cache,
             _codec_of_result(function),
             _signature_of(function),
-            injectable_in(function),
+            injected,
+            remote=remote,
         )
         return TaskFunction(definition, function)
+
+    def _on_executor(
+        self, name: str, function: Callable[..., Any], executor: ExecutorOption, injected: Mapping[str, str]
+    ) -> Begin:
+        where = f"task {name!r}"
+        if (why := why_not_plain(function)) is not None:
+            raise ExecutorImportError(name_in_module(function), where=where, why=why)
+        if injected:
+            named = ", ".join(map(repr, injected))
+            why = f"{where} runs on an executor, where it gets its arguments alone: remove the parameter {named}"
+            raise GraphValidationError(why)
+        if self._timeout is not None and self._timeout.idle_timeout is not None:
+            why = f"{where} runs on an executor, which sends no heartbeats: give it a run_timeout alone"
+            raise GraphValidationError(why)
+        return begin_on(executor, function)
 
 
 def _behind(function: Callable[..., Any]) -> Any:

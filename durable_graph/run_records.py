@@ -9,6 +9,8 @@ from typing import Final, Literal
 
 import msgspec
 
+from durable_graph.queue_records import QueueLimits
+
 NEVER = 1 << 62
 """The `due` of a run that nothing but a message, an answer or a call wakes; the `deadline` of a run without one."""
 
@@ -66,7 +68,8 @@ class NewRun(msgspec.Struct, frozen=True, gc=False):
     `parent_key` and `parent_seq` are the thread's key and the number of the run that started it (0: none did), and
     `on_parent` what becomes of it when that run is cancelled (1: it is cancelled, too).
     `formerly` has the earlier names of the graph. `incarnation` and `origin` are for a thread that does not exist.
-    `epoch` and `token` are random; the token tells a repeated call from another one.
+    `epoch` and `token` are random; the token tells a repeated call from another one. `limit_key` is 0 for a run in the
+    queue of its graph, and that of `queue_rules.stored_key` for a run in another queue, which `QueueStore` claims.
     """
 
     thread: str
@@ -87,6 +90,7 @@ class NewRun(msgspec.Struct, frozen=True, gc=False):
     time_limit: int = 0
     if_busy: IfBusy = "wait"
     metadata: str = ""
+    limit_key: int = 0
     parent_key: int = 0
     parent_seq: int = 0
     on_parent: int = 0
@@ -232,7 +236,7 @@ class Claim(msgspec.Struct, frozen=True, gc=False):
 
     `version` is the thread's, and `fresh` parts of its row if that is 0. `now` is the store's time of the claim.
     `from_checkpoint` and `parent_key` are as in `RunRow`. `followed` is 1 if the run has a follower, and 2 if its
-    events are stored already.
+    events are stored already. `queue` is set by `QueueStore.claim` only.
     """
 
     thread: str
@@ -255,14 +259,17 @@ class Claim(msgspec.Struct, frozen=True, gc=False):
     followed: int = 0
     parent_key: int = 0
     fresh: FreshThread | None = None
+    queue: str = ""
 
 
 class NewWorker(msgspec.Struct, frozen=True, gc=False):
-    """A worker to register: a process that executes runs. `id` is random. Its lease lasts `ttl` microseconds."""
+    """A worker to register: a process that executes runs. `id` is random. Its lease lasts `ttl` microseconds. `queues`
+    are those that it serves."""
 
     id: int
     ttl: int
     name: str
+    queues: tuple[str, ...] = ()
 
 
 class Heartbeat(msgspec.Struct, frozen=True, gc=False):
@@ -343,7 +350,11 @@ class Discarded(Enum):
 
 class QueueStats(msgspec.Struct, frozen=True, gc=False):
     """The runs of a queue: their number by state (those that have not ended, and the quarantined), and the time since
-    which the oldest due run waits (0: none does)."""
+    which the oldest due run waits (0: none does).
+
+    `limits` are those that hold now, and `declared_at` is the time of their declaration (None and 0: the queue was not
+    declared). `workers` is the number of living workers that serve the queue: its runs begin only with one.
+    """
 
     queue: str
     ready: int = 0
@@ -352,3 +363,6 @@ class QueueStats(msgspec.Struct, frozen=True, gc=False):
     blocked: int = 0
     quarantined: int = 0
     oldest_due: int = 0
+    limits: QueueLimits | None = None
+    declared_at: int = 0
+    workers: int = 0

@@ -161,7 +161,9 @@ def _columns(asked: _Asked, stored: StoredThread, request: RequestRow | None) ->
         "context": run.context,
         "token": run.token,
         "run_metadata": run.metadata or None,
-        "worker": claimer.worker,
+        # A queue with limits has claims of its own.
+        "worker": 0 if run.limit_key else claimer.worker,
+        "limit_key": run.limit_key,
         "lease_skew": claimer.lease_skew,
         "parent_key": run.parent_key,
         "parent_seq": run.parent_seq,

@@ -159,7 +159,9 @@ class GroupCommit:
 
         async def attempt(db: Session) -> WriteResult[Any]:
             nonlocal tried
-            if tried is None or not await db.run(transactions.is_at(request.thread, tried.thread)):
+            # Without a thread's row, the result does not show whether it was committed: the transaction runs again.
+            known = None if tried is None else tried.thread
+            if tried is None or known is None or not await db.run(transactions.is_at(request.thread, known)):
                 try:
                     tried = await db.run(begun(request.wanted))
                 except asyncpg.ProgramLimitExceededError as error:

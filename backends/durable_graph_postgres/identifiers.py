@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from durable_graph.checkpointing.directory import ThreadQuery
+from durable_graph.checkpointing.schedule_store import ScheduleRow
 from durable_graph.errors import InvalidOptionError
 from durable_graph.records import CommitUnit, WritesBatch
 from durable_graph.run_records import NewMessage, NewRun
@@ -48,6 +49,14 @@ def check_message(message: NewMessage) -> None:
     _check("thread id", message.thread)
     _check("topic", message.topic)
     _check("key", message.key)
+
+
+def check_schedule(row: ScheduleRow) -> None:
+    """Check all identifiers of a schedule. Raises `InvalidOptionError`."""
+    _check("schedule", row.name)
+    _check("graph", row.graph)
+    if row.thread is not None:
+        _check("thread id", row.thread)
 
 
 def check_query(query: ThreadQuery) -> None:

@@ -1,5 +1,6 @@
 """`PostgresSaver.runs`: the runs in the saver's schema, and the leases of the workers that execute them."""
 
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -258,7 +259,8 @@ class PostgresRuns:
 
     async def register(self, worker: NewWorker) -> None:
         """See `RunStore.register`."""
-        await self._change("add_worker", worker=worker.id, ttl=worker.ttl, name=worker.name, lease_skew=self.lease_skew)
+        given: dict[str, Any] = {"worker": worker.id, "name": worker.name, "queues": json.dumps(worker.queues)}
+        await self._change("add_worker", **given, ttl=worker.ttl, lease_skew=self.lease_skew)
 
     async def heartbeat(self, worker: int, ttl: int) -> Heartbeat | None:
         """See `RunStore.heartbeat`. A connection without an answer for a third of `ttl` is replaced."""

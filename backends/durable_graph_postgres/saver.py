@@ -45,8 +45,10 @@ from durable_graph_postgres.notifier import PostgresNotifier
 from durable_graph_postgres.opened import Opened
 from durable_graph_postgres.opening import open_beside, open_databases
 from durable_graph_postgres.parameters import Parameters, parameters_of
+from durable_graph_postgres.queues import PostgresQueues
 from durable_graph_postgres.retry import Retry
 from durable_graph_postgres.runs import PostgresRuns
+from durable_graph_postgres.schedules import PostgresSchedules
 
 T = TypeVar("T")
 
@@ -98,7 +100,9 @@ class PostgresSaver:
         # The server's ids of sessions whose event loop was closed.
         self._former_sessions: set[int] = set()
         self.runs: PostgresRuns = PostgresRuns(self._opening.get, opened_beside)
+        self.queues: PostgresQueues = PostgresQueues(self._opening.get, self.runs)
         self.events: PostgresEvents = PostgresEvents(self._opening.get)
+        self.schedules: PostgresSchedules = PostgresSchedules(self._opening.get, self.runs)
         self.directory: PostgresDirectory = PostgresDirectory(self._opening.get)
         prepares = prepared_statements and isinstance(given, Parameters)
         self.notifier: PostgresNotifier = PostgresNotifier(

@@ -189,6 +189,9 @@ CREATE INDEX runs_with_deadline ON {schema}.runs (deadline) WHERE state IN (0, 2
 CREATE INDEX runs_waiting_for_messages ON {schema}.runs (thread_key, seq) WHERE state = 2 AND waits_on LIKE '{"topics"%';
 CREATE INDEX runs_ended ON {schema}.runs (ended_at) WHERE state IN (4, 5, 6);
 CREATE INDEX runs_of_worker ON {schema}.runs (worker) WHERE state = 1;
+-- The runs of queues with limits that are due at a time.
+CREATE INDEX runs_keyed ON {schema}.runs (queue, priority, limit_key, due)
+  WHERE state IN (0, 2) AND limit_key <> 0 AND due <> 4611686018427387904;
 CREATE INDEX runs_limited ON {schema}.runs (queue, limit_key) WHERE state = 1;
 CREATE INDEX runs_blocked ON {schema}.runs (queue, limit_key, priority, due) WHERE state = 3;
 CREATE INDEX runs_of_parent ON {schema}.runs (parent_key, parent_seq) WHERE parent_key <> 0 AND state < 4;
@@ -214,9 +217,57 @@ CREATE TABLE {schema}.workers (
   id          bigint PRIMARY KEY,
   lease_until bigint NOT NULL,
   name        text COLLATE "C" NOT NULL,
+  -- The queues that it serves: a JSON array.
+  queues      text COLLATE "C" NOT NULL,
   boot_id     bytea NOT NULL,
   extra       bytea NOT NULL
 );
+
+-- A row is a schedule: the calendar of a graph's runs, and the occurrence that is next. `held_at` is an occurrence that
+-- waits for the end of an earlier run, `runs` the runs that may be unfinished, `start_with` their input and options.
+CREATE TABLE {schema}.schedules (
+  id         bigint PRIMARY KEY,
+  revision   bigint NOT NULL,
+  catch_up   bigint NOT NULL,
+  jitter     bigint NOT NULL,
+  until_at   bigint NOT NULL,
+  next_at    bigint NOT NULL,
+  due        bigint NOT NULL,
+  held_at    bigint NOT NULL,
+  last_at    bigint NOT NULL,
+  fired      bigint NOT NULL,
+  skipped    bigint NOT NULL,
+  created_at bigint NOT NULL,
+  updated_at bigint NOT NULL,
+  is_paused  smallint NOT NULL,
+  name       text COLLATE "C" NOT NULL UNIQUE,
+  graph      text COLLATE "C" NOT NULL,
+  cron       text COLLATE "C" NOT NULL,
+  zone       text COLLATE "C" NOT NULL,
+  overlap    text COLLATE "C" NOT NULL,
+  thread_id  text COLLATE "C",
+  runs       text COLLATE "C" NOT NULL,
+  error      text COLLATE "C",
+  metadata   text COLLATE "C" NOT NULL,
+  digest     bytea NOT NULL,
+  start_with bytea NOT NULL
+);
+CREATE INDEX schedules_due ON {schema}.schedules (due) WHERE due < 4611686018427387904;
+
+-- A row is a queue with limits, as the newest declaration has them (0: no limit). `rate_window` is in microseconds.
+-- `last_key` is the key that a claim served last, and `starts` the log of recent starts. Only claims and declarations
+-- change it.
+CREATE TABLE {schema}.queues (
+  queue       text COLLATE "C" PRIMARY KEY,
+  rate_window bigint NOT NULL,
+  declared_at bigint NOT NULL,
+  last_key    bigint NOT NULL,
+  concurrency integer NOT NULL,
+  per_key     integer NOT NULL,
+  rate_number integer NOT NULL,
+  starts      bytea NOT NULL,
+  extra       bytea NOT NULL
+) WITH (fillfactor = 50);
 
 -- A row is a message to a thread: an answer, a signal, an update. A consumed message keeps its key.
 CREATE TABLE {schema}.messages (

@@ -11,7 +11,20 @@ from importlib.resources import files
 
 _HERE = files("durable_graph_postgres")
 _NAME = re.compile(r"^-- (name|part): (\w+)$", re.MULTILINE)
-_TOPICS = ("read", "write", "copy", "remove", "transfer", "runs", "children", "retention", "events", "directory")
+_TOPICS = (
+    "read",
+    "write",
+    "copy",
+    "remove",
+    "transfer",
+    "runs",
+    "children",
+    "retention",
+    "events",
+    "directory",
+    "schedules",
+    "queues",
+)
 _PART = re.compile(r"\{(?!schema\})(\w+)\}")
 
 WITH_RUNS: Mapping[str, str] = {name: f"{name}_with_runs" for name in ("apply", "apply_plain", "apply_one_value")}

@@ -90,7 +90,7 @@ class SqliteRuns:
         """See `RunStore.accept_and_claim`."""
         epoch = drawn_incarnation()
         made: tuple[Accepted, Claim | None] = await self._write(
-            run.thread, lambda: run_acceptance.accept_and_claim(run, worker, epoch, self._lease(), self._clock())
+            run.thread, lambda: run_acceptance.accept_and_claim(run, worker, epoch, self.lease(), self._clock())
         )
         return made
 
@@ -163,29 +163,29 @@ class SqliteRuns:
 
     async def inbox(self, thread: str, topics: Collection[str]) -> list[Message]:
         """See `RunStore.inbox`."""
-        return await self._read(lambda db: _inbox(db, thread, topics))
+        return await self.read(lambda db: _inbox(db, thread, topics))
 
     async def find_run(self, thread: str | int, seq: int) -> RunRow | None:
         """See `RunStore.find_run`."""
         key = thread if isinstance(thread, int) else key_of(thread)
-        found = await self._read(lambda db: rows(db, "find_run", {"thread_key": key, "seq": seq}))
+        found = await self.read(lambda db: rows(db, "find_run", {"thread_key": key, "seq": seq}))
         return run_from(found[0]) if found else None
 
     async def find_unfinished(self, thread: str) -> RunRow | None:
         """See `RunStore.find_unfinished`."""
-        found = await self._read(lambda db: rows(db, "find_unfinished_run", {"thread_key": key_of(thread)}))
+        found = await self.read(lambda db: rows(db, "find_unfinished_run", {"thread_key": key_of(thread)}))
         return run_from(found[0]) if found else None
 
     async def find_children(self, thread: str | int, seq: int) -> list[RunRow]:
         """See `RunStore.find_children`."""
         key = thread if isinstance(thread, int) else key_of(thread)
-        found = await self._read(lambda db: rows(db, "find_children", {"thread_key": key, "seq": seq}))
+        found = await self.read(lambda db: rows(db, "find_children", {"thread_key": key, "seq": seq}))
         return [run_from(each) for each in found]
 
     async def find_orphans(self, *, limit: int = 50) -> list[tuple[str, int]]:
         """See `RunStore.find_orphans`."""
         check_limit(limit)
-        return [(each[0], each[1]) for each in await self._read(lambda db: rows(db, "find_orphans", {"limit": limit}))]
+        return [(each[0], each[1]) for each in await self.read(lambda db: rows(db, "find_orphans", {"limit": limit}))]
 
     async def list_runs(
         self,
@@ -202,7 +202,7 @@ class SqliteRuns:
         name, seq = after or ("", 0)
         sought: dict[str, Any] = {"graph": graph, "state": state, "thread": thread, "metadata": metadata}
         sought |= {"after": name, "after_seq": seq, "limit": limit}
-        return [run_from(each) for each in await self._read(lambda db: rows(db, "list_runs", sought))]
+        return [run_from(each) for each in await self.read(lambda db: rows(db, "list_runs", sought))]
 
     async def load_many(self, threads: Collection[str], max_value_bytes: int) -> dict[str, StoredCheckpoint]:
         """See `RunStore.load_many`."""
@@ -217,7 +217,7 @@ class SqliteRuns:
                         loaded[thread] = found
             return loaded
 
-        return await self._read(load)
+        return await self.read(load)
 
     async def inboxes(self, topics: Mapping[str, Collection[str]]) -> dict[str, list[Message]]:
         """See `RunStore.inboxes`."""
@@ -226,15 +226,15 @@ class SqliteRuns:
             found = {thread: _inbox(db, thread, wanted) for thread, wanted in topics.items()}
             return {thread: messages for thread, messages in found.items() if messages}
 
-        return await self._read(look)
+        return await self.read(look)
 
     async def queue_stats(self) -> list[QueueStats]:
         """See `RunStore.queue_stats`."""
-        return stats_of(await self._read(lambda db: rows(db, "count_runs", {"now": self._now()})))
+        return stats_of(await self.read(lambda db: rows(db, "count_runs", {"now": self.now()})))
 
     async def count_workers(self) -> int:
         """See `RunStore.count_workers`."""
-        found = await self._read(lambda db: rows(db, "count_workers", self._lease()))
+        found = await self.read(lambda db: rows(db, "count_workers", self.lease()))
         number: int = found[0][0]
         return number
 
@@ -243,41 +243,41 @@ class SqliteRuns:
 
         def look(db: sqlite3.Connection) -> int | None:
             due = first_due(db, queues)
-            return None if due is None else max(due - self._now(), 0)
+            return None if due is None else max(due - self.now(), 0)
 
-        return await self._read(look)
+        return await self.read(look)
 
     async def next_deadline(self) -> int | None:
         """See `RunStore.next_deadline`."""
-        ((deadline,),) = await self._read(lambda db: rows(db, "find_next_deadline", {}))
-        return None if deadline is None else max(deadline - self._now(), 0)
+        ((deadline,),) = await self.read(lambda db: rows(db, "find_next_deadline", {}))
+        return None if deadline is None else max(deadline - self.now(), 0)
 
     # Workers
 
     async def register(self, worker: NewWorker) -> None:
         """See `RunStore.register`."""
-        given = {"worker": worker.id, "name": worker.name}
+        given = {"worker": worker.id, "name": worker.name, "queues": json.dumps(worker.queues)}
         # The time is read on the connection's thread, because the machine's boot id is read from a file.
-        await self._change(lambda db: rows(db, "add_worker", {**self._lease(worker.ttl), **given}))
+        await self.change(lambda db: rows(db, "add_worker", {**self.lease(worker.ttl), **given}))
 
     async def heartbeat(self, worker: int, ttl: int) -> Heartbeat | None:
         """See `RunStore.heartbeat`."""
 
         def renew(db: sqlite3.Connection) -> Heartbeat | None:
-            if not rows(db, "renew_lease", {**self._lease(ttl), "worker": worker}):
+            if not rows(db, "renew_lease", {**self.lease(ttl), "worker": worker}):
                 return None
             return heartbeat_of(columns[:4] for columns in rows(db, "find_asked_runs", {"worker": worker}))
 
-        return await self._change(renew)
+        return await self.change(renew)
 
     async def claim(self, worker: int, queues: Sequence[str], most: int) -> list[Claim]:
         """See `RunStore.claim`."""
-        return await self._change(lambda db: self._claimed(db, worker, queues, most))
+        return await self.change(lambda db: self._claimed(db, worker, queues, most))
 
     def _claimed(self, db: sqlite3.Connection, worker: int, queues: Sequence[str], most: int) -> list[Claim]:
-        if not rows(db, "is_worker_alive", {**self._lease(), "worker": worker}):
+        if not rows(db, "is_worker_alive", {**self.lease(), "worker": worker}):
             return []
-        now = self._now()
+        now = self.now()
         claims: list[Claim] = []
         for key, seq, _ in _due_runs(db, queues, most, now):
             epoch = drawn_incarnation()
@@ -289,25 +289,25 @@ class SqliteRuns:
 
     async def release(self, worker: int) -> int:
         """See `RunStore.release`."""
-        held = {"worker": worker, "now": self._now()}
-        return await self._change(lambda db: len(rows(db, "release_runs", held)))
+        held = {"worker": worker, "now": self.now()}
+        return await self.change(lambda db: len(rows(db, "release_runs", held)))
 
     async def unregister(self, worker: int) -> None:
         """See `RunStore.unregister`."""
 
         def remove(db: sqlite3.Connection) -> None:
-            rows(db, "release_runs", {"worker": worker, "now": self._now()})
+            rows(db, "release_runs", {"worker": worker, "now": self.now()})
             rows(db, "remove_worker", {"worker": worker})
 
-        await self._change(remove)
+        await self.change(remove)
 
     async def sweep(self, max_crashes: int) -> Swept:
         """See `RunStore.sweep`."""
-        return await self._change(lambda db: self._swept(db, max_crashes))
+        return await self.change(lambda db: self._swept(db, max_crashes))
 
     def _swept(self, db: sqlite3.Connection, max_crashes: int) -> Swept:
-        now, ready, quarantined = self._now(), 0, 0
-        dead = rows(db, "find_dead_workers", self._lease())
+        now, ready, quarantined = self.now(), 0, 0
+        dead = rows(db, "find_dead_workers", self.lease())
         for (worker,) in dead:
             for key, seq, crashes, has_moved, nodes in rows(db, "find_runs_of_worker", {"worker": worker}):
                 after = freed(crashes=crashes, has_moved=bool(has_moved), nodes=nodes, most=max_crashes, now=now)
@@ -351,23 +351,26 @@ class SqliteRuns:
 
     # Clocks and transactions
 
-    def _now(self) -> int:
+    def now(self) -> int:
+        """The time of the clock by which runs are due."""
         return time.time_ns() // 1000 + self.skew
 
     def _clock(self) -> Clock:
-        return Clock(self._now())
+        return Clock(self.now())
 
-    def _lease(self, ttl: int = 0) -> dict[str, Any]:
+    def lease(self, ttl: int = 0) -> dict[str, Any]:
         """The time of leases now, and after `ttl` microseconds."""
         now = time.monotonic_ns() // 1000 + self.lease_skew
         return {"now": now, "until": now + ttl, "boot_id": _BOOT_ID}
 
-    async def _read(self, function: Callable[[sqlite3.Connection], T]) -> T:
+    async def read(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        """The result of a function that reads."""
         connection = await self._opened()
         with told_in_ours(str(self._path), None):
             return await connection.read(function)
 
-    async def _change(self, function: Callable[[sqlite3.Connection], T]) -> T:
+    async def change(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        """The result of a function that writes, in one transaction."""
         connection = await self._opened()
         with told_in_ours(str(self._path), None):
             return await connection.write(function)

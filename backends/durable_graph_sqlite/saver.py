@@ -40,8 +40,10 @@ from durable_graph_sqlite.failures import told_in_ours
 from durable_graph_sqlite.group import GroupCommit
 from durable_graph_sqlite.notifier import SqliteNotifier
 from durable_graph_sqlite.opening import is_path
+from durable_graph_sqlite.queues import SqliteQueues
 from durable_graph_sqlite.retry import Retry
 from durable_graph_sqlite.runs import SqliteRuns
+from durable_graph_sqlite.schedules import SqliteSchedules
 from durable_graph_sqlite.statements import run
 
 T = TypeVar("T")
@@ -72,7 +74,9 @@ class SqliteSaver:
         self._file = OpenedOnce(f"SqliteSaver({str(path)!r})", self._open, self._close)
         self._backups: set[asyncio.Task[None]] = set()
         self.runs: SqliteRuns = SqliteRuns(self._path, self._retry, self._connection, self._write)
+        self.queues: SqliteQueues = SqliteQueues(self.runs)
         self.events: SqliteEvents = SqliteEvents(self._path, self._connection, self._write)
+        self.schedules: SqliteSchedules = SqliteSchedules(self._path, self._connection, self.runs)
         self.directory: SqliteDirectory = SqliteDirectory(self._path, self._connection, self._write)
         self.notifier: SqliteNotifier = SqliteNotifier(
             self._path, self._file.is_closed, lambda: time.time_ns() // 1000 + self.runs.skew

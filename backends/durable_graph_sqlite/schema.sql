@@ -177,6 +177,9 @@ CREATE INDEX runs_due ON runs (queue, priority, due) WHERE state IN (0, 2);
 CREATE INDEX runs_with_deadline ON runs (deadline) WHERE state IN (0, 2, 3) AND deadline < 4611686018427387904;
 CREATE INDEX runs_ended ON runs (ended_at) WHERE state IN (4, 5, 6);
 CREATE INDEX runs_of_worker ON runs (worker) WHERE state = 1;
+-- The runs of queues with limits that are due at a time.
+CREATE INDEX runs_keyed ON runs (queue, priority, limit_key, due)
+  WHERE state IN (0, 2) AND limit_key <> 0 AND due <> 4611686018427387904;
 CREATE INDEX runs_limited ON runs (queue, limit_key) WHERE state = 1;
 CREATE INDEX runs_blocked ON runs (queue, limit_key, priority, due) WHERE state = 3;
 CREATE INDEX runs_of_parent ON runs (parent_key, parent_seq) WHERE parent_key <> 0 AND state < 4;
@@ -203,8 +206,56 @@ CREATE TABLE workers (
   lease_until INTEGER NOT NULL,
   boot_id     BLOB NOT NULL,
   name        TEXT NOT NULL,
+  -- The queues that it serves: a JSON array.
+  queues      TEXT NOT NULL,
   extra       BLOB NOT NULL
 ) STRICT;
+
+-- A row is a schedule: the calendar of a graph's runs, and the occurrence that is next. `held_at` is an occurrence that
+-- waits for the end of an earlier run, `runs` the runs that may be unfinished, `start_with` their input and options.
+CREATE TABLE schedules (
+  id         INTEGER PRIMARY KEY,
+  revision   INTEGER NOT NULL,
+  catch_up   INTEGER NOT NULL,
+  jitter     INTEGER NOT NULL,
+  until_at   INTEGER NOT NULL,
+  next_at    INTEGER NOT NULL,
+  due        INTEGER NOT NULL,
+  held_at    INTEGER NOT NULL,
+  last_at    INTEGER NOT NULL,
+  fired      INTEGER NOT NULL,
+  skipped    INTEGER NOT NULL,
+  created_at INTEGER NOT NULL,
+  updated_at INTEGER NOT NULL,
+  is_paused  INTEGER NOT NULL,
+  name       TEXT NOT NULL UNIQUE,
+  graph      TEXT NOT NULL,
+  cron       TEXT NOT NULL,
+  zone       TEXT NOT NULL,
+  overlap    TEXT NOT NULL,
+  thread_id  TEXT,
+  runs       TEXT NOT NULL,
+  error      TEXT,
+  metadata   TEXT NOT NULL,
+  digest     BLOB NOT NULL,
+  start_with BLOB NOT NULL
+) STRICT;
+CREATE INDEX schedules_due ON schedules (due) WHERE due < 4611686018427387904;
+
+-- A row is a queue with limits, as the newest declaration has them (0: no limit). `rate_window` is in microseconds.
+-- `last_key` is the key that a claim served last, and `starts` the log of recent starts. Only claims and declarations
+-- change it.
+CREATE TABLE queues (
+  queue       TEXT PRIMARY KEY,
+  concurrency INTEGER NOT NULL,
+  per_key     INTEGER NOT NULL,
+  rate_number INTEGER NOT NULL,
+  rate_window INTEGER NOT NULL,
+  declared_at INTEGER NOT NULL,
+  last_key    INTEGER NOT NULL,
+  starts      BLOB NOT NULL,
+  extra       BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
 
 -- A row is a message to a thread: an answer, a signal, an update. A consumed message keeps its key.
 CREATE TABLE messages (

@@ -19,7 +19,20 @@ ESCAPED = "surrogateescape"
 
 _NAME = re.compile(r"^-- (name|part): (\w+)$", re.MULTILINE)
 _PART = re.compile(r"\{(\w+)\}")
-_TOPICS = ("read", "write", "copy", "remove", "transfer", "runs", "children", "retention", "events", "directory")
+_TOPICS = (
+    "read",
+    "write",
+    "copy",
+    "remove",
+    "transfer",
+    "runs",
+    "children",
+    "retention",
+    "events",
+    "directory",
+    "schedules",
+    "queues",
+)
 
 
 def named(*texts: str) -> dict[str, str]:

@@ -16,8 +16,10 @@ from durable_graph.checkpointing.memory_directory import MemoryDirectory
 from durable_graph.checkpointing.memory_events import MemoryEvents
 from durable_graph.checkpointing.memory_lock import alone
 from durable_graph.checkpointing.memory_parents import send_deletions, send_end_of
+from durable_graph.checkpointing.memory_queues import MemoryQueues
 from durable_graph.checkpointing.memory_rows import Rows, RunRows, ThreadRows
 from durable_graph.checkpointing.memory_runs import MemoryRuns
+from durable_graph.checkpointing.memory_schedules import MemorySchedules
 from durable_graph.checkpointing.memory_transfer import exported_from, stored_from
 from durable_graph.checkpointing.protocol import DEFAULT_MAX_VALUE_BYTES
 from durable_graph.checkpointing.transfer import ExportedThread
@@ -70,6 +72,8 @@ class MemorySaver:
         self._binding = Binding("MemorySaver()", any_loop=True)
         self._lock = threading.RLock()
         self.runs: MemoryRuns = MemoryRuns(self._threads, self._lock, self._binding)
+        self.schedules: MemorySchedules = MemorySchedules(self.runs, self._lock, self._binding)
+        self.queues: MemoryQueues = MemoryQueues(self._threads, self._lock, self._binding, self.runs)
         self.events: MemoryEvents = MemoryEvents(self._threads, self._lock, self._binding)
         self.directory: MemoryDirectory = MemoryDirectory(self._threads, self._lock, self._binding)
         self.notifier: LocalNotifier = LocalNotifier()

@@ -90,7 +90,8 @@ def chain(rows: Numbered[ValueRow], no: int) -> Iterator[ValueRow]:
 class StoredRun(msgspec.Struct, frozen=True, gc=False):
     """A run with its input, options and context. Its `token` distinguishes a repeated acceptance from another one.
 
-    `claimed_writes` belongs to the row's `claimed_version`: the thread's writes at that time.
+    `claimed_writes` belongs to the row's `claimed_version`: the thread's writes at that time. `limit_key` is that of
+    `NewRun`.
     """
 
     row: RunRow
@@ -99,6 +100,7 @@ class StoredRun(msgspec.Struct, frozen=True, gc=False):
     context: bytes
     token: bytes
     claimed_writes: int = 0
+    limit_key: int = 0
 
 
 @dataclass(slots=True)

@@ -23,6 +23,7 @@ class Lease(msgspec.Struct, frozen=True, gc=False):
 
     until: int
     name: str
+    queues: tuple[str, ...] = ()
 
 
 class MemoryRunReads:
@@ -146,6 +147,18 @@ class MemoryRunReads:
         return max(min(deadlines) - self._now(), 0) if deadlines else None
 
     # Rows and clocks
+
+    def now(self) -> int:
+        """The time of the clock by which runs are due."""
+        return self._now()
+
+    def is_alive(self, worker: int) -> bool:
+        """Whether the lease of the worker has not ended."""
+        return self._is_alive(worker)
+
+    def living(self) -> list[Lease]:
+        """The leases that have not ended."""
+        return [lease for worker, lease in self._workers.items() if self._is_alive(worker)]
 
     def _found(self, thread: str | int, seq: int) -> tuple[ThreadRows, RunRow] | None:
         stored = self._threads.get(thread if isinstance(thread, int) else key_of(thread))

@@ -52,7 +52,7 @@ class MemoryRuns(MemoryRunReads):
         """See `RunStore.accept_and_claim`."""
         accepted, now = self._accept(run), self._now()
         found = self._found(run.thread, accepted.seq)
-        is_first = accepted.is_new and accepted.state is RunState.READY
+        is_first = accepted.is_new and accepted.state is RunState.READY and not run.limit_key
         if found is None or not (is_first and run_rules.is_claimable(found[1], now) and self._is_alive(worker)):
             return accepted, None
         claim = claimed(*found, worker, now)
@@ -94,7 +94,7 @@ class MemoryRuns(MemoryRunReads):
             from_checkpoint=way.from_checkpoint,
             has_updates=inbox.has_updates,
         )
-        living.runs.put(StoredRun(accepted, run.input, run.options, run.context, run.token))
+        living.runs.put(StoredRun(accepted, run.input, run.options, run.context, run.token, limit_key=run.limit_key))
         return Accepted(seq, is_new=True, state=state, input_digest=run.input_digest)
 
     def _make_way(self, run: NewRun, living: ThreadRows, now: int) -> run_busy.Way | None:
@@ -259,14 +259,14 @@ class MemoryRuns(MemoryRunReads):
     @alone
     async def register(self, worker: NewWorker) -> None:
         """See `RunStore.register`."""
-        self._workers[worker.id] = Lease(self._lease_now() + worker.ttl, worker.name)
+        self._workers[worker.id] = Lease(self._lease_now() + worker.ttl, worker.name, worker.queues)
 
     @alone
     async def heartbeat(self, worker: int, ttl: int) -> Heartbeat | None:
         """See `RunStore.heartbeat`."""
         if not self._is_alive(worker):
             return None
-        self._workers[worker] = Lease(self._lease_now() + ttl, self._workers[worker].name)
+        self._workers[worker] = msgspec.structs.replace(self._workers[worker], until=self._lease_now() + ttl)
         held = self._runs_of(worker)
         return heartbeat_of((run.thread, run.seq, run.request, of.runs.followed.get(run.seq, 0)) for of, run in held)
 

@@ -114,6 +114,7 @@ def _run_columns(run: StoredRun, found: ThreadRows) -> Columns:
         "options": run.options,
         "context": run.context,
         "extra": run.token,
+        "limit_key": run.limit_key,
     }
     # The other columns belong to powers that runs in memory lack.
     return tuple(columns.get(name, 0) for name in COLUMNS["runs"])
@@ -122,7 +123,8 @@ def _run_columns(run: StoredRun, found: ThreadRows) -> Columns:
 def _run_from(thread: str, columns: dict[str, Any]) -> StoredRun:
     known = {name: value for name, value in columns.items() if name in _OF_ROW}
     row = RunRow(**{**known, "thread": thread, "state": RunState(columns["state"])})
-    return StoredRun(row, columns["input"], columns["options"], columns["context"], columns["extra"])
+    given = (columns["input"], columns["options"], columns["context"], columns["extra"])
+    return StoredRun(row, *given, limit_key=columns["limit_key"])
 
 
 def _messages(inbox: Inbox) -> list[Columns]:

@@ -22,6 +22,8 @@ def accept_and_claim(
     """
     accepted = (yield from accept(run, clock)).result
     is_due = accepted.is_new and accepted.state is RunState.READY and not run.delay
+    # A queue with limits has claims of its own.
+    is_due = is_due and not run.limit_key
     # A run that was accepted by an earlier attempt of this call is ready, too: it may have been claimed since.
     if not is_due or not (yield Query("is_worker_alive", {**lease, "worker": worker})):
         return WriteResult((accepted, None))

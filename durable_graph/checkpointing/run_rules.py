@@ -400,4 +400,5 @@ def stats_of(counts: Iterable[tuple[str, int, int, int | None]]) -> list[QueueSt
         numbers[name] = numbers.get(name, 0) + count
         if due is not None:
             numbers["oldest_due"] = min(due, numbers["oldest_due"] or due)
-    return [QueueStats(queue, **numbers) for queue, numbers in sorted(found.items())]
+    stats = [QueueStats(queue) for queue in sorted(found)]
+    return [msgspec.structs.replace(each, **found[each.queue]) for each in stats]

@@ -150,6 +150,7 @@ def _columns_of(run: NewRun, row: RunRow) -> dict[str, Any]:
         "extra": run.token,
         "metadata": row.metadata,
         "from_checkpoint": row.from_checkpoint,
+        "limit_key": run.limit_key,
         "parent_key": row.parent_key,
         "parent_seq": row.parent_seq,
         "on_parent": row.on_parent,

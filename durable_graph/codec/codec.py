@@ -1,6 +1,6 @@
 """The codec of a graph, and the codec of each declared type."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
@@ -89,7 +89,7 @@ class Codec:
         """
         plan = self._plan(declared, where)
         fingerprint = self._describer.fingerprint(plan) if is_stamped else None
-        return TypeCodec(declared, where, plan, fingerprint, self._upcasts(upcasts, where), self._compiler.build_own)
+        return TypeCodec(declared, where, plan, fingerprint, self._upcasts(upcasts, where), self._compiler)
 
     def has(self, cls: type) -> bool:
         """Whether the class is listed, or mentioned in a declared type."""
@@ -133,6 +133,7 @@ class TypeCodec:
 
     __slots__ = (
         "_build_own",
+        "_compiler",
         "_fingerprint",
         "_head",
         "_lone",
@@ -153,7 +154,7 @@ class TypeCodec:
         plan: Plan,
         fingerprint: bytes | None,
         upcasts: Upcasts,
-        build_own: Callable[[Any], Any],
+        compiler: Compiler,
     ) -> None:
         self.declared: Any = declared
         self.where: str = where
@@ -161,7 +162,8 @@ class TypeCodec:
         self._fingerprint = fingerprint
         self._head = VERSION if fingerprint is None else STAMPED + fingerprint
         self._upcasts = upcasts
-        self._build_own = build_own
+        self._compiler = compiler
+        self._build_own = compiler.build_own
         self._native: Decoder[Any] | None = None
         self._native_if_flat: Decoder[Any] | None = None
         if fingerprint is not None or not _mentions_float(plan.native):
@@ -172,6 +174,10 @@ class TypeCodec:
         # Made at the first read of many values, because not all classes are registered before.
         self._lone: ReadAll | None = None
         self._looked_for_lone = False
+
+    def listed(self) -> tuple[Listed, ...]:
+        """The classes that values of open types may have, as `Codec` takes them."""
+        return self._compiler.registry.listed()
 
     @property
     def upcasts_itself(self) -> bool:

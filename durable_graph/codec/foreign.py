@@ -15,7 +15,7 @@ class StoredShape(Shape):
 
     def __init__(self, stored: StoredType[Any], anything: Plan) -> None:
         super().__init__(stored.cls, stored.tag)
-        self.stored = stored
+        self.stored: StoredType[Any] = stored
         self._anything = anything
 
     def settle(self, plans: Mapping[str, Plan]) -> None:

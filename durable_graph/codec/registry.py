@@ -46,6 +46,8 @@ class Shape(ABC):
 
     flat = False
     """Whether the instances have no parts that could be refused."""
+    stored: StoredType[Any] | None = None
+    """The `StoredType` of the class, if it has one."""
 
     def __init__(self, cls: type[Any], tag: str) -> None:
         self.cls = cls
@@ -148,6 +150,11 @@ class Registry:
 
     def has_subclass_of(self, cls: type) -> bool:
         return any(known is not cls and issubclass(known, cls) for known in self._tags)
+
+    def listed(self) -> tuple[tuple[str, type] | StoredType[Any], ...]:
+        """Each class with a shape, with the tag that is written, or its `StoredType`."""
+        tagged = ((tag, cls) for cls, tag in self._tags.items() if cls in self._shapes)
+        return tuple(self._shapes[cls].stored or (tag, cls) for tag, cls in tagged)
 
     def classes(self) -> tuple[type, ...]:
         return tuple(self._tags)

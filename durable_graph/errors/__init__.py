@@ -23,6 +23,11 @@ from durable_graph.errors.description import (
     GraphValidationError,
     UnreachableNodeWarning,
 )
+from durable_graph.errors.executors import (
+    ExecutorFailedError,
+    ExecutorImportError,
+    ExecutorRaisedError,
+)
 from durable_graph.errors.options import (
     InvalidOptionError,
     MissingCheckpointerError,
@@ -49,6 +54,7 @@ from durable_graph.errors.runs import (
     UnknownRunError,
     UpdateRefusedError,
 )
+from durable_graph.errors.schedules import ScheduleExistsError, UnknownScheduleError
 from durable_graph.errors.store import (
     CheckpointerMisuseError,
     MissingBackendError,
@@ -98,6 +104,9 @@ __all__ = [
     "CorruptCheckpointError",
     "DecodeError",
     "DurableGraphError",
+    "ExecutorFailedError",
+    "ExecutorImportError",
+    "ExecutorRaisedError",
     "GraphChangedError",
     "GraphDrained",
     "GraphRecursionError",
@@ -123,6 +132,7 @@ __all__ = [
     "ReplayMismatchError",
     "RunDeadlockError",
     "RunFailedError",
+    "ScheduleExistsError",
     "StateKeyError",
     "StateMutatedError",
     "StepTimeoutError",
@@ -143,6 +153,7 @@ __all__ = [
     "UnknownNameError",
     "UnknownOptionError",
     "UnknownRunError",
+    "UnknownScheduleError",
     "UnknownThreadError",
     "UnreachableNodeWarning",
     "UnstorableValueError",

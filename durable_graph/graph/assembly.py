@@ -10,8 +10,10 @@ from durable_graph.graph.codecs import Codecs
 from durable_graph.graph.control import DEFERRED, END, START
 from durable_graph.graph.defaults import Defaults
 from durable_graph.graph.description import DescribedHandler, DescribedNode, Description, said_first
+from durable_graph.graph.executors import without_idle
 from durable_graph.graph.inputs import Inputs
 from durable_graph.graph.options import ExtraKeys
+from durable_graph.graph.policies import TimeoutPolicy
 from durable_graph.graph.schema import INTERNAL_PREFIX, Schema
 from durable_graph.graph.topology import UNNAMED, Handler, Join, Node, Router, Topology
 
@@ -109,13 +111,20 @@ def _node(node: DescribedNode, description: Description, inputs: Inputs) -> Node
         defer=own.defer,
         metadata=own.metadata,
         retry=said_first(own.retry, usual.retry) or (),
-        timeout=said_first(own.timeout, usual.timeout if node.signature.is_async else None),
+        timeout=said_first(own.timeout, _usual_timeout(node, usual.timeout)),
         cache=said_first(own.cache, usual.cache),
         error_handler=None if handler is None else _handler(handler, description),
         destinations=own.destinations,
         destination_labels=own.destination_labels,
         subgraph=node.subgraph,
+        executor=own.executor,
     )
+
+
+def _usual_timeout(node: DescribedNode, usual: TimeoutPolicy | None) -> TimeoutPolicy | None:
+    if node.options.executor is not None:
+        return without_idle(usual)
+    return usual if node.signature.is_async else None
 
 
 def _handler(handler: DescribedHandler, description: Description) -> Handler:

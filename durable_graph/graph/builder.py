@@ -49,7 +49,7 @@ from durable_graph.graph.stack_frames import depth_of_caller
 from durable_graph.graph.subgraph import Subgraph, is_subgraph
 from durable_graph.graph.topology import Topology
 from durable_graph.graph.type_variables import ContextT, InputT, OutputT, RuntimeT, StateT
-from durable_graph.graph.validation import problems_of, unreachable_nodes
+from durable_graph.graph.validation import import_error_of, problems_of, unreachable_nodes
 from durable_graph.records import NO_TEXT, is_text
 
 _OPTIONS = ("state_schema", "context_schema", "input_schema", "output_schema", "extra_keys")
@@ -181,10 +181,13 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT, RuntimeT]):
             defer: the node runs when no other node is left to run.
             metadata: a dict for the node's events and its config.
             retry_policy: a `RetryPolicy` or several; the first that matches an error counts.
-            timeout: for one attempt, in seconds, as a timedelta or a `TimeoutPolicy`; async nodes only.
+            timeout: for one attempt, in seconds, as a timedelta or a `TimeoutPolicy`; async nodes, and nodes with an
+                executor.
             cache_policy: lets the result come from the cache that the graph is compiled with.
             error_handler: runs after the last failed attempt. It is called with the input, and with `error`, a
                 `NodeError`, and chooses the next nodes itself.
+            executor: runs the node elsewhere: a `concurrent.futures.Executor`, or a function without parameters that
+                makes one. The node is a plain function that its processes can import; see docs/executors.md.
             destinations: the nodes that its Commands go to; an annotation `Command[Literal[...]]` sets them as well.
 
         Raises `GraphValidationError` for a node that is not callable or has no name, and `InvalidOptionError`.
@@ -220,7 +223,7 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT, RuntimeT]):
         error_handler: Callable[..., Any] | None = None,
         timeout: float | timedelta | TimeoutPolicy | None = None,
     ) -> Self:
-        """Set defaults for all nodes, whether added before or after; the timeout is for async nodes only.
+        """Set defaults for all nodes, whether added before or after; the timeout is for async nodes and executors only.
 
         Retries and the timeout also apply to error handlers. A later call replaces the options that it names. Subgraphs
         have their own defaults.
@@ -329,7 +332,8 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT, RuntimeT]):
         classes that cannot be stored otherwise. `upcasts` reads older shapes of values. `messages` chooses the messages
         of `add_messages`. Unreachable nodes emit an `UnreachableNodeWarning`.
 
-        Raises `GraphValidationError` with all problems, and `InvalidOptionError`.
+        Raises `GraphValidationError` with all problems, `ExecutorImportError` if there is no other, and
+        `InvalidOptionError`.
         """
         description, state = self._description, self._schemas.state
         inputs = inputs_of(description, state, self._schemas.input, self._schemas.output)
@@ -349,8 +353,11 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT, RuntimeT]):
             *unstorable,
             *(() if codecs is None else unstorable_defaults(defaults, codecs)),
         )
+        refused = import_error_of(description.nodes)
         if problems or codecs is None:
-            raise GraphValidationError.of_problems(problems)
+            raise GraphValidationError.of_problems((*problems, *(() if refused is None else refused.problems)))
+        if refused is not None:
+            raise refused
         unreachable = unreachable_nodes(description)
         if unreachable:
             warnings.warn(UnreachableNodeWarning(unreachable), stacklevel=depth_of_caller())

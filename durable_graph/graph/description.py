@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from durable_graph.graph.executors import ExecutorOption
 from durable_graph.graph.policies import CachePolicy, RetryPolicy, TimeoutPolicy
 from durable_graph.graph.signatures import Signature
 from durable_graph.graph.subgraph import Subgraph
@@ -25,6 +26,7 @@ class NodeOptions:
     timeout: TimeoutPolicy | None = None
     destinations: tuple[str, ...] = ()
     destination_labels: Mapping[str, str] = field(default_factory=dict)
+    executor: ExecutorOption | None = None
 
 
 def said_first(own: T | None, usual: T | None) -> T | None:

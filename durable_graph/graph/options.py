@@ -7,6 +7,7 @@ from typing import Any, Literal, TypedDict, get_args
 from durable_graph.errors import GraphValidationError, InvalidOptionError
 from durable_graph.errors.tree import quoted
 from durable_graph.graph.description import DescribedHandler, NodeOptions
+from durable_graph.graph.executors import ExecutorOption, executor_of
 from durable_graph.graph.policies import CachePolicy, RetryPolicy, TimeoutPolicy
 from durable_graph.graph.runnables import as_function
 from durable_graph.graph.signatures import HANDLER_INJECTABLE, destinations_of, signature_of
@@ -52,6 +53,7 @@ class NodeArguments(TypedDict, total=False):
     error_handler: Callable[..., Any] | None
     destinations: Sequence[str] | Mapping[str, str] | None
     timeout: float | timedelta | TimeoutPolicy | None
+    executor: ExecutorOption | None
 
 
 def node_options(node: str, action: Callable[..., Any], given: NodeArguments) -> NodeOptions:
@@ -71,6 +73,7 @@ def node_options(node: str, action: Callable[..., Any], given: NodeArguments) ->
         timeout=timeout_of(given.get("timeout"), f"timeout of node {node!r}"),
         destinations=tuple(dict.fromkeys((*destinations, *destinations_of(action)))),
         destination_labels={name: label for name, label in destinations.items() if label is not None},
+        executor=executor_of(given.get("executor"), f"executor of node {node!r}"),
     )
 
 

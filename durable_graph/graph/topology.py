@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from durable_graph.channels import Channel, Joined, NewId, Reduced
 from durable_graph.codec import StoredType, TypeCodec, Upcast
+from durable_graph.graph.executors import ExecutorOption
 from durable_graph.graph.policies import CachePolicy, RetryPolicy, TimeoutPolicy
 from durable_graph.graph.schema import Schema
 from durable_graph.graph.subgraph import Subgraph
@@ -44,7 +45,7 @@ class Node:
 
     `injected` has the parameters to pass in addition to the state ("runtime", "config"). `edges` are the static
     successors without END; joins are in the topology. `destinations` are the declared destinations of its Commands, and
-    `destination_labels` their labels in a drawing.
+    `destination_labels` their labels in a drawing. `executor` runs the function elsewhere.
     """
 
     name: str
@@ -63,6 +64,12 @@ class Node:
     destinations: tuple[str, ...] = ()
     destination_labels: Mapping[str, str] = field(default_factory=dict)
     subgraph: Subgraph | None = None
+    executor: ExecutorOption | None = None
+
+    @property
+    def can_time_out(self) -> bool:
+        """Whether an attempt can be given up: a plain function in a thread of this process cannot."""
+        return self.is_async or self.executor is not None
 
 
 UNNAMED: Final = "graph"

@@ -3,9 +3,10 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from durable_graph.errors import names
+from durable_graph.errors import ExecutorImportError, names
 from durable_graph.graph.control import END, START
 from durable_graph.graph.description import DescribedNode, Description
+from durable_graph.graph.executors import name_in_module, why_not_found, why_not_plain
 from durable_graph.records import NO_TEXT, is_text
 
 _RESERVED = frozenset({START, END})
@@ -20,6 +21,7 @@ def problems_of(description: Description) -> tuple[str, ...]:
             [
                 *description.mistakes,
                 *_problems_of_nodes(description.nodes),
+                *_problems_of_executors(description.nodes),
                 *_problems_of_handlers(description),
                 *_problems_of_destinations(description),
                 *_problems_of_edges(description),
@@ -47,6 +49,21 @@ def unreachable_nodes(description: Description) -> tuple[str, ...]:
     return tuple(node.name for node in description.nodes if node.name not in reached)
 
 
+def import_error_of(nodes: Iterable[DescribedNode]) -> ExecutorImportError | None:
+    """The error for nodes whose functions their executors cannot import: the first one, with all as its `problems`."""
+    refused: list[tuple[DescribedNode, str]] = []
+    for node in nodes:
+        if node.options.executor is not None and node.subgraph is None:
+            why = why_not_plain(node.action) or why_not_found(node.action)
+            refused += [] if why is None else [(node, why)]
+    if not refused:
+        return None
+    named = [(name_in_module(node.action), str(node), why) for node, why in refused]
+    texts = [ExecutorImportError.text_of(name, where=where, why=why) for name, where, why in named]
+    name, where, why = named[0]
+    return ExecutorImportError(name, where=where, why=why, problems=texts)
+
+
 def _ways(description: Description) -> Iterator[tuple[str, str]]:
     yield from ((edge.start, edge.end) for edge in description.edges)
     yield from ((source, join.target) for join in description.joins for source in join.sources)
@@ -64,11 +81,25 @@ def _problems_of_nodes(nodes: Iterable[DescribedNode]) -> Iterator[str]:
         yield from (f"{node.name!r} cannot be a node's name: {why}" for why in problems_of_name(node.name))
         if node.signature.problem:
             yield f"{node} {node.signature.problem}"
-        if node.options.timeout is not None and not node.signature.is_async:
+        if node.options.timeout is not None and not node.signature.is_async and node.options.executor is None:
             yield f"{node} has a timeout, and a plain function cannot be stopped: only an async node can have one"
     for name, times in Counter(node.name for node in nodes).items():
         if times > 1:
             yield f"{times} nodes are called {name!r}"
+
+
+def _problems_of_executors(nodes: Iterable[DescribedNode]) -> Iterator[str]:
+    for node in nodes:
+        if node.options.executor is None:
+            continue
+        if node.subgraph is not None:
+            yield f"{node} is a graph, which cannot run on an executor; give the executor to its nodes"
+        elif node.signature.injected:
+            named = ", ".join(map(repr, node.signature.injected))
+            yield f"{node} runs on an executor, where it gets its input alone: remove the parameter {named}"
+        timeout = node.options.timeout
+        if timeout is not None and timeout.idle_timeout is not None:
+            yield f"{node} runs on an executor, which sends no heartbeats: give it a run_timeout alone"
 
 
 def problems_of_name(name: str) -> Iterator[str]:

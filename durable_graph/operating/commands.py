@@ -6,7 +6,7 @@ import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -20,21 +20,34 @@ from durable_graph.errors import DurableGraphError
 from durable_graph.operating.apps import load_app
 from durable_graph.operating.checking import check_threads
 from durable_graph.operating.printing import age, as_json, fields, printable, table, until
+from durable_graph.operating.queues import listed_queues
+from durable_graph.operating.schedules import (
+    delete_schedule,
+    listed_schedules,
+    pause_schedule,
+    resume_schedule,
+    trigger_schedule,
+)
 from durable_graph.operating.serving import serve
 from durable_graph.operating.stores import opened, place_of, runs_of
 from durable_graph.operating.targets import listed_runs, run_to_cancel, run_to_retry
 from durable_graph.operating.threads import ShownThread, listed_threads, shown
 from durable_graph.records import ListedStatus
+from durable_graph.run_records import QueueStats
 from durable_graph.runs import updates
 from durable_graph.runs.changes import Changes
 from durable_graph.runs.handle import STATES, RunStatus, StateName, status_of
 from durable_graph.runs.operations import cancel_children, cancel_run, retry_run
+from durable_graph.runs.queues import with_limits
+from durable_graph.runs.schedule_handle import ScheduleStatus
 from durable_graph.runs.upkeep import Upkeep, days, read_retention
 from durable_graph.runs.worker import DEFAULT_MAX_CRASHES, DEFAULT_TTL
 
 T = TypeVar("T")
 
 _LONGEST_QUESTION = 1000
+_LATE = timedelta(minutes=1)
+"""A schedule that no worker fires for longer is shown as overdue."""
 
 commands: Commands = Commands(
     name="python -m durable_graph",
@@ -145,6 +158,17 @@ def runs(
 
     found = place.read(read)
     place.print(found, _runs(found))
+
+
+@commands.command
+def queues(*, place: Place = HERE) -> None:
+    """List queues with their runs, their limits and the number of workers that serve them."""
+
+    async def read(saver: Checkpointer) -> list[QueueStats]:
+        return await with_limits(saver, await runs_of(saver).queue_stats())
+
+    found = place.read(read)
+    place.print(found, listed_queues(found, _now()))
 
 
 @commands.command
@@ -300,6 +324,86 @@ def check(*thread: str, place: Place = HERE) -> int:
     summary = f"{checked.threads} threads checked, {damaged} damaged"
     place.print(checked, [*table(("THREAD", "CHECKPOINT", "ROW", "DAMAGE"), rows), summary])
     return 1 if checked.damage else 0
+
+
+schedules: Commands = Commands(name="schedules", help="List, pause, resume, trigger and delete schedules.")
+commands.command(schedules)
+
+
+@schedules.default
+def list_schedules(*, limit: int = 100, place: Place = HERE) -> None:
+    """List schedules, by name.
+
+    Args:
+        limit: The largest number of schedules.
+    """
+    found = place.read(lambda saver: listed_schedules(saver, limit))
+    place.print(found, _schedules(found))
+
+
+@schedules.command
+def pause(schedule: str, /, *, place: Place = HERE) -> None:
+    """Pause a schedule: it fires nothing until it is resumed. Runs that it has started go on.
+
+    Args:
+        schedule: Its name or its id.
+    """
+    _print_schedule(place, place.read(lambda saver: pause_schedule(saver, schedule)), "paused")
+
+
+@schedules.command
+def resume(schedule: str, /, *, place: Place = HERE) -> None:
+    """Resume a paused schedule, from its next occurrence on.
+
+    Args:
+        schedule: Its name or its id.
+    """
+    _print_schedule(place, place.read(lambda saver: resume_schedule(saver, schedule)), "resumed")
+
+
+@schedules.command
+def trigger(schedule: str, /, *, place: Place = HERE) -> None:
+    """Let a worker start a run of a schedule now, as soon as no earlier run of it is unfinished.
+
+    Args:
+        schedule: Its name or its id.
+    """
+    _print_schedule(place, place.read(lambda saver: trigger_schedule(saver, schedule)), "triggered")
+
+
+@schedules.command
+def delete(schedule: str, /, *, place: Place = HERE) -> None:
+    """Delete a schedule. Its runs and their threads stay.
+
+    Args:
+        schedule: Its name or its id.
+    """
+    _print_schedule(place, place.read(lambda saver: delete_schedule(saver, schedule)), "deleted")
+
+
+def _print_schedule(place: Place, found: ScheduleStatus, done: str) -> None:
+    place.print(found, [f"schedule {printable(found.name)} is {done}"])
+
+
+def _schedules(found: Sequence[ScheduleStatus]) -> list[str]:
+    now = _now()
+    head = ("SCHEDULE", "GRAPH", "CRON", "ZONE", "STATE", "NEXT", "LAST", "FIRED", "SKIPPED", "ERROR")
+    rows = [
+        (
+            *(each.name, each.graph, each.cron, each.zone, _state_of(each), until(each.next, now)),
+            *(age(each.last, now), each.fired, each.skipped, each.error),
+        )
+        for each in found
+    ]
+    return table(head, rows)
+
+
+def _state_of(found: ScheduleStatus) -> str:
+    if found.is_paused:
+        return "paused"
+    if found.overdue > _LATE:
+        return "overdue"
+    return "waiting" if found.waiting is not None else "active" if found.next is not None else "ended"
 
 
 def _runs(found: Sequence[RunStatus]) -> list[str]:

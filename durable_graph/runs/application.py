@@ -29,6 +29,7 @@ from durable_graph.errors import (
 )
 from durable_graph.graph.durations import Duration
 from durable_graph.graph.options import is_graph_name
+from durable_graph.queue_records import Rate
 from durable_graph.run_records import IfBusy, NewRun, QueueStats, RunRow, RunState
 from durable_graph.runs import graph_calls, operations
 from durable_graph.runs.arguments import read_contexts, read_timeout
@@ -37,6 +38,8 @@ from durable_graph.runs.claimed_request import StartOptions, sought_metadata
 from durable_graph.runs.handle import STATES, RunHandle, RunStatus, StateName, status_of
 from durable_graph.runs.messages import Graph, Messages
 from durable_graph.runs.new_run import Priority, new_run
+from durable_graph.runs.queues import Queues
+from durable_graph.runs.schedules import Schedules
 from durable_graph.runs.slots import Slots
 from durable_graph.runs.threads import AppThreads
 from durable_graph.runs.upkeep import KEEP_RESULTS, KeepThreads, Upkeep, read_retention
@@ -53,7 +56,7 @@ class AppStats(msgspec.Struct, frozen=True):
     workers: int
 
 
-class App(Messages):
+class App(Messages, Schedules):
     """Graphs by name, and a store that keeps their runs: `App({"order": order_graph}, store="sqlite:///runs.db")`.
 
     A run that `start` has accepted is executed by a worker of any process, and taken over by another one if that
@@ -98,7 +101,8 @@ class App(Messages):
             raise InvalidOptionError("graphs", graphs, allowed="a dict of compiled graphs by name")
         self._graphs = {name: self._bound(name, graph) for name, graph in graphs.items()}
         self._retention = read_retention(keep_results, keep_threads, keep_checkpoints)
-        self._changes = Changes(saver, self._graphs)
+        self._queues = Queues(self._graphs, saver)
+        self._changes = Changes(saver, self._queues)
         self._contexts = read_contexts(context)
         for name in self._contexts:
             self.graph(name)
@@ -134,6 +138,8 @@ class App(Messages):
         priority: Priority = "normal",
         if_busy: IfBusy = "wait",
         events: Literal["all", "followed"] = "followed",
+        queue: str | None = None,
+        limit_key: str | None = None,
         **options: Unpack[StartOptions],
     ) -> RunHandle:
         """Accept a run: recorded when this returns, and executed by a worker of any process.
@@ -150,6 +156,11 @@ class App(Messages):
         or from the checkpoint before it ("rollback"). `events`: `RunHandle.events` has the custom events and messages
         of the run from its first follower on ("followed"), or from its start ("all").
 
+        `queue` is a queue with limits, which `App.queue` of this or another process declares; a run in a queue that
+        no worker serves waits, and `stats` shows it. `limit_key` is a text, such as the id of a tenant: the queue's
+        `per_key` limits the runs that have the same, and they take turns with those of other keys. Without `queue` the
+        run is in the queue of its graph, which has no limits.
+
         Raises `UnknownNameError` for an unknown graph, `KeyReusedError`, `ThreadBusyError`, `WrongGraphError`, and the
         errors of an invalid input or option; then nothing was accepted.
         """
@@ -164,12 +175,16 @@ class App(Messages):
             priority=priority,
             if_busy=if_busy,
             events=events,
+            queue=queue,
+            limit_key=limit_key,
             **options,
         )
         return await self._accepted(run, None)
 
     def _new_run(self, graph: str, given: Any, config: Config | None, **options: Any) -> NewRun:
-        return new_run(self.graph(graph), self._saver, given, config, has_context=graph in self._contexts, **options)
+        place = self._queues.place(graph, options.pop("queue", None), options.pop("limit_key", None))
+        run = new_run(self.graph(graph), self._saver, given, config, has_context=graph in self._contexts, **options)
+        return msgspec.structs.replace(run, queue=place[0], limit_key=place[1]) if place[1] else run
 
     async def _accepted(self, run: NewRun, worker: Worker | None) -> RunHandle:
         """The accepted run, which this worker executes, or any worker without one. Raises if the run is refused."""
@@ -309,6 +324,23 @@ class App(Messages):
         """The saver of the graphs and of their runs."""
         return self._saver
 
+    def queue(
+        self, name: str, *, concurrency: int | None = None, per_key: int | None = None, rate: Rate | None = None
+    ) -> None:
+        """Declare a queue with limits over all processes, at start-up of every process whose workers serve it:
+        `app.queue("llm", concurrency=20, per_key=2, rate=Rate(300, per=60))`. It holds the runs that are started with
+        `queue="llm"`, of any graph.
+
+        At most `concurrency` of its runs are executed at the same time, and at most `per_key` of those with the same
+        `limit_key`. `rate` limits the claims: every start or continuation of a run by a worker counts. A run that waits
+        has no slot. Workers record the limits as they begin; those of the newest declaration hold in all processes, and
+        `stats` has them.
+
+        Raises `InvalidOptionError` for a name that is invalid or that of a graph, for a limit that is not a positive
+        whole number, and for a second declaration with other limits. Raises `MissingPowerError`.
+        """
+        self._queues.declare(name, concurrency, per_key, rate)
+
     def worker(
         self,
         *,
@@ -330,13 +362,16 @@ class App(Messages):
             max_crashes=max_crashes,
             upkeep=Upkeep(self._saver, self._runs, self._retention),
             slots=self._slots,
+            queues=self._queues,
         )
         self._workers.add(worker)
         return worker
 
     async def stats(self) -> AppStats:
-        """The numbers of runs by queue, and the number of workers."""
-        return AppStats(await self._runs.queue_stats(), await self._runs.count_workers())
+        """The numbers of runs by queue with its limits, and the number of workers. A queue with runs and no workers
+        stands still until a worker serves it."""
+        queues = await self._queues.stats(await self._runs.queue_stats())
+        return AppStats(queues, await self._runs.count_workers())
 
     async def aclose(self) -> None:
         """Close the store, if this app opened it. Calling it again does nothing."""

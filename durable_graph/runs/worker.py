@@ -40,7 +40,9 @@ from durable_graph.runs.execution import Execution
 from durable_graph.runs.grouped_reads import GroupedReads
 from durable_graph.runs.lease import Lease
 from durable_graph.runs.outcomes import outcome
+from durable_graph.runs.queues import Queues, ServedQueues
 from durable_graph.runs.run_logs import RunLogs
+from durable_graph.runs.schedule_clock import ScheduleClock
 from durable_graph.runs.slots import Slots
 from durable_graph.runs.stopping import finished, late_tasks
 from durable_graph.runs.suspects import Suspects
@@ -81,6 +83,7 @@ class Worker:
         max_crashes: int = DEFAULT_MAX_CRASHES,
         upkeep: Upkeep,
         slots: Slots,
+        queues: Queues,
     ) -> None:
         """Raises `InvalidOptionError` for numbers that make no sense."""
         check_number("concurrency", concurrency, 1, 100_000, whole=True)
@@ -97,8 +100,12 @@ class Worker:
         self._concurrency, self._ttl, self._grace, self._max_crashes = concurrency, float(lease), grace, max_crashes
         self._suspects = Suspects(max_crashes)
         self._slots = slots
+        self._queues = ServedQueues(queues, runs, self._graphs)
+        # The number of looks for due runs that have ended.
+        self.looks: int = 0
         # By their keys.
         self._executions: dict[tuple[str, int, int], Execution] = {}
+        self.schedules: ScheduleClock = ScheduleClock(self._graphs, saver, runs, changes)
         self._nudge = asyncio.Event()
         self._upkeep = upkeep
         self._is_draining = False
@@ -128,14 +135,16 @@ class Worker:
             raise RuntimeError(message)
         self._is_draining, self._loop = False, asyncio.get_running_loop()
         self._has_no_time.clear()
+        await self._queues.declare()
         await self._register()
         self._slots.open(self, self._concurrency)
         self._changes.begin(self)
         self._begin(self._claim_all())
-        sweeps = Sweeps(self._runs, self._changes, list(self._graphs))
+        sweeps = Sweeps(self._runs, self._changes, self._queues.names)
         self._begin(sweeps.free_runs(self._ttl, self._max_crashes))
         self._begin(sweeps.apply_deadlines(self._ttl))
-        self._begin(self._upkeep.repeat(partial(self._changes.is_ready, *self._graphs)))
+        self._begin(self.schedules.repeat())
+        self._begin(self._upkeep.repeat(partial(self._changes.is_ready, *self._queues.names)))
         return self
 
     async def __aexit__(
@@ -157,7 +166,7 @@ class Worker:
         lease = self._lease
         is_at_work = lease is not None and not lease.has_ended and self._loop is asyncio.get_running_loop()
         is_open = is_at_work and not self._is_draining and not self._is_giving_back
-        return is_open and self._free > 0 and run.graph in self._graphs and not run.delay
+        return is_open and self._free > 0 and run.graph in self._graphs and not (run.delay or run.limit_key)
 
     async def accept(self, run: NewRun) -> Accepted:
         """Accept a run, claim it in the same call of the store, and execute it. If it cannot be claimed now, it is
@@ -215,13 +224,14 @@ class Worker:
             await self._unregister(lease.worker)
         self._stopping = None
         # Other workers take the released runs.
-        self._changes.is_ready(*self._graphs)
+        self._changes.is_ready(*self._queues.names)
 
     # Its lease
 
     async def _register(self) -> None:
         name = f"{socket.gethostname()}:{os.getpid()}"
-        row, sent = NewWorker(drawn_incarnation(), round(self._ttl * 1_000_000), name), time.monotonic()
+        ttl, sent = round(self._ttl * 1_000_000), time.monotonic()
+        row = NewWorker(drawn_incarnation(), ttl, name, self._queues.names)
         try:
             # A call that is cancelled may have its effect later, after that of `_unregister`.
             await finished(asyncio.ensure_future(self._runs.register(row)), hurry=lambda: None)
@@ -320,6 +330,7 @@ class Worker:
             self._nudge.clear()
             try:
                 claimed = await self._claim()
+                self.looks += 1
                 pause = _FIRST_LOOK if claimed else min(pause * 1.5, _LONGEST_LOOK)
                 wait = 0 if claimed == _LARGEST_CLAIM else await self._pause(pause, claimed)
             except DurableGraphError as error:
@@ -336,7 +347,7 @@ class Worker:
         if free <= 0 or lease is None or lease.has_ended:
             return 0
         try:
-            claims = await self._runs.claim(lease.worker, list(self._graphs), free)
+            claims = await self._queues.claim(lease.worker, free)
             executions = await self._admitted([self._execution(claim, lease) for claim in claims])
         except BaseException:
             self._may_hold_more = True
@@ -402,7 +413,7 @@ class Worker:
     async def _pause(self, longest: float, claimed: int) -> float:
         if self._lease is None or self._lease.has_ended or len(self._executions) >= self._concurrency:
             return _LONGEST_LOOK
-        due = await self._runs.next_due(list(self._graphs))
+        due = await self._queues.next_due()
         if due == 0 and not claimed:
             # Another worker is claiming these runs, or the lease has ended by the store's clock.
             return longest / 10
@@ -413,11 +424,14 @@ class Worker:
         if execution.log is not None:
             execution.log.leave()
         self._changes.has_changed(execution.claim.thread, execution.claim.seq)
+        if self._queues.frees_slot(execution.claim.queue):
+            # Another worker may have waited for a slot of this queue.
+            self._changes.is_ready(execution.claim.queue)
         if execution.owned.continues:
             self._history.prune(execution.claim.thread)
         if execution.owned.has_parent:
             # Its parent may be of any graph.
-            self._changes.is_ready(*self._graphs)
+            self._changes.is_ready(*self._queues.names)
         if execution.cancels_children or execution.owned.state is RunState.CANCELLED:
             self._begin(self._children.cancel(execution.claim.thread, execution.claim.seq))
         self._nudge.set()

@@ -16,7 +16,9 @@ import msgspec
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.checkpointing.directory import KeepsDirectory, ThreadDirectory
 from durable_graph.checkpointing.event_log import EventLog, KeepsEvents
+from durable_graph.checkpointing.queue_store import KeepsQueues, QueueStore
 from durable_graph.checkpointing.run_store import KeepsRuns, RunStore
+from durable_graph.checkpointing.schedule_store import KeepsSchedules, ScheduleStore
 from durable_graph.errors import DurableGraphError, InvalidOptionError
 from durable_graph.records import (
     CommitResult,
@@ -32,7 +34,9 @@ from durable_graph.records import (
 )
 from durable_graph.testing.crashing_directory import CrashingDirectory
 from durable_graph.testing.crashing_events import CrashingEvents
+from durable_graph.testing.crashing_queues import CrashingQueues
 from durable_graph.testing.crashing_runs import CrashingRuns
+from durable_graph.testing.crashing_schedules import CrashingSchedules
 
 T = TypeVar("T")
 
@@ -73,7 +77,8 @@ class CrashingSaver:
     """Passes calls to `inner` until the crash point, and refuses all later calls, which a dead process would not make.
 
     Without a point it never crashes, and counts the calls: `calls` is their number, `names` their names. If `inner`
-    keeps runs, their events and a directory, the calls of `runs`, `events` and `directory` count as well.
+    keeps runs, their events, queues, a directory and schedules, the calls of `runs`, `events`, `queues`, `directory`
+    and `schedules` count as well.
 
     With a `move` the process does not crash at the point: the move is awaited, before the call reaches the store
     ("before"), or after it was applied and before its reply arrives ("after"). `has_moved` says whether it has begun.
@@ -83,6 +88,8 @@ class CrashingSaver:
     runs: RunStore
     events: EventLog
     directory: ThreadDirectory
+    schedules: ScheduleStore
+    queues: QueueStore
 
     def __init__(self, inner: Checkpointer, point: CrashPoint | None = None, *, move: Move | None = None) -> None:
         """Raises `InvalidOptionError` for a move without a point, or at the moment "inside"."""
@@ -102,6 +109,10 @@ class CrashingSaver:
             self.events = CrashingEvents(inner.events, self._call)
         if isinstance(inner, KeepsDirectory):
             self.directory = CrashingDirectory(inner.directory, self._call)
+        if isinstance(inner, KeepsSchedules):
+            self.schedules = CrashingSchedules(inner.schedules, self._call, self._uncounted)
+        if isinstance(inner, KeepsQueues):
+            self.queues = CrashingQueues(inner.queues, self._call, self._uncounted)
 
     async def load(self, thread: str, ns: str = "", no: int | None = None) -> StoredCheckpoint | None:
         return await self._call("load", lambda: self.inner.load(thread, ns, no))

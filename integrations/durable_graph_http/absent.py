@@ -5,17 +5,10 @@ from durable_graph_http.messages import Reply
 from durable_graph_http.problems import Problem
 from durable_graph_http.routes import Handler, Route
 
-_NO_CRONS = "There are no crons: start runs with a scheduler of your own, and with after_seconds"
 _NO_STORE = "There is no store of items: the application's own database has them"
 _NO_ASSISTANTS = "Each graph of the app has one assistant, with one version: assistants cannot be written"
 
 _ABSENT: tuple[tuple[str, str, str, str, str], ...] = (
-    ("POST", "/runs/crons", "crons.create", "Create a cron", _NO_CRONS),
-    ("POST", "/threads/{thread_id}/runs/crons", "crons.create", "Create a cron of a thread", _NO_CRONS),
-    ("PATCH", "/runs/crons/{cron_id}", "crons.update", "Update a cron", _NO_CRONS),
-    ("DELETE", "/runs/crons/{cron_id}", "crons.delete", "Delete a cron", _NO_CRONS),
-    ("POST", "/runs/crons/search", "crons.search", "Find crons", _NO_CRONS),
-    ("POST", "/runs/crons/count", "crons.search", "Count crons", _NO_CRONS),
     ("PUT", "/store/items", "store.put", "Write an item", _NO_STORE),
     ("GET", "/store/items", "store.get", "Read an item", _NO_STORE),
     ("DELETE", "/store/items", "store.delete", "Delete an item", _NO_STORE),

@@ -16,7 +16,9 @@ Json = dict[str, Any]
 
 _REF = "#/components/schemas/{name}"
 _ALWAYS = (400, 403, 405, 408, 413, 422, 503)
-_KEYED = frozenset({"threads.create_run", "runs.create", "threads.signal", "threads.send_update", "threads.write"})
+_KEYED = frozenset(
+    {"threads.create_run", "runs.create", "threads.signal", "threads.send_update", "threads.write", "crons.create"}
+)
 
 
 class ProblemDetails(msgspec.Struct, frozen=True):

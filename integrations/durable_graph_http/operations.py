@@ -39,7 +39,7 @@ async def stats(call: Call) -> Reply:
 
 async def info(call: Call) -> Reply:
     """The version of the service, and what of LangGraph's API it has."""
-    flags = {"assistants": True, "crons": False, "langsmith": False, "store": False, "webhooks": False}
+    flags = {"assistants": True, "crons": True, "langsmith": False, "store": False, "webhooks": False}
     return json_reply({"version": version("durable-graph"), "flags": flags})
 
 

@@ -37,6 +37,7 @@ class Problem(Exception):  # noqa: N818  # HTTP's name for it
 # The first class that matches decides.
 _STATUS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], int], ...] = (
     ((errors.UnknownThreadError, errors.UnknownRunError, errors.UnknownInterruptError), 404),
+    (errors.UnknownScheduleError, 404),
     (errors.MissingPowerError, 501),
     (errors.StoreUnavailableError, 503),
     (
@@ -53,6 +54,7 @@ _STATUS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], int], ...] =
             errors.WrongGraphError,
             errors.GraphChangedError,
             errors.RunFailedError,
+            errors.ScheduleExistsError,
             errors.CorruptCheckpointError,
         ),
         409,
@@ -111,6 +113,10 @@ def _text(error: errors.DurableGraphError, prefix: str) -> str:
     match error:
         case errors.UnknownRunError(thread_id=None):
             return f"There is no run {error.run_id!r:.100}"
+        case errors.UnknownScheduleError():
+            return f"There is no cron {error.schedule!r:.100}: POST /runs/crons/search lists the crons"
+        case errors.ScheduleExistsError():
+            return "The Idempotency-Key made another cron: give this request another key"
         case errors.ThreadBusyError():
             run = f"the run {error.run_id}" if error.run_id is not None else "another request"
             return f"The {thread} is busy with {run}: wait for its end, or cancel it"

@@ -17,6 +17,7 @@ from durable_graph_http import (
     answers,
     assistants,
     commands,
+    crons,
     operations,
     runs,
     stateless,
@@ -51,6 +52,7 @@ ROUTES: tuple[Route, ...] = (
     *streams.ROUTES,
     *thread_events.ROUTES,
     *commands.ROUTES,
+    *crons.ROUTES,
     *assistants.ROUTES,
     *absent.ROUTES,
 )

@@ -75,7 +75,7 @@ async def start_run(call: Call, body: RunBody, thread_id: str | None) -> Started
     Raises `Problem`, and the errors of `App.start` and `App.answer`.
     """
     graph = graph_of(call, body.assistant_id)
-    _check(call, body)
+    check_body(call, body)
     command = body.command
     if thread_id is None:
         return await _start_stateless(call, body, graph)
@@ -113,8 +113,8 @@ def thread_run_path(call: Call, handle: RunHandle) -> str:
     return f"/threads/{quote(call.shown(handle.thread_id), safe='')}/runs/{handle.run_id}"
 
 
-def _check(call: Call, body: RunBody) -> None:
-    """Refuse what has no meaning here, and members that contradict each other."""
+def check_body(call: Call, body: RunBody) -> None:
+    """Refuse what has no meaning here, and members that contradict each other. Raises `Problem`."""
     if body.webhook is not None:
         raise Problem(501, "The service calls no webhooks: leave out webhook, and follow the run's stream")
     if body.context:
@@ -244,7 +244,7 @@ async def _start(call: Call, body: RunBody, graph: str, thread_id: str, unfinish
     handle = await call.service.app.start(
         graph,
         body.input if body.command is None else _command(body.command),
-        _config(body),
+        run_config(body),
         key=call.key,
         thread_id=thread_id,
         delay=body.after_seconds or None,
@@ -257,7 +257,8 @@ async def _start(call: Call, body: RunBody, graph: str, thread_id: str, unfinish
     return Started(handle, graph, is_new=handle.is_new)
 
 
-def _config(body: RunBody) -> dict[str, Any]:
+def run_config(body: RunBody) -> dict[str, Any]:
+    """The config of the run, with the metadata of the body."""
     given = body.config
     config: dict[str, Any] = {}
     if given is not None:

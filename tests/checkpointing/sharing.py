@@ -17,7 +17,9 @@ class SharingSaver(MemorySaver):
         self._threads, self._lock = of._threads, of._lock
         self.notifier = of.notifier
         self.runs = type(of.runs)(self._threads, self._lock, self._binding, of.runs._workers)
+        self.queues = type(of.queues)(self._threads, self._lock, self._binding, self.runs, of.queues._queues)
         self.events = type(of.events)(self._threads, self._lock, self._binding)
+        self.schedules = type(of.schedules)(self.runs, self._lock, self._binding, of.schedules._rows)
         self.directory = type(of.directory)(self._threads, self._lock, self._binding)
 
 

@@ -187,7 +187,6 @@ test("assistants, their graphs and schemas", async () => {
 
 test("what is not there answers 501 with the reason", async () => {
   const calls = {
-    crons: () => sdk.crons.search(),
     store: () => sdk.store.putItem(["a"], "b", { c: 1 }),
     assistants: () => sdk.assistants.create({ graphId: "chat" }),
     webhook: () => sdk.runs.create(null, "chat", { input: HELLO, webhook: "https://example.org" }),

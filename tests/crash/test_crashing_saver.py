@@ -4,7 +4,9 @@ import pytest
 
 from durable_graph import Checkpointer, MemorySaver
 from durable_graph.checkpointing.directory import KeepsDirectory, ThreadDirectory, ThreadQuery
+from durable_graph.checkpointing.queue_store import KeepsQueues, QueueClaims, QueueStore
 from durable_graph.checkpointing.run_store import KeepsRuns, RunStore
+from durable_graph.queue_records import QueueLimits
 from durable_graph.run_records import NewWorker
 from durable_graph.testing import CrashingSaver, CrashPoint, SimulatedCrashError, crash_points
 from durable_graph.testing.conformance.directory_under_test import new_thread
@@ -108,6 +110,19 @@ async def test_calls_of_the_store_of_runs_are_counted() -> None:
     assert isinstance(saver, KeepsRuns)
     assert isinstance(runs, RunStore)
     assert saver.names == ["accept", "register", "claim", "heartbeat", "release", "find_run", "load"]
+
+
+async def test_claims_and_declarations_of_queues_are_counted() -> None:
+    saver = CrashingSaver(MemorySaver())
+    queues = saver.queues
+
+    await queues.declare([QueueLimits("limited", 1)])
+    assert await queues.claim(1, ["limited"], ["graph"], 1) == QueueClaims()
+    assert [each.queue for each in await queues.describe()] == ["limited"]
+
+    assert isinstance(saver, KeepsQueues)
+    assert isinstance(queues, QueueStore)
+    assert saver.names == ["declare", "claim"]
 
 
 async def test_calls_of_the_directory_are_counted() -> None:

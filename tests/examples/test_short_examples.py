@@ -32,6 +32,28 @@ def test_the_join_waits_for_the_longer_branch_and_runs_once(run_example: RunExam
     ]
 
 
+def test_the_report_is_written_every_night_and_made_up_after_an_outage(run_example: RunExample) -> None:
+    printed = lines_of(run_example("nightly_report"))
+
+    assert printed[:9] == [
+        "schedule 'nightly' is new",
+        "schedule 'nightly' is known",
+        "Three nights:",
+        "  report: sales, 2031-03-29T01:30:00Z",
+        "  report: sales, 2031-03-30T01:00:00Z",
+        "  report: sales, 2031-03-31T00:30:00Z",
+        "Two nights without reports:",
+        "By hand:",
+        printed[8],
+    ]
+    assert printed[8].startswith("  report: sales, 2031-04-02T12:")
+    assert printed[9:] == [
+        "Three nights without a worker, then one that catches up:",
+        "  report: sales, 2031-04-05T00:30:00Z",
+        "5 reports, 2 nights skipped; the next one is at 2031-04-06 00:30:00+00:00",
+    ]
+
+
 def test_the_router_leads_back_until_the_draft_is_long_enough(run_example: RunExample) -> None:
     updates = lines_of(run_example("branching"))
 
@@ -89,6 +111,15 @@ def test_each_send_is_a_task_and_the_results_have_the_order_of_the_sends(run_exa
     printed = lines_of(run_example("map_reduce"))
 
     assert printed == ["2 in 'a word'", "1 in 'one'", "3 in 'three words here'", "The longest: 'three words here'"]
+
+
+def test_the_parts_of_a_killed_process_run_again_on_a_new_pool(run_example: RunExample) -> None:
+    printed = lines_of(run_example("analysis_on_executor"))
+
+    assert printed == [
+        "12 parts on 2 pools, because a process of the first one was killed",
+        "pi is about 3.1443",
+    ]
 
 
 def test_the_inner_graph_interrupts_and_its_state_can_be_read_while_it_waits(run_example: RunExample) -> None:

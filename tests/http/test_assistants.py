@@ -67,7 +67,7 @@ async def test_operators_read_health_and_statistics(client: Client) -> None:
     stats = await client.get("/stats")
     assert stats["workers"] == 1
     assert {"queue": "chain", "ready": 1}.items() <= stats["queues"][0].items()
-    assert (await client.get("/info"))["flags"]["crons"] is False
+    assert (await client.get("/info"))["flags"]["crons"] is True
     client.service.drain()
     assert (await client.send("GET", "/ready")).status == 503
     assert await client.get("/live") == {"ok": True}

@@ -213,10 +213,6 @@ async def test_runs_without_a_thread(client: Any) -> None:
 async def test_what_is_absent_raises_the_client_s_error(client: Any) -> None:
     await client.threads.create(thread_id="t")
     for call in (
-        client.crons.create("chain", schedule="* * * * *"),
-        client.crons.create_for_thread("t", "chain", schedule="* * * * *"),
-        client.crons.search(),
-        client.crons.delete("c"),
         client.store.put_item(["a"], "k", {}),
         client.store.get_item(["a"], "k"),
         client.store.search_items(["a"]),

@@ -22,6 +22,8 @@ ANN = "acme-7f3"
 
 RUN = {"assistant_id": "chain", "input": {}, "if_not_exists": "create"}
 
+CRON = {"assistant_id": "chain", "schedule": "0 2 * * *", "input": {}}
+
 REQUESTS: Mapping[str, tuple[Any, ...]] = {
     "POST /threads": ({"thread_id": "{thread}"}, {"thread_id": "{thread}", "if_exists": "do_nothing"}),
     "PATCH /threads/{thread_id}": ({"metadata": {"user": "bob"}},),
@@ -52,6 +54,11 @@ REQUESTS: Mapping[str, tuple[Any, ...]] = {
         {"id": 3, "method": "state.get", "params": {}},
     ),
     "POST /threads/{thread_id}/stream/events": ({"channels": ["values", "lifecycle"]},),
+    "POST /runs/crons": ({**CRON, "input": {"note": "bob"}},),
+    "POST /threads/{thread_id}/runs/crons": (CRON, {**CRON, "multitask_strategy": "reject"}),
+    "PATCH /runs/crons/{cron_id}": ({"enabled": False}, {"input": {"note": "bob"}}),
+    "POST /runs/crons/search": ({}, {"thread_id": "{thread}"}, {"metadata": {"user": ANN}}, {"limit": 1000}),
+    "POST /runs/crons/count": ({}, {"thread_id": "{thread}"}),
     "POST /assistants/search": ({},),
     "POST /assistants/count": ({},),
 }
@@ -75,7 +82,10 @@ class Owned:
             run = await self.client.started(thread, graph, {"note": SECRET}, metadata={"secret": SECRET})
             await once(partial(self._is_still, run))
             state = await self.client.get(f"/threads/{thread}/state")
+            body = {**CRON, "input": {"note": SECRET}, "metadata": {"user": ANN, "note": SECRET}}
+            cron = await self.client.post(f"/threads/{thread}/runs/crons", body)
             self.names[thread] = {
+                "cron": cron["cron_id"],
                 "thread": thread,
                 "run": run,
                 "checkpoint": state["checkpoint"]["checkpoint_id"],
@@ -91,7 +101,9 @@ class Owned:
         threads = await self.client.post("/threads/search", {"sort_by": "thread_id"})
         runs = [await self.client.get(f"/threads/{name}/runs") for name in self.names]
         states = [await self.client.post(f"/threads/{name}/history", {"limit": 1000}) for name in self.names]
-        return threads, runs, states
+        crons = await self.client.post("/runs/crons/search", {"sort_by": "cron_id"})
+        assert len(crons) == len(self.names)
+        return threads, runs, states, crons
 
 
 def filled(given: Any, names: Mapping[str, str]) -> Any:
@@ -103,7 +115,7 @@ def filled(given: Any, names: Mapping[str, str]) -> Any:
 
 def path_of(route: Route, names: Mapping[str, str]) -> str:
     known = {**names, "thread_id": names["thread"], "run_id": names["run"], "checkpoint_id": names["checkpoint"]}
-    known |= {"assistant_id": "chain", "namespace": "inner", "cron_id": "1"}
+    known |= {"assistant_id": "chain", "namespace": "inner", "cron_id": names.get("cron", "1")}
     return "/".join(known.get(part[1:-1], part) if part.startswith("{") else part for part in route.path.split("/"))
 
 

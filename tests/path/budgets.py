@@ -89,7 +89,7 @@ BUDGETS: dict[str, dict[str, dict[str, Budget]]] = {
 
 LIBRARY: dict[str, Budget] = {
     # Modules that `import durable_graph` loads after asyncio, anyio and msgspec.
-    "imported modules": Budget(270),
+    "imported modules": Budget(280),
     # Coroutines of the library between a call of `ainvoke` on a store and a node: each suspension resumes all of them.
     "coroutines above a node": Budget(8, 8),
     # In `_runtime`: asserts that a type could replace, and annotations without information per 1,000 lines.

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from durable_graph.testing.conformance.run_store_under_test import new_run
 from durable_graph.testing.conformance.saver_under_test import commit, loaded, some_thread
 from durable_graph.testing.rows import Step, Writer, state_of
 from durable_graph_postgres.database import Database
@@ -69,3 +70,21 @@ async def test_a_repeated_deletion_does_not_remove_a_thread_started_after_the_fi
 
     assert wire.proxy.has_cut
     assert state_of(await loaded(wire.around, "thread")) == reborn[0].state()
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+async def test_an_acceptance_of_a_new_thread_is_made_again_if_its_commit_was_lost(wire: Wire, moment: Any) -> None:
+    async with wire.saver() as saver:
+        # A run of a renamed graph is accepted by a transaction. The first one prepares its statements.
+        for name in ("first", "rehearsed"):
+            wire.proxy.expect()
+            await saver.runs.accept(new_run(name, formerly=("old name",)))
+        trips = named(wire.proxy.trips, wire.schema)
+        wire.proxy.expect(Cut(trips.index("COMMIT") + 1, moment))
+
+        accepted = await saver.runs.accept(new_run("thread", formerly=("old name",)))
+
+        assert wire.proxy.has_cut
+        assert accepted.is_new
+        assert await saver.runs.find_run("thread", accepted.seq) is not None
+        assert len(await saver.runs.list_runs(thread="thread")) == 1

@@ -1,4 +1,4 @@
-"""The runs of a PostgresSaver, their events and its directory satisfy the clauses of every such store."""
+"""The stores of a PostgresSaver (runs, events, queues, directory, schedules) satisfy the clauses of each such store."""
 
 import itertools
 from collections.abc import AsyncIterator
@@ -8,7 +8,13 @@ import pytest
 
 from durable_graph import Checkpointer
 from durable_graph.checkpointing.columns import key_of
-from durable_graph.testing.conformance import EventLogConformance, RunStoreConformance, ThreadDirectoryConformance
+from durable_graph.testing.conformance import (
+    EventLogConformance,
+    QueueStoreConformance,
+    RunStoreConformance,
+    ScheduleStoreConformance,
+    ThreadDirectoryConformance,
+)
 from durable_graph_postgres import PostgresSaver
 from tests.savers import dropped
 
@@ -51,4 +57,12 @@ class TestEventsOfPostgresSaver(Schemas, EventLogConformance):
 
 
 class TestDirectoryOfPostgresSaver(Schemas, ThreadDirectoryConformance):
+    pass
+
+
+class TestSchedulesOfPostgresSaver(Schemas, ScheduleStoreConformance):
+    pass
+
+
+class TestQueuesOfPostgresSaver(Schemas, QueueStoreConformance):
     pass

@@ -45,6 +45,13 @@ PRINTED: Final = {
         "7 True",
         "0 True",
     ],
+    "docs/executors.md": [
+        "[4, 25, 168]",
+        "29",
+        "node 'count' it is a lambda",
+        "lost",
+        "{'text': 'parsed'}",
+    ],
     "docs/fastapi.md": [
         "Book Hotel Lisbon?",
         "{'city': 'Lisbon', 'hotel': 'Hotel Lisbon', 'booked': True}",
@@ -67,6 +74,22 @@ PRINTED: Final = {
         "idle",
         "Book it?",
         "True",
+    ],
+    "docs/queues.md": [
+        "HELLO",
+        "20 0 0 1",
+        "concurrency 0",
+    ],
+    "docs/schedules.md": [
+        "30 2 * * MON-FRI Europe/Berlin 0 False",
+        "False True",
+        "('cron',)",
+        "True",
+        "True",
+        "1 0 True",
+        "['0 4 * * *'] 0:05:00",
+        "True",
+        "7",
     ],
     "docs/signals.md": [
         "False",
@@ -158,6 +181,8 @@ def test_the_code_of_a_page_runs(
     page: str, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    # A block may import the file of a block before it.
+    monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("DSN", server.url)
     monkeypatch.setenv("PORT", str(free_port()))
     programs = [str(server.programs), str(Path(sys.executable).parent), os.environ["PATH"]]

@@ -116,5 +116,5 @@ def test_new_modules_of_the_library_are_forbidden_to_backends_or_listed_here() -
 
     forbidden = {module.removeprefix("durable_graph.") for module in backends["forbidden_modules"]}
 
-    allowed = {"caching", "checkpointing", "errors", "records", "run_records"}
+    allowed = {"caching", "checkpointing", "errors", "queue_records", "records", "run_records"}
     assert modules - forbidden - {"__init__", "__pycache__"} == allowed

@@ -15,8 +15,12 @@ NOT_NEEDED = {"asyncpg", "cyclopts", "hypothesis", "langchain_core", "pydantic",
 RUNS_CODE = {"__import__", "compile", "eval", "exec", "import_module", "load_module", "run_path", "run_module"}
 LOADS_CODE = {"cloudpickle", "dill", "jsonpickle", "marshal", "pickle", "runpy", "shelve", "yaml"}
 
-# The operator names the program on the command line; no data does.
-LOADS_PROGRAMS = {"durable_graph/operating/apps.py": {"import_module"}}
+# The operator names the program on the command line, and a graph the functions of its nodes, which an executor's
+# process imports; no stored data does.
+LOADS_PROGRAMS = {
+    "durable_graph/operating/apps.py": {"import_module"},
+    "durable_graph/_runtime/task/executed.py": {"import_module"},
+}
 
 # An entry point imports a module named by an installed package. The URL that chooses it is the program's, not data.
 LOADS_BACKENDS = "durable_graph/checkpointing/opening.py"
@@ -30,7 +34,7 @@ LOADS_INTEGRATIONS = {
 
 DEPENDENCIES = {
     # cyclopts is the extra `cli`: the contract "command-line" says where it is imported.
-    "durable_graph": {"anyio", "cyclopts", "msgspec", "typing_extensions"},
+    "durable_graph": {"anyio", "cronsim", "cyclopts", "msgspec", "typing_extensions"},
     "durable_graph_sqlite": {"durable_graph", "msgspec"},
     "durable_graph_postgres": {"asyncpg", "durable_graph"},
     # langsmith and pydantic are dependencies of langchain-core.

@@ -15,7 +15,7 @@ PIN = re.compile(r"(?P<name>[A-Za-z0-9._-]+)==(?P<version>[0-9][A-Za-z0-9.]*)")
 
 
 def pins() -> dict[str, str]:
-    files = [ROOT / name for name in ("constraints.txt", "constraints-peers.txt")]
+    files = [ROOT / name for name in ("constraints.txt", "constraints-peers.txt", "constraints-cluster.txt")]
     lines = [line for file in files for line in file.read_text(encoding="utf-8").splitlines()]
     matches = [PIN.fullmatch(line) for line in lines if not line.startswith("#")]
     assert None not in matches
@@ -52,7 +52,7 @@ def test_the_tests_need_no_langgraph() -> None:
 
 def run_setup(tree: Path, python: str) -> "subprocess.CompletedProcess[str]":
     (tree / ".ci").mkdir()
-    for file in (".ci/venv", "pyproject.toml", "constraints.txt", "constraints-peers.txt"):
+    for file in (".ci/venv", "pyproject.toml", "constraints.txt", "constraints-peers.txt", "constraints-cluster.txt"):
         shutil.copy(ROOT / file, tree / file)
     environment = {"PATH": "/usr/bin:/bin", "PYTHON": python}
     return subprocess.run(

@@ -69,10 +69,10 @@ def required(wheel: zipfile.ZipFile) -> list[str]:
     return email.message_from_bytes(wheel.read(metadata)).get_all("Requires-Dist", [])
 
 
-def test_the_wheel_requires_three_packages_without_extras(wheel: zipfile.ZipFile) -> None:
+def test_the_wheel_requires_five_packages_without_extras(wheel: zipfile.ZipFile) -> None:
     without_extras = {requirement.split(">")[0] for requirement in required(wheel) if "extra ==" not in requirement}
 
-    assert without_extras == {"anyio", "msgspec", "typing-extensions"}
+    assert without_extras == {"anyio", "cronsim", "msgspec", "typing-extensions", "tzdata"}
 
 
 def run_unpacked(wheel: zipfile.ZipFile, folder: Path, program: str) -> list[str]:

@@ -195,3 +195,29 @@ async def test_updates_are_applied_once_and_in_order_wherever_a_process_dies(sav
         return await survive(saver, graph, thread, script, point)
 
     await try_all(saver, trial, 15)
+
+
+async def test_a_run_of_a_queue_with_limits_ends_once_wherever_a_process_dies(saver: Checkpointer) -> None:
+    threads = count()
+
+    async def step(state: State) -> State:
+        return {"log": ["step"]}
+
+    graph = StateGraph(State).add_node("step", step).add_edge(START, "step").compile()
+
+    async def trial(point: CrashPoint) -> bool:
+        thread = f"thread {next(threads)}"
+
+        async def script(life: Life) -> None:
+            life.app.queue("limited", concurrency=1, per_key=1)
+            handle = await life.app.start("graph", {}, thread_id=thread, key="start", queue="limited", limit_key="a")
+            await life.settle()
+            if not life.saver.crashed:
+                assert await handle.result(20) == {"log": ["step"]}
+                (limited,) = (await life.app.stats()).queues
+                # Nothing of the dead process holds the only slot.
+                assert (limited.ready, limited.running) == (0, 0)
+
+        return await survive(saver, graph, thread, script, point)
+
+    await try_all(saver, trial, 5)

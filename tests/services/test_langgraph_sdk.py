@@ -1,8 +1,10 @@
 """LangGraph's client for Python on real servers: threads, states, runs, assistants. Streams have another module."""
 
 import ast
+import asyncio
 import inspect
 from collections.abc import Awaitable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -398,6 +400,71 @@ async def test_graphs_of_assistants(sdk: LangGraphClient) -> None:
     assert (await sdk.assistants.get_subgraphs("team", namespace="write", recurse=True)).keys() == {"write"}
 
 
+# Crons
+
+
+async def test_crons_are_made_changed_found_and_deleted(sdk: LangGraphClient) -> None:
+    thread = await sdk.threads.create()
+    end = datetime(2040, 1, 1, tzinfo=UTC)
+    made: Any = await sdk.crons.create(
+        "chat", schedule="30 2 * * *", input=HELLO, metadata={"user": "Ada"}, timezone="Europe/Berlin", end_time=end
+    )
+    of_thread: Any = await sdk.crons.create_for_thread(
+        thread["thread_id"], "chat", schedule="0 * * * *", input=HELLO, enabled=False, multitask_strategy="reject"
+    )
+    assert (made["schedule"], made["timezone"], made["enabled"], made["thread_id"]) == (
+        "30 2 * * *",
+        "Europe/Berlin",
+        True,
+        None,
+    )
+    assert (made["payload"]["input"], made["metadata"]) == (HELLO, {"user": "Ada"})
+    assert datetime.fromisoformat(made["end_time"]) == end
+    assert datetime.fromisoformat(made["next_run_date"]) > datetime.now(UTC)
+    assert (of_thread["thread_id"], of_thread["enabled"], of_thread["next_run_date"]) == (
+        thread["thread_id"],
+        False,
+        None,
+    )
+    assert await sdk.crons.count() == 2
+    assert await sdk.crons.count(assistant_id="team") == 0
+    assert [each["cron_id"] for each in await sdk.crons.search(sort_by="created_at", sort_order="asc")] == [
+        made["cron_id"],
+        of_thread["cron_id"],
+    ]
+    assert await sdk.crons.search(thread_id=thread["thread_id"]) == [of_thread]
+    assert await sdk.crons.search(metadata={"user": "Ada"}, select=["cron_id"]) == [{"cron_id": made["cron_id"]}]
+    assert await sdk.crons.search(enabled=True, assistant_id="chat") == [made]
+
+    changed: Any = await sdk.crons.update(made["cron_id"], schedule="0 3 * * *", end_time=None, enabled=False)
+    assert (changed["schedule"], changed["end_time"], changed["enabled"]) == ("0 3 * * *", None, False)
+    assert changed["payload"] == made["payload"]
+    for cron in (made, of_thread):
+        await sdk.crons.delete(cron["cron_id"])
+    assert await sdk.crons.search() == []
+    with pytest.raises(NotFoundError, match="no cron"):
+        await sdk.crons.delete(made["cron_id"])
+    with pytest.raises(UnprocessableEntityError, match="cron"):
+        await sdk.crons.create("chat", schedule="every day", input=HELLO)
+    with pytest.raises(NotFoundError, match="no thread"):
+        await sdk.crons.create_for_thread("nothing", "chat", schedule="0 * * * *")
+
+
+async def test_a_cron_starts_runs(sdk: LangGraphClient) -> None:
+    cron: Any = await sdk.crons.create("chat", schedule="* * * * * *", input=HELLO)
+    async with asyncio.timeout(30):
+        while not (found := await _finished(sdk)):  # noqa: ASYNC110  # the API has no event
+            await asyncio.sleep(0.05)
+    await sdk.crons.delete(cron["cron_id"])
+    assert contents(found[0]["values"])[0] == "hello"
+
+
+async def _finished(sdk: LangGraphClient) -> list[Any]:
+    """The threads of crons with a state."""
+    found = await sdk.threads.search(status="idle", limit=1000)
+    return [each for each in found if each["thread_id"].startswith("cron-") and each["values"]]
+
+
 # What the service does not have
 
 
@@ -409,14 +476,6 @@ async def test_what_is_not_there_replies_501(sdk: LangGraphClient) -> None:
             sdk.assistants.delete("chat"),
             sdk.assistants.get_versions("chat"),
             sdk.assistants.set_latest("chat", 1),
-        ],
-        "crons": [
-            sdk.crons.create("chat", schedule="0 * * * *"),
-            sdk.crons.create_for_thread("t", "chat", schedule="0 * * * *"),
-            sdk.crons.update("c", enabled=False),
-            sdk.crons.delete("c"),
-            sdk.crons.search(),
-            sdk.crons.count(),
         ],
         "store": [
             sdk.store.put_item(["a"], "b", {"c": 1}),

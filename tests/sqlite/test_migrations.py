@@ -43,7 +43,7 @@ def test_a_new_file_has_the_current_format(path: Path, db: sqlite3.Connection) -
     assert _format(db) == FORMAT
     assert _tables(db) == {
         *("threads", "branches", "checkpoints", "channel_rows", "tasks", "requests"),
-        *("runs", "workers", "messages", "events", "thread_metadata", "metadata_entries"),
+        *("runs", "workers", "queues", "messages", "events", "thread_metadata", "metadata_entries", "schedules"),
     }
 
 

@@ -1,4 +1,4 @@
-"""The runs of a SqliteSaver, their events and its directory satisfy the clauses of every such store."""
+"""The stores of a SqliteSaver (runs, events, queues, directory, schedules) satisfy the clauses of each such store."""
 
 import asyncio
 import itertools
@@ -8,7 +8,13 @@ import pytest
 
 from durable_graph import Checkpointer
 from durable_graph.checkpointing.columns import key_of
-from durable_graph.testing.conformance import EventLogConformance, RunStoreConformance, ThreadDirectoryConformance
+from durable_graph.testing.conformance import (
+    EventLogConformance,
+    QueueStoreConformance,
+    RunStoreConformance,
+    ScheduleStoreConformance,
+    ThreadDirectoryConformance,
+)
 from durable_graph_sqlite import SqliteSaver
 from tests.sqlite.inside import database
 
@@ -46,4 +52,12 @@ class TestEventsOfSqliteSaver(Files, EventLogConformance):
 
 
 class TestDirectoryOfSqliteSaver(Files, ThreadDirectoryConformance):
+    pass
+
+
+class TestSchedulesOfSqliteSaver(Files, ScheduleStoreConformance):
+    pass
+
+
+class TestQueuesOfSqliteSaver(Files, QueueStoreConformance):
     pass

@@ -3,6 +3,7 @@
 import operator
 from asyncio import gather
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
@@ -246,6 +247,9 @@ builder.add_node(
     timeout=timedelta(seconds=3),
 )
 builder.add_node(takes_runtime, retry_policy=RetryPolicy(retry_on=lambda error: "busy" in str(error)), timeout=3)
+builder.add_node("pooled", returns_dict, executor=ProcessPoolExecutor, timeout=3)
+builder.add_node("threaded", returns_dict, executor=ThreadPoolExecutor(1))
+builder.add_node("made", returns_dict, executor=lambda: ThreadPoolExecutor(1))
 builder.set_node_defaults(
     timeout=TimeoutPolicy(idle_timeout=timedelta(seconds=3), run_timeout=60.5), error_handler=handle
 )
@@ -395,6 +399,11 @@ async def weigh(word: str) -> float:
 
 @task
 def count(word: str) -> int:
+    return len(word)
+
+
+@task(executor=ProcessPoolExecutor, timeout=3)
+def count_elsewhere(word: str) -> int:
     return len(word)
 
 

@@ -124,6 +124,8 @@ builder.add_node(of_other_with_writer)  # E: add_node
 builder.add_node(of_state, retries=3)  # E: add_node
 builder.add_node(of_state, timeout="3")  # E: add_node
 builder.add_node(of_state, destinations=3)  # E: add_node
+builder.add_node(of_state, executor="processes")  # E: add_node
+builder.add_node(of_state, executor=dict)  # E: add_node
 builder.add_node(of_state, cache_policy=60)  # E: add_node
 RetryPolicy(retry_on=int)  # E: retry_on
 TimeoutPolicy(refresh_on="sometimes")  # E: refresh_on

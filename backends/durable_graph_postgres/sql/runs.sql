@@ -114,12 +114,12 @@ WITH
         :delay::bigint[], :time_limit::bigint[], :waits::boolean[], :queue::text[], :input_digest::bytea[],
         :input::bytea[], :options::bytea[], :context::bytea[], :token::bytea[], :run_metadata::text[],
         :worker::bigint[], :lease_skew::bigint[], :made_at::bigint[], :before::bytea[], :last_seq::bigint[],
-        :parent_key::bigint[], :parent_seq::bigint[], :on_parent::smallint[])
+        :limit_key::bigint[], :parent_key::bigint[], :parent_seq::bigint[], :on_parent::smallint[])
       AS r (thread_key, thread_id, incarnation, origin, graph, graph_digest, version, head, epoch, writes_seq, prunes,
             oldest_kept, status, status_since, created_at, updated_at, commit_id, next, metadata, error, extra,
             writes_digest, branches_digest, requests_digest, digest, seq, key, request_digest, priority, skew, delay,
             time_limit, waits, queue, input_digest, input, options, context, token, run_metadata, worker, lease_skew,
-            made_at, before, last_seq, parent_key, parent_seq, on_parent)),
+            made_at, before, last_seq, limit_key, parent_key, parent_seq, on_parent)),
   -- Locked, so that no sweep removes a worker before its claims are visible.
   living AS MATERIALIZED (
     SELECT r.thread_key, r.worker FROM req r JOIN {schema}.workers w ON w.id = r.worker
@@ -189,7 +189,7 @@ WITH
            coalesce(n.worker, 0),
            CASE WHEN EXISTS (SELECT FROM {schema}.messages m WHERE m.thread_key = r.thread_key
                                 AND m.topic = '__update__' AND m.taken = 0) THEN 3 ELSE 0 END,
-           c.now + r.skew, 0, 0, r.parent_key, r.parent_seq, r.on_parent, r.queue, r.graph, r.thread_id, NULL,
+           c.now + r.skew, 0, r.limit_key, r.parent_key, r.parent_seq, r.on_parent, r.queue, r.graph, r.thread_id, NULL,
            r.run_metadata, r.input_digest, r.input, r.options, r.context, r.token
       FROM taken n JOIN req r USING (thread_key) CROSS JOIN clock c
     RETURNING thread_key, seq, state, claimed_version, inbox, deadline, request)
@@ -253,7 +253,7 @@ VALUES (:thread_key, :seq, :state, :priority, :due, :deadline, 0, 0, 0, 0, 0,
         (SELECT count(*) FROM {schema}.messages WHERE thread_key = :thread_key AND taken = 0),
         0, CASE WHEN EXISTS (SELECT FROM {schema}.messages WHERE thread_key = :thread_key AND topic = '__update__'
                                 AND taken = 0) THEN 3 ELSE 0 END,
-        :accepted_at, 0, 0, :parent_key, :parent_seq, :on_parent, :queue, :graph, :thread_id, NULL, :metadata,
+        :accepted_at, 0, :limit_key, :parent_key, :parent_seq, :on_parent, :queue, :graph, :thread_id, NULL, :metadata,
         :from_checkpoint, :input_digest, :input, :options, :context, :extra);
 
 -- name: update_run
@@ -430,8 +430,8 @@ SELECT min(d.due) - ({now})
     ORDER BY due LIMIT 1) d;
 
 -- name: add_worker
-INSERT INTO {schema}.workers (id, lease_until, boot_id, name, extra)
-VALUES (:worker, {lease_now} + :ttl::bigint, '', :name, '')
+INSERT INTO {schema}.workers (id, lease_until, boot_id, name, queues, extra)
+VALUES (:worker, {lease_now} + :ttl::bigint, '', :name, :queues, '')
 ON CONFLICT (id) DO UPDATE SET lease_until = excluded.lease_until RETURNING
 {without_a_flush};
 
@@ -445,6 +445,32 @@ WITH
 SELECT r.thread_id, r.seq, r.request, r.followed
   FROM renewed LEFT JOIN {schema}.runs r
     ON r.worker = renewed.id AND r.state = 1 AND (r.request > 0 OR r.followed > 0);
+
+-- part: claim_of_picked
+-- The end of a statement that claims the runs in `picked` for a worker, at the time in `clock`.
+  free AS MATERIALIZED (
+    SELECT thread_key FROM {schema}.threads
+     WHERE thread_key = ANY (ARRAY (SELECT thread_key FROM picked)) FOR NO KEY UPDATE SKIP LOCKED),
+  fenced AS (
+    UPDATE {schema}.threads t SET epoch = f.epoch
+      FROM (SELECT thread_key, (:epochs::bigint[])[row_number() OVER ()] AS epoch FROM free) f
+     WHERE t.thread_key = f.thread_key
+    RETURNING t.thread_key, t.epoch, t.version, t.writes_seq, t.incarnation, t.created_at, t.requests_digest, t.digest),
+  claimed AS (
+    UPDATE {schema}.runs r
+       SET state = 1, worker = :worker, attempt = r.attempt + 1,
+           -- A run that progressed since its last claim or crash has no crashes in a row.
+           crashes = CASE WHEN (r.claimed_version, r.claimed_writes) = (f.version, f.writes_seq) THEN r.crashes ELSE 0 END,
+           claimed_version = f.version, claimed_writes = f.writes_seq
+      FROM picked p JOIN fenced f USING (thread_key)
+     WHERE r.thread_key = p.thread_key AND r.seq = p.seq
+    RETURNING r.thread_id, r.seq, r.graph, r.input, r.options, r.context, r.first_checkpoint, r.checkpoint, r.deadline,
+              r.attempt, r.crashes, r.inbox, r.request, r.from_checkpoint, f.epoch, f.version, r.priority, r.due, r.followed,
+              r.parent_key, f.incarnation, f.created_at, f.requests_digest, f.digest)
+SELECT thread_id, seq, graph, input, options, context, first_checkpoint, checkpoint, deadline, attempt, crashes, inbox,
+       request, from_checkpoint, epoch, version, now, followed, parent_key, incarnation, created_at, requests_digest,
+       digest
+  FROM claimed CROSS JOIN clock ORDER BY priority, due
 
 -- name: claim_runs
 -- Up to `most` due runs for a worker: their threads get the given epochs. It waits for no lock: a run or a thread that
@@ -474,29 +500,7 @@ WITH
                            WHERE e.thread_key = r.thread_key AND e.seq < r.seq AND e.state < 4 OFFSET 0)
         ORDER BY r.due LIMIT 1000 FOR NO KEY UPDATE OF r SKIP LOCKED) d
      LIMIT :most),
-  free AS MATERIALIZED (
-    SELECT thread_key FROM {schema}.threads
-     WHERE thread_key = ANY (ARRAY (SELECT thread_key FROM picked)) FOR NO KEY UPDATE SKIP LOCKED),
-  fenced AS (
-    UPDATE {schema}.threads t SET epoch = f.epoch
-      FROM (SELECT thread_key, (:epochs::bigint[])[row_number() OVER ()] AS epoch FROM free) f
-     WHERE t.thread_key = f.thread_key
-    RETURNING t.thread_key, t.epoch, t.version, t.writes_seq, t.incarnation, t.created_at, t.requests_digest, t.digest),
-  claimed AS (
-    UPDATE {schema}.runs r
-       SET state = 1, worker = :worker, attempt = r.attempt + 1,
-           -- A run that progressed since its last claim or crash has no crashes in a row.
-           crashes = CASE WHEN (r.claimed_version, r.claimed_writes) = (f.version, f.writes_seq) THEN r.crashes ELSE 0 END,
-           claimed_version = f.version, claimed_writes = f.writes_seq
-      FROM picked p JOIN fenced f USING (thread_key)
-     WHERE r.thread_key = p.thread_key AND r.seq = p.seq
-    RETURNING r.thread_id, r.seq, r.graph, r.input, r.options, r.context, r.first_checkpoint, r.checkpoint, r.deadline,
-              r.attempt, r.crashes, r.inbox, r.request, r.from_checkpoint, f.epoch, f.version, r.priority, r.due, r.followed,
-              r.parent_key, f.incarnation, f.created_at, f.requests_digest, f.digest)
-SELECT thread_id, seq, graph, input, options, context, first_checkpoint, checkpoint, deadline, attempt, crashes, inbox,
-       request, from_checkpoint, epoch, version, now, followed, parent_key, incarnation, created_at, requests_digest,
-       digest
-  FROM claimed CROSS JOIN clock ORDER BY priority, due;
+{claim_of_picked};
 
 -- name: find_claims
 -- The runs that the worker claimed with these epochs.

@@ -46,7 +46,7 @@ VALUES (:thread_key, :seq, :state, :priority, :due, :deadline, 0, 0, 0, 0, 0,
         (SELECT count(*) FROM messages WHERE thread_key = :thread_key AND taken = 0),
         0, CASE WHEN EXISTS (SELECT 1 FROM messages WHERE thread_key = :thread_key AND topic = '__update__' AND taken = 0)
                 THEN 3 ELSE 0 END,
-        :accepted_at, 0, 0, :parent_key, :parent_seq, :on_parent, :queue, :graph, :thread_id, NULL, :metadata,
+        :accepted_at, 0, :limit_key, :parent_key, :parent_seq, :on_parent, :queue, :graph, :thread_id, NULL, :metadata,
         :from_checkpoint, :input_digest, :input, :options, :context, :extra);
 
 -- name: update_run
@@ -192,7 +192,8 @@ UNION ALL
 );
 
 -- name: add_worker
-INSERT INTO workers (id, lease_until, boot_id, name, extra) VALUES (:worker, :until, :boot_id, :name, x'')
+INSERT INTO workers (id, lease_until, boot_id, name, queues, extra)
+VALUES (:worker, :until, :boot_id, :name, :queues, x'')
 ON CONFLICT (id) DO UPDATE SET lease_until = excluded.lease_until;
 
 -- name: renew_lease

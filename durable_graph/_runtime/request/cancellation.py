@@ -47,7 +47,7 @@ async def finish(call: Coroutine[Any, Any, T] | CommitHandle[T], grace: float) -
             raise
         over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         handle.when_done(lambda: None if over.done() else over.set_result(None))
-        await _wait(over, grace)
+        await wait_within(over, grace)
         if not handle.is_done:
             handle.when_done(partial(_log_error, handle))
         elif handle.error is not None and not isinstance(handle.error, asyncio.CancelledError):
@@ -70,7 +70,7 @@ async def wind_up(call: Coroutine[Any, Any, None], grace: float) -> bool:
     the error of the call. `finish` would wait without a limit, because the cancellation has been raised before.
     """
     task = asyncio.ensure_future(call)
-    await _wait(task, grace)
+    await wait_within(task, grace)
     if not task.done():
         task.add_done_callback(_log_failure)
         return False
@@ -84,7 +84,7 @@ def _log_failure(task: "asyncio.Future[Any]") -> None:
         log.failed_after_grace(error)
 
 
-async def _wait(task: "asyncio.Future[Any]", grace: float) -> None:
+async def wait_within(task: "asyncio.Future[Any]", grace: float) -> None:
     """Wait until the task is done or `grace` seconds have passed, whatever cancellations arrive."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + grace

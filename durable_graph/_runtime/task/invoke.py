@@ -19,6 +19,7 @@ from durable_graph._runtime.task.run_context import TaskContext
 from durable_graph.channels import selected
 from durable_graph.errors import NodeExitedError, NodeTimeoutError
 from durable_graph.graph import Node
+from durable_graph.graph.executors import ExecutorOption
 from durable_graph.graph.policies import TimeoutPolicy
 from durable_graph.graph.topology import Handler
 
@@ -28,15 +29,34 @@ Begin = Callable[[TaskContext, Callable[[], Any]], Awaitable[Any]]
 """Calls a function, and gives an awaitable of its result."""
 
 
-def begin_with(policy: TimeoutPolicy | None, *, is_async: bool) -> Begin:
-    """How a function of this kind is called. Plain functions have no timeouts: they cannot be stopped."""
+def begin_with(policy: TimeoutPolicy | None, *, is_async: bool, remote: Begin | None = None) -> Begin:
+    """How a function of this kind is called. Plain functions have no timeouts, unless they run on an executor: they
+    cannot be stopped."""
+    if remote is not None:
+        return remote if policy is None else _timed(remote, policy)
     if not is_async:
         return _begin_in_thread
     return _begin_async if policy is None else _timed(_begin_async, policy)
 
 
+def begin_on(executor: ExecutorOption, function: Callable[..., Any]) -> Begin:
+    """How a function is called that runs on an executor: it begins with the result of `arguments_of`."""
+    # Imported here, because most programs have no executor.
+    from durable_graph._runtime.task.executors import RemoteFunction
+
+    return RemoteFunction(function, executor).begin
+
+
+def arguments_of(*args: object, **kwargs: object) -> tuple[tuple[object, ...], dict[str, object]]:
+    """The arguments of a call, in the place of the function that gets them on its executor."""
+    return args, kwargs
+
+
 class NodeFunction(msgspec.Struct, frozen=True):
-    """A node's function or its error handler, and how it is called. `injected` are its parameters besides the input."""
+    """A node's function or its error handler, and how it is called. `injected` are its parameters besides the input.
+
+    Of a function that runs on an executor, `action` only collects the arguments, which `begin` sends.
+    """
 
     action: Callable[..., Any]
     injected: Mapping[str, str]
@@ -44,14 +64,18 @@ class NodeFunction(msgspec.Struct, frozen=True):
     timeout: TimeoutPolicy | None
     is_observed: bool
     begin: Begin
+    remote: Begin | None = None
 
     @classmethod
     def of(cls, code: Node | Handler, *, is_observed: bool) -> "NodeFunction":
         """The function of a node or of an error handler."""
-        begin = begin_with(code.timeout, is_async=code.is_async)
+        action, remote = code.action, None
+        if isinstance(code, Node) and code.executor is not None:
+            action, remote = arguments_of, begin_on(code.executor, code.action)
+        begin = begin_with(code.timeout, is_async=code.is_async, remote=remote)
         if is_observed:
             begin = _reported(begin)
-        return cls(code.action, code.injected, code.is_async, code.timeout, is_observed, begin)
+        return cls(action, code.injected, code.is_async, code.timeout, is_observed, begin, remote)
 
     def begin_within(self, limits: Limits) -> Begin:
         """How it is called within the limits that a `Send` gave its task, which take the place of the node's."""
@@ -60,7 +84,7 @@ class NodeFunction(msgspec.Struct, frozen=True):
             idle_timeout=limits.idle,
             refresh_on="heartbeat" if limits.only_heartbeats else "auto",
         )
-        begin = begin_with(policy, is_async=self.is_async)
+        begin = begin_with(policy, is_async=self.is_async, remote=self.remote)
         return _reported(begin) if self.is_observed else begin
 
 
@@ -131,6 +155,7 @@ def _timed(begin: Begin, policy: TimeoutPolicy) -> Begin:
             context.idle = None
         if whole.expired() or idle.expired():
             # It caught its cancellation and returned all the same: too late is too late.
+            context.cancelled_late = None
             raise _timeout_error(context, policy, loop.time() - started, is_idle=idle.expired())
         return result
 

@@ -132,9 +132,13 @@ def send_route(
     limits = None
     if send.timeout is not None:
         policy = TimeoutPolicy.of(send.timeout)
-        if not topology.nodes[send.node].is_async:
-            option = f"{where} {send.node!r} with timeout"
+        node, option = topology.nodes[send.node], f"{where} {send.node!r} with timeout"
+        if not node.can_time_out:
             raise InvalidOptionError(option, send.timeout, allowed="None: a plain function cannot be stopped")
+        if node.executor is not None and policy.idle_timeout is not None:
+            raise InvalidOptionError(
+                option, send.timeout, allowed="a run_timeout alone: no heartbeat leaves an executor"
+            )
         limits = Limits(policy.run_timeout, policy.idle_timeout, policy.refresh_on == "heartbeat")
     if send.after is not None:
         due = due_after(f"{where} {quoted(send.node)} with after", send.after)

@@ -24,7 +24,7 @@ from durable_graph._runtime.task.claims import Begun, Claims, KeptCall, Recorded
 from durable_graph._runtime.task.context import injected
 from durable_graph._runtime.task.crossing import in_loop
 from durable_graph._runtime.task.ending import join_children, must_join, resolve_exit
-from durable_graph._runtime.task.invoke import begin_with, exit_of
+from durable_graph._runtime.task.invoke import Begin, arguments_of, begin_with, exit_of
 from durable_graph._runtime.task.lengths import copy_of
 from durable_graph._runtime.task.observing import observed_call
 from durable_graph._runtime.task.publish_calls import publish_call_failed, publish_call_finished, publish_call_started
@@ -78,7 +78,8 @@ class TaskDefinition(msgspec.Struct, frozen=True):
     """A function that may be called as a task. `result` is the codec of what it is annotated to return, if any.
 
     `signature` is None for a function that does not tell it; `injected` are the parameters that it is provided with
-    unless the caller gives them. `has_events`: calls of it are events of the run, as those of nodes are.
+    unless the caller gives them. `has_events`: calls of it are events of the run, as those of nodes are. `remote` is
+    how the function is called on its executor, if it has one.
     """
 
     name: str
@@ -91,6 +92,7 @@ class TaskDefinition(msgspec.Struct, frozen=True):
     signature: inspect.Signature | None = None
     injected: Mapping[str, str] = msgspec.field(default_factory=dict)
     has_events: bool = True
+    remote: Begin | None = None
 
 
 class TaskJournal:
@@ -354,9 +356,11 @@ def _value_of(topology: Topology, definition: TaskDefinition, recorded: Recorded
 
 async def _once(inner: TaskContext, definition: TaskDefinition, given: _Given) -> object:
     inner.forget_calls()
-    call = partial(definition.action, *given.args, **given.kwargs, **injected(inner, given.wanted))
+    action = definition.action if definition.remote is None else arguments_of
+    call = partial(action, *given.args, **given.kwargs, **injected(inner, given.wanted))
     try:
-        result = await begin_with(definition.timeout, is_async=definition.is_async)(inner, call)
+        begin = begin_with(definition.timeout, is_async=definition.is_async, remote=definition.remote)
+        result = await begin(inner, call)
         if must_join(inner):
             await join_children(inner)
     except BaseException as error:

@@ -6,7 +6,8 @@
 
 Each clause is an `async def test_...`; run them with pytest and an asyncio plugin, or call them.
 `RunStoreConformance` has the clauses of the store of a saver's runs, `EventLogConformance` those of their events,
-`ThreadDirectoryConformance` those of the directory of its threads, and `NotifierConformance` those of its notifier.
+`QueueStoreConformance` those of its queues with limits, `ThreadDirectoryConformance` those of the directory of its
+threads, `ScheduleStoreConformance` those of its schedules, and `NotifierConformance` those of its notifier.
 """
 
 from durable_graph.testing.conformance.answers import AnswerClauses
@@ -18,10 +19,12 @@ from durable_graph.testing.conformance.events import EventLogConformance
 from durable_graph.testing.conformance.namespace_upkeep import NamespaceUpkeepClauses
 from durable_graph.testing.conformance.namespaces import NamespaceClauses
 from durable_graph.testing.conformance.notifiers import NotifierConformance
+from durable_graph.testing.conformance.queues import QueueStoreConformance
 from durable_graph.testing.conformance.reads import ReadClauses
 from durable_graph.testing.conformance.requests import RequestClauses
 from durable_graph.testing.conformance.runs import RunStoreConformance
 from durable_graph.testing.conformance.saver_under_test import SaverUnderTest, StoredRow
+from durable_graph.testing.conformance.schedules import ScheduleStoreConformance
 from durable_graph.testing.conformance.task_records import TaskRecordClauses
 from durable_graph.testing.conformance.upkeep import UpkeepClauses
 
@@ -45,8 +48,10 @@ __all__ = [
     "CheckpointerConformance",
     "EventLogConformance",
     "NotifierConformance",
+    "QueueStoreConformance",
     "RunStoreConformance",
     "SaverUnderTest",
+    "ScheduleStoreConformance",
     "StoredRow",
     "ThreadDirectoryConformance",
 ]

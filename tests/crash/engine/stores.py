@@ -16,7 +16,10 @@ from tests.savers import schema_of_its_own
 
 DATABASE = "runs.db"
 
-_TABLES = ("threads", "branches", "checkpoints", "channel_rows", "tasks", "requests", "runs", "messages", "workers")
+_TABLES = (
+    *("threads", "branches", "checkpoints", "channel_rows", "tasks", "requests", "runs", "messages", "workers"),
+    "queues",
+)
 
 
 class CrashStore(Protocol):

@@ -57,8 +57,8 @@ def graphs_of(folder: Path) -> Graphs:
     seconds of its input. `tell` has two nodes in one superstep that emit an event: `patient` waits at the gate, and
     `quick` does not. `poison` kills its process in its second node, `poison_first` in its first, until the gate is
     open. Each node of `later` begins a while after the one before it. `sleeper` sleeps for a second in its first node,
-    `receiver` receives three messages in its only one. `parent` starts three children of the graph `child`, and awaits
-    them.
+    `receiver` receives three messages in its only one. `quick` has one short node. `parent` starts three children of
+    the graph `child`, and awaits them.
     """
     ledger, gate = Ledger(folder), Gate(folder)
 
@@ -99,6 +99,7 @@ def graphs_of(folder: Path) -> Graphs:
         "poison_first": _chain(first=node("first", kills=True)),
         "sleeper": _chain(sleep=_sleep_for_a_second, after=node("after")),
         "receiver": _chain(receive=_receive_three),
+        "quick": _chain(quick=node("quick")),
         "parent": _chain(parent=_await_three_children),
         "child": _chain(child=node("child")),
     }

@@ -1,0 +1,63 @@
+"""Schedules as an operator reads and changes them, without the code of their graphs."""
+
+from durable_graph.checkpointing import Checkpointer
+from durable_graph.checkpointing.rules import check_limit
+from durable_graph.checkpointing.run_ids import parts_of
+from durable_graph.checkpointing.schedule_store import ScheduleRow, ScheduleStore
+from durable_graph.errors import InvalidOptionError, UnknownRunError, UnknownScheduleError
+from durable_graph.runs.schedule_changes import Change, change_row, find_row, paused, resumed, schedules_of, triggered
+from durable_graph.runs.schedule_handle import ScheduleStatus, schedule_status_of
+
+
+async def listed_schedules(saver: Checkpointer, limit: int) -> list[ScheduleStatus]:
+    """The first schedules, by name."""
+    check_limit(limit)
+    page = await schedules_of(saver).list_schedules(limit=limit)
+    return [schedule_status_of(row, page.now) for row in page.rows]
+
+
+async def pause_schedule(saver: Checkpointer, target: str) -> ScheduleStatus:
+    """Pause the schedule with this name or id. Raises `UnknownScheduleError`."""
+    return await _changed(saver, target, paused)
+
+
+async def resume_schedule(saver: Checkpointer, target: str) -> ScheduleStatus:
+    """Resume the schedule with this name or id. Raises `UnknownScheduleError`."""
+    return await _changed(saver, target, resumed)
+
+
+async def trigger_schedule(saver: Checkpointer, target: str) -> ScheduleStatus:
+    """Let a worker fire the schedule once now, as soon as no earlier run of it is unfinished: the operator has no code
+    of its graph. Raises `UnknownScheduleError`, and `InvalidOptionError` for a paused schedule."""
+
+    async def trigger(row: ScheduleRow, now: int) -> ScheduleRow:
+        if row.is_paused:
+            option = "schedule"
+            raise InvalidOptionError(option, row.name, allowed="a schedule that is not paused: resume it first")
+        return await triggered(row, now)
+
+    return await _changed(saver, target, trigger)
+
+
+async def delete_schedule(saver: Checkpointer, target: str) -> ScheduleStatus:
+    """Delete the schedule with this name or id. Returns its status before. Raises `UnknownScheduleError`."""
+    schedules = schedules_of(saver)
+    row, now = await find_row(schedules, await _id_of(schedules, target), target)
+    await schedules.delete(row.id)
+    return schedule_status_of(row, now)
+
+
+async def _changed(saver: Checkpointer, target: str, change: Change) -> ScheduleStatus:
+    schedules = schedules_of(saver)
+    row = await change_row(schedules, await _id_of(schedules, target), target, change)
+    return schedule_status_of(row, row.updated_at)
+
+
+async def _id_of(schedules: ScheduleStore, target: str) -> int:
+    found = await schedules.find(target)
+    if found.row is not None:
+        return found.row.id
+    try:
+        return parts_of(target)[0]
+    except UnknownRunError:
+        raise UnknownScheduleError(target) from None
