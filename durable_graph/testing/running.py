@@ -20,8 +20,8 @@ class RunningApp:
         self.worker = worker
 
     async def settle(self) -> None:
-        """Wait until no run can continue by itself now: each has ended, or waits for an answer, a later time or the rate
-        of its queue."""
+        """Wait until no run can continue by itself now: each has ended, or waits for an answer, a later time or the
+        rate of its queue."""
         while True:
             looks = self.worker.looks
             self.worker.nudge()
