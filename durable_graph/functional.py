@@ -36,7 +36,7 @@ from durable_graph.graph import ChannelCodec, Command, Node, Schema, Topology
 from durable_graph.graph.assembly import nodes_digest
 from durable_graph.graph.codecs import Storing
 from durable_graph.graph.deprecated import renamed
-from durable_graph.graph.entrypoints import CONTINUED, INPUT, SAVED, VALUE, Saving, returning
+from durable_graph.graph.entrypoints import CONTINUED, INPUT, SAVED, VALUE, ContinueAsNew, Saving, returning
 from durable_graph.graph.executors import ExecutorOption, executor_of, name_in_module, why_not_plain
 from durable_graph.graph.messaging import library_of, listed_with
 from durable_graph.graph.options import caching_of, names_formerly, retries_of, timeout_of
@@ -394,10 +394,12 @@ class entrypoint:  # noqa: N801  # LangGraph's name: it is used as a decorator
     ) -> "Workflow[GivenT, ValueT]": ...
     @overload
     def __call__(
-        self, function: Callable[Concatenate[GivenT, ...], Coroutine[Any, Any, ValueT]]
+        self, function: Callable[Concatenate[GivenT, ...], Coroutine[Any, Any, ValueT | ContinueAsNew]]
     ) -> "Workflow[GivenT, ValueT]": ...
     @overload
-    def __call__(self, function: Callable[Concatenate[GivenT, ...], ValueT]) -> "Workflow[GivenT, ValueT]": ...
+    def __call__(
+        self, function: Callable[Concatenate[GivenT, ...], ValueT | ContinueAsNew]
+    ) -> "Workflow[GivenT, ValueT]": ...
     def __call__(self, function: Callable[..., Any]) -> Any:
         """The workflow. It runs, streams and reads its threads like any compiled graph."""
         signature = signature_of(function)

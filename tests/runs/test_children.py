@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from functools import partial
 from operator import add
 from typing import Annotated, Any, TypedDict
 
@@ -494,6 +495,59 @@ async def test_an_unknown_graph_and_wrong_options_are_errors_of_the_call(saver: 
         await handle.result(20)
     assert errors == ["UnknownNameError", *["InvalidOptionError"] * 3, "UnstorableValueError"]
     assert await app.runs(graph="waiting") == []
+
+
+@pytest.mark.parametrize("key", [None, "k"])
+async def test_another_input_in_the_same_place_is_an_error(saver: Checkpointer, key: str | None) -> None:
+    attempts: list[int] = []
+
+    async def order(state: State) -> Any:
+        attempts.append(1)
+        return await (await start_child("waiting", {"log": [len(attempts)]}, key=key)).result()
+
+    app = App({"order": graph_of(order), "waiting": graph_of(wait)}, saver)
+    handle = await app.start("order", {}, thread_id="t")
+    async with run_app(app) as running:
+        await running.settle()
+        (child,) = await app.runs(graph="waiting")
+        await app.signal(child.thread_id, "parcel", 1)
+        with pytest.raises(RunFailedError, match=r"ReplayMismatchError|KeyReusedError"):
+            await handle.result(20)
+
+
+async def test_an_id_of_no_run_and_a_wrong_timeout_are_errors(saver: Checkpointer) -> None:
+    async def order(state: State) -> Any:
+        found = []
+        child = await start_child("waiting", {})
+        for call in (
+            ChildRun("waiting", "t", "no id").result,
+            ChildRun("waiting", "t", child.run_id[:-1] + "0").status,
+            partial(child.result, timeout="soon"),  # type: ignore[arg-type]
+        ):
+            try:
+                await call()
+            except (UnknownRunError, InvalidOptionError) as error:
+                found.append(type(error).__name__)
+        return {"log": found}
+
+    app = App({"order": graph_of(order), "waiting": graph_of(wait)}, saver)
+    handle = await app.start("order", {}, thread_id="t")
+    async with run_app(app):
+        assert (await handle.result(20))["log"] == ["UnknownRunError", "UnknownRunError", "InvalidOptionError"]
+
+
+async def test_a_child_ends_without_error_after_its_parent_was_deleted(saver: Checkpointer) -> None:
+    async def order(state: State) -> Any:
+        return await (await start_child("waiting", {})).result()
+
+    app = App({"order": graph_of(order), "waiting": graph_of(wait)}, saver)
+    await app.start("order", {}, thread_id="t")
+    async with run_app(app) as running:
+        await running.settle()
+        await saver.delete_thread("t", purge=True)
+        (child,) = await app.runs(graph="waiting")
+        await app.signal(child.thread_id, "parcel", 1)
+        assert await (await app.find(child.run_id)).result(20) == {"log": [1]}
 
 
 async def test_a_plain_call_cannot_start_children(saver: Checkpointer) -> None:

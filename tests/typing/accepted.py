@@ -16,8 +16,10 @@ from durable_graph import (
     END,
     START,
     CachePolicy,
+    ChildRun,
     Command,
     CompiledGraph,
+    ContinueAsNew,
     GraphOutput,
     Interrupt,
     MemorySaver,
@@ -30,6 +32,7 @@ from durable_graph import (
     TimeoutPolicy,
     Workflow,
     entrypoint,
+    start_child,
     task,
 )
 
@@ -429,6 +432,15 @@ def saves_plainly(word: str) -> entrypoint.final[int, list[str]]:
 
 
 @entrypoint()
+async def goes_on(day: int) -> str | ContinueAsNew:
+    child = await start_child("writes", ["tea"], key="k", on_parent="abandon", priority="high")
+    assert_type(child, ChildRun)
+    assert_type(child.run_id, str)
+    await child.result(timeout=3)
+    return ContinueAsNew(day + 1) if day else "end"
+
+
+@entrypoint()
 async def of_all(given: Any, *, previous: Any, config: Any) -> Any: ...
 
 
@@ -442,6 +454,7 @@ async def runs_workflows() -> None:
     assert_type(await gives_data.ainvoke("tea", context=Settings("small")), Data)
     assert_type(await saves_another.ainvoke("tea"), int)
     assert_type(await saves_plainly.ainvoke("tea"), int)
+    assert_type(await goes_on.ainvoke(1), str)
     assert_type(await of_all.ainvoke({"any": "thing"}), Any)
     around: CompiledGraph[Any] = writes
     await around.ainvoke(["tea"])
