@@ -182,9 +182,9 @@ class App(Messages, Schedules):
         return await self._accepted(run, None)
 
     def _new_run(self, graph: str, given: Any, config: Config | None, **options: Any) -> NewRun:
-        place = self._queues.place(graph, options.pop("queue", None), options.pop("limit_key", None))
+        queue, limit_key = options.pop("queue", None), options.pop("limit_key", None)
         run = new_run(self.graph(graph), self._saver, given, config, has_context=graph in self._contexts, **options)
-        return msgspec.structs.replace(run, queue=place[0], limit_key=place[1]) if place[1] else run
+        return self._queues.placed(run, queue, limit_key)
 
     async def _accepted(self, run: NewRun, worker: Worker | None) -> RunHandle:
         """The accepted run, which this worker executes, or any worker without one. Raises if the run is refused."""

@@ -25,6 +25,7 @@ from durable_graph.runs.changes import Changes
 from durable_graph.runs.handle import RunStatus, status_of
 from durable_graph.runs.new_run import new_run
 from durable_graph.runs.operations import cancel_children, find_run
+from durable_graph.runs.queues import Queues
 
 Graph = CompiledGraph[Any, Any, Any, Any]
 _ON_PARENT: Mapping[str, int] = {"abandon": ABANDON, "cancel": CANCEL}
@@ -40,10 +41,11 @@ class Children:
         saver: Checkpointer,
         runs: RunStore,
         changes: Changes,
+        queues: Queues,
     ) -> None:
         """`contexts` has the names of the graphs whose contexts the app makes."""
         self._graphs, self._contexts, self._saver = graphs, contexts, saver
-        self._runs, self._changes = runs, changes
+        self._runs, self._changes, self._queues = runs, changes, queues
 
     def codec_of(self, graph: str) -> TypeCodec:
         """The codec of any value of the graph's types. Raises `UnknownNameError`."""
@@ -70,6 +72,7 @@ class Children:
             thread_id=key if thread is None else thread,
             **own,
         )
+        run = self._queues.placed(run, options["queue"], options["limit_key"])
         run = msgspec.structs.replace(
             run, parent_key=key_of(parent[0]), parent_seq=parent[1], on_parent=_ON_PARENT[options["on_parent"]]
         )

@@ -3,13 +3,15 @@
 import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
+import msgspec
+
 from durable_graph.checkpointing import Checkpointer, queue_rules
 from durable_graph.checkpointing.queue_store import KeepsQueues, QueueStore
 from durable_graph.checkpointing.run_store import RunStore
 from durable_graph.errors import InvalidOptionError, MissingPowerError
 from durable_graph.graph.options import is_graph_name
 from durable_graph.queue_records import QueueLimits, Rate, check_limit_of_runs
-from durable_graph.run_records import Claim, QueueStats, RunState, Settlement
+from durable_graph.run_records import Claim, NewRun, QueueStats, RunState, Settlement
 from durable_graph.runs.sweeps import spread
 
 _PAUSE_OF_UNKNOWN_GRAPH = 10.0
@@ -79,6 +81,11 @@ class Queues(Collection[str]):
             raise InvalidOptionError("limit_key", limit_key, allowed=_TEXT)
         self.store()
         return name, queue_rules.stored_key(limit_key)
+
+    def placed(self, run: NewRun, queue: object, limit_key: object) -> NewRun:
+        """The run in the queue of these options of `App.start`. Raises as it does."""
+        name, key = self.place(run.graph, queue, limit_key)
+        return msgspec.structs.replace(run, queue=name, limit_key=key) if key else run
 
     async def stats(self, counted: Iterable[QueueStats]) -> list[QueueStats]:
         """The numbers of runs by queue, with the limits and the numbers of workers."""

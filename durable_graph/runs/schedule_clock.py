@@ -15,6 +15,7 @@ from durable_graph.checkpointing.schedule_store import Cause, Fate, Firing, Keep
 from durable_graph.checkpointing.waiting import is_set_within
 from durable_graph.errors import DurableGraphError, StoreUnavailableError
 from durable_graph.errors.shown import logged
+from durable_graph.run_records import NewRun
 from durable_graph.runs.changes import Changes
 from durable_graph.runs.occurrences import calendar_of, due_at, passed, queued_after
 from durable_graph.runs.operations import for_row
@@ -97,6 +98,7 @@ class ScheduleClock:
         else:
             # The stored time is older than that of the calendar: another version of the time zones computed it.
             firing = Firing(row.id, row.revision, Cause.NEXT, 0, row.next, due_at(row, row.next), poll)
+        run: NewRun | None = None
         try:
             run = run_of(row, self._graphs[row.graph], firing.at, self._saver.max_value_bytes) if firing.at else None
             fired = await schedules.fire(msgspec.structs.replace(firing, run=run))
@@ -106,7 +108,7 @@ class ScheduleClock:
             _logger.error("an occurrence of schedule %r cannot be fired: %s", row.name, logged(error))  # noqa: TRY400
             fired = await schedules.fire(msgspec.structs.replace(firing, error=for_row(str(error))))
         if fired.fate is Fate.FIRED:
-            self._changes.is_ready(row.graph)
+            self._changes.is_ready(row.graph if run is None else run.queue)
             await self._notify_of_cancelled(row)
 
     async def _notify_of_cancelled(self, row: ScheduleRow) -> None:

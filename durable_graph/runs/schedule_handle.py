@@ -171,7 +171,7 @@ class ScheduleHandle:
             firing = Firing(row.id, row.revision, Cause.TRIGGER, now, row.next, row.due, row.due, run=run)
             fired = await self._app.schedule_store().fire(firing)
             if fired.fate is Fate.FIRED:
-                self._app.changes.is_ready(row.graph)
+                self._app.changes.is_ready(run.queue)
                 return RunHandle(self._app, fired.thread, fired.seq)
             if fired.fate is Fate.PASSED:
                 raise WrongGraphError(run.thread, stored=fired.stored_graph, called=run.graph)

@@ -35,6 +35,8 @@ class ScheduledOptions(StartOptions, total=False):
     deadline: Duration | None
     priority: Priority
     events: Literal["all", "followed"]
+    queue: str | None
+    limit_key: str | None
 
 
 class ScheduleChanges(ScheduledOptions, total=False):
@@ -52,7 +54,14 @@ class ScheduleChanges(ScheduledOptions, total=False):
     metadata: Mapping[str, Any] | None
 
 
-SCHEDULED_OPTIONS: Collection[str] = [*StartOptions.__annotations__, "deadline", "priority", "events"]
+SCHEDULED_OPTIONS: Collection[str] = [
+    *StartOptions.__annotations__,
+    "deadline",
+    "priority",
+    "events",
+    "queue",
+    "limit_key",
+]
 CHANGES: Collection[str] = [*SCHEDULED_OPTIONS, "cron", "zone", "overlap", "catch_up", "jitter", "until", "thread_id"]
 CHANGES = [*CHANGES, "input", "config", "metadata"]
 
@@ -66,6 +75,8 @@ class ScheduledStart(msgspec.Struct, frozen=True):
     priority: int
     time_limit: int
     metadata: str
+    queue: str
+    limit_key: int
 
 
 class Declaration(msgspec.Struct, frozen=True):
@@ -85,7 +96,8 @@ class Declaration(msgspec.Struct, frozen=True):
     def _start_content(self) -> list[Any]:
         # The bytes of equal inputs may differ.
         start = self.start
-        return [start.input_digest, start.options, start.priority, start.time_limit, start.metadata]
+        place = start.queue, start.limit_key
+        return [start.input_digest, start.options, start.priority, start.time_limit, start.metadata, place]
 
     def differences(self, row: ScheduleRow) -> list[str]:
         """The options whose stored value is another one."""
@@ -113,7 +125,16 @@ def started(graph: Graph, given: Any, run: NewRun) -> ScheduledStart:
     topology = graph.topology
     found = digest_of(topology.argument.encode, topology.graph_name or "", type(given).__name__, given)
     digest = blake2b(run.input, digest_size=16).digest() if found.opaque else found.digest
-    return ScheduledStart(run.input, digest, run.options, run.priority, run.time_limit, run.metadata)
+    return ScheduledStart(
+        input=run.input,
+        input_digest=digest,
+        options=run.options,
+        priority=run.priority,
+        time_limit=run.time_limit,
+        metadata=run.metadata,
+        queue=run.queue,
+        limit_key=run.limit_key,
+    )
 
 
 def with_stored_options(graph: Graph, start: ScheduledStart, stored: ScheduledStart, most: int) -> ScheduledStart:

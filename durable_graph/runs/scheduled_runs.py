@@ -34,7 +34,8 @@ def run_of(row: ScheduleRow, graph: Graph, occurrence: int, most: int, *, trigge
     return NewRun(
         thread=thread,
         graph=row.graph,
-        queue=row.graph,
+        queue=start.queue,
+        limit_key=start.limit_key,
         input=start.input,
         input_digest=start.input_digest,
         options=encode_anything(topology, settings, "an option of the run", most) or b"",

@@ -20,7 +20,6 @@ from durable_graph.errors import (
 from durable_graph.graph.durations import Duration
 from durable_graph.records import is_text
 from durable_graph.run_records import NewRun
-from durable_graph.runs.new_run import new_run
 from durable_graph.runs.occurrences import calendar_of
 from durable_graph.runs.schedule_changes import change_row, find_row, new_row, redeclared, schedules_of
 from durable_graph.runs.schedule_handle import ScheduleHandle, SchedulesOfApp, ScheduleStatus, schedule_status_of
@@ -44,6 +43,8 @@ class Schedules(SchedulesOfApp, Protocol):
     _saver: Checkpointer
     _contexts: dict[str, Callable[[], Any]]
     _workers: WeakSet[Worker]
+
+    def _new_run(self, graph: str, given: Any, config: Config | None, **options: Any) -> NewRun: ...
 
     async def schedule(
         self,
@@ -172,9 +173,7 @@ class Schedules(SchedulesOfApp, Protocol):
     ) -> NewRun:
         """A run of a schedule, whose input and options are checked as those of `App.start`."""
         UnknownOptionError.check("app.schedule", options, known=SCHEDULED_OPTIONS)
-        has_context = graph in self._contexts
-        bound = self.graph(graph)
-        return new_run(bound, self._saver, given, config, has_context=has_context, thread_id=thread, **options)
+        return self._new_run(graph, given, config, thread_id=thread, **options)
 
     def schedule_changed(self) -> None:
         """Workers of this app in this event loop look for due schedules now."""

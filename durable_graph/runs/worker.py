@@ -95,7 +95,7 @@ class Worker:
         self._saver, self._runs, self._changes = saver, runs, changes
         self._logs = RunLogs(self._graphs, saver, changes)
         self._reads = GroupedReads(saver, runs)
-        self._children = Children(self._graphs, contexts, saver, runs, changes)
+        self._children = Children(self._graphs, contexts, saver, runs, changes, queues)
         self._history = BoundedHistory(saver, upkeep.retention.checkpoints, self._begin)
         self._concurrency, self._ttl, self._grace, self._max_crashes = concurrency, float(lease), grace, max_crashes
         self._suspects = Suspects(max_crashes)

@@ -117,6 +117,8 @@ async def start_child(
     thread_id: str | None = None,
     priority: Literal["first", "high", "normal", "low", "last"] = "normal",
     deadline: Duration | None = None,
+    queue: str | None = None,
+    limit_key: str | None = None,
 ) -> ChildRun:
     """Start a run of another graph of the same `App`: recorded when this returns, and executed by any worker.
 
@@ -124,7 +126,7 @@ async def start_child(
     node that runs again finds the same child. Without a `key`, a child is recognised by its graph and its input, and
     equal ones by their order; with a `key`, by the key within the calling task: another input is then an error.
     `on_parent` says whether the child is cancelled with this run ("cancel") or goes on ("abandon"). If this run fails
-    or ends otherwise, its children go on. `priority` and `deadline` are as for `App.start`.
+    or ends otherwise, its children go on. All other options are as for `App.start`.
 
     Raises `OutsideOfWorkerError`, `UnknownNameError` for a graph that the app does not have, `ReplayMismatchError` and
     `KeyReusedError` if the node makes another call than before, and the errors of `App.start` for an input and options.
@@ -134,6 +136,7 @@ async def start_child(
     if on_parent not in get_args(OnParent):
         raise InvalidOptionError("on_parent", on_parent, allowed=", ".join(map(repr, get_args(OnParent))))
     options = {"on_parent": on_parent, "thread_id": thread_id, "priority": priority, "deadline": deadline}
+    options |= {"queue": queue, "limit_key": limit_key}
     name = None if key is None else read_key(key)
     thread, seq = await _recorded(context, "start_child", _started, graph, input, name, options)
     return ChildRun(graph, thread, run_id(key_of(thread), seq))
