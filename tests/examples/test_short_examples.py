@@ -205,6 +205,22 @@ def test_a_run_is_started_answered_and_finished_by_processes_that_share_nothing_
     ]
 
 
+def test_payments_keep_to_their_rate_and_a_shipment_asks_through_its_order(run_example: RunExample) -> None:
+    printed = lines_of(run_example("order_with_shipment"))
+
+    paid = {"  Ada pays for the kettle", "  Ada pays for the lamp", "  Bob pays for the map"}
+    assert {*printed[:2], printed[4]} == paid
+    assert printed[2:4] == ["1 payment waits for its turn.", "One minute later:"]
+    assert printed[5:] == [
+        "Which box for the kettle?",
+        "kettle: paid, shipped in a small box",
+        "Which box for the lamp?",
+        "lamp: paid, shipped in a small box",
+        "Which box for the map?",
+        "map: paid, shipped in a small box",
+    ]
+
+
 def test_an_order_waits_three_days_and_is_changed_meanwhile(run_example: RunExample) -> None:
     printed = lines_of(run_example("three_days"))
 

@@ -80,6 +80,11 @@ PRINTED: Final = {
         "20 0 0 1",
         "concurrency 0",
     ],
+    "docs/scaling.md": [
+        "1900",
+        "[True, True]",
+        "order 1 0 0 True 0",
+    ],
     "docs/schedules.md": [
         "30 2 * * MON-FRI Europe/Berlin 0 False",
         "False True",
