@@ -79,7 +79,7 @@ class ClaimedCalls:
         if usual is None or usual.options != claim.options:
             return self._read(decode(claim.options), given, claim, owned, control)
         config = {"configurable": {"thread_id": thread}}
-        given = _input_of(given, usual.is_command)
+        given = input_of(given, usual.is_command)
         request = msgspec.structs.replace(
             usual.request, input=given, thread_id=thread, config=config, metadata={}, control=control, owned=owned
         )
@@ -90,7 +90,7 @@ class ClaimedCalls:
     ) -> tuple[Request, bool]:
         setup, options, keeps_events = self._graph.setup, settings["options"], settings.get("keeps_events", False)
         is_command = settings.get("is_command", False)
-        given = _input_of(given, is_command)
+        given = input_of(given, is_command)
         config = merged_config(setup.config, settings["config"])
         request = _request(self._graph, given, config, options, RunOptions(thread_id=claim.thread, control=control))
         request = msgspec.structs.replace(request, owned=owned, step_timeout=setup.step_timeout)
@@ -174,7 +174,8 @@ def _due(option: str, duration: Duration) -> int:
     return microseconds(option, duration, least=0.001)
 
 
-def _input_of(given: Any, is_command: bool) -> Any:
+def input_of(given: Any, is_command: bool) -> Any:
+    """The stored input as a caller passes it."""
     return _command_of(given) if is_command and given is not None else given
 
 

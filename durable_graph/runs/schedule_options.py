@@ -15,10 +15,9 @@ from durable_graph.app.compiled import CompiledGraph
 from durable_graph.checkpointing.directory_rules import encoded_metadata
 from durable_graph.checkpointing.schedule_store import LAST, Overlap, ScheduleRow
 from durable_graph.errors import InvalidOptionError
-from durable_graph.graph import Command
 from durable_graph.graph.durations import Duration, microseconds
 from durable_graph.run_records import NEVER, NewRun
-from durable_graph.runs.claimed_request import StartOptions
+from durable_graph.runs.claimed_request import StartOptions, input_of
 from durable_graph.runs.new_run import Priority
 
 CatchUp = Literal["last"] | timedelta | None
@@ -150,10 +149,7 @@ def with_stored_options(graph: Graph, start: ScheduledStart, stored: ScheduledSt
 def stored_input(graph: Graph, stored: ScheduledStart) -> Any:
     """The stored input as a caller passes it."""
     decode = graph.topology.argument.decode
-    given = decode(stored.input)
-    if decode(stored.options).get("is_command"):
-        return Command(update=given["update"], goto=given["goto"], after=given["after"])
-    return given
+    return input_of(decode(stored.input), bool(decode(stored.options).get("is_command")))
 
 
 def read_name(name: object) -> str:

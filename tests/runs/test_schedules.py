@@ -16,6 +16,7 @@ from durable_graph import (
     MemorySaver,
     MissingPowerError,
     ScheduleExistsError,
+    Send,
     StateGraph,
     UnknownNameError,
     UnknownScheduleError,
@@ -355,7 +356,9 @@ async def test_the_runs_of_a_fixed_thread_go_on_with_its_state(saver: Checkpoint
         assert {run.thread_id for run in await runs_of(app)} == {"the-thread"}
         assert (await app.graph("report").aget_state(thread_id="the-thread")).values == {"count": 3}
         assert await (await handle.trigger()).result(20) == {"count": 4}
-        await handle.change(input=Command(update={"count": 40}, goto="node"))
+        await handle.change(input=Command(update={"count": 40}, goto=[Send("node", {"count": 40})]))
+        # Other options keep the input.
+        await handle.change(priority="high")
         await running.move(MINUTE)
         assert (await app.graph("report").aget_state(thread_id="the-thread")).values == {"count": 41}
 
