@@ -8,9 +8,9 @@ from typing import Any, TypedDict
 
 import pytest
 
-from durable_graph import START, Checkpointer, CompiledGraph, MemorySaver, StateGraph, interrupt
+from durable_graph import START, Checkpointer, CompiledGraph, MemorySaver, StateGraph, interrupt, start_child
 from durable_graph.checkpointing.queue_store import QueueClaims
-from durable_graph.errors import InvalidOptionError, MissingPowerError
+from durable_graph.errors import InvalidOptionError, MissingPowerError, ScheduleExistsError
 from durable_graph.runs import App, QueueLimits, Rate, RunHandle, worker
 from durable_graph.testing import run_app
 
@@ -382,3 +382,40 @@ async def test_a_saver_without_queues_is_named() -> None:
     assert [each.queue for each in (await app.stats()).queues] == ["work"]
     async with app.worker():
         await handle.result(PATIENCE)
+
+
+# Runs that schedules and nodes start
+
+
+async def test_occurrences_of_a_schedule_are_in_the_queue_that_it_names(saver: Checkpointer, slots: Slots) -> None:
+    app = App({"work": graph_of(slots.node)}, saver)
+    app.queue("q", concurrency=1)
+    options: dict[str, Any] = {"queue": "q", "limit_key": "a"}
+    for number in range(3):
+        await app.schedule(f"s{number}", "work", {"name": f"a {number}"}, cron="0 * * * *", **options)
+    again = await app.schedule("s0", "work", {"name": "a 0"}, cron="0 * * * *", **options)
+    async with run_app(app) as running:
+        await running.move(timedelta(hours=1))
+
+    assert (slots.most, len(slots.begun), again.is_new) == (1, 3, False)
+    with pytest.raises(ScheduleExistsError, match="options of its runs"):
+        await app.schedule("s0", "work", {"name": "a 0"}, cron="0 * * * *", queue="q", limit_key="b")
+    with pytest.raises(InvalidOptionError, match="limit_key"):
+        await app.schedule("s4", "work", {"name": "a 0"}, cron="0 * * * *", limit_key="b")
+
+
+async def test_children_are_in_the_queue_that_their_parent_names(saver: Checkpointer, slots: Slots) -> None:
+    async def parent(state: State) -> State:
+        children = [await start_child("work", {"name": f"a {number}"}, queue="q") for number in range(4)]
+        await asyncio.gather(*(child.result() for child in children))
+        with pytest.raises(InvalidOptionError, match="limit_key"):
+            await start_child("work", {"name": "b"}, limit_key="b")
+        return {}
+
+    app = App({"work": graph_of(slots.node), "parent": graph_of(parent)}, saver)
+    app.queue("q", concurrency=2)
+    async with app.worker(concurrency=1), app.worker(concurrency=1), app.worker(concurrency=1):
+        await ended([await app.start("parent", {}) for _ in range(2)])
+
+    assert {row.queue for row in await app.store.list_runs(graph="work")} == {"q"}
+    assert (slots.most <= 2, len(slots.begun)) == (True, 8)
