@@ -2,7 +2,6 @@
 
 import json
 import sqlite3
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -40,12 +39,13 @@ class SqliteSchedules:
 
     async def find(self, schedule: str | int) -> FoundSchedule:
         """See `ScheduleStore.find`."""
-        return await self._read(lambda db: run(db, schedule_transactions.find(schedule, self._clock())))
+        return await self._runs.read(lambda db: run(db, schedule_transactions.find(schedule, self._clock())))
 
     async def list_schedules(self, *, limit: int = 100, after: str = "") -> SchedulePage:
         """See `ScheduleStore.list_schedules`."""
         check_limit(limit)
-        return await self._read(lambda db: run(db, schedule_transactions.list_schedules(limit, after, self._clock())))
+        clock = self._clock()
+        return await self._runs.read(lambda db: run(db, schedule_transactions.list_schedules(limit, after, clock)))
 
     async def replace(self, row: ScheduleRow) -> bool:
         """See `ScheduleStore.replace`."""
@@ -58,23 +58,15 @@ class SqliteSchedules:
     async def due(self, graphs: Sequence[str], *, limit: int) -> DueSchedules:
         """See `ScheduleStore.due`."""
         sought = {"graphs": json.dumps(list(graphs))}
-        return await self._read(lambda db: run(db, schedule_transactions.due(sought, limit, self._clock())))
+        return await self._runs.read(lambda db: run(db, schedule_transactions.due(sought, limit, self._clock())))
 
     async def fire(self, firing: Firing) -> Fired:
         """See `ScheduleStore.fire`."""
         thread = None if firing.run is None else firing.run.thread
         return await self._change(lambda db: run(db, schedule_transactions.fire(firing, self._clock())).result, thread)
 
-    def _now(self) -> int:
-        return time.time_ns() // 1000 + self._runs.skew
-
     def _clock(self) -> Clock:
-        return Clock(self._now())
-
-    async def _read(self, function: Callable[[sqlite3.Connection], T]) -> T:
-        connection = await self._opened()
-        with told_in_ours(str(self._path), None):
-            return await connection.read(function)
+        return Clock(self._runs.now())
 
     async def _change(self, function: Callable[[sqlite3.Connection], T], thread: str | None) -> T:
         connection = await self._opened()

@@ -23,7 +23,7 @@ def send_end(threads: Threads, stored: ThreadRows, seq: int, at: int, *, is_dele
     parent = found.runs.by_seq.get(row.parent_seq)
     topic = run_parents.child_topic(key_of(row.thread), row.seq)
     key = run_parents.DELETED if is_deleted else str(row.ended_at)
-    if parent is not None and run_parents.is_told(parent.row) and (topic, key) not in found.runs.inbox.keys:
+    if parent is not None and run_parents.may_receive_end(parent.row) and (topic, key) not in found.runs.inbox.keys:
         found.runs.inbox.put(number, NewMessage(parent.row.thread, topic, key, run_parents.NOTHING))
     found.runs.wake(at)
 

@@ -1,6 +1,5 @@
 """`MemorySaver.schedules`: the schedules of the saver's runs."""
 
-import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
@@ -49,7 +48,7 @@ class MemorySchedules:
     async def find(self, schedule: str | int) -> FoundSchedule:
         """See `ScheduleStore.find`."""
         row = self._rows.get(schedule) if isinstance(schedule, int) else self._named(schedule)
-        return FoundSchedule(row, self._now())
+        return FoundSchedule(row, self._runs.now())
 
     @alone
     async def list_schedules(self, *, limit: int = 100, after: str = "") -> SchedulePage:
@@ -58,7 +57,7 @@ class MemorySchedules:
         # By the bytes of their names, as the databases sort them.
         found = sorted(self._rows.values(), key=lambda row: row.name.encode())
         rows = [row for row in found if row.name.encode() > after.encode()]
-        return SchedulePage(rows[:limit], self._now())
+        return SchedulePage(rows[:limit], self._runs.now())
 
     @alone
     async def replace(self, row: ScheduleRow) -> bool:
@@ -81,7 +80,7 @@ class MemorySchedules:
         if not found:
             return DueSchedules([], 0, None)
         found.sort(key=lambda row: (row.due, row.id))
-        now = self._now()
+        now = self._runs.now()
         rows = [row for row in found if row.due <= now][:limit]
         return DueSchedules(rows, now, None if rows else found[0].due - now)
 
@@ -100,7 +99,7 @@ class MemorySchedules:
             fired = schedule_rules.fired_by(firing.run, await self._runs.accept(firing.run))
             if fired.stored_graph is not None:
                 firing = schedule_rules.refused(firing, firing.run, fired.stored_graph)
-        self._rows[row.id] = schedule_rules.after_firing(row, firing, fired, unfinished, self._now())
+        self._rows[row.id] = schedule_rules.after_firing(row, firing, fired, unfinished, self._runs.now())
         return fired
 
     def _named(self, name: str) -> ScheduleRow | None:
@@ -109,6 +108,3 @@ class MemorySchedules:
     async def _is_open(self, ref: Ref) -> bool:
         run = await self._runs.find_run(*ref)
         return run is not None and not run.state.is_ended
-
-    def _now(self) -> int:
-        return time.time_ns() // 1000 + self._runs.skew

@@ -35,8 +35,8 @@ def is_end(state: RunState) -> bool:
     return state in _ENDS
 
 
-def is_told(parent: RunRow) -> bool:
-    """Whether the parent may still ask for its children. See `add_end`."""
+def may_receive_end(parent: RunRow) -> bool:
+    """Whether the parent may still wait for its children. See `add_end`."""
     return parent.state is not RunState.DONE
 
 

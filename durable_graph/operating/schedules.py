@@ -2,10 +2,17 @@
 
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.checkpointing.rules import check_limit
-from durable_graph.checkpointing.run_ids import parts_of
-from durable_graph.checkpointing.schedule_store import ScheduleRow, ScheduleStore
-from durable_graph.errors import InvalidOptionError, UnknownRunError, UnknownScheduleError
-from durable_graph.runs.schedule_changes import Change, change_row, find_row, paused, resumed, schedules_of, triggered
+from durable_graph.checkpointing.schedule_store import ScheduleRow
+from durable_graph.errors import InvalidOptionError
+from durable_graph.runs.schedule_changes import (
+    Change,
+    change_row,
+    find_named_row,
+    paused,
+    resumed,
+    schedules_of,
+    triggered,
+)
 from durable_graph.runs.schedule_handle import ScheduleStatus, schedule_status_of
 
 
@@ -42,22 +49,13 @@ async def trigger_schedule(saver: Checkpointer, target: str) -> ScheduleStatus:
 async def delete_schedule(saver: Checkpointer, target: str) -> ScheduleStatus:
     """Delete the schedule with this name or id. Returns its status before. Raises `UnknownScheduleError`."""
     schedules = schedules_of(saver)
-    row, now = await find_row(schedules, await _id_of(schedules, target), target)
+    row, now = await find_named_row(schedules, target)
     await schedules.delete(row.id)
     return schedule_status_of(row, now)
 
 
 async def _changed(saver: Checkpointer, target: str, change: Change) -> ScheduleStatus:
     schedules = schedules_of(saver)
-    row = await change_row(schedules, await _id_of(schedules, target), target, change)
+    named, _ = await find_named_row(schedules, target)
+    row = await change_row(schedules, named.id, target, change)
     return schedule_status_of(row, row.updated_at)
-
-
-async def _id_of(schedules: ScheduleStore, target: str) -> int:
-    found = await schedules.find(target)
-    if found.row is not None:
-        return found.row.id
-    try:
-        return parts_of(target)[0]
-    except UnknownRunError:
-        raise UnknownScheduleError(target) from None

@@ -9,7 +9,6 @@ occurrences twice.
 import asyncio
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from hashlib import blake2b
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -118,8 +117,8 @@ def _checked(option: str, given: object, allowed: str) -> str:
     return given
 
 
-_calendar = lru_cache(maxsize=1024)(Calendar)
-_READ: dict[tuple[str, str], Calendar] = {}
+_MOST_CALENDARS = 1024
+_calendars: dict[tuple[str, str], Calendar] = {}
 
 
 async def calendar_of(cron: str, zone: str) -> Calendar:
@@ -127,13 +126,13 @@ async def calendar_of(cron: str, zone: str) -> Calendar:
     if not isinstance(cron, str) or not isinstance(zone, str):
         _checked("cron", cron, _CRON)
         _checked("zone", zone, _ZONE)
-    known = _READ.get((cron, zone))
+    known = _calendars.get((cron, zone))
     if known is not None:
         return known
-    made = await asyncio.to_thread(_calendar, cron, zone)
-    if len(_READ) >= 1024:
-        _READ.clear()
-    _READ[cron, zone] = made
+    made = await asyncio.to_thread(Calendar, cron, zone)
+    if len(_calendars) >= _MOST_CALENDARS:
+        _calendars.clear()
+    _calendars[cron, zone] = made
     return made
 
 

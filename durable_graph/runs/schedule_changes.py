@@ -6,8 +6,10 @@ from typing import Any
 import msgspec
 
 from durable_graph.checkpointing import Checkpointer
+from durable_graph.checkpointing.run_ids import parts_of
 from durable_graph.checkpointing.schedule_store import KeepsSchedules, ScheduleRow, ScheduleStore
-from durable_graph.errors import MissingPowerError, UnknownScheduleError
+from durable_graph.errors import MissingPowerError, UnknownRunError, UnknownScheduleError
+from durable_graph.records import is_text
 from durable_graph.run_records import NEVER
 from durable_graph.runs.occurrences import Calendar, calendar_of, due_at, next_within
 
@@ -28,6 +30,23 @@ async def find_row(schedules: ScheduleStore, schedule: str | int, shown: str) ->
     if found.row is None:
         raise UnknownScheduleError(shown)
     return found.row, found.now
+
+
+async def find_named_row(schedules: ScheduleStore, schedule: object) -> tuple[ScheduleRow, int]:
+    """The row of the schedule with this name, or with this id as text, and the store's time.
+
+    Raises `UnknownScheduleError`.
+    """
+    if not isinstance(schedule, str) or not is_text(schedule) or "\0" in schedule:
+        raise UnknownScheduleError(str(schedule))
+    found = await schedules.find(schedule)
+    if found.row is not None:
+        return found.row, found.now
+    try:
+        id_, _ = parts_of(schedule)
+    except UnknownRunError:
+        raise UnknownScheduleError(schedule) from None
+    return await find_row(schedules, id_, schedule)
 
 
 async def change_row(schedules: ScheduleStore, schedule: str | int, shown: str, change: Change) -> ScheduleRow:

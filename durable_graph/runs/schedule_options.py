@@ -53,16 +53,8 @@ class ScheduleChanges(ScheduledOptions, total=False):
     metadata: Mapping[str, Any] | None
 
 
-SCHEDULED_OPTIONS: Collection[str] = [
-    *StartOptions.__annotations__,
-    "deadline",
-    "priority",
-    "events",
-    "queue",
-    "limit_key",
-]
-CHANGES: Collection[str] = [*SCHEDULED_OPTIONS, "cron", "zone", "overlap", "catch_up", "jitter", "until", "thread_id"]
-CHANGES = [*CHANGES, "input", "config", "metadata"]
+SCHEDULED_OPTIONS: Collection[str] = list(ScheduledOptions.__annotations__)
+CHANGES: Collection[str] = list(ScheduleChanges.__annotations__)
 
 
 class ScheduledStart(msgspec.Struct, frozen=True):

@@ -8,20 +8,16 @@ from weakref import WeakSet
 from durable_graph._runtime.entry.options import Config, ThreadId
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.checkpointing.rules import check_limit, drawn_incarnation
-from durable_graph.checkpointing.run_ids import parts_of
 from durable_graph.checkpointing.schedule_store import Overlap, ScheduleRow, ScheduleStore
 from durable_graph.errors import (
     InvalidOptionError,
     ScheduleExistsError,
     UnknownOptionError,
-    UnknownRunError,
-    UnknownScheduleError,
 )
 from durable_graph.graph.durations import Duration
-from durable_graph.records import is_text
 from durable_graph.run_records import NewRun
 from durable_graph.runs.occurrences import calendar_of
-from durable_graph.runs.schedule_changes import change_row, find_row, new_row, redeclared, schedules_of
+from durable_graph.runs.schedule_changes import change_row, find_named_row, new_row, redeclared, schedules_of
 from durable_graph.runs.schedule_handle import ScheduleHandle, SchedulesOfApp, ScheduleStatus, schedule_status_of
 from durable_graph.runs.schedule_options import (
     SCHEDULED_OPTIONS,
@@ -140,17 +136,7 @@ class Schedules(SchedulesOfApp, Protocol):
 
     async def find_schedule(self, schedule: str) -> ScheduleHandle:
         """The schedule with this name or this id, made by any process. Raises `UnknownScheduleError`."""
-        if not isinstance(schedule, str) or not is_text(schedule) or "\0" in schedule:
-            raise UnknownScheduleError(str(schedule))
-        store = schedules_of(self._saver)
-        found = await store.find(schedule)
-        if found.row is not None:
-            return ScheduleHandle(self, found.row.name, found.row.id)
-        try:
-            id_, _ = parts_of(schedule)
-        except UnknownRunError:
-            raise UnknownScheduleError(schedule) from None
-        row, _ = await find_row(store, id_, schedule)
+        row, _ = await find_named_row(schedules_of(self._saver), schedule)
         return ScheduleHandle(self, row.name, row.id)
 
     async def schedules(self, *, limit: int = 100, after: ScheduleStatus | None = None) -> list[ScheduleStatus]:

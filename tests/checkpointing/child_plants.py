@@ -87,8 +87,8 @@ CHILD_PLANTS: Mapping[str, list[Plant]] = {
         ),
     ],
     "a_parent_that_is_done_receives_no_end_and_one_that_failed_does": [
-        at(run_parents, "is_told", lambda right, parent: True),
-        at(run_parents, "is_told", lambda right, parent: not parent.state.is_ended),
+        at(run_parents, "may_receive_end", lambda right, parent: True),
+        at(run_parents, "may_receive_end", lambda right, parent: not parent.state.is_ended),
     ],
     "a_quarantined_child_has_not_ended_for_its_parent": [runs(SendsQuarantines)],
     "a_run_without_a_parent_sends_no_end": [

@@ -128,9 +128,14 @@ async def test_a_slot_that_is_freed_wakes_the_worker_that_waits_for_it(
             await asyncio.sleep(0.01)
         monkeypatch.setattr(worker, "_FIRST_LOOK", ENDLESS)
         monkeypatch.setattr(worker, "_LONGEST_LOOK", ENDLESS)
-        async with apps[1].worker():
+        async with apps[1].worker() as second:
             waiting = await start(apps[1], "a")
-            await asyncio.sleep(0.05)
+            # The first of these looks may have begun before the start.
+            for _ in range(2):
+                looks = second.looks
+                second.nudge()
+                while second.looks == looks:  # noqa: ASYNC110  # a look has no event
+                    await asyncio.sleep(0.001)
             assert (await waiting[0].status()).state == "ready"
             gate.set()
             await ended(waiting)
