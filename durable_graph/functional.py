@@ -156,8 +156,8 @@ def task(
     `retry_policy` says when a failed call is retried, `timeout` limits a call (seconds, a timedelta or a
     `TimeoutPolicy`; async functions, and functions with an executor), `cache_policy` lets results come from the cache
     of the graph that runs the call. `name` is the name under which calls are recorded, by default the function's.
-    `executor` runs the function elsewhere: a `concurrent.futures.Executor`, or a function without parameters that makes
-    one; see docs/executors.md.
+    `executor` runs the function: a `concurrent.futures.Executor`, or a factory, a function without parameters that
+    returns one. The function is a plain one that the processes of the executor can import.
 
     Raises `GraphValidationError` for a function that cannot be a task, `ExecutorImportError` for one that its executor
     cannot import, `InvalidOptionError` and `UnknownOptionError`.

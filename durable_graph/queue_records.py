@@ -13,10 +13,10 @@ _LONGEST_WINDOW = 366 * 86_400
 
 
 class Rate(msgspec.Struct, frozen=True):
-    """At most `number` runs begin within any `per` seconds: `Rate(300, per=60)`.
+    """Workers make at most `number` claims of runs within any `per` seconds: `Rate(300, per=60)`.
 
-    Raises `InvalidOptionError` for a number that is no whole number from 1 to 1,000,000, and for a time below a
-    millisecond or above 366 days.
+    Raises `InvalidOptionError` for a `number` that is not a whole number from 1 to 1,000,000, and for a `per` below
+    0.001 seconds or above 366 days.
     """
 
     number: int
@@ -38,7 +38,7 @@ class QueueLimits(msgspec.Struct, frozen=True):
     """The limits of a queue over all processes, None where there is no limit.
 
     At most `concurrency` runs of the queue, and at most `per_key` runs with the same `limit_key`, are executed at the
-    same time, and as many begin in a time as `rate` allows.
+    same time. `rate` limits the number of claims within a time.
     """
 
     queue: str

@@ -65,11 +65,12 @@ class NewRun(msgspec.Struct, frozen=True, gc=False):
     input: a repetition with the same `key` must have the same. `priority` is 0 (first) to 4. The run is due `delay`
     microseconds after its acceptance, and its deadline is `time_limit` microseconds after that (0: none).
     `if_busy` decides while an earlier run of the thread has not ended. `metadata` is a JSON object, or empty.
-    `parent_key` and `parent_seq` are the thread's key and the number of the run that started it (0: none did), and
-    `on_parent` what becomes of it when that run is cancelled (1: it is cancelled, too).
+    `parent_key` and `parent_seq` are the thread's key and the number of its parent (0: it has no parent), and
+    `on_parent` says what happens to the run when its parent is cancelled (1: it is cancelled too).
     `formerly` has the earlier names of the graph. `incarnation` and `origin` are for a thread that does not exist.
     `epoch` and `token` are random; the token tells a repeated call from another one. `limit_key` is 0 for a run in the
-    queue of its graph, and that of `queue_rules.stored_key` for a run in another queue, which `QueueStore` claims.
+    queue of its graph, and the value of `queue_rules.stored_key` for a run in a queue with limits, which `QueueStore`
+    claims.
     """
 
     thread: str
@@ -159,8 +160,8 @@ class RunUpdate(msgspec.Struct, frozen=True, gc=False):
     becomes READY instead if a message arrived since the execution read its inbox, whose counter was `inbox`, or if its
     holder was asked for something. A run that becomes DONE becomes READY instead if it has the request APPLY_UPDATES:
     an update is left to apply. `waits_on` says what it waits for: see `WaitsOn`. `error` is the text of a failure.
-    `has_parent`: the end of the run is sent to the run that started it. A run that becomes READY with an `input`
-    continues as new with it.
+    `has_parent`: the end of the run is sent to its parent. A run that becomes READY with an `input` continues as new
+    with this input.
     """
 
     seq: int
@@ -352,8 +353,8 @@ class QueueStats(msgspec.Struct, frozen=True, gc=False):
     """The runs of a queue: their number by state (those that have not ended, and the quarantined), and the time since
     which the oldest due run waits (0: none does).
 
-    `limits` are those that hold now, and `declared_at` is the time of their declaration (None and 0: the queue was not
-    declared). `workers` is the number of living workers that serve the queue: its runs begin only with one.
+    `limits` are the limits that hold, and `declared_at` is the time of their declaration (None and 0: the queue was not
+    declared). `workers` is the number of living workers that serve the queue: without one, its runs stay ready.
     """
 
     queue: str

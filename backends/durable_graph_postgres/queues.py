@@ -82,7 +82,7 @@ class PostgresQueues:
             nonlocal is_repeated
             async with db.transaction(BEGIN):
                 if is_repeated:
-                    # An attempt whose answer was lost may have claimed runs, that no worker knows.
+                    # An attempt whose reply was lost may have claimed runs that no worker knows.
                     sought = {"worker": worker, "epochs": epochs, **self._skews()}
                     await rows(db, "lock_worker", sought)
                     if held := await rows(db, "find_claims", sought):

@@ -1,4 +1,4 @@
-"""The ends of child runs in memory, and the children of a run: as `run_parents` and `children.sql` do it."""
+"""The ends of child runs in memory, and the children of a run, as in `run_parents` and `children.sql`."""
 
 from collections.abc import Iterable, Mapping
 
@@ -35,7 +35,7 @@ def send_end_of(threads: Threads, stored: ThreadRows, request: CommitUnit | Writ
 
 
 def send_deletions(threads: Threads, stored: ThreadRows, at: int) -> None:
-    """Send the parents of a thread's unfinished runs that these are deleted."""
+    """Send the deletion of a thread's unfinished runs to their parents."""
     for seq in stored.runs.unfinished:
         send_end(threads, stored, seq, at, is_deleted=True)
 

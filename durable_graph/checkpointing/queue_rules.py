@@ -1,8 +1,8 @@
-"""What a queue's limits allow, and whose turn it is, as functions of values.
+"""The limits of a queue, and the turns of its keys, as functions of values.
 
-A rate is kept by a log of the starts within its window, in the row of the queue. The log is exact for rates of up to
-`_EXACT` runs. Above that it has one entry for each hundredth of the window, with the time of the last start in it: an
-entry leaves the window too late rather than too early, so no window ever has more starts than the rate allows.
+The row of a queue has a log of the starts (claims) within the window of its rate. The log is exact for rates of up to
+`_EXACT` runs. Above that it has one entry for each hundredth of the window, with the time of its last start: an entry
+leaves the window too late and never too early, so no window has more starts than the rate allows.
 """
 
 from collections import Counter
@@ -17,13 +17,13 @@ from durable_graph.queue_records import QueueLimits, Rate
 from durable_graph.run_records import QueueStats
 
 NO_KEY = 1
-"""The stored key of a run that a queue with limits has without a `limit_key`. 0 is that of runs in other queues."""
+"""The stored key of a run without a `limit_key` in a queue with limits. Runs in other queues have 0."""
 
 _EXACT = 100
 _ENTRIES = 100
-_SHORTEST_WAIT, _LONGEST_EXTRA_WAIT = 500, 20_000
-"""A worker waits for a part of the window, or for these microseconds, longer than until a rate allows one more run, so
-that it claims several at once."""
+_EXTRA_PARTS, _LONGEST_EXTRA_WAIT = 500, 20_000
+"""After the rate allows one more run, a worker waits for a further 500th of the window, at most for these microseconds,
+so that it claims several runs at once."""
 _ENTRY = Struct("<qi")
 
 Starts = tuple[tuple[int, int], ...]
@@ -89,7 +89,7 @@ def wait_for_rate(starts: Starts, rate: Rate, now: int) -> int:
     """The microseconds until the rate allows a start, if it allows none now. A little longer than until the first one,
     because each look has its cost."""
     excess = sum(number for _, number in starts) - rate.number
-    extra = min(rate.window // _SHORTEST_WAIT, _LONGEST_EXTRA_WAIT)
+    extra = min(rate.window // _EXTRA_PARTS, _LONGEST_EXTRA_WAIT)
     for at, number in starts:
         excess -= number
         if excess < 0:

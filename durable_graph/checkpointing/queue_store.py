@@ -18,8 +18,8 @@ from durable_graph.run_records import Claim
 class QueueClaims(msgspec.Struct, frozen=True):
     """The runs that a worker has claimed from queues with limits, each with its `queue`.
 
-    `wait` is the number of microseconds until more of them may be claimed: 0 if that is possible now or as soon as
-    another worker has finished its claim, and None if nothing but a change of a run makes it possible.
+    `wait` is the number of microseconds until more runs may be claimed: 0 if they may be claimed now, or as soon as
+    another worker has finished its claim; None if they may be claimed only after a change of a run.
     """
 
     claims: list[Claim] = []
@@ -56,11 +56,11 @@ class QueueStore(Protocol):
 
         The queues are served in the given order. Within a queue the runs of the highest priority precede the others,
         and among those each key has one run in turn: a claim continues after the key at which the claim before it
-        ended. The runs of a key are claimed by their due time, and runs without a key share a turn. Every claim of a
-        run counts for the rate. Runs of one queue are claimed by one worker at a time, and another one does not wait.
+        ended. The runs of a key are claimed in the order of their due times, and runs without a key share a turn. Every
+        claim of a run counts for the rate. One worker at a time claims runs of a queue; another worker does not wait.
 
-        The number of keys with runs that have a due time bounds the cost of a claim, and not the number of these runs.
-        A worker whose lease has ended gets none.
+        The cost of a claim depends on the number of keys whose runs have a due time, not on the number of these runs.
+        A worker whose lease has ended gets no runs.
         """
         ...
 

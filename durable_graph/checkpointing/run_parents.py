@@ -1,7 +1,7 @@
 """The end of a run that has a parent: the parent receives it as a message, in the same transaction.
 
-Whoever may end such a run locks the threads of both in the order of their keys: the parents before the thread, then the
-thread, then the parents behind it.
+A transaction that may end such a run locks the threads of both in the order of their keys: the parents before the
+thread, then the thread, then the parents after it.
 """
 
 from collections.abc import Iterable
@@ -20,7 +20,7 @@ DELETED = "deleted"
 """The key of the message of a child that was deleted before its end."""
 
 ABANDON, CANCEL = 0, 1
-"""What becomes of a child whose parent is cancelled: `on_parent` of its row."""
+"""`on_parent` of a child's row: what happens to the child when its parent is cancelled."""
 
 _ENDS = (RunState.DONE, RunState.FAILED, RunState.CANCELLED)
 
@@ -31,7 +31,7 @@ def child_topic(key: int, seq: int) -> str:
 
 
 def is_end(state: RunState) -> bool:
-    """Whether a parent learns of this state. A quarantined run may still be retried: its parent waits."""
+    """Whether the parent receives this state. A quarantined run may still be retried: its parent waits."""
     return state in _ENDS
 
 

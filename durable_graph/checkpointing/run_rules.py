@@ -169,7 +169,7 @@ def row_after(run: RunRow, update: RunUpdate, at: int) -> RunRow:
 
 
 def continued(run: RunRow, update: RunUpdate, at: int) -> RunRow:
-    """The run that begins anew with another input. As `continue_run` does it."""
+    """The run that begins anew with another input, as by the statement `continue_run`."""
     return msgspec.structs.replace(
         run,
         state=RunState.READY,

@@ -1,4 +1,4 @@
-"""What a store decides about schedules, as functions of rows: `schedule_transactions` and `MemorySaver` use them."""
+"""The decisions of a store about schedules, as functions of rows, for `schedule_transactions` and `MemorySaver`."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +15,7 @@ CANCELLED = "the next occurrence of its schedule, with overlap='cancel', takes i
 """The reason with which an occurrence cancels the runs before it."""
 
 _MOST_RUNS = 100
-"""The most runs of a schedule whose end it looks for. A schedule with more of them forgets the oldest."""
+"""The most unfinished runs in the row of a schedule. A schedule with more of them drops the oldest."""
 
 
 def runs_in(row: ScheduleRow) -> list[Ref]:
@@ -24,7 +24,7 @@ def runs_in(row: ScheduleRow) -> list[Ref]:
 
 
 def fate_of(row: ScheduleRow | None, firing: Firing, *, is_busy: bool) -> Fate:
-    """What becomes of an occurrence. `is_busy`: an earlier run of the schedule has not ended."""
+    """The fate of an occurrence. `is_busy`: an earlier run of the schedule has not ended."""
     if row is None or row.revision != firing.revision:
         return Fate.STALE
     if firing.run is None:

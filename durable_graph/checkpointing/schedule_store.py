@@ -1,8 +1,8 @@
 """The protocol of a store of schedules: a power of a saver, which `isinstance(saver, KeepsSchedules)` finds.
 
-A schedule is a row that says when a graph is to run. An occurrence is a time of its calendar. Any worker may fire an
-occurrence: the store accepts its run and moves the row on in one transaction, which compares the row's `revision`.
-Times are microseconds since 1970 by the clock of the store's runs, whose `skew` tests move.
+A schedule is a row with the calendar of the runs of a graph. An occurrence is one time of the calendar. Any
+worker may fire an occurrence: the store accepts its run and moves the row on in one transaction, which compares the
+row's `revision`. Times are microseconds since 1970 by the clock of the store's runs, whose `skew` tests move.
 """
 
 from collections.abc import Sequence
@@ -14,8 +14,9 @@ import msgspec
 from durable_graph.run_records import NEVER, NewRun
 
 Overlap = Literal["skip", "queue_one", "queue", "cancel", "parallel"]
-"""What becomes of an occurrence while an earlier run of its schedule has not ended: it is skipped; or it waits for the
-end, if none waits yet ("queue_one"), or behind those that wait ("queue"); or it cancels the run; or it runs beside."""
+"""What happens to an occurrence while an earlier run of its schedule has not ended: it is skipped ("skip"); it waits
+for the end of the run, alone ("queue_one") or behind other occurrences ("queue"); it cancels the run ("cancel"); or it
+starts a run beside it ("parallel")."""
 
 LAST = -1
 """The `catch_up` of a schedule of which only the last missed occurrence is fired."""
@@ -26,7 +27,7 @@ class ScheduleRow(msgspec.Struct, frozen=True, gc=False):
 
     `catch_up` is the age in microseconds up to which a missed occurrence is fired, or `LAST`. No occurrence is after
     `until`. `thread` is the thread of its runs, None for a new one each. `start` has the input and the options of its
-    runs, encoded; `digest` is that of all that the caller has declared. `metadata` is a JSON object.
+    runs, encoded; `digest` is that of the declared content. `metadata` is a JSON object.
 
     `next` is the next occurrence (NEVER: there is none), and `due` the time at which a worker looks at the row: that of
     `next` with its jitter, or earlier while an occurrence is held. `held` is the first occurrence that waits for the
@@ -117,7 +118,7 @@ class Firing(msgspec.Struct, frozen=True, gc=False):
 
 
 class Fate(Enum):
-    """What became of an occurrence."""
+    """The fate of an occurrence."""
 
     STALE = 0
     """The schedule has changed, or was deleted: nothing was done."""
@@ -127,7 +128,7 @@ class Fate(Enum):
     HELD = 3
     """It waits for the end of an earlier run."""
     PASSED = 4
-    """There is no run to accept, or its thread refuses it: the row has the reason."""
+    """No run could be accepted, or its thread refuses it: the row has the reason."""
 
 
 class Fired(msgspec.Struct, frozen=True, gc=False):
@@ -144,11 +145,11 @@ class Fired(msgspec.Struct, frozen=True, gc=False):
 class ScheduleStore(Protocol):
     """The schedules of a store, in the same place as their runs.
 
-    Every method may be called again with the same arguments: it does no harm. A call that has started runs to its end.
+    Every method may be called again with the same arguments. A call that has started runs to its end.
     """
 
     async def create(self, row: ScheduleRow) -> ScheduleRow:
-        """Store a schedule, unless one has its name. Returns the one that has the name now."""
+        """Store a schedule, unless another one has its name. Returns the schedule that has the name now."""
         ...
 
     async def find(self, schedule: str | int) -> FoundSchedule:
@@ -163,8 +164,8 @@ class ScheduleStore(Protocol):
         ...
 
     async def replace(self, row: ScheduleRow) -> bool:
-        """Store this row in the place of the one with the revision before its own. False if there is no such row: it
-        was changed or deleted. A repetition of the same call returns True."""
+        """Replace the row that has the previous revision by this row. False if there is no such row: it was changed or
+        deleted. A repetition of the same call returns True."""
         ...
 
     async def delete(self, id_: int) -> bool:

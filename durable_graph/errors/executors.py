@@ -1,4 +1,4 @@
-"""Functions that run on an executor: ones that it cannot import, and calls that it did not finish."""
+"""Errors of executors: functions that they cannot import, and calls that they did not finish."""
 
 from collections.abc import Iterable
 from typing import Final, Literal
@@ -11,10 +11,10 @@ _LONGEST_WHY: Final = 140
 
 
 class ExecutorImportError(GraphValidationError):
-    """A function that is to run on an executor, and that the executor's processes cannot import.
+    """The processes of an executor cannot import a function of a node or a task.
 
-    `function` is its name with its module, `where` the node or task, and `why` says what is wrong with it. `compile`
-    raises it, `@task`, or a call whose process has no such function.
+    `function` is the name of the function with its module, `where` the node or task, and `why` the reason. `compile`
+    and `@task` raise this error, and so does a call whose process does not have the function.
     """
 
     def __init__(self, function: str, *, where: str, why: str, problems: Iterable[str] = ()) -> None:
@@ -36,9 +36,9 @@ class ExecutorImportError(GraphValidationError):
 class ExecutorFailedError(DurableGraphError):
     """An executor did not finish a call. A retry policy runs it again, by default.
 
-    `where` is the node or task. `kind` is "lost" if the executor took the call and lost it, for example because its
-    process ended; "refused" if it takes no calls, because it is broken or shut down; "factory" if the factory of the
-    executor raised an error. `why` is the text of the executor's error, which is `__cause__`. `has_factory`: the
+    `where` is the node or task. `kind` is "lost" if the executor accepted the call and lost it, for example because
+    its process ended; "refused" if it accepts no calls, because it is broken or shut down; "factory" if the factory of
+    the executor raised an error. `why` is the text of the executor's error, which is `__cause__`. `has_factory`: the
     executor comes from a factory, so the next attempt gets a new one if this one is broken.
     """
 
@@ -51,7 +51,7 @@ class ExecutorFailedError(DurableGraphError):
         self.has_factory = has_factory
         what = {
             "lost": "the executor lost the call",
-            "refused": "the executor takes no calls",
+            "refused": "the executor accepts no calls",
             "factory": "the executor's factory failed",
         }[kind]
         remedy = "resume the thread, or give it a retry_policy"

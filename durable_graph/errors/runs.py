@@ -47,7 +47,7 @@ class RunFailedError(DurableGraphError):
 
 
 class ChildFailedError(DurableGraphError):
-    """A child run has ended without a result, and its parent awaits it.
+    """A child run, which its parent awaits, has ended without a result.
 
     `run_id` and `thread_id` are those of the child, `kind` is that of `RunFailedError`, and `error` the text of its
     error or the reason.

@@ -1,4 +1,4 @@
-"""Schedules: unknown ones, and ones with another content than a program declares."""
+"""Errors of schedules: unknown names, and names whose stored content differs."""
 
 from collections.abc import Iterable
 
@@ -6,7 +6,7 @@ from durable_graph.errors.tree import DurableGraphError, quoted
 
 
 class UnknownScheduleError(DurableGraphError, LookupError):
-    """There is no such schedule: it was never made, or it was deleted. `schedule` is the name or the id."""
+    """The store has no such schedule: it was never made, or it was deleted. `schedule` is the name or the id."""
 
     def __init__(self, schedule: str) -> None:
         self.schedule = schedule
@@ -17,9 +17,9 @@ class UnknownScheduleError(DurableGraphError, LookupError):
 
 
 class ScheduleExistsError(DurableGraphError, ValueError):
-    """The store has a schedule of this name with another content. Nothing was changed.
+    """The store has a schedule of this name with different content. Nothing was changed.
 
-    `differences` are the options with another value.
+    `differences` are the options whose values differ.
     """
 
     def __init__(self, schedule: str, *, differences: Iterable[str]) -> None:

@@ -186,8 +186,8 @@ class GraphBuilder(Generic[StateT, ContextT, InputT, OutputT, RuntimeT]):
             cache_policy: lets the result come from the cache that the graph is compiled with.
             error_handler: runs after the last failed attempt. It is called with the input, and with `error`, a
                 `NodeError`, and chooses the next nodes itself.
-            executor: runs the node elsewhere: a `concurrent.futures.Executor`, or a function without parameters that
-                makes one. The node is a plain function that its processes can import; see docs/executors.md.
+            executor: runs the node: a `concurrent.futures.Executor`, or a factory, a function without parameters that
+                returns one. The node is a plain function that the processes of the executor can import.
             destinations: the nodes that its Commands go to; an annotation `Command[Literal[...]]` sets them as well.
 
         Raises `GraphValidationError` for a node that is not callable or has no name, and `InvalidOptionError`.

@@ -27,11 +27,11 @@ class Saving(Generic[ValueT, SaveT]):
 
 @dataclass(frozen=True, slots=True)
 class ContinueAsNew:
-    """`return ContinueAsNew(input)` in an entrypoint ends its execution, and the same run begins anew with this input.
+    """`return ContinueAsNew(input)` in an entrypoint ends its execution, and begins the same run anew with this input.
 
-    A worker records both in one commit, and removes the history of the execution that ended: a workflow that continues
-    for ever keeps a bounded history. `previous` stays as it is. `ainvoke` without a worker executes the workflow again,
-    in the same call.
+    A worker records both in one commit, and removes the history of the execution that ended, so a workflow that never
+    ends has a bounded history. `previous` does not change. Without a worker, `ainvoke` repeats the workflow in the same
+    call.
     """
 
     input: Any

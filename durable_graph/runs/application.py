@@ -81,8 +81,8 @@ class App(Messages, Schedules):
 
         Workers of the app delete a run `keep_results` after its end (None: with its thread), and finished threads
         after `keep_threads`: a time for the threads that are done, or times by status. By default they keep threads.
-        With `keep_checkpoints`, they reduce the history of a thread whose run goes on to at most about twice as many
-        checkpoints: a graph whose loop never ends has a bounded history.
+        With `keep_checkpoints=n`, they remove older checkpoints while a run executes, so its thread has at most about
+        `2 * n` checkpoints: a graph whose loop never ends has a bounded history.
         Set the same times in every process.
 
         Raises `InvalidOptionError` for a graph with another name or another saver, and `MissingPowerError`.
@@ -156,10 +156,10 @@ class App(Messages, Schedules):
         or from the checkpoint before it ("rollback"). `events`: `RunHandle.events` has the custom events and messages
         of the run from its first follower on ("followed"), or from its start ("all").
 
-        `queue` is a queue with limits, which `App.queue` of this or another process declares; a run in a queue that
-        no worker serves waits, and `stats` shows it. `limit_key` is a text, such as the id of a tenant: the queue's
-        `per_key` limits the runs that have the same, and they take turns with those of other keys. Without `queue` the
-        run is in the queue of its graph, which has no limits.
+        `queue` is a queue with limits, which `App.queue` of this or another process declares. If no worker serves the
+        queue, the run stays ready, and `stats` shows the queue. `limit_key` is a text, such as the id of a tenant: the
+        queue's `per_key` limits the runs with the same limit key, and limit keys take turns. Without `queue` the run is
+        in the queue of its graph, which has no limits.
 
         Raises `UnknownNameError` for an unknown graph, `KeyReusedError`, `ThreadBusyError`, `WrongGraphError`, and the
         errors of an invalid input or option; then nothing was accepted.
@@ -327,14 +327,14 @@ class App(Messages, Schedules):
     def queue(
         self, name: str, *, concurrency: int | None = None, per_key: int | None = None, rate: Rate | None = None
     ) -> None:
-        """Declare a queue with limits over all processes, at start-up of every process whose workers serve it:
-        `app.queue("llm", concurrency=20, per_key=2, rate=Rate(300, per=60))`. It holds the runs that are started with
-        `queue="llm"`, of any graph.
+        """Declare a queue with limits over all processes:
+        `app.queue("llm", concurrency=20, per_key=2, rate=Rate(300, per=60))`. Call it in every process whose workers
+        serve the queue, before they begin. The queue has the runs of any graph that are started with `queue="llm"`.
 
-        At most `concurrency` of its runs are executed at the same time, and at most `per_key` of those with the same
-        `limit_key`. `rate` limits the claims: every start or continuation of a run by a worker counts. A run that waits
-        has no slot. Workers record the limits as they begin; those of the newest declaration hold in all processes, and
-        `stats` has them.
+        At most `concurrency` runs of the queue are executed at the same time, and at most `per_key` runs with the same
+        `limit_key`. A run that waits does not count. `rate` limits the claims of runs by workers: the first claim of a
+        run counts, and every claim after a wait. Workers record the limits when they begin. The limits of the newest
+        declaration hold in all processes, and `stats` shows them.
 
         Raises `InvalidOptionError` for a name that is invalid or that of a graph, for a limit that is not a positive
         whole number, and for a second declaration with other limits. Raises `MissingPowerError`.
@@ -368,8 +368,8 @@ class App(Messages, Schedules):
         return worker
 
     async def stats(self) -> AppStats:
-        """The numbers of runs by queue with its limits, and the number of workers. A queue with runs and no workers
-        stands still until a worker serves it."""
+        """The number of runs of each queue, its limits, and the number of workers. The runs of a queue without workers
+        stay ready until a worker serves it."""
         queues = await self._queues.stats(await self._runs.queue_stats())
         return AppStats(queues, await self._runs.count_workers())
 

@@ -1,4 +1,4 @@
-"""The history of threads that grow for ever: workers keep the newest checkpoints only."""
+"""The history of threads whose runs never end: workers keep only the newest checkpoints."""
 
 import logging
 from collections.abc import Callable, Coroutine
@@ -34,7 +34,7 @@ class BoundedHistory:
         try:
             await self._saver.prune(thread, keep_last=keep)
         except DurableGraphError as error:
-            # The next time removes what is left.
+            # The next call removes them.
             _logger.warning("the older checkpoints of thread %r are not removed: %s", thread, error)
 
 
@@ -49,7 +49,7 @@ class ThreadHistory:
     def grows(self, no: int) -> None:
         """The checkpoint `no` is about to be stored. Once in `keep` checkpoints, the older ones are removed.
 
-        The count goes on over executions, because the numbers of checkpoints do.
+        The numbers of checkpoints continue over executions of the run, and so does the count.
         """
         if no // self._keep != self._last // self._keep:
             self._history.prune(self._thread)

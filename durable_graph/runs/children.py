@@ -105,7 +105,7 @@ class Children:
         return status_of(await find_run(self._runs, id_))
 
     async def cancel(self, thread: str, seq: int) -> None:
-        """Cancel the children of this run, if it was cancelled."""
+        """Cancel the children of this run that have `on_parent="cancel"`, if the run was cancelled."""
         row = await self._runs.find_run(thread, seq)
         if row is not None:
             for child in await cancel_children(self._runs, row):

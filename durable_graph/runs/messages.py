@@ -43,8 +43,8 @@ class Messages:
         """Answer an interrupt of the thread's unfinished run: recorded when this returns, also while sibling branches
         run. A worker continues the run. Returns the ids of the answered interrupts.
 
-        Without an `interrupt_id`, `value` is as in `Command(resume=value)`. An `interrupt_id` may also be that of a
-        question of a child run, or of a child of one: see `questions`.
+        Without an `interrupt_id`, `value` is as in `Command(resume=value)`. An `interrupt_id` may also be the id of a
+        question of a child run, which `questions` lists.
 
         Raises `UnknownRunError` for a thread without an unfinished run, and the errors of a `Command`:
         `InterruptAnsweredError` with the first answer, `UnknownInterruptError`, `AmbiguousResumeError`; and
@@ -72,10 +72,10 @@ class Messages:
         return answered
 
     async def questions(self, thread_id: ThreadId) -> list[OpenQuestion]:
-        """The open questions of the thread's unfinished run and of its child runs that have not ended, and of theirs.
+        """The open questions of the thread's unfinished run, of its child runs, and of their child runs.
 
-        `answer(thread_id, value, interrupt_id=question.interrupt.id)` answers each of them. The list is empty for a
-        thread without an unfinished run.
+        `answer(thread_id, value, interrupt_id=question.interrupt.id)` answers a question of the list. The list is empty
+        for a thread without an unfinished run.
         """
         row = await self._runs.find_unfinished(read_thread_place(None, thread_id, None).thread_id)
         return [] if row is None else await open_questions(self._graphs, self._runs, row)

@@ -1,9 +1,9 @@
 """The occurrences of a schedule: the times that its cron expression has in its time zone.
 
-A cron expression with a fixed minute and hour follows Debian's cron: an occurrence in an hour that the zone leaves out
-is at the end of the gap, once, and one in an hour that comes twice is in the first of both. With a star in the minute
-or in the hour, an expression follows the clock: a gap has no occurrences, and an hour that comes twice has all of its
-occurrences twice.
+A cron expression with a fixed minute and hour follows Debian's cron: an occurrence in an hour that the zone skips is at
+the end of the gap, once, and an occurrence in an hour that the zone repeats is in the first of the two hours. With a
+star in the minute or in the hour, an expression follows the clock: a gap has no occurrences, and a repeated hour has
+all of its occurrences twice.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ _ZONE = "the name of a zone of the IANA database, such as 'Europe/Berlin' (on Wi
 _LONGEST = 255
 """In characters: of an expression or a zone."""
 _MOST_PASSED = 200
-"""The most occurrences that one firing passes over. More take several firings: the event loop waits for each."""
+"""The most occurrences that one firing passes over, because the event loop waits for their computation."""
 ON_TIME = 60_000_000
 """In microseconds: an occurrence that a worker finds within this time is on time, whatever `catch_up` is."""
 
@@ -49,9 +49,9 @@ class Calendar:
             allowed = f"{_CRON}; {str(error) or 'a field cannot be read'}"
             raise InvalidOptionError("cron", cron, allowed=allowed) from error
         fields = cron.split()
-        # As Debian's cron: all others follow the clock.
+        # As in Debian's cron. All other expressions follow the clock.
         self._is_fixed = len(fields) == 5 and not fields[0].startswith("*") and not fields[1].startswith("*")
-        # A far time shows an expression that has no occurrence at all.
+        # An expression without a common date has no occurrence before `_END`.
         if self.after(0) == NEVER:
             raise InvalidOptionError("cron", cron, allowed=f"{_CRON}; these have no common date")
 

@@ -1,4 +1,4 @@
-"""The queues of an app with limits, and what its workers claim from the queues that they serve."""
+"""The queues of an app, and the claims of its workers from the queues that they serve."""
 
 import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -15,7 +15,7 @@ from durable_graph.run_records import Claim, NewRun, QueueStats, RunState, Settl
 from durable_graph.runs.sweeps import spread
 
 _PAUSE_OF_UNKNOWN_GRAPH = 10.0
-"""Seconds after which a run is due again that a worker without its graph has claimed."""
+"""Seconds until a run is due again that a worker without its graph has claimed and released."""
 
 _SHORT_PAUSE = 5_000
 """Microseconds until the next look at a queue from which another worker is claiming."""
@@ -121,7 +121,7 @@ class ServedQueues:
         self._limited = [each.queue for each in declared]
 
     async def claim(self, worker: int, most: int) -> list[Claim]:
-        """Up to `most` due runs. Queues with limits and others come first in turn, so that neither has all slots."""
+        """Up to `most` due runs. Queues with and without limits are first in turn, so that neither takes all slots."""
         if not self._limited:
             return await self._known(await self._runs.claim(worker, self._graphs, most), worker)
         self._is_first = not self._is_first
@@ -144,8 +144,10 @@ class ServedQueues:
         return found.claims
 
     def frees_slot(self, queue: str) -> bool:
-        """Whether the end of a run in this queue may let another worker claim one. A queue with a rate alone has no
-        slots. If a newer declaration than the app's gives it some, other workers find them by polling."""
+        """Whether the end of a run of this queue may let another worker claim a run: not if it has only a rate.
+
+        If a newer declaration than the app's has other limits, other workers find the free slot by polling.
+        """
         return any(each.queue == queue and (each.concurrency or each.per_key) for each in self._queues.declared)
 
     async def next_due(self) -> int | None:
@@ -155,8 +157,8 @@ class ServedQueues:
         return min(waits, default=None)
 
     async def _known(self, claims: Sequence[Claim], worker: int) -> list[Claim]:
-        """The claims of the worker's graphs. A queue of another app may have the name of a graph of this one: a run of
-        an unknown graph is given back for the other app's workers."""
+        """The claims of runs whose graphs the worker has. It releases the others: a queue of another app may have the
+        name of a graph of this app."""
         unknown = [each for each in claims if each.graph not in self._graphs]
         for each in unknown:
             _logger.warning("a worker without the graph %r gives a run of thread %r back", each.graph, each.thread)

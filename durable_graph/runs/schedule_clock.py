@@ -32,8 +32,8 @@ _logger = logging.getLogger("durable_graph")
 
 
 class ScheduleClock:
-    """Fires the due occurrences of the schedules of some graphs. Every worker has one, and each occurrence is fired by
-    one of them: the store accepts its run only if the row is as the clock has read it."""
+    """Fires the due occurrences of the schedules of some graphs. Every worker has a clock, and one of them fires each
+    occurrence: the store accepts the run only if the row has not changed since the clock has read it."""
 
     def __init__(
         self,
@@ -47,12 +47,12 @@ class ScheduleClock:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def nudge(self) -> None:
-        """Look for due schedules now, if this event loop has the clock."""
+        """Look for due schedules now, if the clock runs in this event loop."""
         if self._loop is asyncio.get_running_loop():
             self._nudge.set()
 
     async def repeat(self) -> None:
-        """Fire occurrences until cancelled. A saver without schedules has none."""
+        """Fire occurrences until cancelled. Returns at once for a saver without schedules."""
         if not isinstance(self._saver, KeepsSchedules):
             return
         self._loop = asyncio.get_running_loop()
@@ -67,7 +67,7 @@ class ScheduleClock:
                 await is_set_within(self._nudge, pause)
 
     async def look(self, schedules: ScheduleStore) -> float:
-        """Fire what is due, and return the seconds until the next look."""
+        """Fire the due occurrences, and return the seconds until the next look."""
         found = await schedules.due(list(self._graphs), limit=_BATCH)
         if not found.rows:
             return _LONGEST_PAUSE if found.wait is None else min(found.wait / 1_000_000, _LONGEST_PAUSE)
@@ -96,7 +96,7 @@ class ScheduleClock:
             due = due_at(row, row.next)
             firing = Firing(row.id, row.revision, Cause.HELD, row.held, row.next, due, poll, held=held)
         else:
-            # The stored time is older than that of the calendar: another version of the time zones computed it.
+            # No occurrence is due after all: another version of the time zones computed the stored time.
             firing = Firing(row.id, row.revision, Cause.NEXT, 0, row.next, due_at(row, row.next), poll)
         run: NewRun | None = None
         try:

@@ -40,12 +40,13 @@ from durable_graph.runs.times import moment
 class ScheduleStatus(msgspec.Struct, frozen=True):
     """A schedule as its row says. Times are aware datetimes in UTC.
 
-    `next` is its next occurrence (None: there is none, or it is paused), `last` the last one that was fired, and
-    `last_run_id` its run. `waiting` is an occurrence that waits for the end of an earlier run. `fired` counts the runs
-    that it has started, triggered ones included; `skipped` counts the occurrences without a run: those that an overlap
-    or `catch_up` has skipped, and those that could not be fired, of which `error` has the last reason. The time during
-    which it is paused counts for neither. `overdue` is the time since which a worker should have fired it: if it grows,
-    no worker with its graph is alive. `metadata` is the schedule's own.
+    `next` is the next occurrence (None: there is none, or the schedule is paused), `last` the last occurrence that was
+    fired, and `last_run_id` the id of its run. `waiting` is the first occurrence that waits for the end of an earlier
+    run. `fired` is the number of runs that the schedule has started, including triggered ones. `skipped` is the number
+    of occurrences without a run: those skipped by `overlap` or `catch_up`, and those that could not be fired; `error`
+    has the reason of the last one. Neither counts occurrences during a pause. `overdue` is the time for which a due
+    occurrence has not been fired: if it grows, no worker that has the graph is alive. `metadata` is that of the
+    schedule, not of its runs.
     """
 
     name: str
@@ -122,10 +123,10 @@ class SchedulesOfApp(RunsOfApp, Protocol):
 
 
 class ScheduleHandle:
-    """A schedule, to read, change and fire. Any process can make one: `await app.find_schedule(name)`.
+    """A handle of a schedule, to read, change and trigger it. Any process gets one by `await app.find_schedule(name)`.
 
-    `is_new` says whether this call of `App.schedule` made it. All methods raise `UnknownScheduleError` once it is
-    deleted.
+    `is_new` says whether this call of `App.schedule` made the schedule. All methods raise `UnknownScheduleError` once
+    the schedule is deleted; `delete` returns False.
     """
 
     __slots__ = ("_app", "_id", "id", "is_new", "name")
@@ -145,11 +146,11 @@ class ScheduleHandle:
         return schedule_status_of(*await self._row())
 
     async def pause(self) -> ScheduleStatus:
-        """Fire nothing until `resume`. Runs that it has started go on. A paused schedule stays as it is."""
+        """Fire nothing until `resume`. Runs that the schedule has started continue. Nothing changes if it is paused."""
         return await self._changed(paused)
 
     async def resume(self) -> ScheduleStatus:
-        """Fire again, from the next occurrence after now on: those that have passed meanwhile are not fired."""
+        """Fire again, from the next occurrence on. Occurrences during the pause are not fired."""
         return await self._changed(resumed)
 
     async def delete(self) -> bool:
@@ -157,8 +158,8 @@ class ScheduleHandle:
         return await self._app.schedule_store().delete(self._id)
 
     async def trigger(self) -> RunHandle:
-        """Start a run now, beside those that are unfinished, also while the schedule is paused. The next occurrence
-        stays as it is. The run's `metadata["occurrence"]` is the time of this call.
+        """Start a run now, beside unfinished runs, also while the schedule is paused. The next occurrence does not
+        change. The run's `metadata["occurrence"]` is the time of this call.
 
         Raises `UnknownNameError` if this app does not have the schedule's graph, and `WrongGraphError` for a fixed
         thread of another graph.
@@ -177,11 +178,13 @@ class ScheduleHandle:
                 raise WrongGraphError(run.thread, stored=fired.stored_graph, called=run.graph)
 
     async def change(self, **changes: Unpack[ScheduleChanges]) -> ScheduleStatus:
-        """Change what is given, and keep everything else, for all later occurrences. The parameters are those of
-        `App.schedule`; `config` and the options of runs are replaced as a whole, if one of them is given.
+        """Change the given parameters of `App.schedule` for all later occurrences, and keep the others. If `config` or
+        one option of the runs is given, it replaces all of them.
 
-        With another `cron` or `zone` the occurrences begin anew from now: those that are due and not fired yet are
-        dropped. Other changes keep the next occurrence. Raises `InvalidOptionError` and the errors of an invalid input.
+        With another `cron` or `zone` the occurrences are computed anew from now on, and occurrences that are due but
+        not fired are dropped. Other changes keep the next occurrence.
+
+        Raises `InvalidOptionError` and the errors of an invalid input.
         """
         UnknownOptionError.check("ScheduleHandle.change", changes, known=CHANGES)
         columns = read_columns(changes)

@@ -71,7 +71,7 @@ class ScheduledStart(msgspec.Struct, frozen=True):
 
 
 class Declaration(msgspec.Struct, frozen=True):
-    """What a program declares of a schedule: the columns of its row by their names, and the start of its runs."""
+    """The declared content of a schedule: columns of its row by their names, and the start of its runs."""
 
     columns: dict[str, Any]
     start: ScheduledStart
@@ -91,7 +91,7 @@ class Declaration(msgspec.Struct, frozen=True):
         return [start.input_digest, start.options, start.priority, start.time_limit, start.metadata, place]
 
     def differences(self, row: ScheduleRow) -> list[str]:
-        """The options whose stored value is another one."""
+        """The names of the options whose stored values differ."""
         names = {"thread": "thread_id"}
         found = [names.get(name, name) for name, value in self.columns.items() if getattr(row, name) != value]
         stored = start_of(row)

@@ -61,31 +61,34 @@ class Schedules(SchedulesOfApp, Protocol):
         if_different: Literal["raise", "change"] = "raise",
         **options: Unpack[ScheduledOptions],
     ) -> ScheduleHandle:
-        """Start runs of a graph by a calendar: recorded when this returns. Workers of any process that have the graph
-        start the run of each occurrence, once over all of them, whoever of them ends.
+        """Start runs of a graph by a calendar. The schedule is recorded when this returns.
 
-        Every process may call this when it starts: a schedule of this name with the same content is the same schedule.
-        One with another content raises `ScheduleExistsError`, or is changed as by `ScheduleHandle.change` with
-        `if_different="change"`.
+        An occurrence is one time of the calendar. A worker that has the graph fires it: it starts the run of the
+        occurrence. Each occurrence is fired once over all workers, also if workers are killed.
+
+        Every process may call this when it starts: a repeated call with the same content changes nothing. If the store
+        has a schedule of this name with different content, the call raises `ScheduleExistsError`, or, with
+        `if_different="change"`, changes that schedule as `ScheduleHandle.change` does.
 
         `cron` has five fields: minute, hour, day of the month, month, day of the week; a sixth one before them is the
         second. `zone` is a time zone, such as "Europe/Berlin". With a fixed minute and hour, an occurrence in an hour
-        that the zone leaves out is fired at its end, and one in an hour that comes twice is fired once. With a star in
-        one of them, each time that the clock shows is an occurrence. Six fields always follow the clock.
+        that the zone skips is fired at the end of that hour, and an occurrence in an hour that the zone repeats is
+        fired once. With a star in the minute or the hour, and with six fields, the occurrences follow the clock.
 
-        `overlap`, while an earlier run of the schedule has not ended: an occurrence is skipped ("skip"); waits for its
-        end, one occurrence at most ("queue_one") or all of them ("queue"); cancels the earlier run ("cancel"); or
-        starts beside it ("parallel"). `catch_up`, for occurrences that no worker has fired in time: the last one is
-        fired ("last"), none older than a minute (None), or all that are not older than a `timedelta`. `jitter` delays
-        each occurrence by up to so many seconds, by the same time in each process. `until` is the time of the last
-        possible occurrence. Begun `paused`, a schedule fires nothing until `resume`.
+        `overlap` decides while an earlier run of the schedule has not ended: an occurrence is skipped ("skip"); one
+        occurrence ("queue_one") or every occurrence ("queue") waits for the end of the run; the occurrence cancels the
+        run ("cancel"); or it starts a run beside it ("parallel"). `catch_up` decides for occurrences that no worker has
+        fired in time: the last one is fired ("last"), the last one if it is at most a minute old (None), or all that
+        are at most as old as a `timedelta`. `jitter` is the longest delay of an occurrence, in seconds or as a
+        `timedelta`: all processes derive the same delay. `until` is the time after which there is no occurrence. A
+        schedule that is made `paused` fires nothing until `ScheduleHandle.resume`.
 
-        Each run has a thread of its own, `<name>-<occurrence>`, or the thread `thread_id`, whose state goes on from run
-        to run. `input`, `config` and the options are as for `App.start`; an input of None is an empty dict. The run's
-        metadata have the keys "schedule" (the name) and "occurrence" (its time in UTC as text), also in the `config` of
-        its nodes. `metadata` is that of the schedule itself, a dict of JSON values.
+        Each run has a thread of its own, `<name>-<occurrence>`, or all runs have the thread `thread_id`: each continues
+        with the state that the previous run left. `input`, `config` and the options are as for `App.start`; an input of
+        None is an empty dict. The metadata of a run have the keys "schedule" (the name) and "occurrence" (the time in
+        UTC as text), also in the `config` of its nodes. `metadata` is that of the schedule, a dict of JSON values.
 
-        Raises `InvalidOptionError` for an option that makes no sense, `UnknownNameError` for an unknown graph,
+        Raises `InvalidOptionError` for an invalid option, `UnknownNameError` for an unknown graph,
         `MissingPowerError` for a store without schedules, and the errors of an invalid input.
         """
         store = schedules_of(self._saver)

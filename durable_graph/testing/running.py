@@ -26,7 +26,7 @@ class RunningApp:
         while True:
             looks = self.worker.looks
             self.worker.nudge()
-            # First, because the run of an occurrence that is fired meanwhile is found below.
+            # Read before the runs, which then include the run of an occurrence that is fired meanwhile.
             has_due_schedule = await self._has_due_schedule()
             # One statement: between two, a run may begin, or be due again.
             queues = [each for each in (await self.app.stats()).queues if each.workers or each.queue in self.app.names]

@@ -1,8 +1,8 @@
 -- The ends of runs that have a parent, which the parent receives as messages, and the children of a run. States are as in
 -- `runs.sql`.
 --
--- Locks: whoever may end a run that has a parent locks the threads of both, in the order of their keys, before it changes
--- a run.
+-- Locks: a transaction that may end a run with a parent locks the threads of both, in the order of their keys, before it
+-- changes a run.
 
 -- name: lock_parents
 -- The threads of the parents of a thread's runs that may end: those before its own key, or those after it.

@@ -2,11 +2,11 @@
 -- `runs.sql`.
 
 -- name: lock_parents
--- Nothing: the transaction has the file's only lock.
+-- No lock is needed: the transaction has the lock of the file.
 SELECT 1 WHERE :thread_key IS NULL AND :before;
 
 -- name: is_parent_free
--- It is, as above.
+-- Always, as above.
 SELECT 1 WHERE :thread_key IS NOT NULL AND :seq IS NOT NULL;
 
 -- name: count_end

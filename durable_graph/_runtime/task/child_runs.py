@@ -24,10 +24,10 @@ from durable_graph.graph import UNSET
 from durable_graph.graph.durations import Duration, microseconds
 
 OnParent = Literal["cancel", "abandon"]
-"""What becomes of a child whose parent is cancelled: it is cancelled, too, or goes on."""
+"""What happens to a child whose parent is cancelled: it is cancelled too, or continues."""
 
 _TIMED_OUT = "timed out"
-"""The answer to a call of `result` whose time is over. The message about an end has no value."""
+"""The answer to a call of `result` that has timed out. The message about the end of a child is empty."""
 
 
 @runtime_checkable
@@ -61,23 +61,24 @@ class RunChildren(Protocol):
 
 
 class ChildRun(msgspec.Struct, frozen=True):
-    """A run that a node has started with `start_child`. It may be kept in the state, and awaited in a later node."""
+    """A child run, which a node has started with `start_child`. It may be kept in the state, and awaited in a later
+    node."""
 
     graph: str
     thread_id: str
     run_id: str
 
     async def result(self, timeout: Duration | None = None) -> Any:  # noqa: ASYNC109  # of days
-        """The child's output, as `ainvoke` returns it, once it has ended. Call it in an async node, a task or a nested
-        graph.
+        """Wait for the end of the child, and return its output as `ainvoke` does. Call it in an async node, a task or a
+        nested graph.
 
-        Until the child has ended, the parent is suspended, as by `receive`: it holds no slot. Its node runs again from
-        its start when it continues. The outcome of the child is recorded: later attempts at the node get the same one.
-        With a `timeout`, in seconds or as a `timedelta`, the call raises `TimeoutError` once that time has passed.
+        Until the child has ended, the parent is suspended, as by `receive`: it uses no slot. Its node runs again from
+        the start when the parent continues. The outcome of the child is recorded: later attempts at the node get the
+        same outcome. With a `timeout`, in seconds or as a `timedelta`, the call raises `TimeoutError` after that time.
 
-        Raises `ChildFailedError` for a child that failed or was cancelled, `UnknownRunError` for one that was deleted,
-        `UnstorableValueError` for an output that cannot be stored, `OutsideOfWorkerError` and `InvalidOptionError`. A
-        quarantined child has not ended: it may be retried.
+        Raises `ChildFailedError` for a child that failed, was cancelled or reached its deadline, `UnknownRunError` for
+        a child that was deleted, `UnstorableValueError` for an output that cannot be stored, `OutsideOfWorkerError` and
+        `InvalidOptionError`. A quarantined child has not ended: it may be retried.
         """
         context, children = _place("ChildRun.result()")
         wait = None if timeout is None else microseconds("timeout", timeout)
@@ -89,7 +90,7 @@ class ChildRun(msgspec.Struct, frozen=True):
                 raise TimeoutError(message)
             if await children.has_ended(self.run_id):
                 break
-            # An answer without an end: the child was retried since then.
+            # The child ended, and was retried after that: wait for its next end.
             if answer is UNSET:
                 ask_for_message(context, "ChildRun.result()", topic, wait, _TIMED_OUT)
         codec = children.codec_of(self.graph)
@@ -99,8 +100,8 @@ class ChildRun(msgspec.Struct, frozen=True):
         return value
 
     async def status(self) -> Any:
-        """The child's status now, a `durable_graph.runs.RunStatus`. It is not recorded: another attempt at the node may
-        get another one.
+        """The current status of the child, a `durable_graph.runs.RunStatus`. It is not recorded: another attempt at the
+        node may get another status.
 
         Raises `UnknownRunError` and `OutsideOfWorkerError`.
         """
@@ -122,11 +123,12 @@ async def start_child(
 ) -> ChildRun:
     """Start a run of another graph of the same `App`: recorded when this returns, and executed by any worker.
 
-    Call it in an async node, task or nested graph of a run that a worker executes. The child has its own thread. A
-    node that runs again finds the same child. Without a `key`, a child is recognised by its graph and its input, and
-    equal ones by their order; with a `key`, by the key within the calling task: another input is then an error.
-    `on_parent` says whether the child is cancelled with this run ("cancel") or goes on ("abandon"). If this run fails
-    or ends otherwise, its children go on. All other options are as for `App.start`.
+    Call it in an async node, a task or a nested graph of a run that a worker executes: this run is the parent. The
+    child has a thread of its own. A node that runs again finds the same child. Without a `key`, the graph and the input
+    identify the child, and equal calls are matched in their order. With a `key`, the key identifies the child within
+    the calling task: another input is then an error. `on_parent` says whether the child is cancelled when the parent is
+    cancelled ("cancel"), or continues ("abandon"). If the parent fails or is done, the child continues. All other
+    options are as for `App.start`.
 
     Raises `OutsideOfWorkerError`, `UnknownNameError` for a graph that the app does not have, `ReplayMismatchError` and
     `KeyReusedError` if the node makes another call than before, and the errors of `App.start` for an input and options.

@@ -1,7 +1,7 @@
-"""The executor's side of a call: what runs in another process, or in a thread of a pool.
+"""The executor's side of a call, in another process, or in a thread of a pool.
 
 Arguments and results are bytes of the codec, and the reply is bytes as well, so that no value of the user can break the
-executor on its way. Classes and functions travel as their names. Nothing here is called in the event loop of a run.
+executor. Classes and functions are sent as their names. Nothing here is called in the event loop of a run.
 """
 
 import contextvars
@@ -50,7 +50,7 @@ class Reference(msgspec.Struct, frozen=True):
         return cls(named.__module__, named.__qualname__)
 
     def found(self) -> Any:
-        """What has the name. Raises `ImportError`, `AttributeError`, and what its module raises."""
+        """The object that has the name. Raises `ImportError`, `AttributeError`, and what its module raises."""
         found: object = importlib.import_module(self.module)
         for part in self.name.split("."):
             found = getattr(found, part)
@@ -93,7 +93,7 @@ class CrossingTypes(msgspec.Struct, frozen=True):
 
 
 class Reply(msgspec.Struct, frozen=True, array_like=True):
-    """What became of a call.
+    """The outcome of a call.
 
     `kind` is "returned", with the encoded result; "raised", with the texts of the exception, and its data if it can be
     rebuilt; "exited", with the exit code; "missing" if the function, or the class of an argument, cannot be imported,
@@ -190,7 +190,7 @@ def _decoded(types: CrossingTypes, arguments: bytes) -> tuple[list[object], dict
 def run_call(function: Target, types: CrossingTypes, arguments: bytes, call_id: str) -> bytes:
     """Call the function, and return the encoded `Reply`.
 
-    `call_id` differs from call to call: some executors take equal calls for one, and would repeat a failure.
+    Each call has another `call_id`: some executors treat equal calls as one call, and would repeat a failure.
     """
     return _encoder.encode(_reply(function, types, arguments))
 
@@ -237,5 +237,5 @@ def _text(error: BaseException) -> str:
 
 
 def _safe(text: str) -> str:
-    """The text for any encoding; the end of a long one, because that of a traceback says most."""
+    """The text without lone surrogates; of a long text the end, because the end of a traceback says most."""
     return text[-LONGEST:].encode("utf-8", "backslashreplace").decode("utf-8")

@@ -1,4 +1,4 @@
-"""The run's side of calls on an executor: sending them, waiting for them, and what their replies mean."""
+"""The run's side of calls on an executor: it sends them, waits for them, and reads their replies."""
 
 import asyncio
 import itertools
@@ -79,7 +79,7 @@ class ExecutorSource:
         try:
             return executor.submit(run_call, _sendable(function, executor), *sent)
         except Exception as error:
-            # It is shut down, or broken since the call before, or has lost its cluster: each library has its errors.
+            # The executor is shut down, broken since the last call, or lost its cluster: each library has own errors.
             if not self.has_factory:
                 raise self._failure(where, "refused", error) from error
         self._made = None
@@ -200,14 +200,14 @@ class RemoteFunction:
             result = self._result(context, where, codec, read_reply(data))
         except Exception as error:
             if cancelled is not None:
-                # A late failure is none: the call was given up, for example by its timeout.
+                # A failure after the cancellation, for example by a timeout, is not raised.
                 raise cancelled from error
             raise
         context.cancelled_late = cancelled
         return result
 
     def _check(self, where: str) -> None:
-        # Not when a task is decorated: its module does not have the name before that.
+        # `@task` cannot check this: while it decorates a function, the module does not have the name yet.
         if self._is_found:
             return
         why = why_not_plain(self._function) or why_not_found(self._function)
@@ -246,7 +246,7 @@ def _unstorable(what: str, error: UnstorableValueError) -> UnstorableValueError:
 def _raised_there(where: str, codec: TypeCodec, reply: Reply) -> Exception:
     try:
         error = None if reply.exception is None else rebuilt(reply.exception, codec)
-    except Exception:  # the class's own methods raise here: its texts are left
+    except Exception:  # methods of the exception's class may raise anything: the reply has its texts
         error = None
     if error is None:
         error = ExecutorRaisedError(where, type_name=reply.type_name, message=reply.message, traceback=reply.traceback)
@@ -303,5 +303,5 @@ class _PendingCall:
             # The executor cancelled it, as one that is shut down does.
             raise self._source.lost(self._where, error) from error
         except BaseException as error:
-            # Of the executor, or of a process that was interrupted: `run_call` puts the function's own into its reply.
+            # An error of the executor, or of an interrupted process: the reply has that of the function.
             raise self._source.lost(self._where, error) from error
