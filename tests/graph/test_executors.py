@@ -89,7 +89,16 @@ def local() -> Callable[..., Any]:
         (heavy.nested, "it is an instance of TaskFunction and not a function"),
         (heavy.asynchronous, "it is async, and an executor runs plain functions"),
     ],
-    ids=str,
+    ids=[
+        "a lambda",
+        "a lambda in a module",
+        "inside a function",
+        "a bound method",
+        "a partial",
+        "a callable object",
+        "a task",
+        "async",
+    ],
 )
 def test_a_function_that_no_other_process_can_import_is_refused(function: Any, why: str, pool: Executor) -> None:
     with pytest.raises(ExecutorImportError, check=of_kind("graph")) as raised:

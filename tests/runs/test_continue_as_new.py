@@ -227,3 +227,13 @@ async def test_without_a_limit_the_history_stays(saver: Checkpointer) -> None:
 async def test_a_wrong_number_of_checkpoints_is_refused(saver: Checkpointer, keep: Any) -> None:
     with pytest.raises(InvalidOptionError, match="keep_checkpoints"):
         App({"loop": endless(1)}, saver, keep_checkpoints=keep)
+
+
+async def test_a_run_of_a_queue_with_limits_continues_as_new(saver: Checkpointer) -> None:
+    app = App({"counting": counting}, saver)
+    app.queue("one", concurrency=1, per_key=1)
+    async with run_app(app):
+        handles = [
+            await app.start("counting", 3, thread_id=f"t{number}", queue="one", limit_key="k") for number in range(3)
+        ]
+        assert [await handle.result(30) for handle in handles] == [42, 42, 42]
