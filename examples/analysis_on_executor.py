@@ -24,7 +24,7 @@ POINTS = 50_000
 
 
 class Analysis(TypedDict, total=False):
-    """The reducer of `inside` puts together what the parts found."""
+    """The reducer of `inside` collects the results of the parts."""
 
     parts: int
     folder: str
@@ -33,7 +33,7 @@ class Analysis(TypedDict, total=False):
 
 
 class Part(TypedDict):
-    """What one task is given. Its processes import this module, and this function from it."""
+    """The input of one task."""
 
     seed: int
     folder: str
@@ -45,7 +45,7 @@ def split(analysis: Analysis) -> list[Send]:
 
 
 def simulate(part: Part) -> Analysis:
-    """How many of the part's points are inside the circle. It runs in a process of the pool."""
+    """The number of points inside the circle. It runs in a process of the pool, which imports this module."""
     if part["seed"] == 5 and kills_now(Path(part["folder"])):
         os.kill(os.getpid(), signal.SIGKILL)
     drawn = random.Random(part["seed"])  # noqa: S311  # a simulation
@@ -53,7 +53,7 @@ def simulate(part: Part) -> Analysis:
 
 
 def kills_now(folder: Path) -> bool:
-    """Once in a folder."""
+    """True once for each folder."""
     try:
         (folder / "killed").touch(exist_ok=False)
     except FileExistsError:
@@ -62,7 +62,7 @@ def kills_now(folder: Path) -> bool:
 
 
 async def combine(analysis: Analysis) -> Analysis:
-    """The estimate of pi. It runs in the event loop, once all parts are there."""
+    """The estimate of pi. It runs in the event loop, once all parts have finished."""
     return {"estimate": 4 * sum(analysis["inside"]) / (analysis["parts"] * POINTS)}
 
 
@@ -70,7 +70,7 @@ pools: list[ProcessPoolExecutor] = []
 
 
 def make_pool() -> ProcessPoolExecutor:
-    """Called for the first part, and again once the pool is broken."""
+    """The library calls this for the first part, and again once the pool is broken."""
     pools.append(ProcessPoolExecutor(max_workers=2, mp_context=get_context("spawn")))
     return pools[-1]
 

@@ -13,14 +13,14 @@ from durable_graph.testing import RunningApp, run_app
 
 
 class Report(TypedDict, total=False):
-    """Which team the report is for, and its text."""
+    """The team of the report, and its text."""
 
     team: str
     text: str
 
 
 async def collect(report: Report, config: Any) -> Report:
-    """The occurrence tells which night it is, also if the node runs again hours later."""
+    """Reads the night from the occurrence, which is the same if the node runs again hours later."""
     return {"text": f"{report['team']}, {config['metadata']['occurrence']}"}
 
 
@@ -36,13 +36,13 @@ app = App({"report": builder.compile()}, store="sqlite:///reports.db")
 
 
 async def declare() -> None:
-    """What every process does when it starts: the schedule is made once."""
+    """Every process calls this when it starts. The schedule is made once."""
     handle = await app.schedule("nightly", "report", {"team": "sales"}, cron="30 2 * * *", zone="Europe/Berlin")
     print(f"schedule {handle.name!r} is {'new' if handle.is_new else 'known'}")
 
 
 async def nights(running: RunningApp, number: int) -> None:
-    """So many nights pass."""
+    """Move the clock by a number of nights."""
     for _ in range(number):
         await running.move(timedelta(days=1))
 

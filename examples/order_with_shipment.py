@@ -1,4 +1,4 @@
-"""An order: its payment waits for its turn in a queue with a limited rate, its shipment is a run of its own that asks.
+"""An order with two child runs: the payment is in a queue with a limited rate, and the shipment asks a person.
 
 python -m examples.order_with_shipment
 
@@ -15,7 +15,7 @@ from durable_graph.testing import run_app
 
 
 class Order(TypedDict, total=False):
-    """What is ordered by whom, and what became of it."""
+    """The item, the customer, and the log of the order."""
 
     item: str
     customer: str
@@ -23,13 +23,13 @@ class Order(TypedDict, total=False):
 
 
 async def pay(order: Order) -> Order:
-    """The payment is a child in the queue of all payments. This node holds no slot while the payment waits."""
+    """Starts the payment as a child run in the queue of payments. The order uses no slot while the payment waits."""
     payment = await start_child("payment", order, queue="payments", limit_key=order["customer"])
     return {"log": (await payment.result())["log"]}
 
 
 async def ship(order: Order) -> Order:
-    """A child that fails, or is cancelled, is an error that the node catches."""
+    """Starts the shipment as a child run. If it fails or is cancelled, the node catches the error."""
     shipment = await start_child("shipment", {"item": order["item"], "customer": order["customer"]})
     try:
         return {"log": f"{order['log']}, {(await shipment.result())['log']}"}
@@ -44,7 +44,7 @@ async def charge(order: Order) -> Order:
 
 
 async def pack(order: Order) -> Order:
-    """Asks a person. The question is shown at the order, too."""
+    """Asks a person. `app.questions` of the order's thread lists the question."""
     answer = interrupt(f"Which box for the {order['item']}?")
     return {"log": f"shipped in a {answer} box"}
 

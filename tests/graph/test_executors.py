@@ -173,7 +173,7 @@ def test_a_factory_is_not_called_before_the_first_task(factory: Any) -> None:
     assert compiled(top_level, factory).topology.nodes["heavy"].executor is factory
 
 
-def test_a_node_on_an_executor_can_have_a_timeout_for_its_whole_time_alone(pool: Executor) -> None:
+def test_a_node_on_an_executor_can_have_only_a_run_timeout(pool: Executor) -> None:
     node = compiled(top_level, pool, timeout=3).topology.nodes["heavy"]
 
     assert node.timeout == TimeoutPolicy(run_timeout=3)

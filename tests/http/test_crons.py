@@ -58,7 +58,7 @@ async def test_a_cron_of_a_thread_continues_the_thread(client: Client) -> None:
     assert (await client.send("POST", "/threads/nothing/runs/crons", CRON)).status == 404
 
 
-async def test_a_busy_thread_leaves_a_time_out_or_cancels_its_run(client: Client, gates: Any) -> None:
+async def test_an_occurrence_on_a_busy_thread_is_skipped_or_cancels_the_run(client: Client, gates: Any) -> None:
     for strategy, fired, skipped in (("reject", 1, 2), ("interrupt", 3, 0)):
         thread = await client.thread()
         cron = await made(
@@ -81,7 +81,7 @@ async def _is_on_time(handle: Any) -> bool:
     return bool(status.next is not None and not status.overdue)
 
 
-async def test_a_change_keeps_what_it_leaves_out(client: Client) -> None:
+async def test_a_change_keeps_the_members_that_the_request_does_not_have(client: Client) -> None:
     cron = await made(client, input={"note": 1}, metadata={"a": 1}, timezone="Europe/Berlin", interrupt_before=["two"])
     path = f"/runs/crons/{cron['cron_id']}"
     changed = await client.call("PATCH", path, {"schedule": "0 4 * * *", "end_time": "2040-01-01T00:00:00"})
@@ -168,7 +168,7 @@ async def test_schedules_of_the_program_are_crons_as_well(client: Client) -> Non
         ({"interrupt_before": ["nothing"]}, 422, "nothing"),
     ],
 )
-async def test_a_cron_that_makes_no_sense_is_refused(client: Client, body: Any, status: int, text: str) -> None:
+async def test_an_invalid_cron_is_refused(client: Client, body: Any, status: int, text: str) -> None:
     reply = await client.send("POST", "/runs/crons", {**CRON, **body})
     assert (reply.status, text in detail_of(reply)) == (status, True), detail_of(reply)
     assert await client.post("/runs/crons/count", {}) == 0

@@ -27,7 +27,7 @@ PAUSE = (3.0, 6.0) if IS_LONG else (0.3, 0.6)
 """In seconds, from a kill to the next."""
 
 
-async def test_parents_and_children_end_right_whoever_is_killed(
+async def test_parents_get_the_results_of_their_children_whichever_worker_is_killed(
     app: App, processes: Processes, ledger: Ledger, place: Place, echo: Echo
 ) -> None:
     chance = random.Random(20_29)

@@ -67,7 +67,7 @@ async def test_the_history_of_a_workflow_that_continues_is_bounded(saver: Checkp
     assert max(sizes) <= 30
 
 
-async def test_a_plain_call_loops_in_the_same_call(saver: Checkpointer) -> None:
+async def test_a_plain_call_repeats_the_workflow_in_the_same_call(saver: Checkpointer) -> None:
     app = App({"counting": counting}, saver)
     graph = app.graph("counting")
     assert await graph.ainvoke(3, thread_id="t") == 42

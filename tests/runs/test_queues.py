@@ -191,7 +191,9 @@ async def test_a_moved_clock_moves_the_windows_of_a_rate(saver: Checkpointer, sl
 # Turns
 
 
-async def test_keys_take_turns_and_none_waits_for_the_backlog_of_another(saver: Checkpointer, slots: Slots) -> None:
+async def test_keys_take_turns_and_do_not_wait_for_the_backlog_of_another_key(
+    saver: Checkpointer, slots: Slots
+) -> None:
     app = App({"work": graph_of(slots.node)}, saver)
     app.queue("q", concurrency=1)
     backlog = await start(app, *(f"big {number}" for number in range(20)))
@@ -221,7 +223,9 @@ async def test_priorities_precede_turns(saver: Checkpointer, slots: Slots) -> No
 # Apps with different graphs and declarations
 
 
-async def test_a_run_in_a_queue_that_no_worker_serves_waits_and_is_visible(saver: Checkpointer, slots: Slots) -> None:
+async def test_a_run_in_a_queue_that_no_worker_serves_stays_ready_and_is_visible(
+    saver: Checkpointer, slots: Slots
+) -> None:
     app = App({"work": graph_of(slots.node)}, saver)
     handles = await start(app, "a 0", "a 1")
     async with app.worker():
@@ -297,7 +301,7 @@ async def test_a_worker_leaves_the_runs_of_graphs_that_it_does_not_have(saver: C
     assert len(other.begun) == 5
 
 
-async def test_a_worker_gives_a_run_of_an_unknown_graph_back(saver: Checkpointer, slots: Slots) -> None:
+async def test_a_worker_releases_a_run_of_an_unknown_graph(saver: Checkpointer, slots: Slots) -> None:
     app, other = App({"q": graph_of(slots.node)}, saver), App({"work": graph_of(slots.node)}, saver)
     # The name of the queue is that of a graph in the other app.
     (handle,) = await start(other, "a 0")

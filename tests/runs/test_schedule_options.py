@@ -47,9 +47,7 @@ from tests.runs.test_schedules import graph_of, report
         ("metadata", [], "JSON"),
     ],
 )
-async def test_an_option_that_makes_no_sense_is_refused_by_name(
-    saver: Checkpointer, option: str, value: Any, text: str
-) -> None:
+async def test_an_invalid_option_is_refused_by_name(saver: Checkpointer, option: str, value: Any, text: str) -> None:
     app = App({"report": graph_of(report)}, saver)
     with pytest.raises(InvalidOptionError, match=f"{option}.*is not possible.*{text}") as error:
         await app.schedule("nightly", "report", **{"cron": "0 2 * * *", option: value})

@@ -149,7 +149,7 @@ async def test_simultaneous_declarations_make_one_schedule(saver: Checkpointer) 
     assert len({each.id for each in made}) == 1
 
 
-async def test_another_content_is_an_error_that_names_what_differs(saver: Checkpointer) -> None:
+async def test_different_content_is_an_error_that_names_the_differences(saver: Checkpointer) -> None:
     app = App({"report": graph_of(report)}, saver)
     await app.schedule("nightly", "report", {"count": 1}, cron="0 2 * * *")
     with pytest.raises(
@@ -189,7 +189,7 @@ async def test_a_store_without_schedules_is_refused_by_name() -> None:
         await running.settle()
 
 
-async def test_a_paused_schedule_fires_nothing_and_goes_on_from_the_next_occurrence(saver: Checkpointer) -> None:
+async def test_a_paused_schedule_fires_nothing_and_continues_from_the_next_occurrence(saver: Checkpointer) -> None:
     async with running_app(saver) as running:
         app = running.app
         handle = await app.schedule("nightly", "report", cron="* * * * *", paused=True)
@@ -229,7 +229,7 @@ async def test_simultaneous_triggers_start_a_run_each(saver: Checkpointer) -> No
         assert (await handle.status()).fired == 4
 
 
-async def test_a_changed_schedule_goes_on_with_its_counters(saver: Checkpointer) -> None:
+async def test_a_changed_schedule_keeps_its_counters(saver: Checkpointer) -> None:
     async with running_app(saver) as running:
         app = running.app
         handle = await app.schedule("nightly", "report", {"count": 1}, cron="0 * * * *", recursion_limit=7)
@@ -347,7 +347,7 @@ async def test_occurrences_run_beside_each_other(saver: Checkpointer) -> None:
         assert [run.state for run in await runs_of(running.app)] == ["done"] * 3
 
 
-async def test_the_runs_of_a_fixed_thread_go_on_with_its_state(saver: Checkpointer) -> None:
+async def test_the_runs_of_a_fixed_thread_continue_with_its_state(saver: Checkpointer) -> None:
     async with running_app(saver) as running:
         app = running.app
         handle = await app.schedule("nightly", "report", cron="* * * * *", thread_id="the-thread")
@@ -389,7 +389,9 @@ async def test_a_thread_of_another_graph_skips_the_occurrence_with_a_reason(save
         (timedelta(days=1), [5, 10, 15, 20, 25, 30]),
     ],
 )
-async def test_missed_occurrences_are_made_up_as_chosen(saver: Checkpointer, catch_up: Any, minutes: list[int]) -> None:
+async def test_missed_occurrences_are_fired_as_catch_up_says(
+    saver: Checkpointer, catch_up: Any, minutes: list[int]
+) -> None:
     app = App({"report": graph_of(report)}, saver)
     await begin_at(app, NEW_YEAR)
     handle = await app.schedule("nightly", "report", cron="*/5 * * * *", catch_up=catch_up, overlap="parallel")
@@ -450,7 +452,7 @@ async def test_a_schedule_ends_with_its_last_possible_occurrence(saver: Checkpoi
         assert (await occurrences(app))[-1] == "2031-01-01T00:21:00Z"
 
 
-async def test_a_schedule_whose_graph_no_worker_has_waits_visibly(saver: Checkpointer) -> None:
+async def test_a_schedule_whose_graph_no_worker_has_is_overdue(saver: Checkpointer) -> None:
     maker = App({"report": graph_of(report), "other": graph_of(report)}, saver)
     async with running_app(saver) as running:
         handle = await maker.schedule("nightly", "other", cron="* * * * *")

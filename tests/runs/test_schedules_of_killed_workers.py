@@ -76,7 +76,7 @@ async def kill_workers(processes: Processes, handle: ScheduleHandle, number: int
     return killed
 
 
-async def test_each_occurrence_has_one_run_whoever_is_killed(
+async def test_each_occurrence_has_one_run_whichever_worker_is_killed(
     app: App, processes: Processes, ledger: Ledger, echo: Echo
 ) -> None:
     handle, occurrences = await declared(app, overlap="parallel")
@@ -98,7 +98,9 @@ async def test_each_occurrence_has_one_run_whoever_is_killed(
     echo(f"{len(occurrences)} occurrences, {killed} kills: each has one run; {again} nodes began again")
 
 
-async def test_each_occurrence_cancels_the_run_before_it_once_whoever_is_killed(app: App, processes: Processes) -> None:
+async def test_each_occurrence_cancels_the_run_before_it_once_whichever_worker_is_killed(
+    app: App, processes: Processes
+) -> None:
     handle, occurrences = await declared(app, overlap="cancel")
     await kill_workers(processes, handle, KILLS)
 

@@ -267,7 +267,7 @@ async def test_a_function_on_an_executor_is_outside_of_the_run(
     assert raised.value.__notes__[:1] == ["node 'heavy' runs on an executor, which has no access to the run"]
 
 
-async def test_a_failed_attempt_is_repeated_as_its_policy_says(pool: ProcessPoolExecutor, tmp_path: Path) -> None:
+async def test_a_failed_attempt_is_retried_by_its_policy(pool: ProcessPoolExecutor, tmp_path: Path) -> None:
     policy = RetryPolicy(initial_interval=0, jitter=False, retry_on=heavy.ClassifiedError)
     graph = graph_of(heavy.fail_once, pool, MemorySaver(), retry_policy=policy)
 
@@ -455,7 +455,7 @@ def until_queued(threads: ThreadPoolExecutor) -> None:
         pass
 
 
-async def test_a_factory_that_raises_is_a_failure_that_is_tried_again() -> None:
+async def test_a_factory_that_raises_is_a_failure_that_is_retried() -> None:
     calls: list[int] = []
 
     def make() -> Executor:
