@@ -9,7 +9,6 @@ from durable_graph._runtime.entry.options import read_thread_place
 from durable_graph.app.compiled import CompiledGraph
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.checkpointing.columns import key_of
-from durable_graph.checkpointing.run_ids import parts_of
 from durable_graph.checkpointing.run_parents import ABANDON, CANCEL, is_end
 from durable_graph.checkpointing.run_store import RunStore
 from durable_graph.codec import TypeCodec
@@ -84,21 +83,19 @@ class Children:
         self._changes.is_ready(run.queue)
         return run.thread, accepted.seq
 
-    async def has_ended(self, id_: str) -> bool:
-        """Whether the run has ended, or does not exist any more."""
-        row = await self._runs.find_run(*parts_of(id_))
-        return row is None or is_end(row.state)
-
-    async def outcome(self, id_: str) -> tuple[str, Any]:
-        """The outcome of a run that has ended: "done" and its output, or its kind of failure and the reason.
+    async def outcome(self, id_: str) -> tuple[str, Any] | None:
+        """The outcome of a run that has ended: "done" and its output, or its kind of failure and the reason. None for a
+        run that has not ended.
 
         Raises `UnknownRunError`.
         """
         row = await find_run(self._runs, id_)
+        if not is_end(row.state):
+            return None
         if row.state is RunState.DONE:
             return "done", await self._output(row)
         failure = status_of(row).failure
-        return ("failed", "it was retried") if failure is None else (failure.kind, failure.error)
+        return None if failure is None else (failure.kind, failure.error)
 
     async def status(self, id_: str) -> RunStatus:
         """The status of the run. Raises `UnknownRunError`."""

@@ -20,6 +20,7 @@ from durable_graph.runs.arguments import answer_by_id
 from durable_graph.runs.changes import Changes
 from durable_graph.runs.handle import status_of
 from durable_graph.runs.questions import OpenQuestion, family_of, open_questions
+from durable_graph.runs.queues import Queues
 from durable_graph.runs.updates import discard_update, is_new, send_empty_update, send_update
 
 Graph = CompiledGraph[Any, Any, Any, Any]
@@ -32,6 +33,7 @@ class Messages:
     _runs: RunStore
     _changes: Changes
     _graphs: dict[str, Graph]
+    _queues: Queues
 
     def graph(self, name: str) -> Graph:
         """The graph of this name, bound to the store: for state and history. Raises `UnknownNameError`."""
@@ -114,7 +116,7 @@ class Messages:
         sent = await self._runs.send(NewMessage(thread, read_topic(topic), name, data))
         is_new_message = is_new(sent, thread)
         # Without a row, the run was accepted after the query.
-        self._changes.is_ready(*(self._graphs if row is None else [row.queue]))
+        self._changes.is_ready(*(self._queues if row is None else [row.queue]))
         return is_new_message
 
     async def update(

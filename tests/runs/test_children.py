@@ -226,6 +226,36 @@ async def test_the_failure_of_a_child_is_raised_in_its_parent(saver: Checkpointe
     assert "no stock" in str(found[0])
 
 
+async def test_a_recorded_failure_stays_when_the_child_is_retried(saver: Checkpointer) -> None:
+    attempts: list[str] = []
+
+    async def fail_once(state: State) -> Any:
+        attempts.append("child")
+        if len(attempts) == 1:
+            message = "no stock"
+            raise ValueError(message)
+        return {"log": [await receive("never")]}
+
+    async def order(state: State) -> Any:
+        child = await start_child("failing", {})
+        try:
+            await child.result()
+        except ChildFailedError as error:
+            return {"log": [error.error, child.run_id, await receive("go on")]}
+        return {}
+
+    app = App({"order": graph_of(order), "failing": graph_of(fail_once)}, saver)
+    handle = await app.start("order", {}, thread_id="t")
+    async with run_app(app) as running:
+        await running.settle()
+        (failed,) = await app.runs(graph="failing")
+        await app.retry(failed.run_id)
+        await running.settle()
+        await app.signal("t", "go on", "now")
+        assert (await handle.result(20))["log"] == ["ValueError('no stock')", failed.run_id, "now"]
+    assert len(attempts) == 2
+
+
 async def test_a_failure_that_the_node_does_not_catch_fails_the_parent(saver: Checkpointer) -> None:
     async def order(state: State) -> Any:
         return await (await start_child("failing", {})).result()
@@ -521,7 +551,7 @@ async def test_an_id_of_no_run_and_a_wrong_timeout_are_errors(saver: Checkpointe
         child = await start_child("waiting", {})
         for call in (
             ChildRun("waiting", "t", "no id").result,
-            ChildRun("waiting", "t", child.run_id[:-1] + "0").status,
+            ChildRun("waiting", "t", child.run_id[:-1] + ("0" if child.run_id[-1] != "0" else "1")).status,
             partial(child.result, timeout="soon"),  # type: ignore[arg-type]
         ):
             try:

@@ -1,6 +1,7 @@
 """`start_child`: a node starts a run of another graph, and waits for its end without a slot, a process or memory."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from hashlib import blake2b
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
@@ -44,12 +45,9 @@ class RunChildren(Protocol):
         """Accept the run, once for each key. Returns its thread and number. `parent` are those of its parent."""
         ...
 
-    async def has_ended(self, id_: str) -> bool:
-        """Whether the run has ended, or does not exist any more."""
-        ...
-
-    async def outcome(self, id_: str) -> tuple[str, object]:
-        """The outcome of a run that has ended: "done" and its output, or its kind of failure and the reason.
+    async def outcome(self, id_: str) -> tuple[str, object] | None:
+        """The outcome of a run that has ended: "done" and its output, or its kind of failure and the reason. None for a
+        run that has not ended.
 
         Raises `UnknownRunError`.
         """
@@ -82,19 +80,11 @@ class ChildRun(msgspec.Struct, frozen=True):
         """
         context, children = _place("ChildRun.result()")
         wait = None if timeout is None else microseconds("timeout", timeout)
-        topic = child_topic(*parts_of(self.run_id))
-        while True:
-            answer = claim_message(context, topic)
-            if answer == _TIMED_OUT:
-                message = f"the child run {self.run_id!r} has not ended within the timeout"
-                raise TimeoutError(message)
-            if await children.has_ended(self.run_id):
-                break
-            # The child ended, and was retried after that: wait for its next end.
-            if answer is UNSET:
-                ask_for_message(context, "ChildRun.result()", topic, wait, _TIMED_OUT)
+        parts_of(self.run_id)
         codec = children.codec_of(self.graph)
-        kind, value = await _recorded(context, "child_result", _outcome, self.run_id, result=codec)
+        # The timeout may differ from attempt to attempt, so it is no argument of the recorded call.
+        outcome = partial(_outcome, wait=wait)
+        kind, value = await _recorded(context, "child_result", outcome, self.run_id, result=codec)
         if kind != "done":
             raise ChildFailedError(self.run_id, self.thread_id, kind, value)
         return value
@@ -159,9 +149,21 @@ async def _started(graph: str, given: object, key: str | None, options: Mapping[
     return await children.start((thread.id, owned.seq), graph, given, f"child-{name}", options)
 
 
-async def _outcome(id_: str) -> tuple[str, object]:
-    _, children = _place("ChildRun.result()")
-    return await children.outcome(id_)
+async def _outcome(id_: str, *, wait: int | None) -> tuple[str, object]:
+    """Suspends the run until the child has ended."""
+    context, children = _place("ChildRun.result()")
+    topic = child_topic(*parts_of(id_))
+    while True:
+        answer = claim_message(context, topic)
+        if answer == _TIMED_OUT:
+            message = f"the child run {id_!r} has not ended within the timeout"
+            raise TimeoutError(message)
+        found = await children.outcome(id_)
+        if found is not None:
+            return found
+        # The child ended, and was retried after that: wait for its next end.
+        if answer is UNSET:
+            ask_for_message(context, "ChildRun.result()", topic, wait, _TIMED_OUT)
 
 
 async def _recorded(
