@@ -51,6 +51,11 @@ def refused(firing: Firing, run: NewRun, stored_graph: str) -> Firing:
     return msgspec.structs.replace(firing, error=error)
 
 
+def cancelled_by(row: ScheduleRow, firing: Firing, unfinished: Sequence[Ref]) -> Sequence[Ref]:
+    """The earlier runs that the run of an occurrence cancels. A caller's run begins beside them."""
+    return unfinished if row.overlap == "cancel" and firing.cause is not Cause.TRIGGER else ()
+
+
 def after_firing(row: ScheduleRow, firing: Firing, fired: Fired, unfinished: Sequence[Ref], now: int) -> ScheduleRow:
     """The row after an occurrence that is not stale. `unfinished` are earlier runs."""
     fate = fired.fate

@@ -18,7 +18,7 @@ from durable_graph.errors.shown import logged
 from durable_graph.run_records import NewRun
 from durable_graph.runs.changes import Changes
 from durable_graph.runs.occurrences import calendar_of, due_at, passed, queued_after
-from durable_graph.runs.operations import for_row
+from durable_graph.runs.operations import cancel_children, for_row
 from durable_graph.runs.scheduled_runs import run_of
 
 _LONGEST_PAUSE = 10.0
@@ -112,8 +112,11 @@ class ScheduleClock:
             await self._notify_of_cancelled(row)
 
     async def _notify_of_cancelled(self, row: ScheduleRow) -> None:
-        """The workers of the runs that the occurrence has cancelled look for the request now."""
+        """The workers of the runs that the occurrence has cancelled look for the request now, and the children of those
+        that have ended are cancelled."""
         for thread, seq in runs_in(row) if row.overlap == "cancel" else ():
             run = await self._runs.find_run(thread, seq)
             if run is not None:
                 self._changes.is_cancelled(run)
+                for child in await cancel_children(self._runs, run):
+                    self._changes.is_cancelled(child)

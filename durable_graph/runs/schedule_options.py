@@ -19,6 +19,7 @@ from durable_graph.graph.durations import Duration, microseconds
 from durable_graph.run_records import NEVER, NewRun
 from durable_graph.runs.claimed_request import StartOptions, input_of
 from durable_graph.runs.new_run import Priority
+from durable_graph.runs.occurrences import read_cron, read_zone
 
 CatchUp = Literal["last"] | timedelta | None
 
@@ -164,7 +165,7 @@ def read_name(name: object) -> str:
 def read_columns(given: Mapping[str, Any]) -> dict[str, Any]:
     """The columns of the row for the options that are given. Raises `InvalidOptionError`.
 
-    A cron expression and a zone are checked by `calendar_of`.
+    `calendar_of` checks what a cron expression and a zone mean.
     """
     return {_COLUMNS.get(option, option): _READ[option](value) for option, value in given.items() if option in _READ}
 
@@ -222,7 +223,7 @@ def _jitter(given: Any) -> int:
 def _until(given: object) -> int:
     if given is None:
         return NEVER
-    if not isinstance(given, datetime) or given.tzinfo is None:
+    if not isinstance(given, datetime) or given.utcoffset() is None:
         raise InvalidOptionError("until", given, allowed="a datetime with a time zone, or None")
     return max((given - _EPOCH) // timedelta(microseconds=1), 0)
 
@@ -232,8 +233,8 @@ def _thread(given: ThreadId | None) -> str | None:
 
 
 _READ: Mapping[str, Callable[[Any], Any]] = {
-    "cron": lambda value: value,
-    "zone": lambda value: value,
+    "cron": read_cron,
+    "zone": read_zone,
     "overlap": _overlap,
     "catch_up": _catch_up,
     "jitter": _jitter,
