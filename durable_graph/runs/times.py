@@ -4,7 +4,6 @@ from datetime import UTC, datetime, timedelta
 
 from durable_graph.run_records import NEVER
 
-
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

@@ -365,7 +365,11 @@ async def test_a_trigger_starts_a_run_beside_those_that_occurrences_cancel(saver
         app = running.app
         handle = await app.schedule("nightly", "report", cron="* * * * *", overlap="cancel")
         await passed(running, MINUTE)
+        (first,) = await runs_of(app)
         await handle.trigger()
+        row = await app.store.find_unfinished(first.thread_id)
+        assert row is not None
+        assert row.request == 0
         gate.open.set()
         await running.settle()
         assert [run.state for run in await runs_of(app)] == ["done", "done"]
