@@ -60,7 +60,8 @@ class QueueStore(Protocol):
         run counts for the rate. Runs of one queue are claimed by one worker at a time, and another one does not wait.
 
         The number of keys with runs that have a due time bounds the cost of a claim, and not the number of these runs.
-        A worker whose lease has ended gets none.
+        A worker whose lease has ended gets none. Raises `DamagedRowError` for a queue whose row cannot be read; then
+        the worker has got no runs.
         """
         ...
 

@@ -1,12 +1,14 @@
 """Schedules as an operator reads and changes them, without the code of their graphs."""
 
+import msgspec
+
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.checkpointing.rules import check_limit
 from durable_graph.checkpointing.run_ids import parts_of
 from durable_graph.checkpointing.schedule_store import ScheduleRow, ScheduleStore
-from durable_graph.errors import InvalidOptionError, UnknownRunError, UnknownScheduleError
-from durable_graph.runs.schedule_changes import Change, change_row, find_row, paused, resumed, schedules_of, triggered
-from durable_graph.runs.schedule_handle import ScheduleStatus, schedule_status_of
+from durable_graph.errors import DamagedRowError, InvalidOptionError, UnknownRunError, UnknownScheduleError
+from durable_graph.runs.schedule_changes import Change, change_row, paused, resumed, schedules_of, triggered
+from durable_graph.runs.schedule_handle import ScheduleStatus, schedule_id, schedule_status_of
 
 
 async def listed_schedules(saver: Checkpointer, limit: int) -> list[ScheduleStatus]:
@@ -39,12 +41,29 @@ async def trigger_schedule(saver: Checkpointer, target: str) -> ScheduleStatus:
     return await _changed(saver, target, trigger)
 
 
-async def delete_schedule(saver: Checkpointer, target: str) -> ScheduleStatus:
-    """Delete the schedule with this name or id. Returns its status before. Raises `UnknownScheduleError`."""
+async def delete_schedule(saver: Checkpointer, target: str) -> "ScheduleStatus | DamagedSchedule":
+    """Delete the schedule with this name or id, whether its row can be read or not. Returns its status before.
+
+    Raises `UnknownScheduleError`.
+    """
     schedules = schedules_of(saver)
-    row, now = await find_row(schedules, await _id_of(schedules, target), target)
-    await schedules.delete(row.id)
-    return schedule_status_of(row, now)
+    found = await schedules.find(await _id_of(schedules, target))
+    if found.row is None:
+        raise UnknownScheduleError(target)
+    try:
+        before: ScheduleStatus | DamagedSchedule = schedule_status_of(found.row, found.now)
+    except DamagedRowError as error:
+        before = DamagedSchedule(found.row.name, schedule_id(found.row.id), str(error))
+    await schedules.delete(found.row.id)
+    return before
+
+
+class DamagedSchedule(msgspec.Struct, frozen=True):
+    """A schedule whose row could not be read."""
+
+    name: str
+    id: str
+    error: str
 
 
 async def _changed(saver: Checkpointer, target: str, change: Change) -> ScheduleStatus:

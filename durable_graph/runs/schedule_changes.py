@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from durable_graph.checkpointing import Checkpointer
+from durable_graph.checkpointing.schedule_rules import checked
 from durable_graph.checkpointing.schedule_store import KeepsSchedules, ScheduleRow, ScheduleStore
 from durable_graph.errors import MissingPowerError, UnknownScheduleError
 from durable_graph.run_records import NEVER
@@ -23,11 +24,12 @@ def schedules_of(saver: Checkpointer) -> ScheduleStore:
 
 
 async def find_row(schedules: ScheduleStore, schedule: str | int, shown: str) -> tuple[ScheduleRow, int]:
-    """The row of the schedule, and the store's time. Raises `UnknownScheduleError`, which shows it as `shown`."""
+    """The row of the schedule, and the store's time. Raises `UnknownScheduleError`, which shows it as `shown`, and
+    `DamagedRowError`."""
     found = await schedules.find(schedule)
     if found.row is None:
         raise UnknownScheduleError(shown)
-    return found.row, found.now
+    return checked(found.row), found.now
 
 
 async def change_row(schedules: ScheduleStore, schedule: str | int, shown: str, change: Change) -> ScheduleRow:

@@ -10,7 +10,7 @@ import msgspec
 from durable_graph.app.compiled import CompiledGraph
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.checkpointing.run_store import RunStore
-from durable_graph.checkpointing.schedule_rules import runs_in
+from durable_graph.checkpointing.schedule_rules import checked, runs_in
 from durable_graph.checkpointing.schedule_store import Cause, Fate, Firing, KeepsSchedules, ScheduleRow, ScheduleStore
 from durable_graph.checkpointing.waiting import is_set_within
 from durable_graph.errors import DurableGraphError, StoreUnavailableError
@@ -84,7 +84,7 @@ class ScheduleClock:
         return _PAUSE_AFTER_FAILURE if failures else 0
 
     async def _fire(self, schedules: ScheduleStore, row: ScheduleRow, now: int) -> None:
-        calendar = await calendar_of(row.cron, row.zone)
+        calendar = await calendar_of(checked(row).cron, row.zone)
         found = passed(row, calendar, now)
         poll = now + _POLL
         if found.next != row.next:

@@ -9,7 +9,7 @@ import msgspec
 from durable_graph._runtime.entry.options import Config
 from durable_graph.checkpointing.columns import key_of
 from durable_graph.checkpointing.run_ids import run_id
-from durable_graph.checkpointing.schedule_rules import runs_in
+from durable_graph.checkpointing.schedule_rules import checked, metadata_of, runs_in
 from durable_graph.checkpointing.schedule_store import Cause, Fate, Firing, Overlap, ScheduleRow, ScheduleStore
 from durable_graph.errors import UnknownOptionError, WrongGraphError
 from durable_graph.run_records import NewRun
@@ -73,8 +73,8 @@ class ScheduleStatus(msgspec.Struct, frozen=True):
 
 
 def schedule_status_of(row: ScheduleRow, now: int) -> ScheduleStatus:
-    """The status that a schedule's row shows at the store's time."""
-    runs = runs_in(row)
+    """The status that a schedule's row shows at the store's time. Raises `DamagedRowError`."""
+    runs = runs_in(checked(row))
     return ScheduleStatus(
         name=row.name,
         id=schedule_id(row.id),
@@ -95,7 +95,7 @@ def schedule_status_of(row: ScheduleRow, now: int) -> ScheduleStatus:
         skipped=row.skipped,
         overdue=timedelta(microseconds=max(now - row.due, 0)),
         error=row.error,
-        metadata=msgspec.json.decode(row.metadata, type=dict[str, Any]),
+        metadata=metadata_of(row),
         created_at=moment(row.created_at),
         updated_at=moment(row.updated_at),
     )
@@ -125,7 +125,7 @@ class ScheduleHandle:
     """A schedule, to read, change and fire. Any process can make one: `await app.find_schedule(name)`.
 
     `is_new` says whether this call of `App.schedule` made it. All methods raise `UnknownScheduleError` once it is
-    deleted.
+    deleted, and all but `delete` raise `DamagedRowError` for a row that cannot be read.
     """
 
     __slots__ = ("_app", "_id", "id", "is_new", "name")

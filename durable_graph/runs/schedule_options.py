@@ -14,7 +14,7 @@ from durable_graph._runtime.task.writes import encode_anything
 from durable_graph.app.compiled import CompiledGraph
 from durable_graph.checkpointing.directory_rules import encoded_metadata
 from durable_graph.checkpointing.schedule_store import LAST, Overlap, ScheduleRow
-from durable_graph.errors import InvalidOptionError
+from durable_graph.errors import DamagedRowError, InvalidOptionError
 from durable_graph.graph.durations import Duration, microseconds
 from durable_graph.run_records import NEVER, NewRun
 from durable_graph.runs.claimed_request import StartOptions, input_of
@@ -116,8 +116,11 @@ class Declaration(msgspec.Struct, frozen=True):
 
 
 def start_of(row: ScheduleRow) -> ScheduledStart:
-    """The stored input and options. Raises `msgspec.MsgspecError` for a damaged row."""
-    return msgspec.msgpack.decode(row.start, type=ScheduledStart)
+    """The stored input and options. Raises `DamagedRowError`."""
+    try:
+        return msgspec.msgpack.decode(row.start, type=ScheduledStart)
+    except msgspec.MsgspecError as error:
+        raise DamagedRowError("schedule", row.name, why="the start of its runs cannot be read") from error
 
 
 def started(graph: Graph, given: Any, run: NewRun) -> ScheduledStart:
