@@ -25,7 +25,7 @@ CANCELLED = "the next occurrence of its schedule, with overlap='cancel', takes i
 """The reason with which an occurrence cancels the runs before it."""
 
 _TIMES = ("until", "next", "held", "last", "created_at", "updated_at")
-_LAST = 253_402_300_799_999_999
+LAST_TIME = 253_402_300_799_999_999
 """The last microsecond of the year 9999: later times are no datetimes."""
 _MOST_RUNS = 100
 """The most runs of a schedule whose end it looks for. A schedule with more of them forgets the oldest."""
@@ -44,11 +44,11 @@ def checked(row: ScheduleRow) -> ScheduleRow:
     runs_in(row)
     for column in _TIMES:
         at = getattr(row, column)
-        if not 0 <= at <= _LAST and at != NEVER:
+        if not 0 <= at <= LAST_TIME and at != NEVER:
             raise DamagedRowError("schedule", row.name, why=f"{at} is no time of its column {column!r}")
     if row.overlap not in get_args(Overlap):
         raise DamagedRowError("schedule", row.name, why=f"{row.overlap!r:.40} is no overlap")
-    if row.catch_up < LAST or not 0 <= row.jitter <= _LAST or row.revision < 1:
+    if row.catch_up < LAST or not 0 <= row.jitter <= LAST_TIME or row.revision < 1:
         raise DamagedRowError("schedule", row.name, why="a number makes no sense")
     metadata_of(row)
     return row

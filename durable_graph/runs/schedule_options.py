@@ -13,6 +13,7 @@ from durable_graph._runtime.request.identifiers import is_id
 from durable_graph._runtime.task.writes import encode_anything
 from durable_graph.app.compiled import CompiledGraph
 from durable_graph.checkpointing.directory_rules import encoded_metadata
+from durable_graph.checkpointing.schedule_rules import LAST_TIME
 from durable_graph.checkpointing.schedule_store import LAST, Overlap, ScheduleRow
 from durable_graph.errors import DamagedRowError, InvalidOptionError
 from durable_graph.graph.durations import Duration, microseconds
@@ -228,7 +229,8 @@ def _until(given: object) -> int:
         return NEVER
     if not isinstance(given, datetime) or given.utcoffset() is None:
         raise InvalidOptionError("until", given, allowed="a datetime with a time zone, or None")
-    return max((given - _EPOCH) // timedelta(microseconds=1), 0)
+    # Beside a zone, the first and the last year reach over the ends of what UTC can show.
+    return min(max((given - _EPOCH) // timedelta(microseconds=1), 0), LAST_TIME)
 
 
 def _thread(given: ThreadId | None) -> str | None:

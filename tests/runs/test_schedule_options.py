@@ -1,6 +1,6 @@
 """Bad calls of schedules: each is refused by name, and nothing is stored."""
 
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Any
 
 import pytest
@@ -86,6 +86,8 @@ async def test_a_schedule_may_end_at_the_last_possible_time(saver: Checkpointer)
     app, last = App({"report": graph_of(report)}, saver), datetime.max.replace(tzinfo=UTC)
     handle = await app.schedule("nightly", "report", cron="0 2 * * *", until=last)
     assert [each.until for each in (await handle.status(), *await app.schedules())] == [last, last]
+    west = datetime.max.replace(tzinfo=timezone(timedelta(hours=-14)))
+    assert (await handle.change(until=west)).until == last
 
 
 async def test_other_bad_calls_are_refused(saver: Checkpointer) -> None:
