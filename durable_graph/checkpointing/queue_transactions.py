@@ -123,6 +123,14 @@ def queue_from(columns: Columns) -> Queue:
 
 
 def infos_from(queues: Iterable[Columns], workers: Iterable[Columns]) -> list[QueueInfo]:
-    """The queues that were declared, and those of living workers: a row for each, with the JSON of its queues."""
+    """The queues that were declared, and those of living workers: a row for each, with the JSON of its queues and its
+    name. Raises `DamagedRowError`."""
     declared = {limits[0]: (limits_from(tuple(limits)), at) for *limits, at in queues}
-    return queue_rules.infos(declared, [msgspec.json.decode(names, type=list[str]) for (names,) in workers])
+    return queue_rules.infos(declared, [_served(*columns[:2]) for columns in workers])
+
+
+def _served(queues: str, worker: str) -> list[str]:
+    try:
+        return msgspec.json.decode(queues, type=list[str])
+    except msgspec.MsgspecError as error:
+        raise DamagedRowError("worker", worker, why="its queues cannot be read") from error

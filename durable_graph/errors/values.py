@@ -65,18 +65,19 @@ class CorruptCheckpointError(DurableGraphError):
 
 
 class DamagedRowError(DurableGraphError):
-    """The stored row of a schedule or a queue is damaged. Other schedules and queues stay usable.
+    """The stored row of a schedule, a queue or a worker is damaged. Other schedules and queues stay usable.
 
-    `name` is that of the schedule or the queue, `why` names the column.
+    `name` is that of the schedule, the queue or the worker, and `why` says which part.
     """
 
-    def __init__(self, kind: Literal["schedule", "queue"], name: str, *, why: str) -> None:
-        self.kind: Literal["schedule", "queue"] = kind
+    def __init__(self, kind: Literal["schedule", "queue", "worker"], name: str, *, why: str) -> None:
+        self.kind: Literal["schedule", "queue", "worker"] = kind
         self.name = name
         self.why = why
         way_out = {
             "schedule": "delete the schedule and declare it again",
             "queue": "start a worker that declares the queue",
+            "worker": "start the worker again",
         }[kind]
         super().__init__(
             f"the row of {kind} {quoted(name, 100)} is damaged ({why}); restore it from a backup or {way_out}"

@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from durable_graph import DamagedRowError
+from durable_graph import CorruptCheckpointError, DamagedRowError
 from durable_graph.operating.schedules import DamagedSchedule, delete_schedule
 from durable_graph.runs import App, Rate
 from durable_graph.testing import run_app
@@ -108,6 +108,26 @@ def _reads(app: App, column: str) -> list[Awaitable[Any]]:
 
     # What a status shows does not need the start of the runs.
     return [] if column == "start_with" else [status(), paused(), app.schedules()]
+
+
+async def test_a_damaged_worker_is_named(damaged: tuple[App, Damage]) -> None:
+    app, damage = damaged
+    async with run_app(app):
+        await damage("UPDATE workers SET queues = ?", "x")
+        with pytest.raises(DamagedRowError, match=r"the row of worker .* is damaged"):
+            await app.stats()
+
+
+@pytest.mark.parametrize(("column", "value"), [("parent_key", -5), ("parent_seq", -1), ("accepted_at", 2**61)])
+async def test_a_run_whose_times_or_parent_are_damaged_is_named(
+    damaged: tuple[App, Damage], column: str, value: int
+) -> None:
+    app, damage = damaged
+    handle = await app.start("report", {"count": 1}, thread_id="order")
+    await damage("UPDATE runs SET parent_key = ?", 5)
+    await damage(f"UPDATE runs SET {column} = ?", value)  # noqa: S608  # ours
+    with pytest.raises(CorruptCheckpointError, match=r"'order'.*out of range"):
+        await handle.status()
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ SELECT 1 FROM {schema}.queues WHERE queue = :queue;
 SELECT queue, concurrency, per_key, rate_number, rate_window, declared_at FROM {schema}.queues;
 
 -- name: find_served_queues
-SELECT queues FROM {schema}.workers WHERE lease_until > {lease_now};
+SELECT queues, name FROM {schema}.workers WHERE lease_until > {lease_now};
 
 -- name: find_due_queues
 -- The microseconds until the next run of each of these queues is due.

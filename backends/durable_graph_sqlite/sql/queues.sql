@@ -19,7 +19,7 @@ SELECT 1 FROM queues WHERE queue = :queue;
 SELECT queue, concurrency, per_key, rate_number, rate_window, declared_at FROM queues;
 
 -- name: find_served_queues
-SELECT queues FROM workers WHERE lease_until > :now AND boot_id = :boot_id;
+SELECT queues, name FROM workers WHERE lease_until > :now AND boot_id = :boot_id;
 
 -- name: lock_queue
 -- The transaction has the lock of the file.
