@@ -43,6 +43,7 @@ class ScheduleClock:
         changes: Changes,
     ) -> None:
         self._graphs, self._saver, self._runs, self._changes = graphs, saver, runs, changes
+        self._failures = 0
         self._nudge = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -68,7 +69,8 @@ class ScheduleClock:
 
     async def look(self, schedules: ScheduleStore) -> float:
         """Fire what is due, and return the seconds until the next look."""
-        found = await schedules.due(list(self._graphs), limit=_BATCH)
+        # Schedules that fail stay due: they must not take the places of the others.
+        found = await schedules.due(list(self._graphs), limit=_BATCH + self._failures)
         if not found.rows:
             return _LONGEST_PAUSE if found.wait is None else min(found.wait / 1_000_000, _LONGEST_PAUSE)
         failures = 0
@@ -81,7 +83,8 @@ class ScheduleClock:
                 # A schedule that fails must not stop the others: its row is damaged, or this machine lacks its zone.
                 _logger.error("schedule %r cannot be fired: %s", row.name, logged(error), exc_info=error)  # noqa: TRY400
                 failures += 1
-        return _PAUSE_AFTER_FAILURE if failures else 0
+        is_new, self._failures = failures > self._failures, failures
+        return _PAUSE_AFTER_FAILURE if failures and not is_new else 0
 
     async def _fire(self, schedules: ScheduleStore, row: ScheduleRow, now: int) -> None:
         calendar = await calendar_of(checked(row).cron, row.zone)

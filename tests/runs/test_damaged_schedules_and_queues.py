@@ -110,6 +110,19 @@ def _reads(app: App, column: str) -> list[Awaitable[Any]]:
     return [] if column == "start_with" else [status(), paused(), app.schedules()]
 
 
+async def test_many_damaged_schedules_do_not_take_the_places_of_others(damaged: tuple[App, Damage]) -> None:
+    app, damage = damaged
+    for number in range(20):
+        await app.schedule(f"damaged {number}", "report", cron="* * * * *")
+    await damage("UPDATE schedules SET overlap = ?, due = 0 WHERE name LIKE 'damaged%'", "never")
+    async with run_app(app) as running:
+        app.store.skew += MINUTE.seconds * 1_000_000
+        async with asyncio.timeout(20):
+            while not (await (await app.find_schedule("weekly")).status()).fired:
+                running.worker.schedules.nudge()
+                await asyncio.sleep(0.005)
+
+
 async def test_a_damaged_worker_is_named(damaged: tuple[App, Damage]) -> None:
     app, damage = damaged
     async with run_app(app):
