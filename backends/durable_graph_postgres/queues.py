@@ -11,6 +11,7 @@ from durable_graph.checkpointing.queue_rules import Candidate
 from durable_graph.checkpointing.queue_store import QueueClaims, QueueInfo
 from durable_graph.checkpointing.rules import drawn_incarnation
 from durable_graph.checkpointing.transactions import Part
+from durable_graph.errors import DamagedRowError
 from durable_graph.queue_records import QueueLimits
 from durable_graph.run_records import Claim
 from durable_graph_postgres.opened import Opened
@@ -47,7 +48,13 @@ class PostgresQueues:
         claims: list[Claim] = []
         for queue in queues:
             if waits.get(queue, 1) <= 0 and len(claims) < most:
-                made = await self._claim(worker, queue, graphs, most - len(claims))
+                try:
+                    made = await self._claim(worker, queue, graphs, most - len(claims))
+                except DamagedRowError:
+                    if claims:
+                        # Those of the queues before it are claimed. The next call raises.
+                        return QueueClaims(claims, 0)
+                    raise
                 claims += made.claims
                 del waits[queue]
                 if made.wait is not None:

@@ -94,7 +94,7 @@ class MemorySchedules:
             return Fired(Fate.STALE)
         fired = Fired(fate)
         if fate is Fate.FIRED and firing.run is not None:
-            for thread, seq in unfinished if row.overlap == "cancel" else ():
+            for thread, seq in schedule_rules.cancelled_by(row, firing, unfinished):
                 await self._runs.cancel_run(thread, seq, schedule_rules.CANCELLED)
             fired = schedule_rules.fired_by(firing.run, await self._runs.accept(firing.run))
             if fired.stored_graph is not None:

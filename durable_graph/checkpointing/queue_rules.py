@@ -64,7 +64,7 @@ def encoded_starts(starts: Starts) -> bytes:
 
 
 def decoded_starts(data: bytes) -> Starts:
-    """The log in these bytes."""
+    """The log in these bytes. Raises `struct.error`."""
     return tuple(_ENTRY.iter_unpack(data))
 
 

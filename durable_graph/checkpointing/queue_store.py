@@ -60,7 +60,8 @@ class QueueStore(Protocol):
         claim of a run counts for the rate. One worker at a time claims runs of a queue; another worker does not wait.
 
         The cost of a claim depends on the number of keys whose runs have a due time, not on the number of these runs.
-        A worker whose lease has ended gets no runs.
+        A worker whose lease has ended gets no runs. Raises `DamagedRowError` for a queue whose row cannot be read; then
+        nothing was claimed.
         """
         ...
 

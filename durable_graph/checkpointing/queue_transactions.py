@@ -1,5 +1,6 @@
 """The writes of queues that all databases have in common, free of I/O, as generators of statements."""
 
+import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -12,7 +13,8 @@ from durable_graph.checkpointing.queries import Query
 from durable_graph.checkpointing.queue_rules import Candidate, Queue
 from durable_graph.checkpointing.queue_store import QueueClaims, QueueInfo
 from durable_graph.checkpointing.transactions import Part
-from durable_graph.queue_records import QueueLimits, Rate
+from durable_graph.errors import DamagedRowError, InvalidOptionError
+from durable_graph.queue_records import QueueLimits, Rate, check_limit_of_runs
 from durable_graph.run_records import Claim
 
 Pairs = Sequence[Columns]
@@ -98,20 +100,37 @@ def columns_of(limits: QueueLimits) -> dict[str, Any]:
 
 
 def limits_from(columns: Columns) -> QueueLimits:
-    """The limits in these columns."""
+    """The limits in these columns. Raises `DamagedRowError`."""
     queue, concurrency, per_key, number, window = columns
-    rate = Rate(number, window / 1_000_000) if number else None
+    try:
+        for option, limit in (("concurrency", concurrency), ("per_key", per_key)):
+            check_limit_of_runs(option, limit or 1)
+        rate = Rate(number, window / 1_000_000) if number else None
+    except InvalidOptionError as error:
+        raise DamagedRowError("queue", queue, why=f"{error.value!r:.40} is no limit") from error
     return QueueLimits(queue, concurrency or None, per_key or None, rate)
 
 
 def queue_from(columns: Columns) -> Queue:
-    """The row of a queue."""
+    """The row of a queue. Raises `DamagedRowError`."""
     # A database may append columns of its own.
     *limits, last_key, starts = columns[:7]
-    return Queue(limits_from(tuple(limits)), last_key, queue_rules.decoded_starts(starts))
+    try:
+        log = queue_rules.decoded_starts(starts)
+    except struct.error as error:
+        raise DamagedRowError("queue", limits[0], why="its log of starts cannot be read") from error
+    return Queue(limits_from(tuple(limits)), last_key, log)
 
 
 def infos_from(queues: Iterable[Columns], workers: Iterable[Columns]) -> list[QueueInfo]:
-    """The queues that were declared, and those of living workers: a row for each, with the JSON of its queues."""
+    """The queues that were declared, and those of living workers: a row for each, with the JSON of its queues and its
+    name. Raises `DamagedRowError`."""
     declared = {limits[0]: (limits_from(tuple(limits)), at) for *limits, at in queues}
-    return queue_rules.infos(declared, [msgspec.json.decode(names, type=list[str]) for (names,) in workers])
+    return queue_rules.infos(declared, [_served(*columns[:2]) for columns in workers])
+
+
+def _served(queues: str, worker: str) -> list[str]:
+    try:
+        return msgspec.json.decode(queues, type=list[str])
+    except msgspec.MsgspecError as error:
+        raise DamagedRowError("worker", worker, why="its queues cannot be read") from error

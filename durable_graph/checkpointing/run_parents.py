@@ -11,33 +11,14 @@ import msgspec
 
 from durable_graph.checkpointing.columns import key_of
 from durable_graph.checkpointing.queries import Query
+from durable_graph.checkpointing.run_ends import NOTHING, child_topic, is_end, may_receive_end
 from durable_graph.run_records import RunRow, RunState, RunUpdate
-
-NOTHING = b""
-"""The value of the message: no encoded value is empty. The parent reads the row of its child."""
 
 DELETED = "deleted"
 """The key of the message of a child that was deleted before its end."""
 
 ABANDON, CANCEL = 0, 1
 """`on_parent` of a child's row: what happens to the child when its parent is cancelled."""
-
-_ENDS = (RunState.DONE, RunState.FAILED, RunState.CANCELLED)
-
-
-def child_topic(key: int, seq: int) -> str:
-    """The topic of the messages about the end of a child. As `add_end` makes it."""
-    return f"child:{key}.{seq}"
-
-
-def is_end(state: RunState) -> bool:
-    """Whether the parent receives this state. A quarantined run may still be retried: its parent waits."""
-    return state in _ENDS
-
-
-def may_receive_end(parent: RunRow) -> bool:
-    """Whether the parent may still wait for its children. See `add_end`."""
-    return parent.state is not RunState.DONE
 
 
 def is_orphan(child: RunRow, parent: RunRow) -> bool:
@@ -91,3 +72,21 @@ def deletions_for_parents(thread: str, runs: Iterable[RunRow], at: int) -> list[
         if run.parent_key and not run.state.is_ended
         for query in end_for_parent(thread, run.seq, at, is_deleted=True)
     ]
+
+
+__all__ = [
+    "ABANDON",
+    "CANCEL",
+    "DELETED",
+    "NOTHING",
+    "child_topic",
+    "deletions_for_parents",
+    "end_for_parent",
+    "ends_child",
+    "is_end",
+    "is_orphan",
+    "may_receive_end",
+    "of_run",
+    "parents_before",
+    "parents_behind",
+]

@@ -4,7 +4,7 @@ A transaction locks the schedule's row first, then the rows of threads in the or
 locks a schedule after a thread.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -25,7 +25,7 @@ from durable_graph.checkpointing.schedule_store import (
     SchedulePage,
     ScheduleRow,
 )
-from durable_graph.checkpointing.transactions import Part, Transaction, WriteResult, lock
+from durable_graph.checkpointing.transactions import Part, Transaction, WriteResult
 from durable_graph.run_records import NewRun
 
 
@@ -60,7 +60,7 @@ def fire(firing: Firing, clock: Clock) -> Transaction[Fired]:
         return WriteResult(Fired(Fate.STALE))
     fired = Fired(fate)
     if fate is Fate.FIRED and firing.run is not None:
-        fired = yield from _start(row, firing.run, unfinished, clock)
+        fired = yield from _start(firing.run, schedule_rules.cancelled_by(row, firing, unfinished), clock)
         if fired.stored_graph is not None:
             firing = schedule_rules.refused(firing, firing.run, fired.stored_graph)
     after = schedule_rules.after_firing(row, firing, fired, unfinished, (yield from time_of(clock)))
@@ -77,17 +77,25 @@ def _unfinished(row: ScheduleRow) -> Part[list[Ref]]:
     return found
 
 
-def _start(row: ScheduleRow, run: NewRun, unfinished: list[Ref], clock: Clock) -> Part[Fired]:
-    """Accept the run, and cancel the runs before it if the schedule says so."""
-    cancelled = unfinished if row.overlap == "cancel" else []
+def _start(run: NewRun, cancelled: Sequence[Ref], clock: Clock) -> Part[Fired]:
+    """Accept the run, and cancel runs before it."""
     if cancelled:
-        # All writers lock several threads in the order of their keys, which prevents deadlocks.
-        for thread in sorted({run.thread, *(thread for thread, _ in cancelled)}, key=key_of):
-            yield from lock(thread)
+        yield from _lock_families({key_of(run.thread), *(key_of(thread) for thread, _ in cancelled)})
     for thread, seq in cancelled:
         yield from cancel_run(thread, seq, schedule_rules.CANCELLED, drawn_incarnation(), clock)
     accepted = (yield from accept(run, clock)).result
     return schedule_rules.fired_by(run, accepted)
+
+
+def _lock_families(threads: set[int]) -> Part[None]:
+    """Lock threads, and the parents of their runs, which `cancel_run` locks. All writers lock several threads in the
+    order of their keys, which prevents deadlocks."""
+    keys = set(threads)
+    for key in threads:
+        unfinished = yield Query("find_unfinished_runs", {"thread_key": key})
+        keys |= {run.parent_key for run in map(run_from, unfinished) if run.parent_key}
+    for key in sorted(keys):
+        yield Query("lock_thread", {"thread_key": key})
 
 
 def find(schedule: str | int, clock: Clock) -> Part[FoundSchedule]:

@@ -23,8 +23,10 @@ from typing import IO, Any, Literal, Protocol, runtime_checkable
 import msgspec
 
 from durable_graph.checkpointing.columns import Columns
+from durable_graph.checkpointing.imported_families import send_ends
 from durable_graph.checkpointing.protocol import Checkpointer
 from durable_graph.checkpointing.publishing import publish
+from durable_graph.checkpointing.run_store import KeepsRuns
 from durable_graph.errors import (
     CorruptCheckpointError,
     DurableGraphError,
@@ -184,17 +186,29 @@ async def import_threads(
         try:
             _check_types(exported)
             await saver.import_thread(exported)
+            threads += 1
         except ThreadExistsError:
             if if_exists == "reject":
                 raise
             skipped.append(exported.thread)
         except CorruptCheckpointError as error:
             damaged.append(error)
-        else:
-            threads += 1
+            continue
+        damaged += await _send_ends(checkpointer, exported)
     if damaged:
         raise damaged[0]
     return Imported(threads, tuple(skipped))
+
+
+async def _send_ends(checkpointer: Checkpointer, exported: ExportedThread) -> list[CorruptCheckpointError]:
+    """See `send_ends`. Also for a thread that is skipped: an earlier import may have stopped before it did this."""
+    if isinstance(checkpointer, KeepsRuns):
+        runs = [dict(zip(COLUMNS["runs"], row, strict=True)) for row in exported.tables["runs"]]
+        try:
+            await send_ends(checkpointer.runs, exported.thread, runs)
+        except CorruptCheckpointError as error:
+            return [error]
+    return []
 
 
 def is_thread(tables: Mapping[str, list[Columns]]) -> bool:

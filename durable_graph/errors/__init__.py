@@ -89,6 +89,7 @@ from durable_graph.errors.updates import (
 )
 from durable_graph.errors.values import (
     CorruptCheckpointError,
+    DamagedRowError,
     DecodeError,
     UnstorableValueError,
     ValueTooLargeError,
@@ -102,6 +103,7 @@ __all__ = [
     "ChildFailedError",
     "ConcurrentUpdateError",
     "CorruptCheckpointError",
+    "DamagedRowError",
     "DecodeError",
     "DurableGraphError",
     "ExecutorFailedError",

@@ -1,6 +1,8 @@
 """Values that cannot be stored, and stored bytes that cannot be read."""
 
-from durable_graph.errors.tree import DurableGraphError, with_article
+from typing import Literal
+
+from durable_graph.errors.tree import DurableGraphError, quoted, with_article
 
 
 class UnstorableValueError(DurableGraphError, TypeError):
@@ -60,3 +62,23 @@ class CorruptCheckpointError(DurableGraphError):
             is_one = checkpoint_id is not None
             way_out = "fork from an older checkpoint" if is_one else "delete the thread if no checkpoint can be read"
         super().__init__(f"thread {thread_id!r}{at}: {row} is damaged ({why}); restore it from a backup or {way_out}")
+
+
+class DamagedRowError(DurableGraphError):
+    """The stored row of a schedule, a queue or a worker is damaged. Other schedules and queues stay usable.
+
+    `name` is that of the schedule, the queue or the worker, and `why` says which part.
+    """
+
+    def __init__(self, kind: Literal["schedule", "queue", "worker"], name: str, *, why: str) -> None:
+        self.kind: Literal["schedule", "queue", "worker"] = kind
+        self.name = name
+        self.why = why
+        way_out = {
+            "schedule": "delete the schedule and declare it again",
+            "queue": "start a worker that declares the queue",
+            "worker": "start the worker again",
+        }[kind]
+        super().__init__(
+            f"the row of {kind} {quoted(name, 100)} is damaged ({why}); restore it from a backup or {way_out}"
+        )

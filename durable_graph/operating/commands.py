@@ -22,6 +22,7 @@ from durable_graph.operating.checking import check_threads
 from durable_graph.operating.printing import age, as_json, fields, printable, table, until
 from durable_graph.operating.queues import listed_queues
 from durable_graph.operating.schedules import (
+    DamagedSchedule,
     delete_schedule,
     listed_schedules,
     pause_schedule,
@@ -381,7 +382,7 @@ def delete(schedule: str, /, *, place: Place = HERE) -> None:
     _print_schedule(place, place.read(lambda saver: delete_schedule(saver, schedule)), "deleted")
 
 
-def _print_schedule(place: Place, found: ScheduleStatus, done: str) -> None:
+def _print_schedule(place: Place, found: ScheduleStatus | DamagedSchedule, done: str) -> None:
     place.print(found, [f"schedule {printable(found.name)} is {done}"])
 
 

@@ -1,9 +1,11 @@
 """Schedules as an operator reads and changes them, without the code of their graphs."""
 
+import msgspec
+
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.checkpointing.rules import check_limit
 from durable_graph.checkpointing.schedule_store import ScheduleRow
-from durable_graph.errors import InvalidOptionError
+from durable_graph.errors import DamagedRowError, InvalidOptionError
 from durable_graph.runs.schedule_changes import (
     Change,
     change_row,
@@ -13,7 +15,7 @@ from durable_graph.runs.schedule_changes import (
     schedules_of,
     triggered,
 )
-from durable_graph.runs.schedule_handle import ScheduleStatus, schedule_status_of
+from durable_graph.runs.schedule_handle import ScheduleStatus, schedule_id, schedule_status_of
 
 
 async def listed_schedules(saver: Checkpointer, limit: int) -> list[ScheduleStatus]:
@@ -46,12 +48,27 @@ async def trigger_schedule(saver: Checkpointer, target: str) -> ScheduleStatus:
     return await _changed(saver, target, trigger)
 
 
-async def delete_schedule(saver: Checkpointer, target: str) -> ScheduleStatus:
-    """Delete the schedule with this name or id. Returns its status before. Raises `UnknownScheduleError`."""
+async def delete_schedule(saver: Checkpointer, target: str) -> "ScheduleStatus | DamagedSchedule":
+    """Delete the schedule with this name or id, whether its row can be read or not. Returns its status before.
+
+    Raises `UnknownScheduleError`.
+    """
     schedules = schedules_of(saver)
     row, now = await find_named_row(schedules, target)
+    try:
+        before: ScheduleStatus | DamagedSchedule = schedule_status_of(row, now)
+    except DamagedRowError as error:
+        before = DamagedSchedule(row.name, schedule_id(row.id), str(error))
     await schedules.delete(row.id)
-    return schedule_status_of(row, now)
+    return before
+
+
+class DamagedSchedule(msgspec.Struct, frozen=True):
+    """A schedule whose row could not be read."""
+
+    name: str
+    id: str
+    error: str
 
 
 async def _changed(saver: Checkpointer, target: str, change: Change) -> ScheduleStatus:

@@ -14,7 +14,7 @@ from durable_graph.checkpointing.directory_rules import UNREADABLE
 from durable_graph.checkpointing.run_ids import run_id
 from durable_graph.checkpointing.run_rules import DEADLINE_PASSED
 from durable_graph.checkpointing.waiting import is_set_within
-from durable_graph.errors import CorruptCheckpointError, RunFailedError, UnknownRunError
+from durable_graph.errors import CorruptCheckpointError, DurableGraphError, RunFailedError, UnknownRunError
 from durable_graph.run_records import RunRow, RunState, WaitsOn
 from durable_graph.runs.arguments import read_timeout
 from durable_graph.runs.following import EventBatch, FollowedApp, follow, newest_event_id
@@ -105,6 +105,16 @@ class RunStatus(msgspec.Struct, frozen=True):
 def status_of(row: RunRow) -> RunStatus:
     """The status that a run's row shows. Raises `CorruptCheckpointError` for a row that is damaged."""
     id_ = run_id(key_of(row.thread), row.seq)
+    try:
+        return _status_of(row, id_)
+    except (ValueError, OverflowError) as error:
+        if isinstance(error, DurableGraphError):
+            raise
+        why = "a time or its parent is out of range"
+        raise CorruptCheckpointError(row.thread, row=f"run {id_}", why=why, way_out="delete its thread") from error
+
+
+def _status_of(row: RunRow, id_: str) -> RunStatus:
     waits_on: WaitsOn = WaitsOn()
     if row.state is RunState.WAITING and row.waits_on:
         waits_on = _decoded(row, row.waits_on, WaitsOn, f"what run {id_} waits for", f"cancel the run {id_}")

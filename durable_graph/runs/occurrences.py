@@ -37,9 +37,9 @@ class Calendar:
 
     def __init__(self, cron: str, zone: str) -> None:
         """Reads the zone from a file. Raises `InvalidOptionError`."""
-        self.cron: str = _checked("cron", cron, _CRON)
+        self.cron: str = read_cron(cron)
         try:
-            self._zone = ZoneInfo(_checked("zone", zone, _ZONE))
+            self._zone = ZoneInfo(read_zone(zone))
         except (ValueError, OSError, KeyError) as error:
             # Paths that lead out of the database, directories, and names that it does not have.
             raise InvalidOptionError("zone", zone, allowed=_ZONE) from error
@@ -111,6 +111,16 @@ class Calendar:
         return moment.astimezone(self._zone).utcoffset() or timedelta(0)
 
 
+def read_cron(given: object) -> str:
+    """A text that may be a cron expression. Raises `InvalidOptionError`."""
+    return _checked("cron", given, _CRON)
+
+
+def read_zone(given: object) -> str:
+    """A text that may be the name of a zone. Raises `InvalidOptionError`."""
+    return _checked("zone", given, _ZONE)
+
+
 def _checked(option: str, given: object, allowed: str) -> str:
     if not isinstance(given, str) or not given.isascii() or not given.strip() or len(given) > _LONGEST:
         raise InvalidOptionError(option, given, allowed=allowed)
@@ -124,8 +134,8 @@ _calendars: dict[tuple[str, str], Calendar] = {}
 async def calendar_of(cron: str, zone: str) -> Calendar:
     """The calendar of an expression in a zone, whose file is read in another thread. Raises `InvalidOptionError`."""
     if not isinstance(cron, str) or not isinstance(zone, str):
-        _checked("cron", cron, _CRON)
-        _checked("zone", zone, _ZONE)
+        read_cron(cron)
+        read_zone(zone)
     known = _calendars.get((cron, zone))
     if known is not None:
         return known

@@ -1,5 +1,6 @@
 """The queues of an app, and the claims of its workers from the queues that they serve."""
 
+import asyncio
 import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
@@ -8,7 +9,8 @@ import msgspec
 from durable_graph.checkpointing import Checkpointer, queue_rules
 from durable_graph.checkpointing.queue_store import KeepsQueues, QueueStore
 from durable_graph.checkpointing.run_store import RunStore
-from durable_graph.errors import InvalidOptionError, MissingPowerError
+from durable_graph.errors import DamagedRowError, InvalidOptionError, MissingPowerError
+from durable_graph.errors.shown import logged
 from durable_graph.graph.options import is_graph_name
 from durable_graph.queue_records import QueueLimits, Rate, check_limit_of_runs
 from durable_graph.run_records import Claim, NewRun, QueueStats, RunState, Settlement
@@ -16,6 +18,9 @@ from durable_graph.runs.sweeps import spread
 
 _PAUSE_OF_UNKNOWN_GRAPH = 10.0
 """Seconds until a run is due again that a worker without its graph has claimed and released."""
+
+_PAUSE_OF_DAMAGED_QUEUE = 10.0
+"""Seconds until the next look at a queue whose row is damaged."""
 
 _SHORT_PAUSE = 5_000
 """Microseconds until the next look at a queue from which another worker is claiming."""
@@ -105,6 +110,7 @@ class ServedQueues:
     def __init__(self, queues: Queues, runs: RunStore, graphs: Collection[str]) -> None:
         self._queues, self._runs, self._graphs = queues, runs, list(graphs)
         self._limited: list[str] = []
+        self._damaged: dict[str, float] = {}
         self._wait: int | None = None
         self._is_first = False
 
@@ -136,7 +142,15 @@ class ServedQueues:
         if most <= 0:
             self._wait = 0
             return []
-        found = await self._queues.store().claim(worker, self._limited, self._graphs, most)
+        now = asyncio.get_running_loop().time()
+        readable = [name for name in self._limited if self._damaged.get(name, 0) <= now]
+        try:
+            found = await self._queues.store().claim(worker, readable, self._graphs, most)
+        except DamagedRowError as error:
+            # Its runs wait until it is repaired, and those of the other queues go on.
+            _logger.error("a worker claims no runs of a queue: %s", logged(error))  # noqa: TRY400
+            self._damaged[error.name], self._wait = now + _PAUSE_OF_DAMAGED_QUEUE, 0
+            return []
         is_busy = found.wait == 0 and not found.claims
         self._wait = _SHORT_PAUSE if is_busy else found.wait
         # Another queue is the first one at the next claim.

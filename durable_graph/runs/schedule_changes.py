@@ -7,6 +7,7 @@ import msgspec
 
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.checkpointing.run_ids import parts_of
+from durable_graph.checkpointing.schedule_rules import checked
 from durable_graph.checkpointing.schedule_store import KeepsSchedules, ScheduleRow, ScheduleStore
 from durable_graph.errors import MissingPowerError, UnknownRunError, UnknownScheduleError
 from durable_graph.records import is_text
@@ -25,15 +26,16 @@ def schedules_of(saver: Checkpointer) -> ScheduleStore:
 
 
 async def find_row(schedules: ScheduleStore, schedule: str | int, shown: str) -> tuple[ScheduleRow, int]:
-    """The row of the schedule, and the store's time. Raises `UnknownScheduleError`, which shows it as `shown`."""
+    """The row of the schedule, and the store's time. Raises `UnknownScheduleError`, which shows it as `shown`, and
+    `DamagedRowError`."""
     found = await schedules.find(schedule)
     if found.row is None:
         raise UnknownScheduleError(shown)
-    return found.row, found.now
+    return checked(found.row), found.now
 
 
 async def find_named_row(schedules: ScheduleStore, schedule: object) -> tuple[ScheduleRow, int]:
-    """The row of the schedule with this name, or with this id as text, and the store's time.
+    """The row of the schedule with this name, or with this id as text, and the store's time. It may be damaged.
 
     Raises `UnknownScheduleError`.
     """
@@ -46,7 +48,10 @@ async def find_named_row(schedules: ScheduleStore, schedule: object) -> tuple[Sc
         id_, _ = parts_of(schedule)
     except UnknownRunError:
         raise UnknownScheduleError(schedule) from None
-    return await find_row(schedules, id_, schedule)
+    found = await schedules.find(id_)
+    if found.row is None:
+        raise UnknownScheduleError(schedule)
+    return found.row, found.now
 
 
 async def change_row(schedules: ScheduleStore, schedule: str | int, shown: str, change: Change) -> ScheduleRow:

@@ -10,7 +10,7 @@ import msgspec
 from durable_graph.app.compiled import CompiledGraph
 from durable_graph.checkpointing import Checkpointer
 from durable_graph.checkpointing.run_store import RunStore
-from durable_graph.checkpointing.schedule_rules import runs_in
+from durable_graph.checkpointing.schedule_rules import checked, runs_in
 from durable_graph.checkpointing.schedule_store import Cause, Fate, Firing, KeepsSchedules, ScheduleRow, ScheduleStore
 from durable_graph.checkpointing.waiting import is_set_within
 from durable_graph.errors import DurableGraphError, StoreUnavailableError
@@ -18,7 +18,7 @@ from durable_graph.errors.shown import logged
 from durable_graph.run_records import NewRun
 from durable_graph.runs.changes import Changes
 from durable_graph.runs.occurrences import calendar_of, due_at, passed, queued_after
-from durable_graph.runs.operations import for_row
+from durable_graph.runs.operations import cancel_children, for_row
 from durable_graph.runs.scheduled_runs import run_of
 
 _LONGEST_PAUSE = 10.0
@@ -43,6 +43,7 @@ class ScheduleClock:
         changes: Changes,
     ) -> None:
         self._graphs, self._saver, self._runs, self._changes = graphs, saver, runs, changes
+        self._failures = 0
         self._nudge = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -68,7 +69,8 @@ class ScheduleClock:
 
     async def look(self, schedules: ScheduleStore) -> float:
         """Fire the due occurrences, and return the seconds until the next look."""
-        found = await schedules.due(list(self._graphs), limit=_BATCH)
+        # Schedules that fail stay due: they must not take the places of the others.
+        found = await schedules.due(list(self._graphs), limit=_BATCH + self._failures)
         if not found.rows:
             return _LONGEST_PAUSE if found.wait is None else min(found.wait / 1_000_000, _LONGEST_PAUSE)
         failures = 0
@@ -81,10 +83,11 @@ class ScheduleClock:
                 # A schedule that fails must not stop the others: its row is damaged, or this machine lacks its zone.
                 _logger.error("schedule %r cannot be fired: %s", row.name, logged(error), exc_info=error)  # noqa: TRY400
                 failures += 1
-        return _PAUSE_AFTER_FAILURE if failures else 0
+        is_new, self._failures = failures > self._failures, failures
+        return _PAUSE_AFTER_FAILURE if failures and not is_new else 0
 
     async def _fire(self, schedules: ScheduleStore, row: ScheduleRow, now: int) -> None:
-        calendar = await calendar_of(row.cron, row.zone)
+        calendar = await calendar_of(checked(row).cron, row.zone)
         found = passed(row, calendar, now)
         poll = now + _POLL
         if found.next != row.next:
@@ -112,8 +115,11 @@ class ScheduleClock:
             await self._notify_of_cancelled(row)
 
     async def _notify_of_cancelled(self, row: ScheduleRow) -> None:
-        """The workers of the runs that the occurrence has cancelled look for the request now."""
+        """The workers of the runs that the occurrence has cancelled look for the request now, and the children of those
+        that have ended are cancelled."""
         for thread, seq in runs_in(row) if row.overlap == "cancel" else ():
             run = await self._runs.find_run(thread, seq)
             if run is not None:
                 self._changes.is_cancelled(run)
+                for child in await cancel_children(self._runs, run):
+                    self._changes.is_cancelled(child)

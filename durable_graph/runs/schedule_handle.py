@@ -9,7 +9,7 @@ import msgspec
 from durable_graph._runtime.entry.options import Config
 from durable_graph.checkpointing.columns import key_of
 from durable_graph.checkpointing.run_ids import run_id
-from durable_graph.checkpointing.schedule_rules import runs_in
+from durable_graph.checkpointing.schedule_rules import checked, metadata_of, runs_in
 from durable_graph.checkpointing.schedule_store import Cause, Fate, Firing, Overlap, ScheduleRow, ScheduleStore
 from durable_graph.errors import UnknownOptionError, WrongGraphError
 from durable_graph.run_records import NewRun
@@ -74,8 +74,8 @@ class ScheduleStatus(msgspec.Struct, frozen=True):
 
 
 def schedule_status_of(row: ScheduleRow, now: int) -> ScheduleStatus:
-    """The status that a schedule's row shows at the store's time."""
-    runs = runs_in(row)
+    """The status that a schedule's row shows at the store's time. Raises `DamagedRowError`."""
+    runs = runs_in(checked(row))
     return ScheduleStatus(
         name=row.name,
         id=schedule_id(row.id),
@@ -96,7 +96,7 @@ def schedule_status_of(row: ScheduleRow, now: int) -> ScheduleStatus:
         skipped=row.skipped,
         overdue=timedelta(microseconds=max(now - row.due, 0)),
         error=row.error,
-        metadata=msgspec.json.decode(row.metadata, type=dict[str, Any]),
+        metadata=metadata_of(row),
         created_at=moment(row.created_at),
         updated_at=moment(row.updated_at),
     )
@@ -126,7 +126,7 @@ class ScheduleHandle:
     """A handle of a schedule, to read, change and trigger it. Any process gets one by `await app.find_schedule(name)`.
 
     `is_new` says whether this call of `App.schedule` made the schedule. All methods raise `UnknownScheduleError` once
-    the schedule is deleted; `delete` returns False.
+    the schedule is deleted (`delete` returns False), and all but `delete` raise `DamagedRowError` for a damaged row.
     """
 
     __slots__ = ("_app", "_id", "id", "is_new", "name")

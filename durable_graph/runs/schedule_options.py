@@ -13,12 +13,14 @@ from durable_graph._runtime.request.identifiers import is_id
 from durable_graph._runtime.task.writes import encode_anything
 from durable_graph.app.compiled import CompiledGraph
 from durable_graph.checkpointing.directory_rules import encoded_metadata
+from durable_graph.checkpointing.schedule_rules import LAST_TIME
 from durable_graph.checkpointing.schedule_store import LAST, Overlap, ScheduleRow
-from durable_graph.errors import InvalidOptionError
+from durable_graph.errors import DamagedRowError, InvalidOptionError
 from durable_graph.graph.durations import Duration, microseconds
 from durable_graph.run_records import NEVER, NewRun
 from durable_graph.runs.claimed_request import StartOptions, input_of
 from durable_graph.runs.new_run import Priority
+from durable_graph.runs.occurrences import read_cron, read_zone
 
 CatchUp = Literal["last"] | timedelta | None
 
@@ -107,8 +109,11 @@ class Declaration(msgspec.Struct, frozen=True):
 
 
 def start_of(row: ScheduleRow) -> ScheduledStart:
-    """The stored input and options. Raises `msgspec.MsgspecError` for a damaged row."""
-    return msgspec.msgpack.decode(row.start, type=ScheduledStart)
+    """The stored input and options. Raises `DamagedRowError`."""
+    try:
+        return msgspec.msgpack.decode(row.start, type=ScheduledStart)
+    except msgspec.MsgspecError as error:
+        raise DamagedRowError("schedule", row.name, why="the start of its runs cannot be read") from error
 
 
 def started(graph: Graph, given: Any, run: NewRun) -> ScheduledStart:
@@ -156,7 +161,7 @@ def read_name(name: object) -> str:
 def read_columns(given: Mapping[str, Any]) -> dict[str, Any]:
     """The columns of the row for the options that are given. Raises `InvalidOptionError`.
 
-    A cron expression and a zone are checked by `calendar_of`.
+    `calendar_of` checks what a cron expression and a zone mean.
     """
     return {_COLUMNS.get(option, option): _READ[option](value) for option, value in given.items() if option in _READ}
 
@@ -214,9 +219,10 @@ def _jitter(given: Any) -> int:
 def _until(given: object) -> int:
     if given is None:
         return NEVER
-    if not isinstance(given, datetime) or given.tzinfo is None:
+    if not isinstance(given, datetime) or given.utcoffset() is None:
         raise InvalidOptionError("until", given, allowed="a datetime with a time zone, or None")
-    return max((given - _EPOCH) // timedelta(microseconds=1), 0)
+    # Beside a zone, the first and the last year reach over the ends of what UTC can show.
+    return min(max((given - _EPOCH) // timedelta(microseconds=1), 0), LAST_TIME)
 
 
 def _thread(given: ThreadId | None) -> str | None:
@@ -224,8 +230,8 @@ def _thread(given: ThreadId | None) -> str | None:
 
 
 _READ: Mapping[str, Callable[[Any], Any]] = {
-    "cron": lambda value: value,
-    "zone": lambda value: value,
+    "cron": read_cron,
+    "zone": read_zone,
     "overlap": _overlap,
     "catch_up": _catch_up,
     "jitter": _jitter,

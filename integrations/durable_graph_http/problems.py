@@ -56,6 +56,7 @@ _STATUS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], int], ...] =
             errors.RunFailedError,
             errors.ScheduleExistsError,
             errors.CorruptCheckpointError,
+            errors.DamagedRowError,
         ),
         409,
     ),
@@ -98,6 +99,7 @@ def problem_of(error: errors.DurableGraphError, prefix: str = "") -> Problem | N
 
 _Texts = tuple[tuple[type[errors.DurableGraphError], str], ...]
 _OF_THREADS: _Texts = (
+    (errors.DamagedRowError, "The cron cannot be read: its row in the store is damaged"),
     (errors.UnknownThreadError, "There is no {thread}"),
     (errors.UnknownRunError, "The {thread} has no unfinished run: start one"),
     (errors.ThreadExistsError, "The {thread} exists already: choose another id, or set if_exists to do_nothing"),

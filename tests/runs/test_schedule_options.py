@@ -1,6 +1,6 @@
 """Bad calls of schedules: each is refused by name, and nothing is stored."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Any
 
 import pytest
@@ -17,6 +17,19 @@ from durable_graph.runs import App
 from tests.runs.test_schedules import graph_of, report
 
 
+class NoOffset(tzinfo):
+    """A zone that does not know its offset."""
+
+    def utcoffset(self, moment: datetime | None) -> None:
+        return None
+
+    def dst(self, moment: datetime | None) -> None:
+        return None
+
+    def tzname(self, moment: datetime | None) -> None:
+        return None
+
+
 @pytest.mark.parametrize(
     ("option", "value", "text"),
     [
@@ -27,12 +40,17 @@ from tests.runs.test_schedules import graph_of, report
         ("cron", "@daily", "five fields"),
         ("cron", "", "five fields"),
         ("cron", 7, "five fields"),
+        ("cron", 2**80, "five fields"),
+        ("cron", "\ud800", "five fields"),
+        ("cron", object(), "five fields"),
         ("cron", "٣ * * * *", "five fields"),
         ("zone", "Europe/Berlln", "IANA"),
         ("zone", "../../etc/passwd", "IANA"),
         ("zone", "Europe", "IANA"),
         ("zone", "", "IANA"),
         ("zone", None, "IANA"),
+        ("zone", "\ud800", "IANA"),
+        ("zone", object(), "IANA"),
         ("overlap", "never", "'queue_one'"),
         ("overlap", [], "'queue_one'"),
         ("catch_up", "first", "a timedelta"),
@@ -41,6 +59,7 @@ from tests.runs.test_schedules import graph_of, report
         ("jitter", -1, "seconds or a timedelta"),
         ("jitter", "5", "seconds or a timedelta"),
         ("until", datetime(2031, 1, 1), "a datetime with a time zone"),  # noqa: DTZ001  # refused
+        ("until", datetime(2031, 1, 1, tzinfo=NoOffset()), "a datetime with a time zone"),
         ("paused", 1, "True or False"),
         ("if_different", "ignore", "'raise' or 'change'"),
         ("metadata", {"a": {1}}, "JSON"),
@@ -59,6 +78,14 @@ async def test_an_invalid_option_is_refused_by_name(saver: Checkpointer, option:
         with pytest.raises(InvalidOptionError, match=option):
             await handle.change(**{option: value})
         assert await handle.status() == before
+
+
+async def test_a_schedule_may_end_at_the_last_possible_time(saver: Checkpointer) -> None:
+    app, last = App({"report": graph_of(report)}, saver), datetime.max.replace(tzinfo=UTC)
+    handle = await app.schedule("nightly", "report", cron="0 2 * * *", until=last)
+    assert [each.until for each in (await handle.status(), *await app.schedules())] == [last, last]
+    west = datetime.max.replace(tzinfo=timezone(timedelta(hours=-14)))
+    assert (await handle.change(until=west)).until == last
 
 
 async def test_other_bad_calls_are_refused(saver: Checkpointer) -> None:

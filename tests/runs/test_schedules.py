@@ -21,6 +21,8 @@ from durable_graph import (
     UnknownNameError,
     UnknownScheduleError,
     WrongGraphError,
+    interrupt,
+    start_child,
 )
 from durable_graph.checkpointing.schedule_store import KeepsSchedules, ScheduleStore
 from durable_graph.runs import App, RunStatus, ScheduleHandle
@@ -333,6 +335,44 @@ async def test_an_occurrence_cancels_the_run_before_it(saver: Checkpointer) -> N
         assert (first.state, second.state) == ("cancelled", "done")
         assert first.error == "the next occurrence of its schedule, with overlap='cancel', takes its place"
         assert ((await handle.status()).fired, (await handle.status()).skipped) == (2, 0)
+
+
+async def test_an_occurrence_cancels_the_children_of_the_run_before_it(saver: Checkpointer) -> None:
+    async def parent(state: State) -> State:
+        child = await start_child("child", {"day": "monday"})
+        return {"count": (await child.result())["count"]}
+
+    async def ask(state: State) -> State:
+        return {"count": interrupt("how many?")}
+
+    async with run_app(App({"report": graph_of(parent), "child": graph_of(ask)}, saver)) as running:
+        app = running.app
+        await begin_at(app, NEW_YEAR)
+        await app.schedule("nightly", "report", cron="* * * * *", overlap="cancel")
+        for _ in range(2):
+            await passed(running, MINUTE)
+            await running.settle()
+        assert [run.state for run in await runs_of(app)] == ["cancelled", "waiting"]
+        children = await app.runs(graph="child")
+        assert sorted(child.state for child in children) == ["cancelled", "waiting"]
+        (cancelled,) = [child for child in children if child.state == "cancelled"]
+        assert cancelled.error == "its parent was cancelled"
+
+
+async def test_a_trigger_starts_a_run_beside_those_that_occurrences_cancel(saver: Checkpointer) -> None:
+    gate = Gate()
+    async with running_app(saver, gate.graph) as running:
+        app = running.app
+        handle = await app.schedule("nightly", "report", cron="* * * * *", overlap="cancel")
+        await passed(running, MINUTE)
+        (first,) = await runs_of(app)
+        await handle.trigger()
+        row = await app.store.find_unfinished(first.thread_id)
+        assert row is not None
+        assert row.request == 0
+        gate.open.set()
+        await running.settle()
+        assert [run.state for run in await runs_of(app)] == ["done", "done"]
 
 
 async def test_occurrences_run_beside_each_other(saver: Checkpointer) -> None:

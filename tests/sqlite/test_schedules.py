@@ -38,8 +38,8 @@ def path(tmp_path: Path) -> Path:
     ("damage", "reason"),
     [
         ("UPDATE threads SET created_at = 7 WHERE thread_id = 't'", "'t'"),
-        ("UPDATE schedules SET start_with = x'c1' WHERE name = 'damaged'", "malformed"),
-        ("UPDATE schedules SET start_with = x'80' WHERE name = 'damaged'", "missing required field"),
+        ("UPDATE schedules SET start_with = x'c1' WHERE name = 'damaged'", "the start of its runs cannot be read"),
+        ("UPDATE schedules SET start_with = x'80' WHERE name = 'damaged'", "the start of its runs cannot be read"),
     ],
 )
 async def test_a_damaged_schedule_or_thread_skips_its_occurrences_with_the_reason(

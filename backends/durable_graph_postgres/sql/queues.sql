@@ -2,15 +2,17 @@
 -- after that one see all earlier claims: under READ COMMITTED each statement has a snapshot of its own.
 
 -- name: declare_queue
--- The time is that of the newest change of the limits.
+-- The time is that of the newest change of the limits. A log of starts that cannot be read is replaced.
 INSERT INTO {schema}.queues AS q (queue, rate_window, declared_at, last_key, concurrency, per_key, rate_number, starts,
                                   extra)
 VALUES (:queue, :rate_window, {now}, 0, :concurrency, :per_key, :rate_number, '', '')
 ON CONFLICT (queue) DO UPDATE
    SET rate_window = excluded.rate_window, declared_at = excluded.declared_at, concurrency = excluded.concurrency,
-       per_key = excluded.per_key, rate_number = excluded.rate_number
+       per_key = excluded.per_key, rate_number = excluded.rate_number,
+       starts = CASE WHEN length(q.starts) % 12 = 0 THEN q.starts ELSE '' END
  WHERE (q.concurrency, q.per_key, q.rate_number, q.rate_window)
-    <> (excluded.concurrency, excluded.per_key, excluded.rate_number, excluded.rate_window);
+    <> (excluded.concurrency, excluded.per_key, excluded.rate_number, excluded.rate_window)
+    OR length(q.starts) % 12 <> 0;
 
 -- name: find_queue
 SELECT 1 FROM {schema}.queues WHERE queue = :queue;
@@ -19,7 +21,7 @@ SELECT 1 FROM {schema}.queues WHERE queue = :queue;
 SELECT queue, concurrency, per_key, rate_number, rate_window, declared_at FROM {schema}.queues;
 
 -- name: find_served_queues
-SELECT queues FROM {schema}.workers WHERE lease_until > {lease_now};
+SELECT queues, name FROM {schema}.workers WHERE lease_until > {lease_now};
 
 -- name: find_due_queues
 -- The microseconds until the next run of each of these queues is due.

@@ -1,14 +1,16 @@
 -- Queues with limits. Their runs have a `limit_key` other than 0.
 
 -- name: declare_queue
--- The time is that of the newest change of the limits.
+-- The time is that of the newest change of the limits. A log of starts that cannot be read is replaced.
 INSERT INTO queues (queue, concurrency, per_key, rate_number, rate_window, declared_at, last_key, starts, extra)
 VALUES (:queue, :concurrency, :per_key, :rate_number, :rate_window, :now, 0, x'', x'')
 ON CONFLICT (queue) DO UPDATE
    SET concurrency = excluded.concurrency, per_key = excluded.per_key, rate_number = excluded.rate_number,
-       rate_window = excluded.rate_window, declared_at = excluded.declared_at
+       rate_window = excluded.rate_window, declared_at = excluded.declared_at,
+       starts = CASE WHEN length(starts) % 12 = 0 THEN starts ELSE x'' END
  WHERE (concurrency, per_key, rate_number, rate_window)
-    <> (excluded.concurrency, excluded.per_key, excluded.rate_number, excluded.rate_window);
+    <> (excluded.concurrency, excluded.per_key, excluded.rate_number, excluded.rate_window)
+    OR length(starts) % 12 <> 0;
 
 -- name: find_queue
 SELECT 1 FROM queues WHERE queue = :queue;
@@ -17,7 +19,7 @@ SELECT 1 FROM queues WHERE queue = :queue;
 SELECT queue, concurrency, per_key, rate_number, rate_window, declared_at FROM queues;
 
 -- name: find_served_queues
-SELECT queues FROM workers WHERE lease_until > :now AND boot_id = :boot_id;
+SELECT queues, name FROM workers WHERE lease_until > :now AND boot_id = :boot_id;
 
 -- name: lock_queue
 -- The transaction has the lock of the file.
