@@ -148,6 +148,7 @@ class Disturbances:
     chance: random.Random
     workers: list[Process] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
+    stopped: set[int] = field(default_factory=set)
 
     async def disturb(self, end: float) -> None:
         """Until the time."""
@@ -166,6 +167,7 @@ class Disturbances:
                     victim.send(signal.SIGTERM)
                 case "stopped":
                     # It continues after its lease, and stays.
+                    self.stopped.add(victim.pid)
                     await stop(victim)
                     await asyncio.sleep(LEASE * 1.5)
                     victim.send(signal.SIGCONT)
@@ -216,7 +218,7 @@ async def soak(place: Place, seconds: float, seed: int) -> Soaked:
                 group.create_task(disturbances.disturb(end))
             if counting is not None:
                 counting.cancel()
-            broken = [*load.wrong, *await _ends(app, place, load)]
+            broken = [*load.wrong, *await _ends(app, place, load, disturbances.stopped)]
             living.send(signal.SIGTERM)
             if await living.ended() != 0:
                 broken.append("the worker that lives has failed")
@@ -233,7 +235,7 @@ async def soak(place: Place, seconds: float, seed: int) -> Soaked:
     return Soaked(broken, counted, held)
 
 
-async def _ends(app: App, place: Place, load: Load) -> list[str]:
+async def _ends(app: App, place: Place, load: Load, stopped: set[int]) -> list[str]:
     """The violations by the ends of the runs."""
     accepted = {each.run_id for each in load.handles}
     runs = await all_runs(app)
@@ -242,7 +244,7 @@ async def _ends(app: App, place: Place, load: Load) -> list[str]:
         broken.append(f"{len(accepted)} runs were accepted, and {len(runs)} ended")
     chains = {each.thread_id for each in runs if each.graph == "chain"}
     try:
-        check_order(Ledger(place.folder), chains)
+        check_order(Ledger(place.folder), chains, stopped)
     except AssertionError as error:
         broken.append(f"a recorded result was executed again: {error}")
     return broken

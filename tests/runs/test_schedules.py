@@ -353,8 +353,12 @@ async def test_an_occurrence_cancels_the_children_of_the_run_before_it(saver: Ch
             await passed(running, MINUTE)
             await running.settle()
         assert [run.state for run in await runs_of(app)] == ["cancelled", "waiting"]
+        # The worker cancels the child once the occurrence is recorded.
         children = await app.runs(graph="child")
-        assert sorted(child.state for child in children) == ["cancelled", "waiting"]
+        async with asyncio.timeout(20):
+            while sorted(child.state for child in children) != ["cancelled", "waiting"]:
+                await asyncio.sleep(0.001)
+                children = await app.runs(graph="child")
         (cancelled,) = [child for child in children if child.state == "cancelled"]
         assert cancelled.error == "its parent was cancelled"
 
