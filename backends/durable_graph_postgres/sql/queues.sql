@@ -75,7 +75,9 @@ SELECT p.priority, k.limit_key
    SELECT keys.limit_key FROM keys
     WHERE keys.limit_key <> ALL (:full::bigint[])
       AND EXISTS (SELECT FROM {schema}.runs r
-                   WHERE r.priority = p.priority AND r.limit_key = keys.limit_key AND {is_due_in_queue})
+                   WHERE r.priority = p.priority AND r.limit_key = keys.limit_key AND {is_due_in_queue}
+                   -- OFFSET 0 keeps this a look for each key in turn: a join may give the keys in another order.
+                   OFFSET 0)
     LIMIT :most) k
  ORDER BY p.priority, part.turn, k.limit_key LIMIT :most;
 
