@@ -349,10 +349,15 @@ class Worker:
         try:
             claims = await self._queues.claim(lease.worker, free)
             executions = await self._admitted([self._execution(claim, lease) for claim in claims])
+            # `App.run` may have taken slots while the claim was under way.
+            room = max(self._free, 0)
+            self._start(executions[:room])
+            if len(executions) > room:
+                released = [each.settlement(RunState.READY) for each in executions[room:]]
+                await asyncio.gather(*map(self._runs.settle, released))
         except BaseException:
             self._may_hold_more = True
             raise
-        self._start(executions)
         return len(claims)
 
     def _execution(self, claim: Claim, lease: Lease) -> Execution:

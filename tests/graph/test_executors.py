@@ -159,7 +159,7 @@ def needs_a_size(size: int) -> Executor:
 
 
 async def no_factory() -> Executor:
-    raise NotImplementedError
+    return ThreadPoolExecutor(1)
 
 
 @pytest.mark.parametrize("given", [3, "processes", needs_a_size, no_factory])

@@ -164,6 +164,37 @@ async def test_simultaneous_runs_take_no_more_than_the_slots_of_the_worker(saver
     assert held.begun == 10
 
 
+async def test_a_claim_takes_no_slot_that_a_run_has_taken_meanwhile(
+    saver: Checkpointer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held, taken, claimed = Held(), asyncio.Event(), asyncio.Event()
+    app = App({"held": graph_of(held)}, saver)
+    waiting = await app.start("held", {})
+    claim = app.store.claim
+
+    async def late(*given: Any) -> Any:
+        await taken.wait()
+        found = await claim(*given)
+        if found:
+            claimed.set()
+        return found
+
+    monkeypatch.setattr(app.store, "claim", late)
+    async with app.worker(concurrency=1):
+        running = asyncio.ensure_future(app.run("held", {}, timeout=20))
+        async with asyncio.timeout(20):
+            while not held.begun:  # noqa: ASYNC110  # the node of the library's caller sets no event
+                await asyncio.sleep(0.001)
+            taken.set()
+            await claimed.wait()
+            while (await waiting.status()).state == "running":  # noqa: ASYNC110  # the state is in the store
+                await asyncio.sleep(0.001)
+        assert ((await waiting.status()).state, held.begun) == ("ready", 1)
+        held.may_end.set()
+        assert (await running, await waiting.result(20)) == ({"log": ["held"]}, {"log": ["held"]})
+    assert held.begun == 2
+
+
 async def test_cancelling_the_caller_cancels_no_run(saver: Checkpointer) -> None:
     held = Held()
     app = App({"held": graph_of(held)}, saver)
